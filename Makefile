@@ -1,0 +1,34 @@
+# Each target is a few lines; what takes more is in scripts/.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup guests demo test serve check bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: ## install what building guests needs (wasm32-wasip2)
+	@scripts/setup.sh guests
+
+guests: setup ## build the example agents into target/guests
+	@scripts/build-guests.sh
+
+demo: guests ## attest, encrypt, run and verify against a local host
+	cargo build --release --locked -p hypervisor -p hypervisor-client
+	scripts/demo.sh
+
+test: guests ## run all tests
+	cargo build --workspace --bins --locked
+	cargo test --workspace --locked
+
+serve: ## run the host with hypervisor.toml
+	cargo run --release --locked -p hypervisor -- --config hypervisor.toml
+
+check: ## format, lints, documentation, licences and advisories
+	@scripts/check.sh
+
+bench: guests ## measure the host
+	cargo run --release --locked -p hypervisor-bench
+
+clean: ## remove what was built, apart from the tools in .tools
+	cargo clean
+	rm -rf guests/target

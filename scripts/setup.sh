@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# Makes this machine ready to build the guests (`setup.sh guests`, the default) or to run `make check` (`setup.sh check`).
+# Safe to run again: what is there already is left alone. Tools go to .tools, which git ignores.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=scripts/toolchain.sh
+source "$root/scripts/toolchain.sh"
+
+wasm_component_ld_version=0.5.31
+cargo_deny_version=0.20.2
+
+say() { printf 'setup: %s\n' "$*"; }
+
+fail() {
+    printf 'setup: %s\n' "$*" >&2
+    exit 1
+}
+
+# install_tool NAME VERSION: a program from crates.io at an exact version.
+install_tool() {
+    local name=$1 version=$2
+    if grep -qs "^\"$name $version " "$tools/.crates.toml" && [[ -x $tools/bin/$name ]]; then
+        say "$name $version … ok"
+        return
+    fi
+    say "$name $version … building, this takes minutes the first time"
+    env -u RUSTC -u RUSTC_BOOTSTRAP -u CARGO_TARGET_DIR -u CARGO_BUILD_TARGET \
+        cargo install "$name" --version "=$version" --locked --force --quiet --root "$tools" </dev/null
+    say "$name $version … installed"
+}
+
+apt_install() {
+    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 -qq install --yes --no-install-recommends \
+        rustc-web rust-web-src lld-19 wasi-libc </dev/null >/dev/null
+}
+
+apt_update() {
+    say "Debian package lists … fetching"
+    apt-get -o DPkg::Lock::Timeout=600 -qq update </dev/null >/dev/null
+}
+
+debian_packages() {
+    if debian_has_packages; then
+        say "Debian packages for $guest_target … ok"
+        return 0
+    fi
+    if ! command -v apt-get >/dev/null || [[ $(id -u) -ne 0 ]]; then
+        return 1
+    fi
+    say "Debian packages for $guest_target … installing rustc-web rust-web-src lld-19 wasi-libc"
+    if ! compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; then
+        apt_update || true
+    fi
+    apt_install || { apt_update && apt_install; } || return 1
+    debian_has_packages
+}
+
+# link SOURCE LINK: a symbolic link, made only where it is missing.
+link() {
+    [[ -e $2 ]] && return 0
+    mkdir -p "$(dirname "$2")" && ln -sfn "$1" "$2"
+}
+
+debian_linker() {
+    linker_path >/dev/null && return
+    link "$debian_wasm_ld" "$tools/bin/wasm-ld"
+    install_tool wasm-component-ld "$wasm_component_ld_version"
+}
+
+# Debian's rustc looks for the C start-up objects in its own tree, wasi-libc has them in another.
+debian_startup_objects() {
+    local object
+    for object in "${startup_objects[@]}"; do
+        link "$debian_libc/$object" "$debian_startup/$object" || return 1
+    done
+}
+
+setup_guests() {
+    if rustc_has_target; then
+        say "$guest_target target … ok ($(rustc --version | cut -d' ' -f1,2))"
+        return
+    fi
+    if debian_packages; then
+        debian_linker
+        debian_startup_objects || fail "cannot link C start-up objects into $debian_startup: run this once as root"
+        say "$guest_target target … ok (Debian $("$debian_rustc" --version | cut -d' ' -f1,2))"
+        return
+    fi
+    if command -v rustup >/dev/null; then
+        say "$guest_target target … asking rustup"
+        if timeout 300 rustup target add "$guest_target" </dev/null && rustc_has_target; then
+            say "$guest_target target … ok (rustup)"
+            return
+        fi
+    fi
+    fail "no $guest_target target: run \`rustup target add $guest_target\`, or, on Debian, run this script as root"
+}
+
+setup_check() {
+    install_tool cargo-deny "$cargo_deny_version"
+}
+
+part=${1:-guests}
+case $part in
+    guests | check) ;;
+    *) fail "unknown part \`$part\`: guests or check" ;;
+esac
+
+command -v cargo >/dev/null || fail "cargo is not on PATH: install Rust 1.95 or newer with rustup"
+mkdir -p "$tools/bin"
+# Two runs at once would install the same things twice and get in each other's way.
+if command -v flock >/dev/null; then
+    exec 9>"$tools/.lock-$part"
+    flock 9
+fi
+"setup_$part"

@@ -1,0 +1,46 @@
+# Which toolchain builds guests for wasm32-wasip2. Sourced by setup.sh and build-guests.sh.
+# The sourcing script sets root, the project's directory.
+# shellcheck shell=bash disable=SC2034,SC2154
+
+guest_target=wasm32-wasip2
+tools=$root/.tools
+
+# Where Debian's packages rustc-web, rust-web-src, lld-19 and wasi-libc put their files.
+debian_rustc=/usr/bin/rustc
+debian_std=/usr/lib/rustlib/src/rust/library/std/Cargo.toml
+debian_wasm_ld=/usr/bin/wasm-ld-19
+debian_libc=/usr/lib/wasm32-wasi
+debian_startup=/usr/lib/rustlib/$guest_target/lib/self-contained
+startup_objects=(crt1-command.o crt1-reactor.o libc.a)
+
+# The rustc on PATH carries the target's standard library: `rustup target add` was run, or the distribution has it.
+rustc_has_target() {
+    compgen -G "$(rustc --print sysroot)/lib/rustlib/$guest_target/lib/libstd-*.rlib" >/dev/null
+}
+
+# Debian's rustc knows the target but has no standard library for it; cargo builds that from the packaged sources.
+debian_has_packages() {
+    [[ -x $debian_rustc && -e $debian_std && -x $debian_wasm_ld && -e $debian_libc/libc.a ]] &&
+        "$debian_rustc" --print target-list | grep -qx "$guest_target"
+}
+
+# The linker driver wasm-component-ld and the wasm-ld it calls: rustup's toolchains carry both, .tools has them elsewhere.
+linker_path() {
+    local bin
+    bin=$(rustc --print sysroot)/lib/rustlib/$(rustc --print host-tuple)/bin
+    if [[ -x $bin/wasm-component-ld && -x $bin/gcc-ld/wasm-ld ]]; then
+        printf '%s:%s' "$bin" "$bin/gcc-ld"
+    elif [[ -x $tools/bin/wasm-component-ld && -x $tools/bin/wasm-ld ]]; then
+        printf '%s' "$tools/bin"
+    else
+        return 1
+    fi
+}
+
+debian_is_ready() {
+    debian_has_packages && linker_path >/dev/null || return 1
+    local object
+    for object in "${startup_objects[@]}"; do
+        [[ -e $debian_startup/$object ]] || return 1
+    done
+}
