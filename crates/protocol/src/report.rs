@@ -1,0 +1,199 @@
+//! The report of a run: what a client learns beside the result, sealed as response field 1.
+//!
+//! It is a CBOR map with text keys (RFC 8949). Everything that tells success from failure is in here and nowhere else, so
+//! that an observer of the exchange can not tell them apart.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{Commitment, Error, HexArray, HexBytes, format};
+
+/// The version of [`Report`] that this crate writes and reads.
+pub const VERSION: u32 = 1;
+
+/// How a run ended and what it used.
+///
+/// Keys that this crate does not know are ignored on decoding, so later hosts may add some. In JSON the bytes are hex.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`VERSION`].
+    pub version: u32,
+    /// How the run ended.
+    pub exit: Exit,
+    /// What the program wrote to stderr, up to the host's limit.
+    pub stderr: HexBytes,
+    /// Whether the result was cut at the host's limit.
+    pub stdout_truncated: bool,
+    /// Whether `stderr` was cut at the host's limit.
+    pub stderr_truncated: bool,
+    /// Processor time of the run, microseconds.
+    pub cpu_microseconds: u64,
+    /// Elapsed time of the run, microseconds.
+    pub wall_microseconds: u64,
+    /// The most linear memory in use at one time, bytes.
+    pub peak_memory_bytes: u64,
+    /// SHA-256 of the program in plaintext.
+    pub program_digest: HexArray<32>,
+    /// The request commitment as the host computed it from what it received. The seal of the response thereby
+    /// authenticates the request: see `docs/decisions/0001-request-commitment-in-the-report.md`.
+    pub request_commitment: Commitment,
+    /// The policy component's decision, when one was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyDecision>,
+}
+
+/// How a run ended. A map with the key `kind` and the fields of that kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Exit {
+    /// The program returned success.
+    Ok,
+    /// The program exited with a code that is not zero.
+    Code {
+        /// The code.
+        code: u32,
+    },
+    /// The program trapped, or a script raised an error.
+    Trap {
+        /// The trap, with the guest's backtrace where there is one.
+        reason: String,
+    },
+    /// A limit stopped the program.
+    Limit {
+        /// Which limit.
+        which: LimitKind,
+        /// What was used, or asked for, when it stopped; in the unit of the limit.
+        used: u64,
+        /// What is allowed, in the unit of the limit.
+        allowed: u64,
+    },
+    /// The policy refused the request; the program did not run.
+    Denied {
+        /// The policy's reason.
+        reason: String,
+    },
+    /// The program was authenticated but can not be run.
+    Rejected {
+        /// What is wrong with it.
+        problem: Rejection,
+        /// The names concerned (an import and its versions, say).
+        detail: String,
+    },
+}
+
+/// The limits of a run and their units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitKind {
+    /// Processor time, microseconds.
+    Cpu,
+    /// Elapsed time, microseconds.
+    Wall,
+    /// Linear memory, bytes.
+    Memory,
+    /// Table size, elements.
+    Table,
+    /// Core instances, a count.
+    Instances,
+    /// stdout and stderr together, bytes.
+    Output,
+    /// The guest's call stack, bytes.
+    Stack,
+    /// What the host buffers for the guest, bytes.
+    HostBuffer,
+    /// Compilation time, microseconds.
+    CompileTime,
+    /// Memory of compilation, bytes.
+    CompileMemory,
+}
+
+/// Why a program that was authenticated can not be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rejection {
+    /// It is not WebAssembly.
+    NotWasm,
+    /// It is precompiled machine code, which is never loaded.
+    Precompiled,
+    /// It is WebAssembly that does not validate.
+    InvalidComponent,
+    /// It exports nothing that the operation can call.
+    NoEntryPoint,
+    /// It imports something that the host does not have.
+    MissingImport,
+    /// It is a component of another world than the operation needs.
+    WrongWorld,
+    /// An argument can not be passed to it (not UTF-8, say).
+    InvalidArgument,
+    /// It is larger than the host compiles.
+    ProgramTooLarge,
+}
+
+/// What the policy component decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyDecision {
+    /// Whether the request was allowed.
+    pub allowed: bool,
+    /// The policy's reason, when it gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Digest of the rules that were in force.
+    pub rules_digest: HexBytes,
+}
+
+impl Report {
+    /// A report with the digest of `program` (in plaintext) and nothing used. `request_commitment` is
+    /// [`crate::OpenRequest::commitment`].
+    pub fn new(exit: Exit, program: &[u8], request_commitment: Commitment) -> Self {
+        Self {
+            exit,
+            ..Self::with_digest(Sha256::digest(program).into(), request_commitment)
+        }
+    }
+
+    /// A report of a run that ended well and used nothing, to be filled in: for callers that have the SHA-256 digest of the
+    /// program already.
+    pub fn with_digest(program_digest: [u8; 32], request_commitment: Commitment) -> Self {
+        Self {
+            version: VERSION,
+            exit: Exit::Ok,
+            stderr: HexBytes::default(),
+            stdout_truncated: false,
+            stderr_truncated: false,
+            cpu_microseconds: 0,
+            wall_microseconds: 0,
+            peak_memory_bytes: 0,
+            program_digest: HexArray(program_digest),
+            request_commitment,
+            policy: None,
+        }
+    }
+
+    /// The report as CBOR, ready to be sealed: definite lengths, shortest integers, keys in the order of the fields.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] should the encoder fail; writing to memory gives it no cause to.
+    pub fn encode(&self) -> Result<Vec<u8>, Error> {
+        // Room for the other fields and for the tag, so that sealing in place does not move the buffer.
+        let mut bytes = Vec::with_capacity(self.stderr.0.len().saturating_add(1024));
+        format::encode_cbor_into(self, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads a report.
+    ///
+    /// # Errors
+    /// [`Error::ReportVersion`] for another version than [`VERSION`]; [`Error::Decode`] for anything that is not a report.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        // First, so that a later version is told from a malformed report.
+        let Version { version } = format::decode_cbor(bytes)?;
+        if version != VERSION {
+            return Err(Error::ReportVersion { found: version });
+        }
+        format::decode_cbor(bytes)
+    }
+}

@@ -1,0 +1,191 @@
+//! The host's end of a session.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{
+    OpenRequest, SealedRequest, SealedResponse, SessionId, SessionSecrets, argument_fields,
+};
+use crate::commitment::{argument_count, request_commitment, result_commitment};
+use crate::sealing::{AssociatedData, Field, Nonce, Operation};
+use crate::{Commitment, Error, PrivateKey, PublicKey, ReplayWindow};
+
+/// The host's end of a session: opens requests, gives each sequence out once, seals responses. Thread safe.
+pub struct HostSession {
+    id: SessionId,
+    client: PublicKey,
+    public_key: PublicKey,
+    secrets: SessionSecrets,
+    window: Mutex<ReplayWindow>,
+}
+
+impl HostSession {
+    /// Agrees on the session's keys with `client`. `host` is the session's own key pair, made for it alone; it is not
+    /// needed afterwards.
+    ///
+    /// # Errors
+    /// None that a caller can cause ([`Error::KeyDerivation`]).
+    pub fn new(host: &PrivateKey, client: PublicKey, id: SessionId) -> Result<Self, Error> {
+        let public_key = host.public_key().clone();
+        let secrets =
+            SessionSecrets::derive(&host.diffie_hellman(&client), &client, &public_key, id)?;
+        Ok(Self {
+            id,
+            client,
+            public_key,
+            secrets,
+            window: Mutex::default(),
+        })
+    }
+
+    /// The client's public key, C.
+    pub fn client(&self) -> &PublicKey {
+        &self.client
+    }
+
+    /// The session's public key, S.
+    pub fn public_key(&self) -> &PublicKey {
+        &self.public_key
+    }
+
+    /// The session's id.
+    pub fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    /// Commits to the ciphertexts, then decrypts every field in place. The sequence is not consumed yet, so that a request
+    /// which is refused later (no payment, say) can be sent again.
+    ///
+    /// # Errors
+    /// [`Error::Authentication`] naming the first field that fails, [`Error::TooManyArguments`], [`Error::TooLong`].
+    pub fn open_request(
+        &self,
+        operation: Operation,
+        request: SealedRequest,
+    ) -> Result<OpenRequest, Error> {
+        let aad = AssociatedData::new(operation, argument_count(&request)?);
+        let commitment =
+            request_commitment(&self.client, &self.public_key, self.id, operation, &request)?;
+        let SealedRequest {
+            sequence,
+            mut program,
+            mut stdin,
+            mut arguments,
+        } = request;
+        let open = |field, buffer: &mut Vec<u8>| {
+            let nonce = Nonce::new(sequence, field)?;
+            self.secrets.request.open(nonce, &aad, field, buffer)
+        };
+        open(Field::Program, &mut program)?;
+        if let Some(stdin) = &mut stdin {
+            open(Field::Stdin, stdin)?;
+        }
+        for (field, argument) in argument_fields(&mut arguments) {
+            open(field, argument)?;
+        }
+        Ok(OpenRequest {
+            sequence,
+            program,
+            stdin,
+            arguments,
+            commitment,
+        })
+    }
+
+    /// Whether the sequence is already used (or too old): a cheap look before expensive work. Only [`Self::claim`] decides.
+    pub fn window_contains(&self, sequence: u64) -> bool {
+        self.window
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(sequence)
+    }
+
+    /// Consumes the sequence. The claim is the only way to seal a response, and a sequence is claimed once, so no response
+    /// nonce is used twice. Call it when the request has authenticated (and payment has passed), before anything runs:
+    /// a sequence that did not authenticate must not move the window.
+    ///
+    /// # Errors
+    /// [`Error::Replayed`] when it was consumed before or is older than the window.
+    pub fn claim(self: &Arc<Self>, sequence: u64) -> Result<Claim, Error> {
+        let fresh = self
+            .window
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(sequence);
+        if fresh {
+            Ok(Claim {
+                session: Arc::clone(self),
+                sequence,
+            })
+        } else {
+            Err(Error::Replayed { sequence })
+        }
+    }
+}
+
+impl fmt::Debug for HostSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostSession")
+            .field("id", &self.id)
+            .field("client", &self.client)
+            .field("public_key", &self.public_key)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The right to answer one sequence of a session, once. Dropping it leaves the sequence consumed.
+#[derive(Debug)]
+#[must_use = "the sequence is consumed; seal a response with the claim"]
+pub struct Claim {
+    session: Arc<HostSession>,
+    sequence: u64,
+}
+
+impl Claim {
+    /// The sequence claimed.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The session it belongs to.
+    pub fn session(&self) -> &Arc<HostSession> {
+        &self.session
+    }
+
+    /// Seals the answer to the request of this sequence. `operation`, `argument_count` and `request_commitment` are those of
+    /// the request; `report` is an encoded [`crate::Report`]. Both buffers are encrypted in place: leave
+    /// [`crate::sealing::TAG_LENGTH`] bytes of capacity to spare a large result its copy.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`] for a field over 4 GiB.
+    pub fn seal_response(
+        self,
+        operation: Operation,
+        argument_count: u32,
+        request_commitment: &Commitment,
+        result: Vec<u8>,
+        report: Vec<u8>,
+    ) -> Result<SealedResponse, Error> {
+        let aad = AssociatedData::new(operation, argument_count);
+        let nonce = Nonce::new(self.sequence, Field::Result)?;
+        let result_nonce = *nonce.as_bytes();
+        let (mut encrypted_result, mut encrypted_report) = (result, report);
+        let key = &self.session.secrets.response;
+        key.seal(nonce, &aad, Field::Result, &mut encrypted_result)?;
+        let nonce = Nonce::new(self.sequence, Field::Report)?;
+        key.seal(nonce, &aad, Field::Report, &mut encrypted_report)?;
+        let result_commitment = result_commitment(
+            request_commitment,
+            &result_nonce,
+            &encrypted_result,
+            &encrypted_report,
+        )?;
+        Ok(SealedResponse {
+            result_nonce,
+            encrypted_result,
+            encrypted_report,
+            request_commitment: *request_commitment,
+            result_commitment,
+        })
+    }
+}

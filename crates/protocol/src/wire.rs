@@ -1,0 +1,239 @@
+//! The bodies of the HTTP API, in JSON and CBOR alike (see [`ContentFormat`]).
+//!
+//! A request with a field that is not listed is refused; a response may have more fields than are listed.
+
+use std::fmt;
+
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+pub use crate::format::ContentFormat;
+use crate::{Commitment, HexArray, HexBytes, PublicKey, SealedRequest, SealedResponse, SessionId};
+
+/// The most arguments that can be sealed into a request.
+pub const MAX_ARGUMENTS: usize = 4096;
+
+/// Body of `POST /encrypt/create_keypair` and of its verifiable form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateKeypairRequest {
+    /// The client's public key C: SEC1, 33 or 65 bytes.
+    pub pubkey: HexBytes,
+    /// A value of the client's choice that the evidence must hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<HexBytes>,
+}
+
+/// Answer to [`CreateKeypairRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateKeypairResponse {
+    /// The session's public key S: SEC1, 33 bytes.
+    pub session_pubkey: HexBytes,
+    /// The session's id.
+    pub session_id: SessionId,
+    /// When the session ends at the latest: Unix time, seconds.
+    pub expires_at: u64,
+}
+
+/// Body of the endpoints that run a component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecuteWasmRequest {
+    /// The sealed component.
+    pub encrypted_wasm: HexBytes,
+    /// The sealed arguments; after [`MAX_ARGUMENTS`] + 1 of them the rest is dropped, and opening refuses the request
+    /// ([`crate::Error::TooManyArguments`]).
+    #[serde(default, deserialize_with = "arguments")]
+    pub encrypted_arguments: Vec<HexBytes>,
+    /// The client's public key C.
+    pub public_key: HexBytes,
+    /// The session; may be left out while the key has exactly one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
+    /// Which request of the session this is.
+    #[serde(default)]
+    pub sequence: u64,
+    /// The sealed standard input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encrypted_stdin: Option<HexBytes>,
+}
+
+/// Body of the endpoints that run a Python script.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutePythonRequest {
+    /// The sealed script.
+    pub encrypted_python: HexBytes,
+    /// The sealed arguments; after [`MAX_ARGUMENTS`] + 1 of them the rest is dropped, and opening refuses the request
+    /// ([`crate::Error::TooManyArguments`]).
+    #[serde(default, deserialize_with = "arguments")]
+    pub encrypted_arguments: Vec<HexBytes>,
+    /// The client's public key C.
+    pub public_key: HexBytes,
+    /// The session; may be left out while the key has exactly one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
+    /// Which request of the session this is.
+    #[serde(default)]
+    pub sequence: u64,
+    /// The sealed standard input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encrypted_stdin: Option<HexBytes>,
+}
+
+/// Answer to [`ExecuteWasmRequest`] and [`ExecutePythonRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecuteResponse {
+    /// The session of the request.
+    pub session_id: SessionId,
+    /// The sealed result.
+    pub encrypted_result: HexBytes,
+    /// The nonce of the result.
+    pub result_nonce: HexArray<12>,
+    /// The sealed [`crate::Report`].
+    pub encrypted_report: HexBytes,
+    /// The commitment to the request.
+    pub request_commitment: Commitment,
+    /// The commitment to this response.
+    pub result_commitment: Commitment,
+    /// COSE_Sign1 over the commitments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<HexBytes>,
+    /// The quote over the result (verifiable endpoints).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_quote: Option<HexBytes>,
+    /// The binding that the quote's report data is recomputed from (verifiable endpoints).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_evidence: Option<HexBytes>,
+}
+
+/// A list of byte strings of which no more than one beyond the limit is kept, so that a small body of empty arguments can not
+/// take many times its size in memory.
+fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<HexBytes>, D::Error> {
+    struct Arguments;
+
+    impl<'de> Visitor<'de> for Arguments {
+        type Value = Vec<HexBytes>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of sealed arguments")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<HexBytes>, A::Error> {
+            let mut kept = Vec::new();
+            while kept.len() <= MAX_ARGUMENTS {
+                match list.next_element()? {
+                    Some(argument) => kept.push(argument),
+                    None => return Ok(kept),
+                }
+            }
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(kept)
+        }
+    }
+
+    deserializer.deserialize_seq(Arguments)
+}
+
+fn sealed(
+    sequence: u64,
+    program: HexBytes,
+    stdin: Option<HexBytes>,
+    arguments: Vec<HexBytes>,
+) -> SealedRequest {
+    SealedRequest {
+        sequence,
+        program: program.0,
+        stdin: stdin.map(Vec::from),
+        arguments: arguments.into_iter().map(Vec::from).collect(),
+    }
+}
+
+impl CreateKeypairRequest {
+    /// Asks for a session with a key.
+    pub fn new(pubkey: &PublicKey, nonce: Option<Vec<u8>>) -> Self {
+        Self {
+            pubkey: pubkey.to_bytes().to_vec().into(),
+            nonce: nonce.map(HexBytes),
+        }
+    }
+}
+
+impl ExecuteWasmRequest {
+    /// The body of a request sealed for [`crate::Operation::Wasm`].
+    pub fn new(public_key: &PublicKey, session_id: SessionId, request: SealedRequest) -> Self {
+        Self {
+            encrypted_wasm: request.program.into(),
+            encrypted_arguments: request.arguments.into_iter().map(HexBytes).collect(),
+            public_key: public_key.to_bytes().to_vec().into(),
+            session_id: Some(session_id),
+            sequence: request.sequence,
+            encrypted_stdin: request.stdin.map(HexBytes),
+        }
+    }
+}
+
+impl ExecutePythonRequest {
+    /// The body of a request sealed for [`crate::Operation::Python`].
+    pub fn new(public_key: &PublicKey, session_id: SessionId, request: SealedRequest) -> Self {
+        Self {
+            encrypted_python: request.program.into(),
+            encrypted_arguments: request.arguments.into_iter().map(HexBytes).collect(),
+            public_key: public_key.to_bytes().to_vec().into(),
+            session_id: Some(session_id),
+            sequence: request.sequence,
+            encrypted_stdin: request.stdin.map(HexBytes),
+        }
+    }
+}
+
+impl From<ExecuteWasmRequest> for SealedRequest {
+    fn from(body: ExecuteWasmRequest) -> Self {
+        sealed(
+            body.sequence,
+            body.encrypted_wasm,
+            body.encrypted_stdin,
+            body.encrypted_arguments,
+        )
+    }
+}
+
+impl From<ExecutePythonRequest> for SealedRequest {
+    fn from(body: ExecutePythonRequest) -> Self {
+        sealed(
+            body.sequence,
+            body.encrypted_python,
+            body.encrypted_stdin,
+            body.encrypted_arguments,
+        )
+    }
+}
+
+impl ExecuteResponse {
+    /// The body of a sealed response, without receipt and evidence.
+    pub fn new(session_id: SessionId, response: SealedResponse) -> Self {
+        Self {
+            session_id,
+            encrypted_result: response.encrypted_result.into(),
+            result_nonce: response.result_nonce.into(),
+            encrypted_report: response.encrypted_report.into(),
+            request_commitment: response.request_commitment,
+            result_commitment: response.result_commitment,
+            receipt: None,
+            result_quote: None,
+            result_evidence: None,
+        }
+    }
+}
+
+impl From<ExecuteResponse> for SealedResponse {
+    fn from(body: ExecuteResponse) -> Self {
+        Self {
+            result_nonce: body.result_nonce.0,
+            encrypted_result: body.encrypted_result.0,
+            encrypted_report: body.encrypted_report.0,
+            request_commitment: body.request_commitment,
+            result_commitment: body.result_commitment,
+        }
+    }
+}

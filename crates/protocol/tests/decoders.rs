@@ -1,0 +1,256 @@
+//! Every decoder: arbitrary bytes never panic, and what was encoded decodes to itself.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use hypervisor_protocol::{
+    ContentFormat, CreateKeypairRequest, CreateKeypairResponse, ExecutePythonRequest,
+    ExecuteResponse, ExecuteWasmRequest, Exit, HexArray, HexBytes, LimitKind, PolicyDecision,
+    PrivateKey, Problem, PublicKey, Report, SessionId,
+};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+const BOTH: [ContentFormat; 2] = [ContentFormat::Json, ContentFormat::Cbor];
+
+/// Runs every decoder; the results do not matter.
+fn decode_all(bytes: &[u8]) {
+    for format in BOTH {
+        let _ = format.decode::<CreateKeypairRequest>(bytes);
+        let _ = format.decode::<CreateKeypairResponse>(bytes);
+        let _ = format.decode::<ExecuteWasmRequest>(bytes);
+        let _ = format.decode::<ExecutePythonRequest>(bytes);
+        let _ = format.decode::<ExecuteResponse>(bytes);
+        let _ = format.decode::<Problem>(bytes);
+        let _ = format.decode::<Report>(bytes);
+        let _ = format.decode::<HexBytes>(bytes);
+        let _ = format.decode::<HexArray<12>>(bytes);
+        let _ = format.decode::<SessionId>(bytes);
+    }
+    let _ = Report::decode(bytes);
+    let _ = PublicKey::from_sec1(bytes);
+    let _ = SessionId::try_from(bytes);
+    let _ = HexArray::<32>::try_from(bytes);
+    let text = String::from_utf8_lossy(bytes);
+    let _ = text.parse::<SessionId>();
+    let _ = text.parse::<HexBytes>();
+    let _ = text.parse::<HexArray<4>>();
+    let _ = ContentFormat::from_media_type(&text);
+}
+
+fn blob() -> impl Strategy<Value = HexBytes> {
+    vec(any::<u8>(), 0..200).prop_map(HexBytes)
+}
+
+fn id() -> impl Strategy<Value = SessionId> {
+    any::<[u8; 16]>().prop_map(SessionId::from_bytes)
+}
+
+prop_compose! {
+    fn wasm_request()(
+        encrypted_wasm in blob(),
+        encrypted_arguments in vec(blob(), 0..5),
+        public_key in blob(),
+        session_id in option::of(id()),
+        sequence: u64,
+        encrypted_stdin in option::of(blob()),
+    ) -> ExecuteWasmRequest {
+        ExecuteWasmRequest { encrypted_wasm, encrypted_arguments, public_key, session_id, sequence, encrypted_stdin }
+    }
+}
+
+prop_compose! {
+    fn response()(
+        session_id in id(),
+        encrypted_result in blob(),
+        result_nonce: [u8; 12],
+        encrypted_report in blob(),
+        request_commitment: [u8; 32],
+        result_commitment: [u8; 32],
+        receipt in option::of(blob()),
+        result_quote in option::of(blob()),
+        result_evidence in option::of(blob()),
+    ) -> ExecuteResponse {
+        ExecuteResponse {
+            session_id,
+            encrypted_result,
+            result_nonce: HexArray(result_nonce),
+            encrypted_report,
+            request_commitment: request_commitment.into(),
+            result_commitment: result_commitment.into(),
+            receipt,
+            result_quote,
+            result_evidence,
+        }
+    }
+}
+
+fn exit() -> impl Strategy<Value = Exit> {
+    prop_oneof![
+        Just(Exit::Ok),
+        any::<u32>().prop_map(|code| Exit::Code { code }),
+        ".*".prop_map(|reason| Exit::Trap { reason }),
+        ".*".prop_map(|reason| Exit::Denied { reason }),
+        any::<(u64, u64)>().prop_map(|(used, allowed)| Exit::Limit {
+            which: LimitKind::Wall,
+            used,
+            allowed
+        }),
+    ]
+}
+
+fn policy() -> impl Strategy<Value = PolicyDecision> {
+    (any::<bool>(), option::of(".*"), blob()).prop_map(|(allowed, reason, rules_digest)| {
+        PolicyDecision {
+            allowed,
+            reason,
+            rules_digest,
+        }
+    })
+}
+
+prop_compose! {
+    fn report()(
+        exit in exit(),
+        stderr in blob(),
+        stdout_truncated: bool,
+        stderr_truncated: bool,
+        times: [u64; 3],
+        digest: [u8; 32],
+        commitment: [u8; 32],
+        policy in option::of(policy()),
+    ) -> Report {
+        let [cpu_microseconds, wall_microseconds, peak_memory_bytes] = times;
+        Report {
+            exit,
+            stderr,
+            stdout_truncated,
+            stderr_truncated,
+            cpu_microseconds,
+            wall_microseconds,
+            peak_memory_bytes,
+            policy,
+            ..Report::with_digest(digest, commitment.into())
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..300)) {
+        decode_all(&bytes);
+    }
+
+    #[test]
+    fn arbitrary_text_never_panics(text in ".*") {
+        decode_all(text.as_bytes());
+    }
+
+    #[test]
+    fn text_that_looks_like_json_never_panics(text in r#"[{}\[\]",:0-9a-fxX\\u \-]{0,100}"#) {
+        decode_all(text.as_bytes());
+    }
+
+    #[test]
+    fn an_altered_body_never_panics(
+        body in wasm_request(),
+        at: prop::sample::Index,
+        value: u8,
+        cut: prop::sample::Index,
+    ) {
+        for format in BOTH {
+            let mut bytes = format.encode(&body).unwrap();
+            let place = at.index(bytes.len());
+            if let Some(byte) = bytes.get_mut(place) {
+                *byte = value;
+            }
+            decode_all(&bytes);
+            bytes.truncate(cut.index(bytes.len()));
+            decode_all(&bytes);
+        }
+    }
+
+    #[test]
+    fn an_altered_report_never_panics(report in report(), at: prop::sample::Index, value: u8) {
+        let mut bytes = report.encode().unwrap();
+        let place = at.index(bytes.len());
+        if let Some(byte) = bytes.get_mut(place) {
+            *byte = value;
+        }
+        decode_all(&bytes);
+    }
+
+    #[test]
+    fn requests_return_as_they_were(body in wasm_request()) {
+        for format in BOTH {
+            let bytes = format.encode(&body).unwrap();
+            prop_assert_eq!(&format.decode::<ExecuteWasmRequest>(&bytes).unwrap(), &body);
+        }
+    }
+
+    #[test]
+    fn responses_return_as_they_were(body in response()) {
+        for format in BOTH {
+            let bytes = format.encode(&body).unwrap();
+            prop_assert_eq!(&format.decode::<ExecuteResponse>(&bytes).unwrap(), &body);
+        }
+    }
+
+    #[test]
+    fn reports_return_as_they_were(report in report()) {
+        prop_assert_eq!(&Report::decode(&report.encode().unwrap()).unwrap(), &report);
+        for format in BOTH {
+            let bytes = format.encode(&report).unwrap();
+            prop_assert_eq!(&format.decode::<Report>(&bytes).unwrap(), &report);
+        }
+    }
+
+    #[test]
+    fn hex_returns_as_it_was(bytes in vec(any::<u8>(), 0..300)) {
+        let bytes = HexBytes(bytes);
+        let text = bytes.to_string();
+        prop_assert_eq!(&text.parse::<HexBytes>().unwrap(), &bytes);
+        prop_assert_eq!(&text.to_uppercase().parse::<HexBytes>().unwrap(), &bytes);
+        prop_assert_eq!(&format!("0X{text}").parse::<HexBytes>().unwrap(), &bytes);
+    }
+
+    #[test]
+    fn session_ids_return_as_they_were(id in id()) {
+        prop_assert_eq!(id.to_string().parse::<SessionId>().unwrap(), id);
+        prop_assert_eq!(SessionId::try_from(&id.as_bytes()[..]).unwrap(), id);
+    }
+
+    #[test]
+    fn text_is_a_session_id_only_in_two_forms(text in "[0-9a-f\\-{}]{30,40}") {
+        if let Ok(id) = text.parse::<SessionId>() {
+            let plain = id.to_string().replace('-', "");
+            prop_assert!(text == id.to_string() || text == plain);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn keys_return_as_they_were(secret: [u8; 32]) {
+        // Zero and values from the group order up are no keys, and too rare to meet here.
+        let key = PrivateKey::from_bytes(&secret).unwrap();
+        let public = key.public_key();
+        prop_assert_eq!(&PublicKey::from_sec1(&public.to_bytes()).unwrap(), public);
+    }
+
+    #[test]
+    fn a_key_that_is_accepted_is_written_as_it_was_read(tag in 2_u8..=3, x: [u8; 32]) {
+        let bytes = [&[tag], &x[..]].concat();
+        if let Ok(key) = PublicKey::from_sec1(&bytes) {
+            prop_assert_eq!(&key.to_bytes()[..], &bytes);
+        }
+    }
+
+    #[test]
+    fn a_point_off_the_curve_is_refused(x: [u8; 32], y: [u8; 32]) {
+        let bytes = [&[4], &x[..], &y].concat();
+        prop_assert!(PublicKey::from_sec1(&bytes).is_err());
+    }
+}
