@@ -1,0 +1,128 @@
+//! Errors of the HTTP API as RFC 9457 problems.
+//!
+//! A problem is visible to everyone on the path and in front of decryption, so its words come from the request's
+//! form and the host's state, never from a program, an argument or a result.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use hypervisor_protocol::{Error, Problem, ProblemType};
+
+/// Seconds after which a refused client may try again.
+const RETRY_AFTER: u64 = 1;
+
+/// A refused request. Becomes an answer in [`super::request_id`], which knows the request's id.
+#[derive(Debug, Clone)]
+pub(super) struct ApiError {
+    kind: ProblemType,
+    detail: String,
+}
+
+impl ApiError {
+    pub(super) fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+        }
+    }
+
+    pub(super) fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(ProblemType::MalformedRequest, detail)
+    }
+
+    pub(super) fn body_too_large(limit: usize) -> Self {
+        Self::new(
+            ProblemType::BodyTooLarge,
+            format!("the body is over the limit of {limit} bytes"),
+        )
+    }
+
+    pub(super) fn overloaded() -> Self {
+        Self::new(
+            ProblemType::Overloaded,
+            "the host is at its bound of work in progress; try again",
+        )
+    }
+
+    pub(super) fn receive_timeout(allowed: Duration) -> Self {
+        Self::new(
+            ProblemType::RequestTimeout,
+            format!("the body did not arrive within {} s", allowed.as_secs_f64()),
+        )
+    }
+
+    pub(super) fn unsupported_media_type() -> Self {
+        Self::new(
+            ProblemType::UnsupportedMediaType,
+            "send application/json or application/cbor",
+        )
+    }
+
+    pub(super) fn not_found() -> Self {
+        Self::new(
+            ProblemType::NotFound,
+            "there is no such path; GET /openapi.json lists them",
+        )
+    }
+
+    pub(super) fn method_not_allowed() -> Self {
+        Self::new(
+            ProblemType::MethodNotAllowed,
+            "the path exists with another method; GET /openapi.json lists them",
+        )
+    }
+
+    /// A failure of the host's own. `what` goes to the log, not to the client.
+    pub(super) fn internal(what: &str) -> Self {
+        tracing::error!(what, "internal error");
+        Self::new(
+            ProblemType::Internal,
+            "the host failed; its log has this request's id",
+        )
+    }
+
+    pub(super) fn into_problem(self, request_id: &str) -> Response {
+        let retry = matches!(
+            self.kind,
+            ProblemType::Overloaded | ProblemType::ShuttingDown
+        );
+        let problem = Problem::new(self.kind)
+            .with_detail(self.detail)
+            .with_request_id(request_id);
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() =
+            StatusCode::from_u16(self.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if retry {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
+        }
+        response
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Authentication { .. } => ProblemType::AuthenticationFailed,
+            Error::Replayed { .. } => ProblemType::ReplayedSequence,
+            _ => ProblemType::MalformedRequest,
+        };
+        Self::new(kind, error.to_string())
+    }
+}

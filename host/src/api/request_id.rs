@@ -1,0 +1,40 @@
+//! Every request gets an id: in the answer's `x-request-id`, in a problem's body, and in the log, to bring the three
+//! together. Made here, never taken from the client, so that it says nothing about anyone.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderName, HeaderValue};
+use uuid::Uuid;
+
+use super::problem::ApiError;
+
+const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Middleware: gives the request its id, writes problem bodies, logs sizes and times.
+pub(super) async fn layer(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = Uuid::now_v7().simple().to_string();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+
+    let mut response = next.run(request).await;
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        response = error.into_problem(&id);
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(HEADER, value);
+    }
+    tracing::debug!(
+        request_id = id,
+        %method,
+        // The route's template: a path as sent could carry anything.
+        route = route.as_ref().map_or("none", MatchedPath::as_str),
+        status = response.status().as_u16(),
+        micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        "request"
+    );
+    response
+}

@@ -1,0 +1,148 @@
+//! `[limits]`: bounds on a request, an execution, a compilation and the host as a whole.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// Every bound the host enforces. Sizes are strings such as `"256 MiB"`, durations such as `"30s"`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Processor time of one execution.
+    #[serde(with = "humantime_serde")]
+    pub cpu: Duration,
+    /// Wall-clock time of one execution, sleeping and host calls included.
+    #[serde(with = "humantime_serde")]
+    pub wall: Duration,
+    /// Linear memory of one execution, all its memories together.
+    pub memory: ByteSize,
+    /// Table elements of one execution, all its tables together.
+    pub table_elements: usize,
+    /// Core instances inside one component.
+    pub instances: usize,
+    /// WebAssembly call stack of one execution.
+    pub stack: ByteSize,
+    /// Standard output of one execution; beyond it the execution is stopped.
+    pub output: ByteSize,
+    /// Standard error of one execution; beyond it the rest is dropped and the report says so.
+    pub stderr: ByteSize,
+    /// Bytes one host call may make the host allocate.
+    pub host_buffer: ByteSize,
+    /// Live WASI and host resources (streams, pollables, keys) of one execution.
+    pub handles: usize,
+
+    /// Wall-clock time of one compilation; it runs in a process of its own and is ended at the deadline.
+    #[serde(with = "humantime_serde")]
+    pub compile: Duration,
+    /// Address space of the compiler process.
+    pub compile_memory: ByteSize,
+    /// Compilations at once.
+    pub compilations: usize,
+    /// Bytes of machine code kept in memory, least recently used dropped first.
+    pub compile_cache: ByteSize,
+
+    /// One request body.
+    pub body: ByteSize,
+    /// Request bodies held at once by the whole host.
+    pub bodies: ByteSize,
+    /// Arguments of one execution.
+    pub arguments: usize,
+    /// Time to receive a request's head, and then its body.
+    #[serde(with = "humantime_serde")]
+    pub receive: Duration,
+
+    /// Executions at once; each holds one slot of the instance pool.
+    pub executions: usize,
+    /// Requests that may wait for an execution slot; beyond it the answer is 503.
+    pub queue: usize,
+    /// Open connections; beyond it new ones wait to be accepted.
+    pub connections: usize,
+
+    /// Live sessions; beyond it the one idle for longest goes.
+    pub sessions: usize,
+    /// A session unused for this long expires.
+    #[serde(with = "humantime_serde")]
+    pub session_idle: Duration,
+    /// A session this old expires, used or not.
+    #[serde(with = "humantime_serde")]
+    pub session_lifetime: Duration,
+
+    /// Time that running executions get to finish after SIGTERM.
+    #[serde(with = "humantime_serde")]
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            cpu: Duration::from_secs(30),
+            wall: Duration::from_secs(60),
+            memory: ByteSize::mib(256),
+            table_elements: 100_000,
+            instances: 64,
+            stack: ByteSize::kib(512),
+            output: ByteSize::mib(32),
+            stderr: ByteSize::kib(256),
+            host_buffer: ByteSize::mib(32),
+            handles: 10_000,
+            compile: Duration::from_secs(30),
+            compile_memory: ByteSize::gib(4),
+            compilations: 2,
+            compile_cache: ByteSize::mib(512),
+            body: ByteSize::mib(64),
+            bodies: ByteSize::mib(512),
+            arguments: 16_384,
+            receive: Duration::from_secs(30),
+            executions: 512,
+            queue: 1024,
+            connections: 4096,
+            sessions: 10_000,
+            session_idle: Duration::from_secs(15 * 60),
+            session_lifetime: Duration::from_secs(24 * 3600),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Limits {
+    /// Refuses values the engine cannot work with, naming the key.
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        let wrong = |key, message: String| Err(Error::ConfigValue { key, message });
+        /// Linear memory is reserved as 4 GiB of address space for each slot.
+        const MAX_MEMORY: u64 = 4 << 30;
+        if !(65_536..=MAX_MEMORY).contains(&self.memory.as_u64()) {
+            return wrong(
+                "limits.memory",
+                format!("{} is outside 64 KiB to 4 GiB", self.memory),
+            );
+        }
+        if !(64 << 10..=16 << 20).contains(&self.stack.as_u64()) {
+            return wrong(
+                "limits.stack",
+                format!("{} is outside 64 KiB to 16 MiB", self.stack),
+            );
+        }
+        for (key, value) in [
+            ("limits.executions", self.executions),
+            ("limits.compilations", self.compilations),
+            ("limits.connections", self.connections),
+            ("limits.sessions", self.sessions),
+            ("limits.instances", self.instances),
+            ("limits.handles", self.handles),
+        ] {
+            if !(1..=1_000_000).contains(&value) {
+                return wrong(key, format!("{value} is outside 1 to 1000000"));
+            }
+        }
+        if self.body > self.bodies {
+            return wrong(
+                "limits.body",
+                format!("{} is more than limits.bodies ({})", self.body, self.bodies),
+            );
+        }
+        Ok(())
+    }
+}

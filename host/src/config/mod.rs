@@ -1,0 +1,197 @@
+//! Configuration: `hypervisor.toml`, the environment and flags, in that rising order of precedence.
+//!
+//! A file is read into [`Config`] with every key optional; unknown keys are refused with the nearest known one, so a
+//! misspelt limit never silently keeps its default.
+
+mod limits;
+mod unknown;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use limits::Limits;
+
+use crate::error::Error;
+
+/// Everything an operator can set. Defaults in brackets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Address of the public HTTP port, `ip:port`; port 0 takes a free one [`127.0.0.1:8080`].
+    pub listening: SocketAddr,
+    /// Folder of the host's own state [`./state`].
+    pub executor_path: PathBuf,
+    /// Folder of agents that `/agent/deploy` finds by name [`./agents`].
+    pub app_path: PathBuf,
+    /// What one request, one execution and the whole host may use.
+    pub limits: Limits,
+    /// Behaviour that is not a limit.
+    pub execution: Execution,
+}
+
+/// `[execution]`: how programs are run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Execution {
+    /// Let sessions hit programs that other sessions compiled. Faster where many clients send the same public
+    /// program; the time of a hit then tells one client what another has run, so it is off by default [`false`].
+    pub shared_compile_cache: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listening: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            executor_path: PathBuf::from("state"),
+            app_path: PathBuf::from("agents"),
+            limits: Limits::default(),
+            execution: Execution::default(),
+        }
+    }
+}
+
+#[expect(
+    clippy::derivable_impls,
+    reason = "each default is written where an operator would look for it"
+)]
+impl Default for Execution {
+    fn default() -> Self {
+        Self {
+            shared_compile_cache: false,
+        }
+    }
+}
+
+impl Config {
+    /// Reads `path`, or the defaults when there is none, then applies `HYPERVISOR_HOST` and validates.
+    pub fn load(path: Option<&Path>, host_override: Option<&str>) -> Result<Self, Error> {
+        let mut config = match path {
+            Some(path) => {
+                let text =
+                    std::fs::read_to_string(path).map_err(|source| Error::ConfigUnreadable {
+                        path: path.to_owned(),
+                        source,
+                    })?;
+                Self::parse(path, &text)?
+            }
+            None => Self::default(),
+        };
+        if let Some(host) = host_override {
+            config.listening = listening_from_host(host, config.listening)?;
+        }
+        config.limits.validate()?;
+        Ok(config)
+    }
+
+    /// Parses the text of a configuration file; `path` is for messages only.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Error> {
+        let invalid = |e: toml::de::Error| Error::ConfigInvalid {
+            path: path.to_owned(),
+            message: e.to_string(),
+        };
+        let document = toml::Deserializer::parse(text).map_err(invalid)?;
+        let mut unknown = Vec::new();
+        let config: Self =
+            serde_ignored::deserialize(document, |key| unknown.push(key.to_string()))
+                .map_err(invalid)?;
+        match unknown.into_iter().next() {
+            None => Ok(config),
+            Some(key) => {
+                let nearest = unknown::nearest_key(&key, &Self::default());
+                Err(Error::ConfigUnknownKey {
+                    path: path.to_owned(),
+                    key,
+                    nearest,
+                })
+            }
+        }
+    }
+}
+
+/// `HYPERVISOR_HOST`: an `ip:port`, or an address alone that keeps the configured port.
+fn listening_from_host(host: &str, configured: SocketAddr) -> Result<SocketAddr, Error> {
+    if let Ok(address) = host.parse::<SocketAddr>() {
+        return Ok(address);
+    }
+    host.parse::<IpAddr>()
+        .map(|ip| SocketAddr::new(ip, configured.port()))
+        .map_err(|_| Error::ConfigValue {
+            key: "HYPERVISOR_HOST",
+            message: format!("`{host}` is neither an IP address nor ip:port"),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, Error> {
+        Config::parse(Path::new("hypervisor.toml"), text)
+    }
+
+    #[test]
+    fn an_empty_file_gives_the_defaults() {
+        assert_eq!(parse("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn fixed_keys_and_sections_are_read() {
+        let config = parse("listening = '127.0.0.1:0'\nexecutor_path = '/s'\napp_path = '/a'\n[limits]\nwall = '3s'\nmemory = '64 MiB'").unwrap();
+        assert_eq!(config.listening.port(), 0);
+        assert_eq!(config.limits.wall.as_secs(), 3);
+        assert_eq!(config.limits.memory.as_u64(), 64 << 20);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest_name() {
+        let error = parse("listenning = '127.0.0.1:0'").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "hypervisor.toml: unknown key `listenning`; did you mean `listening`?"
+        );
+        let error = parse("[limits]\nmemroy = '1 MiB'").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "hypervisor.toml: unknown key `limits.memroy`; did you mean `limits.memory`?"
+        );
+    }
+
+    #[test]
+    fn a_wrong_type_names_the_line() {
+        let error = parse("\nlistening = 8080").unwrap_err().to_string();
+        assert!(error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn host_override_keeps_the_port_or_sets_both() {
+        let configured = SocketAddr::from(([127, 0, 0, 1], 8080));
+        assert_eq!(
+            listening_from_host("0.0.0.0", configured)
+                .unwrap()
+                .to_string(),
+            "0.0.0.0:8080"
+        );
+        assert_eq!(
+            listening_from_host("[::1]:9", configured)
+                .unwrap()
+                .to_string(),
+            "[::1]:9"
+        );
+        assert!(listening_from_host("nowhere", configured).is_err());
+    }
+
+    #[test]
+    fn the_shipped_example_is_the_defaults_in_full() {
+        let example = include_str!("../../../hypervisor.toml");
+        assert_eq!(parse(example).unwrap(), Config::default());
+        let written: toml::Table = toml::from_str(example).unwrap();
+        let known = toml::Table::try_from(Config::default()).unwrap();
+        assert_eq!(
+            unknown::key_paths(&written),
+            unknown::key_paths(&known),
+            "hypervisor.toml must show every key"
+        );
+    }
+}

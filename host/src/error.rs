@@ -1,0 +1,81 @@
+//! Errors that stop the host or a command: each names the thing that is wrong and what mends it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Why the host cannot start, or a command cannot finish.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration file cannot be read.
+    #[error("cannot read the configuration file {}: {source}", path.display())]
+    ConfigUnreadable {
+        /// The file as named by `--config` or `HYPERVISOR_CONFIG`.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The configuration file is not TOML, or a value has the wrong type.
+    #[error("{}: {message}", path.display())]
+    ConfigInvalid {
+        /// The file.
+        path: PathBuf,
+        /// The parser's words, with line and column.
+        message: String,
+    },
+    /// A key the host does not know.
+    #[error("{}: unknown key `{key}`{}", path.display(), nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
+    ConfigUnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// Dotted path of the key.
+        key: String,
+        /// The nearest key that exists.
+        nearest: Option<String>,
+    },
+    /// A value that parses but cannot be used.
+    #[error("configuration key `{key}`: {message}")]
+    ConfigValue {
+        /// Dotted path of the key.
+        key: &'static str,
+        /// What is wrong, and the values that work.
+        message: String,
+    },
+    /// The engine refused its settings.
+    #[error("cannot start the WebAssembly engine: {0:#}")]
+    Engine(wasmtime::Error),
+    /// The listening address cannot be bound.
+    #[error(
+        "cannot listen on {address}: {source}; choose another `listening` address or stop what holds it"
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file given on the command line cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    FileUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Any other operating-system failure.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Serving stopped before every execution had finished.
+    #[error("the drain deadline of {deadline:?} passed with {remaining} connections still open")]
+    DrainDeadline {
+        /// `drain` of the configuration.
+        deadline: std::time::Duration,
+        /// Connections cut off.
+        remaining: usize,
+    },
+}

@@ -1,0 +1,213 @@
+//! The executor: takes a program, inputs and limits, gives an outcome.
+//!
+//! It knows nothing of HTTP, sessions or keys, so that it can move into worker processes. Programs are prepared once
+//! (compiled in a process of its own, linked, cached in memory) and run in a fresh instance each time.
+
+mod adapt;
+mod cache;
+mod compile;
+mod engine;
+mod epoch;
+mod guest;
+mod inspect;
+mod meter;
+mod native;
+mod offer;
+mod outcome;
+mod run;
+mod stdio;
+mod worker;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use wasmtime::component::Linker;
+use wasmtime_wasi::p2::bindings::CommandPre;
+
+pub use cache::{Scope, sha256};
+pub use engine::Allocation;
+pub use inspect::{Inspection, Kind, Refusal, inspect};
+pub use offer::{Import, PLUGIN_VERSION, Standing, WASI_VERSION};
+pub use outcome::{Exit, Job, Outcome};
+pub use run::arguments_from_bytes;
+pub use worker::main as compile_worker;
+
+use crate::config::Limits;
+use crate::error::Error;
+use crate::imports;
+use cache::ProgramCache;
+use compile::{CompileError, Compiled, Compiler};
+use epoch::EpochClock;
+use guest::Guest;
+use hypervisor_protocol::{LimitKind, Rejection};
+
+/// A program ready to run: compiled, linked, never instantiated yet. Cheap to clone.
+#[derive(Clone)]
+pub struct Program {
+    prepared: Arc<Prepared>,
+}
+
+struct Prepared {
+    pre: CommandPre<Guest>,
+    digest: [u8; 32],
+    /// Bytes of machine code.
+    size: usize,
+}
+
+impl Program {
+    /// SHA-256 of the program's bytes as the client sent them.
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.prepared.digest
+    }
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Program")
+            .field("size", &self.prepared.size)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a program was not prepared.
+#[derive(Debug, Clone)]
+pub enum PrepareError {
+    /// The program's own fault: belongs in its sealed report.
+    Program(Exit),
+    /// The host's fault. The message names no part of the program.
+    Host(String),
+}
+
+/// Prepares and runs programs.
+pub struct Executor {
+    linker: Linker<Guest>,
+    clock: EpochClock,
+    compiler: Compiler,
+    cache: ProgramCache,
+    limits: Limits,
+    allocation: Allocation,
+}
+
+impl Executor {
+    /// Builds the engine. `compiler` is the executable that runs [`compile_worker`]: this program itself.
+    pub fn new(limits: Limits, compiler: PathBuf) -> Result<Self, Error> {
+        let (engine, allocation) = engine::host_engine(&limits)?;
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(Error::Engine)?;
+        imports::crypto::add_to_linker(&mut linker, Guest::crypto).map_err(Error::Engine)?;
+        let clock = EpochClock::start(&engine).map_err(|source| Error::Io {
+            what: "starting the epoch thread",
+            source,
+        })?;
+        let compiler = Compiler::new(
+            compiler,
+            limits.compile,
+            limits.compile_memory.as_u64(),
+            limits.compilations,
+        );
+        let cache = ProgramCache::new(limits.compile_cache.as_u64(), limits.session_idle);
+        Ok(Self {
+            linker,
+            clock,
+            compiler,
+            cache,
+            limits,
+            allocation,
+        })
+    }
+
+    /// How instances are allocated on this machine.
+    pub fn allocation(&self) -> Allocation {
+        self.allocation
+    }
+
+    /// Compiles and links `program`, or finds it in the cache of `scope`. Programs that are asked for at the same time
+    /// by the same scope compile once.
+    pub async fn prepare(&self, scope: Scope, program: &[u8]) -> Result<Program, PrepareError> {
+        self.cache
+            .get_or_prepare(scope, program, || self.compile(program))
+            .await
+    }
+
+    /// Runs a prepared program in a fresh instance. Dropping the future stops the guest.
+    pub async fn run(&self, job: Job) -> Outcome {
+        let _ticking = self.clock.tick();
+        let program = job.program.clone();
+        run::run(&program.prepared.pre, job, &self.limits).await
+    }
+
+    async fn compile(&self, program: &[u8]) -> Result<Program, PrepareError> {
+        // The worker would refuse the same, but this answer costs no process.
+        inspect(program)
+            .and_then(|inspection| inspection.require_command())
+            .map_err(refused)?;
+        let Compiled {
+            code,
+            initial_memory,
+        } = self
+            .compiler
+            .compile(program)
+            .await
+            .map_err(|error| match error {
+                CompileError::Program(exit) => PrepareError::Program(exit),
+                CompileError::Host(message) => PrepareError::Host(message),
+            })?;
+        let allowed = self.limits.memory.as_u64();
+        if initial_memory > allowed {
+            return Err(PrepareError::Program(Exit::Limit {
+                which: LimitKind::Memory,
+                used: initial_memory,
+                allowed,
+            }));
+        }
+        let size = code.len();
+        let linker = self.linker.clone();
+        let link = move || {
+            let component = code.load(linker.engine())?;
+            CommandPre::new(linker.instantiate_pre(&component)?)
+        };
+        let linked = tokio::task::spawn_blocking(link)
+            .await
+            .map_err(|e| PrepareError::Host(format!("linking: {e}")))?;
+        // What inspection cannot see: a function the host's version of an interface lacks, or a pool bound.
+        let pre = linked.map_err(|e| {
+            refused(Refusal::new(
+                Rejection::InvalidComponent,
+                format!("the program does not link: {e:#}"),
+            ))
+        })?;
+        Ok(Program {
+            prepared: Arc::new(Prepared {
+                pre,
+                digest: cache::sha256(program),
+                size,
+            }),
+        })
+    }
+}
+
+fn refused(refusal: Refusal) -> PrepareError {
+    PrepareError::Program(Exit::Rejected {
+        problem: refusal.problem,
+        detail: refusal.detail,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_offered_interface_is_in_the_linker() {
+        let executor = Executor::new(Limits::default(), PathBuf::new()).unwrap();
+        let mut linker = executor.linker.clone();
+        linker.allow_shadowing(false);
+        for name in offer::all_offered() {
+            assert!(
+                linker.instance(&name).is_err(),
+                "{name} is offered but the linker does not define it"
+            );
+        }
+        assert!(linker.instance("wasi:cli/not-offered@0.2.0").is_ok());
+    }
+}

@@ -1,0 +1,54 @@
+//! What the executor takes and gives back.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+pub use hypervisor_protocol::Exit;
+
+/// One execution: a program with its inputs. Limits are the executor's own.
+#[derive(Debug)]
+pub struct Job {
+    /// A prepared program, from [`super::Executor::prepare`].
+    pub program: super::Program,
+    /// `argv`; the first is the program's own name, as programs expect.
+    pub arguments: Vec<String>,
+    /// Standard input.
+    pub stdin: Bytes,
+}
+
+/// What came of an execution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// How it ended.
+    pub exit: Exit,
+    /// Standard output, at most the output limit.
+    pub stdout: Vec<u8>,
+    /// Standard error, at most its limit.
+    pub stderr: Vec<u8>,
+    /// More was written to standard output than is here.
+    pub stdout_truncated: bool,
+    /// More was written to standard error than is here.
+    pub stderr_truncated: bool,
+    /// Processor time of the guest and of the host calls it made.
+    pub cpu: Duration,
+    /// Time from start to end.
+    pub wall: Duration,
+    /// Largest linear memory, bytes.
+    pub peak_memory: u64,
+}
+
+impl Outcome {
+    /// The outcome of something that never started.
+    pub fn not_run(exit: Exit) -> Self {
+        Self {
+            exit,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            stdout_truncated: false,
+            stderr_truncated: false,
+            cpu: Duration::ZERO,
+            wall: Duration::ZERO,
+            peak_memory: 0,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Standard streams of a guest: input from memory, output into memory up to a limit.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
+
+use super::guest::LimitReached;
+use hypervisor_protocol::LimitKind;
+
+/// Bytes a guest may write at once: what WASI streams usually permit.
+const WRITE_PERMIT: usize = 64 << 10;
+
+/// What happens to output beyond the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overflow {
+    /// The execution is stopped: its result would be wrong without the rest.
+    Stop,
+    /// The rest is dropped.
+    Drop,
+}
+
+/// Output captured in memory. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Capture {
+    state: Arc<Mutex<State>>,
+    limit: usize,
+    overflow: Overflow,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    bytes: Vec<u8>,
+    truncated: bool,
+}
+
+impl Capture {
+    pub(super) fn new(limit: usize, overflow: Overflow) -> Self {
+        Self {
+            state: Arc::default(),
+            limit,
+            overflow,
+        }
+    }
+
+    /// Takes what was captured, and whether more was written.
+    pub(super) fn take(&self) -> (Vec<u8>, bool) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        (std::mem::take(&mut state.bytes), state.truncated)
+    }
+
+    fn append(&self, bytes: &[u8]) -> Result<(), LimitReached> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = self.limit.saturating_sub(state.bytes.len());
+        match bytes.split_at_checked(room) {
+            Some((fits, rest)) if !rest.is_empty() => {
+                state.bytes.extend_from_slice(fits);
+                state.truncated = true;
+                match self.overflow {
+                    Overflow::Drop => Ok(()),
+                    Overflow::Stop => Err(LimitReached {
+                        which: LimitKind::Output,
+                        used: len(self.limit).saturating_add(len(rest.len())),
+                        allowed: len(self.limit),
+                    }),
+                }
+            }
+            _ => {
+                state.bytes.extend_from_slice(bytes);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn len(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+impl IsTerminal for Capture {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Capture {
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+}
+
+impl OutputStream for Capture {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.append(&bytes)
+            .map_err(|limit| StreamError::Trap(limit.into()))
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_PERMIT)
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Capture {
+    async fn ready(&mut self) {}
+}
+
+impl AsyncWrite for Capture {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Poll::Ready(
+            self.append(bytes)
+                .map(|()| bytes.len())
+                .map_err(std::io::Error::other),
+        )
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_up_to_the_limit_is_kept_whole() {
+        let capture = Capture::new(4, Overflow::Stop);
+        capture.append(b"ab").unwrap();
+        capture.append(b"cd").unwrap();
+        assert_eq!(capture.take(), (b"abcd".to_vec(), false));
+    }
+
+    #[test]
+    fn standard_output_beyond_the_limit_stops_with_the_first_part_kept() {
+        let capture = Capture::new(3, Overflow::Stop);
+        let reached = capture.append(b"abcde").unwrap_err();
+        assert_eq!(
+            (reached.which, reached.used, reached.allowed),
+            (LimitKind::Output, 5, 3)
+        );
+        assert_eq!(capture.take(), (b"abc".to_vec(), true));
+    }
+
+    #[test]
+    fn standard_error_beyond_the_limit_is_dropped() {
+        let capture = Capture::new(3, Overflow::Drop);
+        capture.append(b"abcde").unwrap();
+        capture.append(b"fg").unwrap();
+        assert_eq!(capture.take(), (b"abc".to_vec(), true));
+    }
+}

@@ -1,0 +1,95 @@
+//! The compiler process: `hypervisor compile-worker`, started by the host for each program it has to compile.
+//!
+//! A process of its own because a compilation cannot be stopped inside one: at its deadline, or when the client goes
+//! away, the host ends the process. It holds no keys and sees one program.
+//!
+//! Standard input: the program, to end of file. Standard output: `u32` big-endian length, that many bytes of JSON
+//! ([`Header`]), then machine code to end of file when the header says `ok`.
+
+use std::io::{self, Read, Write};
+
+use hypervisor_protocol::Rejection;
+use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
+use serde::{Deserialize, Serialize};
+use wasmtime::Engine;
+
+use super::adapt::command_component;
+use super::engine::compile_settings;
+use super::inspect::Refusal;
+
+/// First part of the worker's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Header {
+    /// Machine code follows.
+    Ok {
+        /// Bytes of linear memory the program asks for before it starts.
+        initial_memory: u64,
+    },
+    /// The program cannot run.
+    Refused {
+        /// Stable class.
+        problem: Rejection,
+        /// One sentence, sealed later.
+        detail: String,
+    },
+}
+
+/// Lower priority than serving: a compilation must not delay executions that are ready to run.
+const NICE: i32 = 5;
+
+/// Runs the worker on this process's standard streams. `address_space` bounds its memory, bytes.
+pub fn main(address_space: u64) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    setrlimit(
+        Resource::As,
+        Rlimit {
+            current: Some(address_space),
+            maximum: Some(address_space),
+        },
+    )?;
+    setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    )?;
+    nice(NICE)?;
+
+    // Built while the program is still arriving.
+    let engine = Engine::new(&compile_settings()).map_err(io::Error::other)?;
+    let mut program = Vec::new();
+    io::stdin().lock().read_to_end(&mut program)?;
+    let answer = compile(&engine, &program);
+
+    let mut out = io::stdout().lock();
+    let (header, code) = match answer {
+        Ok((header, code)) => (header, code),
+        Err(Refusal { problem, detail }) => (Header::Refused { problem, detail }, Vec::new()),
+    };
+    let header = serde_json::to_vec(&header)?;
+    let length = u32::try_from(header.len()).map_err(io::Error::other)?;
+    out.write_all(&length.to_be_bytes())?;
+    out.write_all(&header)?;
+    out.write_all(&code)?;
+    out.flush()
+}
+
+fn compile(engine: &Engine, program: &[u8]) -> Result<(Header, Vec<u8>), Refusal> {
+    let adapted = command_component(program)?;
+    let code = engine
+        .precompile_component(&adapted.component)
+        .map_err(|e| {
+            Refusal::new(
+                Rejection::InvalidComponent,
+                format!("the program does not compile: {e:#}"),
+            )
+        })?;
+    Ok((
+        Header::Ok {
+            initial_memory: adapted.inspection.initial_memory,
+        },
+        code,
+    ))
+}

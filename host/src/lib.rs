@@ -1,0 +1,14 @@
+//! The host: serves the HTTP API and runs clients' programs in sandboxes.
+//!
+//! The library exists for the binary, its tests and the benchmarks; its parts are [`config`], the [`executor`] (programs
+//! in, outcomes out), [`sessions`], the HTTP [`api`] and the [`server`] that carries it.
+
+pub mod api;
+pub mod check;
+pub mod config;
+pub mod error;
+pub mod executor;
+pub mod imports;
+pub mod server;
+pub mod sessions;
+pub mod telemetry;

@@ -1,0 +1,129 @@
+//! Carries the API over HTTP/1.1 and HTTP/2: connections, their bounds, and an orderly end.
+
+mod shutdown;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::ServiceExt;
+
+pub use shutdown::Shutdown;
+
+use crate::config::Limits;
+use crate::error::Error;
+
+/// Pause after the operating system could not give a connection (out of descriptors), so as not to spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A bound listener, not yet serving.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    limits: Limits,
+}
+
+impl Server {
+    /// Binds `address`; port 0 takes a free port.
+    pub async fn bind(address: SocketAddr, limits: &Limits) -> Result<Self, Error> {
+        let listen = |source| Error::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        Ok(Self {
+            listener,
+            address,
+            limits: limits.clone(),
+        })
+    }
+
+    /// The address in use.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown`, then lets requests in progress finish within the drain deadline.
+    pub async fn serve(self, router: Router, mut shutdown: Shutdown) -> Result<(), Error> {
+        let connections = Arc::new(Semaphore::new(self.limits.connections));
+        let graceful = GracefulShutdown::new();
+        let protocol = protocol(&self.limits);
+        loop {
+            // A permit first: beyond the bound, connections wait in the kernel's backlog.
+            let accepted = async {
+                let permit = Arc::clone(&connections).acquire_owned().await.ok()?;
+                Some((self.listener.accept().await, permit))
+            };
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => break,
+                accepted = accepted => match accepted {
+                    Some((Ok((stream, _)), permit)) => spawn(&protocol, &graceful, stream, router.clone(), permit),
+                    Some((Err(error), _)) => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                    None => break,
+                },
+            }
+        }
+        drop(self.listener);
+        shutdown.exit_at_next();
+        tracing::info!(deadline = ?self.limits.drain, "draining");
+        let open = || {
+            self.limits
+                .connections
+                .saturating_sub(connections.available_permits())
+        };
+        tokio::select! {
+            () = graceful.shutdown() => Ok(()),
+            () = tokio::time::sleep(self.limits.drain) => Err(Error::DrainDeadline { deadline: self.limits.drain, remaining: open() }),
+        }
+    }
+}
+
+fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.receive);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(limits.receive);
+    builder
+}
+
+fn spawn(
+    protocol: &auto::Builder<TokioExecutor>,
+    graceful: &GracefulShutdown,
+    stream: TcpStream,
+    router: Router,
+    permit: OwnedSemaphorePermit,
+) {
+    // Small answers must not wait for the client's delayed acknowledgement.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY");
+    }
+    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+        router.clone().oneshot(request)
+    });
+    let connection = protocol
+        .serve_connection(TokioIo::new(stream), service)
+        .into_owned();
+    let connection = graceful.watch(connection);
+    tokio::spawn(async move {
+        // A client that goes away ends its connection with an error; dropping the request's future stops its guest.
+        if let Err(error) = connection.await {
+            tracing::debug!(error = %error, "connection ended");
+        }
+        drop(permit);
+    });
+}

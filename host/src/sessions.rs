@@ -1,0 +1,277 @@
+//! Live sessions: bounded in number, expiring, found by id or by the client's key.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use hypervisor_protocol::{Error, HostSession, PrivateKey, PublicKey, SessionId};
+use lru::LruCache;
+
+use crate::config::Limits;
+
+/// All live sessions. Keys are zeroized when the last user of a session lets go of it.
+#[derive(Debug)]
+pub struct Sessions {
+    live: Mutex<Live>,
+    capacity: usize,
+    idle: Duration,
+    lifetime: Duration,
+}
+
+/// Sessions in order of use, and the index from client keys to them.
+#[derive(Debug)]
+struct Live {
+    sessions: LruCache<SessionId, Entry>,
+    by_client: HashMap<PublicKey, Vec<SessionId>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    session: Arc<HostSession>,
+    created: Instant,
+    used: Instant,
+}
+
+/// A session just opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// The session.
+    pub session: Arc<HostSession>,
+    /// Latest end of the session, seconds since the Unix epoch; it ends earlier when idle.
+    pub expires_at: u64,
+}
+
+/// Why no session was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotFound {
+    /// No live session has this id and this client key.
+    Unknown,
+    /// The client key has several live sessions and the request names none.
+    Ambiguous,
+}
+
+impl Sessions {
+    /// An empty set with the limits' bounds.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            live: Mutex::new(Live {
+                sessions: LruCache::unbounded(),
+                by_client: HashMap::new(),
+            }),
+            capacity: limits.sessions.max(1),
+            idle: limits.session_idle,
+            lifetime: limits.session_lifetime,
+        }
+    }
+
+    /// Opens a session for `client` with a key pair of its own. When full, the session idle for longest goes.
+    pub fn open(&self, client: PublicKey) -> Result<Opened, Error> {
+        // The key agreement is the dear part and needs no lock.
+        let session = Arc::new(HostSession::new(
+            &PrivateKey::generate(),
+            client,
+            SessionId::new(),
+        )?);
+        let now = Instant::now();
+        let mut live = self.lock();
+        while live.sessions.len() >= self.capacity && live.remove_oldest() {}
+        live.insert(Entry {
+            session: Arc::clone(&session),
+            created: now,
+            used: now,
+        });
+        drop(live);
+        let end = SystemTime::now()
+            .checked_add(self.lifetime)
+            .and_then(|end| end.duration_since(UNIX_EPOCH).ok());
+        Ok(Opened {
+            session,
+            expires_at: end.map_or(u64::MAX, |end| end.as_secs()),
+        })
+    }
+
+    /// The live session with this id, if it belongs to `client`; without an id, the client's only live session.
+    pub fn find(
+        &self,
+        id: Option<&SessionId>,
+        client: &PublicKey,
+    ) -> Result<Arc<HostSession>, NotFound> {
+        let now = Instant::now();
+        let mut live = self.lock();
+        let id = match id {
+            Some(id) => *id,
+            None => live.only_session_of(client, |entry| self.is_live(entry, now))?,
+        };
+        // Someone else's session is as unknown as none: its existence is not confirmed.
+        let entry = live
+            .sessions
+            .get_mut(&id)
+            .filter(|e| e.session.client() == client)
+            .ok_or(NotFound::Unknown)?;
+        if !self.is_live(entry, now) {
+            live.remove(&id);
+            return Err(NotFound::Unknown);
+        }
+        entry.used = now;
+        Ok(Arc::clone(&entry.session))
+    }
+
+    /// Drops expired sessions; gives the number left.
+    pub fn sweep(&self) -> usize {
+        let now = Instant::now();
+        let mut live = self.lock();
+        let expired: Vec<SessionId> = live
+            .sessions
+            .iter()
+            .filter(|(_, e)| !self.is_live(e, now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in &expired {
+            live.remove(id);
+        }
+        live.sessions.len()
+    }
+
+    fn is_live(&self, entry: &Entry, now: Instant) -> bool {
+        now.duration_since(entry.used) < self.idle
+            && now.duration_since(entry.created) < self.lifetime
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Live {
+    fn insert(&mut self, entry: Entry) {
+        let id = *entry.session.id();
+        self.by_client
+            .entry(entry.session.client().clone())
+            .or_default()
+            .push(id);
+        self.sessions.put(id, entry);
+    }
+
+    fn remove(&mut self, id: &SessionId) {
+        if let Some(entry) = self.sessions.pop(id) {
+            self.unindex(id, &entry);
+        }
+    }
+
+    fn remove_oldest(&mut self) -> bool {
+        match self.sessions.pop_lru() {
+            Some((id, entry)) => {
+                self.unindex(&id, &entry);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn unindex(&mut self, id: &SessionId, entry: &Entry) {
+        let client = entry.session.client();
+        if let Some(ids) = self.by_client.get_mut(client) {
+            ids.retain(|other| other != id);
+            if ids.is_empty() {
+                self.by_client.remove(client);
+            }
+        }
+    }
+
+    fn only_session_of(
+        &self,
+        client: &PublicKey,
+        is_live: impl Fn(&Entry) -> bool,
+    ) -> Result<SessionId, NotFound> {
+        let ids = self
+            .by_client
+            .get(client)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let mut own = ids
+            .iter()
+            .filter(|id| self.sessions.peek(id).is_some_and(&is_live));
+        match (own.next(), own.next()) {
+            (Some(id), None) => Ok(*id),
+            (Some(_), Some(_)) => Err(NotFound::Ambiguous),
+            (None, _) => Err(NotFound::Unknown),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sessions(change: impl FnOnce(&mut Limits)) -> Sessions {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        Sessions::new(&limits)
+    }
+
+    fn client() -> PublicKey {
+        PrivateKey::generate().public_key().clone()
+    }
+
+    #[test]
+    fn every_session_has_a_key_pair_of_its_own() {
+        let (sessions, client) = (sessions(|_| ()), client());
+        let (a, b) = (
+            sessions.open(client.clone()).unwrap(),
+            sessions.open(client).unwrap(),
+        );
+        assert_ne!(a.session.public_key(), b.session.public_key());
+        assert_ne!(a.session.id(), b.session.id());
+    }
+
+    #[test]
+    fn a_session_is_found_by_id_only_with_its_own_client_key() {
+        let (sessions, owner) = (sessions(|_| ()), client());
+        let id = *sessions.open(owner.clone()).unwrap().session.id();
+        assert!(sessions.find(Some(&id), &owner).is_ok());
+        assert_eq!(
+            sessions.find(Some(&id), &client()).unwrap_err(),
+            NotFound::Unknown
+        );
+    }
+
+    #[test]
+    fn without_an_id_the_only_session_is_found_and_two_are_ambiguous() {
+        let (sessions, client) = (sessions(|_| ()), client());
+        assert_eq!(sessions.find(None, &client).unwrap_err(), NotFound::Unknown);
+        sessions.open(client.clone()).unwrap();
+        assert!(sessions.find(None, &client).is_ok());
+        sessions.open(client.clone()).unwrap();
+        assert_eq!(
+            sessions.find(None, &client).unwrap_err(),
+            NotFound::Ambiguous
+        );
+    }
+
+    #[test]
+    fn when_full_the_session_idle_for_longest_goes() {
+        let (sessions, client) = (sessions(|l| l.sessions = 2), client());
+        let first = *sessions.open(client.clone()).unwrap().session.id();
+        let second = *sessions.open(client.clone()).unwrap().session.id();
+        sessions.find(Some(&first), &client).unwrap();
+        sessions.open(client.clone()).unwrap();
+        assert!(sessions.find(Some(&first), &client).is_ok());
+        assert_eq!(
+            sessions.find(Some(&second), &client).unwrap_err(),
+            NotFound::Unknown
+        );
+    }
+
+    #[test]
+    fn an_expired_session_is_unknown_and_swept() {
+        let (sessions, client) = (sessions(|l| l.session_idle = Duration::ZERO), client());
+        let id = *sessions.open(client.clone()).unwrap().session.id();
+        assert_eq!(
+            sessions.find(Some(&id), &client).unwrap_err(),
+            NotFound::Unknown
+        );
+        sessions.open(client.clone()).unwrap();
+        assert_eq!(sessions.sweep(), 0);
+        assert_eq!(sessions.find(None, &client).unwrap_err(), NotFound::Unknown);
+    }
+}
