@@ -1,0 +1,28 @@
+//! Client of a confidential component host.
+//!
+//! A [`Client`] opens a [`Session`]; a session seals a program with its inputs, sends it, checks the commitments of the
+//! answer and opens it into an [`Execution`]. The host's operator sees ciphertext, sizes and times.
+//!
+//! ```no_run
+//! use hypervisor_client::{Client, Program};
+//!
+//! # async fn example() -> Result<(), hypervisor_client::Error> {
+//! let client = Client::new("http://127.0.0.1:8080")?;
+//! let session = client.open_session().await?;
+//! let wasm = std::fs::read("echo.wasm").expect("a component that exports wasi:cli/run");
+//! let execution = session.run_wasm(Program::new(&wasm).argument("hello").stdin(b"input")).await?;
+//! println!("{:?}: {}", execution.report.exit, String::from_utf8_lossy(&execution.result));
+//! # Ok(())
+//! # }
+//! ```
+#![deny(missing_docs)]
+
+mod client;
+mod error;
+mod session;
+
+pub use client::Client;
+pub use error::Error;
+pub use session::{Execution, Program, Session};
+
+pub use hypervisor_protocol as protocol;

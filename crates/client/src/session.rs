@@ -1,0 +1,124 @@
+//! An open session and the executions in it.
+
+use hypervisor_protocol::{
+    ClientSession, Commitment, ExecuteResponse, ExecuteWasmRequest, OpenResponse, Operation,
+    Report, SessionId,
+};
+
+use crate::client::Client;
+use crate::error::Error;
+
+/// A session with a host: a key schedule of its own and a count of the requests made under it.
+#[derive(Debug)]
+pub struct Session {
+    client: Client,
+    session: ClientSession,
+    expires_at: u64,
+}
+
+/// A program with its inputs, in plaintext on this side only.
+#[derive(Clone)]
+pub struct Program<'a> {
+    wasm: &'a [u8],
+    stdin: Option<&'a [u8]>,
+    arguments: Vec<Vec<u8>>,
+}
+
+/// What came of an execution, verified: both commitments were recomputed from what this client sent and received, and the
+/// sealed report names the same request.
+#[derive(Debug, Clone)]
+pub struct Execution {
+    /// The program's standard output.
+    pub result: Vec<u8>,
+    /// Exit, standard error, usage, digests.
+    pub report: Report,
+    /// Sequence of the request in its session.
+    pub sequence: u64,
+    /// SHA-256 over the sealed request.
+    pub request_commitment: Commitment,
+    /// SHA-256 over the request commitment and the sealed answer.
+    pub result_commitment: Commitment,
+}
+
+impl<'a> Program<'a> {
+    /// A component that exports `wasi:cli/run@0.2.x`, or a preview 1 command module.
+    pub fn new(wasm: &'a [u8]) -> Self {
+        Self {
+            wasm,
+            stdin: None,
+            arguments: Vec::new(),
+        }
+    }
+
+    /// Adds an argument; the program sees them after its own name. WASI passes UTF-8 only.
+    #[must_use]
+    pub fn argument(mut self, argument: impl Into<Vec<u8>>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Adds several arguments.
+    #[must_use]
+    pub fn arguments<I: IntoIterator<Item: Into<Vec<u8>>>>(mut self, arguments: I) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets standard input; without it the program reads end of file.
+    #[must_use]
+    pub fn stdin(mut self, bytes: &'a [u8]) -> Self {
+        self.stdin = Some(bytes);
+        self
+    }
+}
+
+impl Session {
+    pub(crate) fn new(client: Client, session: ClientSession, expires_at: u64) -> Self {
+        Self {
+            client,
+            session,
+            expires_at,
+        }
+    }
+
+    /// The session's id.
+    pub fn id(&self) -> &SessionId {
+        self.session.id()
+    }
+
+    /// Latest end of the session, seconds since the Unix epoch; the host ends it earlier when idle.
+    pub fn expires_at(&self) -> u64 {
+        self.expires_at
+    }
+
+    /// Seals and sends the program, verifies and opens the answer. Sessions may run several programs at once.
+    ///
+    /// A program that fails is no error here: [`Report::exit`] says how it ended.
+    pub async fn run_wasm(&self, program: Program<'_>) -> Result<Execution, Error> {
+        let Program {
+            wasm,
+            stdin,
+            arguments,
+        } = program;
+        let (request, pending) = self
+            .session
+            .seal_request(Operation::Wasm, wasm, stdin, &arguments)
+            .map_err(Error::Protocol)?;
+        let request =
+            ExecuteWasmRequest::new(self.session.public_key(), *self.session.id(), request);
+        let answer: ExecuteResponse = self.client.post("test/execute/wasm", &request).await?;
+        let (sequence, request_commitment) = (pending.sequence, pending.commitment);
+        let result_commitment = answer.result_commitment;
+        let OpenResponse { result, report } = self
+            .session
+            .open_response(&pending, answer.into())
+            .map_err(Error::Verification)?;
+        Ok(Execution {
+            result,
+            report,
+            sequence,
+            request_commitment,
+            result_commitment,
+        })
+    }
+}
