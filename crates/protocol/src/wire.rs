@@ -11,7 +11,7 @@ pub use crate::format::ContentFormat;
 use crate::{Commitment, HexArray, HexBytes, PublicKey, SealedRequest, SealedResponse, SessionId};
 
 /// The most arguments that can be sealed into a request.
-pub const MAX_ARGUMENTS: usize = 4096;
+pub const MAX_ARGUMENTS: usize = 16_384;
 
 /// Body of `POST /encrypt/create_keypair` and of its verifiable form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -118,11 +118,6 @@ impl IntoResponse for ApiError {
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
-        let kind = match &error {
-            Error::Authentication { .. } => ProblemType::AuthenticationFailed,
-            Error::Replayed { .. } => ProblemType::ReplayedSequence,
-            _ => ProblemType::MalformedRequest,
-        };
-        Self::new(kind, error.to_string())
+        Self::new(error.problem_type(), error.to_string())
     }
 }

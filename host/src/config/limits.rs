@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use hypervisor_protocol::wire::MAX_ARGUMENTS;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -94,7 +95,7 @@ impl Default for Limits {
             compile_cache: ByteSize::mib(512),
             body: ByteSize::mib(64),
             bodies: ByteSize::mib(512),
-            arguments: 16_384,
+            arguments: MAX_ARGUMENTS,
             receive: Duration::from_secs(30),
             executions: 512,
             queue: 1024,
@@ -136,6 +137,10 @@ impl Limits {
             if !(1..=1_000_000).contains(&value) {
                 return wrong(key, format!("{value} is outside 1 to 1000000"));
             }
+        }
+        if self.arguments > MAX_ARGUMENTS {
+            let message = format!("{} is over the protocol's {MAX_ARGUMENTS}", self.arguments);
+            return wrong("limits.arguments", message);
         }
         if self.body > self.bodies {
             return wrong(

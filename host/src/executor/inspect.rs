@@ -164,7 +164,11 @@ impl Inspection {
                     list(&self.exports)
                 )),
             )),
-            Kind::Preview1Module if exports("_start") => Ok(()),
+            Kind::Preview1Module if exports("_start") && exports("memory") => Ok(()),
+            Kind::Preview1Module if exports("_start") => Err(Refusal::new(
+                Rejection::InvalidComponent,
+                "the core module does not export its memory as `memory`, which WASI preview 1 works on",
+            )),
             Kind::Preview1Module => Err(Refusal::new(
                 Rejection::NoEntryPoint,
                 bounded(format!(

@@ -20,6 +20,7 @@ mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::CommandPre;
@@ -137,6 +138,7 @@ impl Executor {
     }
 
     async fn compile(&self, program: &[u8]) -> Result<Program, PrepareError> {
+        let started = Instant::now();
         // The worker would refuse the same, but this answer costs no process.
         inspect(program)
             .and_then(|inspection| inspection.require_command())
@@ -161,6 +163,12 @@ impl Executor {
             }));
         }
         let size = code.len();
+        tracing::debug!(
+            program_bytes = program.len(),
+            code_bytes = size,
+            micros = compile::micros(started.elapsed()),
+            "compiled a program"
+        );
         let linker = self.linker.clone();
         let link = move || {
             let component = code.load(linker.engine())?;
@@ -169,13 +177,8 @@ impl Executor {
         let linked = tokio::task::spawn_blocking(link)
             .await
             .map_err(|e| PrepareError::Host(format!("linking: {e}")))?;
-        // What inspection cannot see: a function the host's version of an interface lacks, or a pool bound.
-        let pre = linked.map_err(|e| {
-            refused(Refusal::new(
-                Rejection::InvalidComponent,
-                format!("the program does not link: {e:#}"),
-            ))
-        })?;
+        let pre =
+            linked.map_err(|error| PrepareError::Program(unlinkable(&error, &self.limits)))?;
         Ok(Program {
             prepared: Arc::new(Prepared {
                 pre,
@@ -184,6 +187,42 @@ impl Executor {
             }),
         })
     }
+}
+
+/// What inspection cannot see: a function that the host's version of an interface lacks, or a bound of the instance pool.
+fn unlinkable(error: &wasmtime::Error, limits: &Limits) -> Exit {
+    let message = format!("{error:#}");
+    let limit = |which, before: &str, allowed: usize| {
+        let used = number_before(&message, before)?;
+        Some(Exit::Limit {
+            which,
+            used,
+            allowed: u64::try_from(allowed).unwrap_or(u64::MAX),
+        })
+    };
+    // The engine has no types for these errors; the words are checked by a test for each.
+    limit(
+        LimitKind::Instances,
+        " core module instances",
+        limits.instances,
+    )
+    .or_else(|| {
+        limit(
+            LimitKind::Table,
+            " which exceeds the limit of",
+            limits.table_elements,
+        )
+    })
+    .unwrap_or_else(|| Exit::Rejected {
+        problem: Rejection::InvalidComponent,
+        detail: format!("the program does not link: {message}"),
+    })
+}
+
+/// The number that stands right before `words` in `message`.
+fn number_before(message: &str, words: &str) -> Option<u64> {
+    let (before, _) = message.split_once(words)?;
+    before.rsplit(' ').next()?.parse().ok()
 }
 
 fn refused(refusal: Refusal) -> PrepareError {

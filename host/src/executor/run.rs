@@ -171,9 +171,7 @@ fn exit_of(error: &wasmtime::Error, accounts: &Accounts, limits: &Limits) -> Exi
     let message = format!("{error:#}");
     if trap.is_none() {
         // Errors of the engine that have no public type; the words are checked by a test for each.
-        if message.contains("too much data is being copied")
-            || message.contains("too large of random")
-        {
+        if message.contains("too much data is being copied") || message.contains("requested len") {
             let allowed = limits.host_buffer.as_u64();
             return Exit::Limit {
                 which: LimitKind::HostBuffer,

@@ -1,0 +1,119 @@
+//! A host process of its own for each test, on a free loopback port.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use hypervisor_client::{Client, Execution, Program, Session};
+use tempfile::TempDir;
+
+/// A running `hypervisor`; ended when dropped.
+pub struct Host {
+    child: Child,
+    url: String,
+    folder: TempDir,
+}
+
+/// Path of one of the workspace's binaries, built next to the tests.
+pub fn binary(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let path = tests.parent().unwrap().parent().unwrap().join(name);
+    assert!(
+        path.exists(),
+        "{} is not built; run `make test`",
+        path.display()
+    );
+    path
+}
+
+impl Host {
+    /// Starts a host with the default limits.
+    pub fn start() -> Self {
+        Self::with("")
+    }
+
+    /// Starts a host with a configuration of its own; `config` is TOML without `listening`.
+    pub fn with(config: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("hypervisor.toml");
+        fs::write(&file, format!("listening = '127.0.0.1:0'\n{config}")).unwrap();
+        let mut child = Command::new(binary("hypervisor"))
+            .arg("--config")
+            .arg(&file)
+            .env("RUST_LOG", "trace")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(folder.path().join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let log = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+        let url = line
+            .trim()
+            .strip_prefix("listening on ")
+            .unwrap_or_else(|| panic!("no address; log:\n{}", log()));
+        Self {
+            url: url.to_owned(),
+            child,
+            folder,
+        }
+    }
+
+    /// Address of the public port.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A client of this host.
+    pub fn client(&self) -> Client {
+        Client::new(&self.url).unwrap()
+    }
+
+    /// A fresh session.
+    pub async fn session(&self) -> Session {
+        self.client().open_session().await.unwrap()
+    }
+
+    /// Runs a program in a fresh session.
+    pub async fn run(&self, program: Program<'_>) -> Execution {
+        self.session().await.run_wasm(program).await.unwrap()
+    }
+
+    /// Everything logged so far, at the most talkative level.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A file of `/proc` about the host.
+    pub fn proc(&self, file: &str) -> String {
+        fs::read_to_string(Path::new("/proc").join(self.pid().to_string()).join(file)).unwrap()
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Waits for the process to end by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // Ended already where the test waited for it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

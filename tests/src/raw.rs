@@ -1,0 +1,170 @@
+//! Requests put together by hand, so that each part can be wrong.
+
+use hypervisor_client::protocol::{
+    ClientSession, ContentFormat, CreateKeypairRequest, CreateKeypairResponse, ExecuteResponse,
+    ExecuteWasmRequest, OpenResponse, Operation, PendingRequest, PrivateKey, Problem, PublicKey,
+};
+use reqwest::header::CONTENT_TYPE;
+
+use crate::host::Host;
+
+/// A session whose requests can be altered before they are sent.
+pub struct RawSession {
+    http: reqwest::Client,
+    url: String,
+    /// The client's half.
+    pub session: ClientSession,
+}
+
+/// A whole HTTP answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The problem's name, the last part of its type.
+    pub fn problem(&self) -> String {
+        assert_eq!(
+            self.headers[CONTENT_TYPE], "application/problem+json",
+            "{self:?}"
+        );
+        let problem: Problem = serde_json::from_slice(&self.body).unwrap();
+        assert_eq!(problem.status, self.status);
+        assert!(problem.request_id.is_some());
+        problem
+            .kind
+            .strip_prefix("urn:hypervisor:problem:")
+            .unwrap()
+            .to_owned()
+    }
+
+    /// The problem's words.
+    pub fn detail(&self) -> String {
+        serde_json::from_slice::<Problem>(&self.body)
+            .unwrap()
+            .detail
+    }
+}
+
+/// Posts bytes.
+pub async fn post(http: &reqwest::Client, url: &str, content_type: &str, body: Vec<u8>) -> Answer {
+    let response = http
+        .post(url)
+        .header(CONTENT_TYPE, content_type)
+        .body(body)
+        .send()
+        .await
+        .unwrap();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    Answer {
+        status,
+        headers,
+        body: response.bytes().await.unwrap().to_vec(),
+    }
+}
+
+impl RawSession {
+    /// Opens a session with a fresh client key.
+    pub async fn open(host: &Host) -> Self {
+        Self::open_with(host, PrivateKey::generate()).await
+    }
+
+    /// Opens a session with this client key.
+    pub async fn open_with(host: &Host, key: PrivateKey) -> Self {
+        let http = reqwest::Client::new();
+        let request = CreateKeypairRequest::new(key.public_key(), None);
+        let body = ContentFormat::Json.encode(&request).unwrap();
+        let url = host.url().to_owned();
+        let answer = post(
+            &http,
+            &format!("{url}/encrypt/create_keypair"),
+            "application/json",
+            body,
+        )
+        .await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let answer: CreateKeypairResponse = ContentFormat::Json.decode(&answer.body).unwrap();
+        let host_key = PublicKey::from_sec1(&answer.session_pubkey.0).unwrap();
+        Self {
+            http,
+            url,
+            session: ClientSession::new(key, host_key, answer.session_id).unwrap(),
+        }
+    }
+
+    /// A good request with the next sequence.
+    pub fn request(
+        &self,
+        program: &[u8],
+        stdin: Option<&[u8]>,
+        arguments: &[&[u8]],
+    ) -> (ExecuteWasmRequest, PendingRequest) {
+        let (sealed, pending) = self
+            .session
+            .seal_request(Operation::Wasm, program, stdin, arguments)
+            .unwrap();
+        (
+            ExecuteWasmRequest::new(self.session.public_key(), *self.session.id(), sealed),
+            pending,
+        )
+    }
+
+    /// Sends a request as it is.
+    pub async fn send(&self, request: &ExecuteWasmRequest) -> Answer {
+        self.send_as(ContentFormat::Cbor, request).await
+    }
+
+    /// Sends a request in this format.
+    pub async fn send_as(&self, format: ContentFormat, request: &ExecuteWasmRequest) -> Answer {
+        self.send_bytes(format.media_type(), format.encode(request).unwrap())
+            .await
+    }
+
+    /// Sends bytes to the execution endpoint.
+    pub async fn send_bytes(&self, content_type: &str, body: Vec<u8>) -> Answer {
+        post(
+            &self.http,
+            &format!("{}/test/execute/wasm", self.url),
+            content_type,
+            body,
+        )
+        .await
+    }
+
+    /// Opens the answer to a request.
+    pub fn open_answer(
+        &self,
+        format: ContentFormat,
+        pending: &PendingRequest,
+        answer: &Answer,
+    ) -> OpenResponse {
+        assert_eq!(
+            answer.status,
+            200,
+            "{}",
+            String::from_utf8_lossy(&answer.body)
+        );
+        let response: ExecuteResponse = format.decode(&answer.body).unwrap();
+        self.session
+            .open_response(pending, response.into())
+            .unwrap()
+    }
+
+    /// The session takes a good request: whatever was refused before lost nothing.
+    pub async fn still_works(&self) {
+        let (request, pending) =
+            self.request(&crate::programs::guest("echo"), None, &[b"still here"]);
+        let answer = self.send(&request).await;
+        assert_eq!(
+            self.open_answer(ContentFormat::Cbor, &pending, &answer)
+                .result,
+            b"still here\n"
+        );
+    }
+}
