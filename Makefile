@@ -12,7 +12,7 @@ setup: ## install what building guests needs (wasm32-wasip2)
 guests: setup ## build the example agents into target/guests
 	@scripts/build-guests.sh
 
-demo: guests ## attest, encrypt, run and verify against a local host
+demo: guests ## encrypt, run and verify against a local host
 	cargo build --release --locked -p hypervisor -p hypervisor-client
 	scripts/demo.sh
 
@@ -27,6 +27,7 @@ check: ## format, lints, documentation, licences and advisories
 	@scripts/check.sh
 
 bench: guests ## measure the host
+	cargo build --release --locked -p hypervisor -p hypervisor-bench
 	cargo run --release --locked -p hypervisor-bench
 
 clean: ## remove what was built, apart from the tools in .tools

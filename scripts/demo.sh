@@ -1,0 +1,158 @@
+#!/usr/bin/env bash
+# A host and its client on this machine, from start to stop: see README.md. HYPERVISOR_BIN names another folder of binaries.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+bin=$(realpath -m "${HYPERVISOR_BIN:-${CARGO_TARGET_DIR:-$root/target}/release}")
+work=$(mktemp -d "${TMPDIR:-/tmp}/hypervisor-demo.XXXXXX")
+host=
+
+bold='' dim='' green='' red='' plain=''
+if [[ -t 1 && -z ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then
+    bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
+fi
+
+# Runs at every end; a failure shows what the host said.
+finish() {
+    local status=$?
+    if [[ -n $host ]] && kill -TERM "$host" 2>/dev/null; then
+        wait "$host" || true
+    fi
+    if ((status != 0)) && [[ -s $work/host.log ]]; then
+        printf '\n%sdemo: failed with status %s; the log of the host:%s\n' "$red" "$status" "$plain" >&2
+        cat "$work/host.log" >&2
+    fi
+    rm -rf "$work"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+fail() {
+    printf '%sdemo: %s%s\n' "$red" "$*" "$plain" >&2
+    exit 1
+}
+
+number=0
+section() {
+    number=$((number + 1))
+    printf '\n%s%s. %s%s\n' "$bold" "$number" "$1" "$plain"
+}
+
+say() { printf '%s%s%s\n' "$dim" "$*" "$plain"; }
+good() { printf '%s✓ %s%s\n' "$green" "$*" "$plain"; }
+
+# Prints a command so that it could be pasted.
+show() {
+    local word line=
+    for word in "$@"; do
+        case $word in
+            *[!A-Za-z0-9_./:=@-]*) line+=" '$word'" ;;
+            *) line+=" $word" ;;
+        esac
+    done
+    printf '%s$%s%s\n' "$bold" "$line" "$plain"
+}
+
+# try COMMAND…: shows it and its output; its exit status is in $status, its streams are in out and err.
+try() {
+    show "$@"
+    status=0
+    "$@" >out 2>err </dev/null || status=$?
+    cat out err
+}
+
+for program in "$bin/hypervisor" "$bin/hv"; do
+    [[ -x $program ]] || fail "$program is not built: run \`make demo\`"
+done
+for guest in jq sign spin oom; do
+    [[ -e $root/target/guests/$guest.wasm ]] || fail "target/guests/$guest.wasm is not built: run \`make guests\`"
+done
+
+cd "$work"
+ln -s "$root/target/guests" guests
+PATH=$bin:$PATH
+unset HYPERVISOR_CONFIG HYPERVISOR_HOST HYPERVISOR_LOG_FORMAT
+export PATH NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
+
+section 'A host on a free port, with the log as talkative as it gets'
+cat >demo.toml <<'TOML'
+[limits]
+cpu = "2s"
+memory = "128 MiB"
+TOML
+cat demo.toml
+show RUST_LOG=trace hypervisor --config demo.toml --listening 127.0.0.1:0
+mkfifo announcement
+RUST_LOG=trace hypervisor --config demo.toml --listening 127.0.0.1:0 >announcement 2>host.log </dev/null &
+host=$!
+# The first line comes when the port is open; an end of file instead means that the host did not start.
+exec 3<announcement
+read -r -t 60 -u 3 line || fail 'the host did not start'
+printf '%s\n' "$line"
+[[ $line == 'listening on http://'* ]] || fail "the host announced itself with \`$line\`"
+export HYPERVISOR_SERVER=${line#listening on }
+show export "HYPERVISOR_SERVER=$HYPERVISOR_SERVER"
+
+section 'A real document: what this project depends on, from cargo'
+show cargo metadata --format-version 1 --locked
+(cd "$root" && cargo metadata --format-version 1 --locked --quiet) >metadata.json
+size=$(wc -c <metadata.json)
+((size >= 1000000)) || fail "cargo metadata gave $size bytes, and the demo wants a megabyte"
+printf 'metadata.json: %s bytes\n' "$size"
+
+section 'A private program over private data: jq, its filter and its input are sealed for the host'
+filter='.packages
+    | "\(length) packages",
+      (group_by(.license // "none") | sort_by(-length) | .[:6][]
+        | "\(length)  \(.[0].license // "none"): \([.[].name] | unique | .[:4] | join(", ")), …")'
+try hv run -v guests/jq.wasm --stdin metadata.json -- -r "$filter"
+((status == 0)) || fail "jq ended with $status"
+packages=$(grep -c '^\[\[package\]\]' "$root/Cargo.lock")
+grep -qx "$packages packages" out || fail "Cargo.lock has $packages packages"
+good "Cargo.lock has $packages packages too"
+grep -q 'request commitment .* matches what was sent' err || fail 'the request commitment was not checked'
+grep -q 'result commitment .* matches what was received' err || fail 'the result commitment was not checked'
+good 'hv recomputed both commitments: this answer belongs to exactly this program, input and filter'
+
+section 'A program that signs: the key is made in the host and never enters the sandbox'
+try hv run guests/sign.wasm --stdin metadata.json
+((status == 0)) || fail "sign ended with $status"
+digest=$(sha256sum metadata.json | cut -d' ' -f1)
+grep -qx "sha256  *$digest" out || fail "sha256sum says $digest"
+good 'sha256sum gives the same digest here'
+
+section 'A program that never ends'
+try hv run guests/spin.wasm
+grep -q 'stopped at the limit of processor time' err || fail 'spin was not stopped at its limit'
+good "stopped, and the limit is named (hv exits with $status)"
+
+section 'A program that takes all memory'
+try hv run guests/oom.wasm
+grep -q 'stopped at the limit of memory' err || fail 'oom was not stopped at its limit'
+good "stopped, and the limit is named (hv exits with $status)"
+try hv ping
+((status == 0)) || fail 'the host does not answer'
+
+section 'What the operator saw: the whole log of the host'
+sed -E 's/^[^ ]+ +//; s/request_id="?[0-9a-f]+"? //' host.log
+# Every string of the document that is long enough not to be there by chance, and the filter line by line.
+hv run guests/jq.wasm --stdin metadata.json -- -r '[.. | strings | split("\n")[] | select(length >= 16)] | unique[]' >secrets
+grep -oE '[^ ].{15,}' <<<"$filter" >>secrets
+secrets=$(wc -l <secrets)
+in_document=$(grep -oFf secrets metadata.json | wc -l)
+in_log=$(grep -cFf secrets host.log || true)
+say "$secrets strings of the document and the filter: $in_document hits in the document, $in_log hits in the log"
+((in_document > 0)) || fail 'the search finds nothing where there is something'
+((in_log == 0)) || fail "the log has plaintext: $(grep -oFf secrets host.log | head -1)"
+good 'sizes, times and limits, and nothing of what was computed'
+say 'Memory is another matter: what keeps an operator out of it is a TEE, and this demo runs without one.'
+
+section 'The end: SIGTERM lets running programs finish'
+show kill -TERM "$host"
+kill -TERM "$host"
+status=0
+wait "$host" || status=$?
+host=
+((status == 0)) || fail "the host ended with $status"
+good 'drained, exit status 0'
