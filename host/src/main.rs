@@ -112,12 +112,11 @@ fn load_config(cli: &Cli) -> Result<Config, Error> {
     Ok(config)
 }
 
+/// This very program, also after its file was replaced by a newer one.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
 fn executor(config: &Config) -> Result<Executor, Error> {
-    let this = std::env::current_exe().map_err(|source| Error::Io {
-        what: "finding this program's own file",
-        source,
-    })?;
-    Executor::new(config.limits.clone(), this)
+    Executor::new(config.limits.clone(), PathBuf::from(THIS_PROGRAM))
 }
 
 fn check_config(cli: &Cli, output: Output) -> Result<bool, Error> {

@@ -1,5 +1,5 @@
 //! Admission, clients that go away, and the end of the host.
-#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::sync::Arc;
 
@@ -132,6 +132,50 @@ async fn a_second_signal_ends_the_host_at_once() {
     host.terminate();
     assert_eq!(host.wait().code(), Some(143));
     assert!(running.await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_connection_that_never_sends_a_byte_is_closed() {
+    use tokio::io::AsyncReadExt;
+    let host = Host::with("[limits]\nreceive = '100ms'");
+    let address = host.url().strip_prefix("http://").unwrap();
+    let mut silent = tokio::net::TcpStream::connect(address).await.unwrap();
+    assert_eq!(
+        silent.read(&mut [0]).await.unwrap(),
+        0,
+        "end of the connection"
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_never_ends_its_request_is_closed() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let host = Host::with("[limits]\nreceive = '100ms'");
+    let address = host.url().strip_prefix("http://").unwrap();
+    for part in [
+        "POST /test/exec",
+        "POST /test/execute/wasm HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{",
+    ] {
+        let mut slow = tokio::net::TcpStream::connect(address).await.unwrap();
+        slow.write_all(part.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        slow.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 408"),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_hold_up_the_end() {
+    let mut host = Host::start();
+    let address = host.url().strip_prefix("http://").unwrap().to_owned();
+    let _silent = tokio::net::TcpStream::connect(address).await.unwrap();
+    host.client().ping().await.unwrap();
+    host.terminate();
+    assert!(host.wait().success());
 }
 
 #[tokio::test]

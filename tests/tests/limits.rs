@@ -171,6 +171,30 @@ async fn bytes_that_one_host_call_makes_the_host_allocate() {
 }
 
 #[tokio::test]
+async fn live_handles() {
+    let text = r#"(component
+        (import "wasi:io/poll@0.2.6" (instance $poll (export "pollable" (type (sub resource)))))
+        (alias export $poll "pollable" (type $pollable))
+        (import "wasi:clocks/monotonic-clock@0.2.6" (instance $clock
+          (alias outer 1 $pollable (type $p))
+          (export "subscribe-duration" (func (param "when" u64) (result (own $p))))))
+        (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+        (core module $m
+          (import "" "subscribe" (func $subscribe (param i64) (result i32)))
+          (func (export "run") (result i32) (loop (drop (call $subscribe (i64.const 1))) (br 0)) (i32.const 0)))
+        (core instance $i (instantiate $m (with "" (instance (export "subscribe" (func $subscribe))))))
+        (func $run (result (result)) (canon lift (core func $i "run")))
+        (instance $exports (export "run" (func $run)))
+        (export "wasi:cli/run@0.2.6" (instance $exports)))"#;
+    let execution = run(
+        "handles = 100",
+        Program::new(&hypervisor_tests::programs::wat(text)),
+    )
+    .await;
+    assert_limit(&execution.report, LimitKind::Handles, 100);
+}
+
+#[tokio::test]
 async fn core_instances() {
     let instances = (0..20)
         .map(|_| "(core instance (instantiate $m))")

@@ -95,12 +95,14 @@ pub enum LimitKind {
     Table,
     /// Core instances, a count.
     Instances,
-    /// stdout and stderr together, bytes.
+    /// Standard output, bytes. (Standard error beyond its own bound is cut, and ends nothing.)
     Output,
     /// The guest's call stack, bytes.
     Stack,
     /// What the host buffers for the guest, bytes.
     HostBuffer,
+    /// Live host resources (streams, pollables, keys), a count.
+    Handles,
     /// Compilation time, microseconds.
     CompileTime,
     /// Memory of compilation, bytes.

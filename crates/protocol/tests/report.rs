@@ -43,6 +43,7 @@ const LIMITS: [(LimitKind, &str); 10] = [
     (LimitKind::Output, "output"),
     (LimitKind::Stack, "stack"),
     (LimitKind::HostBuffer, "host-buffer"),
+    (LimitKind::Handles, "handles"),
     (LimitKind::CompileTime, "compile-time"),
     (LimitKind::CompileMemory, "compile-memory"),
 ];

@@ -1,7 +1,7 @@
 //! Inputs: each argument on a line of its own, then standard input, byte for byte.
 //!
 //! ```text
-//! hv run target/guests/echo.wasm one "two words" < picture.png
+//! hv run target/guests/echo.wasm --stdin picture.png -- one "two words"
 //! ```
 //!
 //! Arguments and standard input reach the host encrypted; the agent sees them as any program does.

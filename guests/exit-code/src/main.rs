@@ -1,7 +1,7 @@
 //! Exit codes: ends with the code it is told, 7 if it is told none.
 //!
 //! ```text
-//! hv run target/guests/exit-code.wasm 42
+//! hv run target/guests/exit-code.wasm -- 42
 //! ```
 //!
 //! `std::process::exit` says only success or failure on this target, so any code above 0 arrives as 1.

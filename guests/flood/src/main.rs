@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! hv run target/guests/flood.wasm
-//! hv run target/guests/flood.wasm stderr
+//! hv run target/guests/flood.wasm -- stderr
 //! ```
 //!
 //! The report says at what length the stream was cut.

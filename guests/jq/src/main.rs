@@ -1,7 +1,7 @@
 //! A useful program as an agent: the jq language, on the jaq crates.
 //!
 //! ```text
-//! hv run target/guests/jq.wasm -- -c '.items[] | {name, price}' < catalogue.json
+//! hv run target/guests/jq.wasm --stdin catalogue.json -- -c '.items[] | {name, price}'
 //! ```
 //!
 //! The whole input is in memory while it runs: 16 MB of small JSON objects take about 220 MB.

@@ -1,7 +1,7 @@
 //! Arguments in number: prints how many there were, and their bytes in total.
 //!
 //! ```text
-//! hv run target/guests/many-args.wasm one two three
+//! hv run target/guests/many-args.wasm -- one two three
 //! ```
 //!
 //! prints `3 arguments, 11 bytes`. `args_os` takes them without a check for UTF-8.

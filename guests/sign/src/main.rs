@@ -1,7 +1,7 @@
 //! The host's `crypto` interface: hashes standard input, then signs it with a key that never leaves the host.
 //!
 //! ```text
-//! hv run target/guests/sign.wasm < contract.pdf
+//! hv run target/guests/sign.wasm --stdin contract.pdf
 //! ```
 //!
 //! prints the SHA-256 of the input, the public key, the signature, and `verified` once the host has

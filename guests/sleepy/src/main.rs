@@ -1,7 +1,7 @@
 //! The wall-clock limit: sleeps for so many milliseconds (2000 if not told), then prints `awake`.
 //!
 //! ```text
-//! hv run target/guests/sleepy.wasm 500
+//! hv run target/guests/sleepy.wasm -- 500
 //! ```
 //!
 //! While it waits the agent uses no cpu time, so only the wall-clock deadline can stop it.

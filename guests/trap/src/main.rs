@@ -1,7 +1,7 @@
 //! A trap: the agent panics, which aborts it.
 //!
 //! ```text
-//! hv run target/guests/trap.wasm "what went wrong"
+//! hv run target/guests/trap.wasm -- "what went wrong"
 //! ```
 //!
 //! The message goes to standard error, which comes back sealed in the report together with the trap.

@@ -69,7 +69,7 @@ mod tests {
         assert!(futures_poll(waiting.as_mut()).await.is_none());
         assert!(admission.enter().await.is_err());
         drop(running);
-        waiting.await.unwrap();
+        drop(waiting.await.unwrap());
     }
 
     /// Polls once.

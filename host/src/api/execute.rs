@@ -127,7 +127,7 @@ async fn prepare(
     match app.executor.prepare(scope, program).await {
         Ok(program) => Ok(Ok(program)),
         Err(PrepareError::Program(exit)) => Ok(Err(exit)),
-        Err(PrepareError::Host(message)) => Err(ApiError::internal(&message)),
+        Err(PrepareError::Host(message)) => Err(ApiError::internal(message)),
     }
 }
 

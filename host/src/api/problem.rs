@@ -18,6 +18,8 @@ const RETRY_AFTER: u64 = 1;
 pub(super) struct ApiError {
     kind: ProblemType,
     detail: String,
+    /// What only the log may know.
+    cause: Option<String>,
 }
 
 impl ApiError {
@@ -25,6 +27,7 @@ impl ApiError {
         Self {
             kind,
             detail: detail.into(),
+            cause: None,
         }
     }
 
@@ -74,16 +77,21 @@ impl ApiError {
         )
     }
 
-    /// A failure of the host's own. `what` goes to the log, not to the client.
-    pub(super) fn internal(what: &str) -> Self {
-        tracing::error!(what, "internal error");
-        Self::new(
-            ProblemType::Internal,
-            "the host failed; its log has this request's id",
-        )
+    /// A failure of the host's own. `cause` goes to the log, not to the client.
+    pub(super) fn internal(cause: impl Into<String>) -> Self {
+        Self {
+            cause: Some(cause.into()),
+            ..Self::new(
+                ProblemType::Internal,
+                "the host failed; its log has this request's id",
+            )
+        }
     }
 
     pub(super) fn into_problem(self, request_id: &str) -> Response {
+        if let Some(cause) = &self.cause {
+            tracing::error!(request_id, cause, "internal error");
+        }
         let retry = matches!(
             self.kind,
             ProblemType::Overloaded | ProblemType::ShuttingDown
@@ -118,6 +126,9 @@ impl IntoResponse for ApiError {
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
-        Self::new(error.problem_type(), error.to_string())
+        match error.problem_type() {
+            ProblemType::Internal => Self::internal(error.to_string()),
+            kind => Self::new(kind, error.to_string()),
+        }
     }
 }

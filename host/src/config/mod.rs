@@ -194,4 +194,11 @@ mod tests {
             "hypervisor.toml must show every key"
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_text_is_read_or_refused(text in "\\PC*") {
+            let _ = parse(&text);
+        }
+    }
 }

@@ -121,10 +121,16 @@ impl Compiler {
 /// Writes the program and reads both streams to their ends, all at once so that no pipe fills up.
 async fn converse(child: &mut Child, program: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let write = async move {
-        if let Some(mut stdin) = stdin {
+    // Kept open until the answer is here: its end tells the worker that the host has gone.
+    let mut stdin = stdin;
+    let write = async {
+        if let Some(stdin) = &mut stdin {
+            let length = u64::try_from(program.len()).unwrap_or(u64::MAX);
             // A worker that stopped reading says why on its other streams.
-            let _ = stdin.write_all(program).await;
+            if stdin.write_all(&length.to_be_bytes()).await.is_ok() {
+                let _ = stdin.write_all(program).await;
+                let _ = stdin.flush().await;
+            }
         }
     };
     let (mut answer, mut errors) = (Vec::new(), Vec::new());

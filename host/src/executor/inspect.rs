@@ -229,3 +229,31 @@ fn kind_of(program: &[u8]) -> Result<Kind, Refusal> {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_are_inspected_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+            let _ = inspect(&bytes);
+        }
+
+        #[test]
+        fn arbitrary_bytes_behind_a_component_header_are_inspected_or_refused(
+            bytes in proptest::collection::vec(any::<u8>(), 0..512),
+            component in any::<bool>(),
+        ) {
+            let header: &[u8] = if component { b"\0asm\x0d\0\x01\0" } else { b"\0asm\x01\0\0\0" };
+            let _ = inspect(&[header, &bytes].concat()).and_then(|inspection| inspection.require_command());
+        }
+    }
+
+    #[test]
+    fn a_refusal_that_quotes_a_program_is_bounded() {
+        let text = bounded("é".repeat(10 * MAX_DETAIL));
+        assert_eq!(text.chars().count(), MAX_DETAIL + 1);
+    }
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hypervisor_protocol::{LimitKind, Rejection};
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{ResourceTable, ResourceTableError};
 use wasmtime::{Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
@@ -165,6 +165,14 @@ fn exit_of(error: &wasmtime::Error, accounts: &Accounts, limits: &Limits) -> Exi
         return Exit::Limit {
             which,
             used,
+            allowed,
+        };
+    }
+    if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) {
+        let allowed = u64::try_from(limits.handles).unwrap_or(u64::MAX);
+        return Exit::Limit {
+            which: LimitKind::Handles,
+            used: allowed.saturating_add(1),
             allowed,
         };
     }

@@ -3,13 +3,15 @@
 //! A process of its own because a compilation cannot be stopped inside one: at its deadline, or when the client goes
 //! away, the host ends the process. It holds no keys and sees one program.
 //!
-//! Standard input: the program, to end of file. Standard output: `u32` big-endian length, that many bytes of JSON
+//! Standard input: `u64` big-endian length, the program, and then nothing until the host closes it: that the host has
+//! gone is the worker's sign to end. (A parent-death signal would follow the host's thread, not the host.) Standard output: `u32` big-endian length, that many bytes of JSON
 //! ([`Header`]), then machine code to end of file when the header says `ok`.
 
 use std::io::{self, Read, Write};
+use std::thread;
 
 use hypervisor_protocol::Rejection;
-use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use serde::{Deserialize, Serialize};
 use wasmtime::Engine;
 
@@ -40,7 +42,6 @@ const NICE: i32 = 5;
 
 /// Runs the worker on this process's standard streams. `address_space` bounds its memory, bytes.
 pub fn main(address_space: u64) -> io::Result<()> {
-    set_parent_process_death_signal(Some(Signal::KILL))?;
     setrlimit(
         Resource::As,
         Rlimit {
@@ -59,8 +60,8 @@ pub fn main(address_space: u64) -> io::Result<()> {
 
     // Built while the program is still arriving.
     let engine = Engine::new(&compile_settings()).map_err(io::Error::other)?;
-    let mut program = Vec::new();
-    io::stdin().lock().read_to_end(&mut program)?;
+    let program = receive(&mut io::stdin().lock())?;
+    thread::spawn(end_with_the_host);
     let answer = compile(&engine, &program);
 
     let mut out = io::stdout().lock();
@@ -74,6 +75,25 @@ pub fn main(address_space: u64) -> io::Result<()> {
     out.write_all(&header)?;
     out.write_all(&code)?;
     out.flush()
+}
+
+fn receive(input: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut length = [0; 8];
+    input.read_exact(&mut length)?;
+    let length = u64::from_be_bytes(length);
+    let mut program = Vec::new();
+    input.take(length).read_to_end(&mut program)?;
+    if u64::try_from(program.len()).is_ok_and(|received| received == length) {
+        Ok(program)
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+/// Waits for the end of standard input.
+fn end_with_the_host() {
+    let _ = io::stdin().lock().read(&mut [0]);
+    std::process::exit(1);
 }
 
 fn compile(engine: &Engine, program: &[u8]) -> Result<(Header, Vec<u8>), Refusal> {

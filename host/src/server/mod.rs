@@ -10,9 +10,9 @@ use axum::Router;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::ServiceExt;
 
 pub use shutdown::Shutdown;
@@ -53,7 +53,13 @@ impl Server {
     pub async fn serve(self, router: Router, mut shutdown: Shutdown) -> Result<(), Error> {
         let connections = Arc::new(Semaphore::new(self.limits.connections));
         let graceful = GracefulShutdown::new();
-        let protocol = protocol(&self.limits);
+        let (close, closing) = watch::channel(());
+        let serving = Connections {
+            protocol: protocol(&self.limits),
+            router,
+            receive: self.limits.receive,
+            closing,
+        };
         loop {
             // A permit first: beyond the bound, connections wait in the kernel's backlog.
             let accepted = async {
@@ -64,7 +70,7 @@ impl Server {
                 biased;
                 () = shutdown.requested() => break,
                 accepted = accepted => match accepted {
-                    Some((Ok((stream, _)), permit)) => spawn(&protocol, &graceful, stream, router.clone(), permit),
+                    Some((Ok((stream, _)), permit)) => serving.spawn(stream, graceful.watcher(), permit),
                     Some((Err(error), _)) => {
                         tracing::warn!(%error, "cannot accept a connection");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -74,6 +80,7 @@ impl Server {
             }
         }
         drop(self.listener);
+        drop(close);
         shutdown.exit_at_next();
         tracing::info!(deadline = ?self.limits.drain, "draining");
         let open = || {
@@ -101,29 +108,53 @@ fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-fn spawn(
-    protocol: &auto::Builder<TokioExecutor>,
-    graceful: &GracefulShutdown,
-    stream: TcpStream,
+/// What every connection needs.
+struct Connections {
+    protocol: auto::Builder<TokioExecutor>,
     router: Router,
-    permit: OwnedSemaphorePermit,
-) {
+    receive: Duration,
+    closing: watch::Receiver<()>,
+}
+
+impl Connections {
+    fn spawn(&self, stream: TcpStream, watcher: Watcher, permit: OwnedSemaphorePermit) {
+        set_options(&stream, self.receive);
+        let router = self.router.clone();
+        let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+            router.clone().oneshot(request)
+        });
+        let (protocol, receive) = (self.protocol.clone(), self.receive);
+        let mut closing = self.closing.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            // The protocol's own clock starts with the first byte; a connection that never sends one ends here.
+            let mut byte = [0];
+            tokio::select! {
+                first = tokio::time::timeout(receive, stream.peek(&mut byte)) => match first {
+                    Ok(Ok(1..)) => (),
+                    _ => return,
+                },
+                _ = closing.changed() => return,
+            }
+            let connection = protocol
+                .serve_connection(TokioIo::new(stream), service)
+                .into_owned();
+            // A client that goes away ends its connection with an error; dropping the request's future stops its guest.
+            if let Err(error) = watcher.watch(connection).await {
+                tracing::debug!(error = %error, "connection ended");
+            }
+        });
+    }
+}
+
+fn set_options(stream: &TcpStream, receive: Duration) {
     // Small answers must not wait for the client's delayed acknowledgement.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
-    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-        router.clone().oneshot(request)
-    });
-    let connection = protocol
-        .serve_connection(TokioIo::new(stream), service)
-        .into_owned();
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        // A client that goes away ends its connection with an error; dropping the request's future stops its guest.
-        if let Err(error) = connection.await {
-            tracing::debug!(error = %error, "connection ended");
-        }
-        drop(permit);
-    });
+    // A client that stops reading its answer holds memory: the kernel ends the connection.
+    let millis = u32::try_from(receive.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, millis) {
+        tracing::debug!(%error, "TCP_USER_TIMEOUT");
+    }
 }

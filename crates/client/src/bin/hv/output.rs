@@ -145,6 +145,7 @@ fn name(which: LimitKind) -> &'static str {
         LimitKind::Output => "standard output",
         LimitKind::Stack => "call stack",
         LimitKind::HostBuffer => "bytes for one host call",
+        LimitKind::Handles => "live handles",
         LimitKind::CompileTime => "compile time",
         LimitKind::CompileMemory => "compiler memory",
     }
@@ -153,7 +154,7 @@ fn name(which: LimitKind) -> &'static str {
 fn quantity(which: LimitKind, amount: u64) -> String {
     match which {
         LimitKind::Cpu | LimitKind::Wall | LimitKind::CompileTime => micros(amount),
-        LimitKind::Table | LimitKind::Instances => amount.to_string(),
+        LimitKind::Table | LimitKind::Instances | LimitKind::Handles => amount.to_string(),
         _ => bytes(amount),
     }
 }
