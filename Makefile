@@ -1,7 +1,7 @@
 # Each target is a few lines; what takes more is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests demo test serve check bench clean
+.PHONY: help setup guests components demo test serve check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -12,12 +12,16 @@ setup: ## install what building guests needs (wasm32-wasip2)
 guests: setup ## build the example agents into target/guests
 	@scripts/build-guests.sh
 
-demo: guests ## encrypt, run and verify against a local host
+components: setup ## build the plugins into target/components
+	@scripts/build-components.sh
+
+demo: guests components ## encrypt, run and verify against a local host
 	cargo build --release --locked -p hypervisor -p hypervisor-client
 	scripts/demo.sh
 
-test: guests ## run all tests
+test: guests components ## run all tests
 	cargo build --workspace --bins --locked
+	@scripts/compile-components.sh target/debug/hypervisor
 	cargo test --workspace --locked
 
 serve: ## run the host with hypervisor.toml
@@ -26,7 +30,7 @@ serve: ## run the host with hypervisor.toml
 check: ## format, lints, documentation, licences and advisories
 	@scripts/check.sh
 
-bench: guests ## measure the host
+bench: guests components ## measure the host
 	cargo build --release --locked -p hypervisor -p hypervisor-bench
 	cargo run --release --locked -p hypervisor-bench
 

@@ -62,6 +62,9 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// A plugin or its rules cannot be used.
+    #[error(transparent)]
+    Plugin(#[from] crate::executor::PluginError),
     /// Any other operating-system failure.
     #[error("{what}: {source}")]
     Io {

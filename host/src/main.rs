@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use hypervisor::error::Error;
 use hypervisor::executor::{Executor, compile_worker};
 use hypervisor::server::{Server, Shutdown};
 use hypervisor::telemetry::{self, LogFormat};
+use hypervisor_protocol::PrivateKey;
 
 /// Serve confidential executions of WebAssembly components.
 #[derive(Debug, Parser)]
@@ -69,6 +70,18 @@ enum Command {
         /// Bytes of address space.
         #[arg(long)]
         address_space: u64,
+        /// The program is a plugin of the operator's.
+        #[arg(long)]
+        plugin: bool,
+    },
+    /// Compile a plugin once, for all starts; prints the lines that the configuration then needs.
+    Compile {
+        /// The component.
+        #[arg(value_name = "FILE")]
+        component: PathBuf,
+        /// Where the machine code goes.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
     },
 }
 
@@ -83,7 +96,10 @@ enum Output {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
-        Some(Command::CompileWorker { address_space }) => compile_worker(*address_space)
+        Some(Command::CompileWorker {
+            address_space,
+            plugin,
+        }) => compile_worker(*address_space, *plugin)
             .map_err(|source| Error::Io {
                 what: "compiling",
                 source,
@@ -91,6 +107,7 @@ fn main() -> ExitCode {
             .map(|()| true),
         Some(Command::Check { files, output }) if files.is_empty() => check_config(&cli, *output),
         Some(Command::Check { files, output }) => check_files(files, *output),
+        Some(Command::Compile { component, to }) => compile(&cli, component, to).map(|()| true),
         None => serve(&cli).map(|()| true),
     };
     match result {
@@ -116,12 +133,53 @@ fn load_config(cli: &Cli) -> Result<Config, Error> {
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
 fn executor(config: &Config) -> Result<Executor, Error> {
-    Executor::new(config.limits.clone(), PathBuf::from(THIS_PROGRAM))
+    // Stands for this host until it ends; nothing is signed with it yet.
+    let identity = PrivateKey::generate();
+    Executor::new(
+        &config.limits,
+        PathBuf::from(THIS_PROGRAM),
+        identity.public_key().clone(),
+    )
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Io {
+            what: "starting the async runtime",
+            source,
+        })
+}
+
+fn compile(cli: &Cli, component: &Path, to: &Path) -> Result<(), Error> {
+    let config = load_config(cli)?;
+    let (code, digest) = runtime()?.block_on(async {
+        executor(&config)?
+            .compile_ahead(component)
+            .await
+            .map_err(Error::from)
+    })?;
+    std::fs::write(to, code).map_err(|source| Error::Io {
+        what: "writing the machine code",
+        source,
+    })?;
+    let (component, to) = (component.display(), to.display());
+    writeln!(
+        io::stdout(),
+        "component = \"{component}\"\ncompiled = \"{to}\"\ncompiled_sha384 = \"{digest}\""
+    )
+    .map_err(|source| Error::Io {
+        what: "writing",
+        source,
+    })
 }
 
 fn check_config(cli: &Cli, output: Output) -> Result<bool, Error> {
     let config = load_config(cli)?;
-    let allocation = executor(&config)?.allocation();
+    let mut executor = executor(&config)?;
+    runtime()?.block_on(executor.load_plugins(&config))?;
+    let allocation = executor.allocation();
     let mut out = io::stdout().lock();
     let written = match output {
         Output::Json => serde_json::to_writer_pretty(&mut out, &config)
@@ -179,16 +237,10 @@ fn serve(cli: &Cli) -> Result<(), Error> {
         what: "forbidding core dumps",
         source: e.into(),
     })?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| Error::Io {
-            what: "starting the async runtime",
-            source,
-        })?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let shutdown = Shutdown::listen()?;
-        let executor = executor(&config)?;
+        let mut executor = executor(&config)?;
+        executor.load_plugins(&config).await?;
         let server = Server::bind(config.listening, &config.limits).await?;
         announce(&server, &executor)?;
         let app = Arc::new(App::new(config, executor));

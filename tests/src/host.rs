@@ -63,6 +63,11 @@ impl Host {
         }
     }
 
+    /// Starts a host that runs Python; `config` is more TOML, sections first.
+    pub fn with_python(config: &str) -> Self {
+        Self::with(&format!("{config}\n[script]\n{}", crate::programs::python_plugin()))
+    }
+
     /// Address of the public port.
     pub fn url(&self) -> &str {
         &self.url
@@ -81,6 +86,12 @@ impl Host {
     /// Runs a program in a fresh session.
     pub async fn run(&self, program: Program<'_>) -> Execution {
         self.session().await.run_wasm(program).await.unwrap()
+    }
+
+    /// Runs a Python script in a fresh session.
+    pub async fn python(&self, script: &str) -> Execution {
+        let session = self.session().await;
+        session.run_python(Program::new(script.as_bytes())).await.unwrap()
     }
 
     /// Everything logged so far, at the most talkative level.

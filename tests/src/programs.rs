@@ -103,3 +103,21 @@ pub fn huge_function(bytes: usize) -> Vec<u8> {
         .section(&code);
     module.finish()
 }
+
+/// Lines of a configuration that name the Python plugin and its machine code; they go under `[script]` or `[policy]`.
+pub fn python_plugin() -> String {
+    let path = components().join("policy-python.toml");
+    std::fs::read_to_string(&path)
+        .unwrap_or_else(|e| panic!("{}: {e}; run `make test`", path.display()))
+}
+
+/// A component of `components/`, built.
+pub fn component_file(name: &str) -> std::path::PathBuf {
+    let path = components().join(format!("{name}.wasm"));
+    assert!(path.exists(), "{} is not built; run `make components`", path.display());
+    path
+}
+
+fn components() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/components")
+}

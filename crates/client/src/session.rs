@@ -1,8 +1,8 @@
 //! An open session and the executions in it.
 
 use hypervisor_protocol::{
-    ClientSession, Commitment, ExecuteResponse, ExecuteWasmRequest, OpenResponse, Operation,
-    Report, SessionId,
+    ClientSession, Commitment, ExecutePythonRequest, ExecuteResponse, ExecuteWasmRequest,
+    OpenResponse, Operation, PendingRequest, Report, SealedRequest, SessionId,
 };
 
 use crate::client::Client;
@@ -19,7 +19,7 @@ pub struct Session {
 /// A program with its inputs, in plaintext on this side only.
 #[derive(Clone)]
 pub struct Program<'a> {
-    wasm: &'a [u8],
+    bytes: &'a [u8],
     stdin: Option<&'a [u8]>,
     arguments: Vec<Vec<u8>>,
 }
@@ -41,10 +41,10 @@ pub struct Execution {
 }
 
 impl<'a> Program<'a> {
-    /// A component that exports `wasi:cli/run@0.2.x`, or a preview 1 command module.
-    pub fn new(wasm: &'a [u8]) -> Self {
+    /// A component that exports `wasi:cli/run@0.2.x` or a preview 1 command module; for [`Session::run_python`], a script.
+    pub fn new(bytes: &'a [u8]) -> Self {
         Self {
-            wasm,
+            bytes,
             stdin: None,
             arguments: Vec::new(),
         }
@@ -95,29 +95,52 @@ impl Session {
     ///
     /// A program that fails is no error here: [`Report::exit`] says how it ended.
     pub async fn run_wasm(&self, program: Program<'_>) -> Result<Execution, Error> {
+        let (request, pending) = self.seal(Operation::Wasm, &program)?;
+        let request =
+            ExecuteWasmRequest::new(self.session.public_key(), *self.session.id(), request);
+        let answer = self.client.post("test/execute/wasm", &request).await?;
+        self.open(&pending, answer)
+    }
+
+    /// As [`Self::run_wasm`], for a Python script: UTF-8 text. An uncaught exception is exit code 1 with the traceback on
+    /// standard error.
+    pub async fn run_python(&self, script: Program<'_>) -> Result<Execution, Error> {
+        let (request, pending) = self.seal(Operation::Python, &script)?;
+        let request =
+            ExecutePythonRequest::new(self.session.public_key(), *self.session.id(), request);
+        let answer = self
+            .client
+            .post("test/policy/unsafe/python", &request)
+            .await?;
+        self.open(&pending, answer)
+    }
+
+    fn seal(
+        &self,
+        operation: Operation,
+        program: &Program<'_>,
+    ) -> Result<(SealedRequest, PendingRequest), Error> {
         let Program {
-            wasm,
+            bytes,
             stdin,
             arguments,
         } = program;
-        let (request, pending) = self
-            .session
-            .seal_request(Operation::Wasm, wasm, stdin, &arguments)
-            .map_err(Error::Protocol)?;
-        let request =
-            ExecuteWasmRequest::new(self.session.public_key(), *self.session.id(), request);
-        let answer: ExecuteResponse = self.client.post("test/execute/wasm", &request).await?;
-        let (sequence, request_commitment) = (pending.sequence, pending.commitment);
+        self.session
+            .seal_request(operation, bytes, *stdin, arguments)
+            .map_err(Error::Protocol)
+    }
+
+    fn open(&self, pending: &PendingRequest, answer: ExecuteResponse) -> Result<Execution, Error> {
         let result_commitment = answer.result_commitment;
         let OpenResponse { result, report } = self
             .session
-            .open_response(&pending, answer.into())
+            .open_response(pending, answer.into())
             .map_err(Error::Verification)?;
         Ok(Execution {
             result,
             report,
-            sequence,
-            request_commitment,
+            sequence: pending.sequence,
+            request_commitment: pending.commitment,
             result_commitment,
         })
     }

@@ -1,5 +1,9 @@
 //! The two formats of a body: JSON (RFC 8259) and CBOR (RFC 8949).
 
+use std::convert::Infallible;
+
+use cbor4ii::core::dec::{Error as Cbor, Read, Reference};
+use cbor4ii::serde::{DecodeError, Deserializer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -7,6 +11,8 @@ use crate::Error;
 
 /// How deep a CBOR body or report may nest. The deepest of this protocol is 3.
 const CBOR_NESTING: usize = 16;
+/// The decoder takes up to two steps into a level.
+const STEPS: usize = 2 * CBOR_NESTING;
 
 /// The format of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,30 +82,60 @@ pub(crate) fn encode_cbor_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> 
     })
 }
 
-/// Decodes one CBOR value that fills the input.
+/// Decodes one CBOR value that fills the input. (The encoder's own crate reads byte strings in small pieces into a growing
+/// buffer, which took eight times as long as the one copy here.)
 pub(crate) fn decode_cbor<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    use ciborium::de::Error as Cbor;
     let malformed = |reason| Error::Decode {
         format: "CBOR",
         reason,
     };
-    let mut rest = bytes;
-    let value = ciborium::de::from_reader_with_recursion_limit(&mut rest, CBOR_NESTING).map_err(
-        |error| {
-            malformed(match error {
-                Cbor::Io(_) => format!("the input ends early, after {} bytes", bytes.len()),
-                Cbor::Syntax(offset) => format!("not CBOR at byte {offset}"),
-                Cbor::Semantic(Some(offset), text) => format!("{text} at byte {offset}"),
-                Cbor::Semantic(None, text) => text,
-                Cbor::RecursionLimitExceeded => {
-                    format!("nested deeper than {CBOR_NESTING} levels")
-                }
-            })
-        },
-    )?;
-    if rest.is_empty() {
-        Ok(value)
-    } else {
-        Err(malformed(format!("{} bytes follow the value", rest.len())))
+    let mut input = Input {
+        rest: bytes,
+        steps: STEPS,
+    };
+    let decoded = T::deserialize(&mut Deserializer::new(&mut input));
+    let offset = bytes.len().saturating_sub(input.rest.len());
+    match decoded {
+        Ok(value) if input.rest.is_empty() => Ok(value),
+        Ok(_) => Err(malformed(format!(
+            "{} bytes follow the value",
+            input.rest.len()
+        ))),
+        Err(DecodeError::Custom(text)) => Err(malformed(format!("{text} at byte {offset}"))),
+        Err(DecodeError::Core(error)) => Err(malformed(match error {
+            // A length beyond the end is only found out at the end.
+            Cbor::Eof { .. } => format!("the input ends early, after {} bytes", bytes.len()),
+            Cbor::DepthOverflow { .. } => format!("nested deeper than {CBOR_NESTING} levels"),
+            Cbor::Mismatch { name, .. } => format!("no {name} at byte {offset}"),
+            _ => format!("not CBOR of this protocol at byte {offset}"),
+        })),
+    }
+}
+
+/// The whole input: the decoder can borrow from it.
+struct Input<'de> {
+    rest: &'de [u8],
+    steps: usize,
+}
+
+impl<'de> Read<'de> for Input<'de> {
+    type Error = Infallible;
+
+    fn fill<'short>(&'short mut self, want: usize) -> Result<Reference<'de, 'short>, Infallible> {
+        Ok(Reference::Long(self.rest.get(..want).unwrap_or(self.rest)))
+    }
+
+    fn advance(&mut self, n: usize) {
+        self.rest = self.rest.get(n..).unwrap_or_default();
+    }
+
+    fn step_in(&mut self) -> bool {
+        let left = self.steps.checked_sub(1);
+        self.steps = left.unwrap_or_default();
+        left.is_some()
+    }
+
+    fn step_out(&mut self) {
+        self.steps = self.steps.saturating_add(1);
     }
 }

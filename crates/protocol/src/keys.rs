@@ -59,6 +59,16 @@ impl PublicKey {
         &self.compressed
     }
 
+    /// Whether `bytes` are this key as [`Self::from_sec1`] reads it. That costs a square root for a compressed point; this
+    /// is a comparison, for a key that is known already.
+    pub fn is_sec1(&self, bytes: &[u8]) -> bool {
+        match bytes.len() {
+            COMPRESSED_LENGTH => self.compressed == bytes,
+            UNCOMPRESSED_LENGTH => self.point.as_affine().to_sec1_point(false).as_bytes() == bytes,
+            _ => false,
+        }
+    }
+
     fn from_point(point: p256::PublicKey) -> Result<Self, Error> {
         let compressed = point
             .as_affine()

@@ -43,13 +43,15 @@ pub enum ProblemType {
     ShuttingDown,
     /// The host has no attester, so it can not give evidence.
     AttestationUnavailable,
+    /// The host has no engine that runs scripts.
+    ScriptsUnavailable,
     /// The host failed; the request id finds the reason in its log.
     Internal,
 }
 
 impl ProblemType {
     /// Every type.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::MalformedRequest,
         Self::UnsupportedMediaType,
         Self::BodyTooLarge,
@@ -65,6 +67,7 @@ impl ProblemType {
         Self::MethodNotAllowed,
         Self::ShuttingDown,
         Self::AttestationUnavailable,
+        Self::ScriptsUnavailable,
         Self::Internal,
     ];
 
@@ -141,6 +144,11 @@ impl ProblemType {
                 "urn:hypervisor:problem:attestation-unavailable",
                 503,
                 "Attestation is not available",
+            ),
+            Self::ScriptsUnavailable => (
+                "urn:hypervisor:problem:scripts-unavailable",
+                503,
+                "Scripts are not available",
             ),
             Self::Internal => ("urn:hypervisor:problem:internal", 500, "Internal error"),
         }

@@ -127,6 +127,8 @@ pub enum Rejection {
     WrongWorld,
     /// An argument can not be passed to it (not UTF-8, say).
     InvalidArgument,
+    /// The script is not UTF-8 text.
+    InvalidSource,
     /// It is larger than the host compiles.
     ProgramTooLarge,
 }

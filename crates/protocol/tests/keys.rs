@@ -31,6 +31,18 @@ fn compressed_and_uncompressed_points_are_the_same_key() {
 }
 
 #[test]
+fn a_known_key_is_recognised_in_both_forms_and_in_no_other() {
+    let key = PublicKey::from_sec1(&hex(&format!("03{X}"))).unwrap();
+    assert!(key.is_sec1(&hex(&format!("03{X}"))));
+    assert!(key.is_sec1(&hex(&format!("04{X}{Y}"))));
+    // The other root, a y that is not on the curve, and other lengths.
+    assert!(!key.is_sec1(&hex(&format!("02{X}"))));
+    assert!(!key.is_sec1(&hex(&format!("04{X}{X}"))));
+    assert!(!key.is_sec1(&hex(X)));
+    assert!(!key.is_sec1(&[]));
+}
+
+#[test]
 fn one_is_the_private_key_of_the_generator() {
     let key = private(&format!("{:064x}", 1)).unwrap();
     assert_eq!(key.public_key().to_string(), format!("03{X}"));

@@ -34,7 +34,7 @@ fn exits() -> Vec<Exit> {
     exits
 }
 
-const LIMITS: [(LimitKind, &str); 10] = [
+const LIMITS: [(LimitKind, &str); 11] = [
     (LimitKind::Cpu, "cpu"),
     (LimitKind::Wall, "wall"),
     (LimitKind::Memory, "memory"),
@@ -56,6 +56,7 @@ const REJECTIONS: [(Rejection, &str); 8] = [
     (Rejection::MissingImport, "missing-import"),
     (Rejection::WrongWorld, "wrong-world"),
     (Rejection::InvalidArgument, "invalid-argument"),
+    (Rejection::InvalidSource, "invalid-source"),
     (Rejection::ProgramTooLarge, "program-too-large"),
 ];
 

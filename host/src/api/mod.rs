@@ -63,6 +63,8 @@ pub fn router(app: Arc<App>) -> Router {
             post(session::create_attested_keypair),
         )
         .route("/test/execute/wasm", post(execute::wasm))
+        .route("/test/policy/unsafe/python", post(execute::python))
+        .route("/test/policy/unsafe/python/attest", post(execute::python))
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(axum::middleware::from_fn(request_id::layer))

@@ -84,7 +84,7 @@ impl Default for Limits {
             memory: ByteSize::mib(256),
             table_elements: 100_000,
             instances: 64,
-            stack: ByteSize::kib(512),
+            stack: ByteSize::mib(4),
             output: ByteSize::mib(32),
             stderr: ByteSize::kib(256),
             host_buffer: ByteSize::mib(32),

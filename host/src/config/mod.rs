@@ -8,12 +8,14 @@ mod unknown;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use limits::Limits;
 
 use crate::error::Error;
+use crate::executor::Source;
 
 /// Everything an operator can set. Defaults in brackets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,91 @@ pub struct Config {
     pub limits: Limits,
     /// Behaviour that is not a limit.
     pub execution: Execution,
+    /// The script engine: without one the Python endpoints answer 503.
+    pub script: Script,
+    /// The operator's policy: without one nothing is asked.
+    pub policy: Policy,
+}
+
+/// `[script]`: the component that runs scripts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Script {
+    /// A component of the world `script-engine`; none switches it off.
+    pub component: PathBuf,
+    /// Its machine code, made by `hypervisor compile`; none compiles at every start.
+    pub compiled: PathBuf,
+    /// SHA-384 of that file, hex.
+    pub compiled_sha384: String,
+    /// Instances kept ready for the next scripts; each serves one [`4`].
+    pub ready: usize,
+}
+
+/// `[policy]`: the component that decides, and its rules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Policy {
+    /// A component of the world `policy-engine`; none switches it off.
+    pub component: PathBuf,
+    /// Its machine code, made by `hypervisor compile`; none compiles at every start.
+    pub compiled: PathBuf,
+    /// SHA-384 of that file, hex.
+    pub compiled_sha384: String,
+    /// The rules file, in the engine's language.
+    pub rules: PathBuf,
+    /// Processor time of one decision [`100ms`].
+    #[serde(with = "humantime_serde")]
+    pub cpu: Duration,
+    /// Wall-clock time of one decision [`1s`].
+    #[serde(with = "humantime_serde")]
+    pub wall: Duration,
+}
+
+impl Script {
+    /// Where the plugin comes from, if there is one.
+    pub fn source(&self) -> Option<Source> {
+        Source::new(&self.component, &self.compiled, &self.compiled_sha384)
+    }
+}
+
+impl Policy {
+    /// Where the plugin comes from, if there is one.
+    pub fn source(&self) -> Option<Source> {
+        Source::new(&self.component, &self.compiled, &self.compiled_sha384)
+    }
+
+    /// The limits of one decision: the executions' own, apart from its clocks.
+    pub fn limits(&self, executions: &Limits) -> Limits {
+        Limits {
+            cpu: self.cpu,
+            wall: self.wall,
+            ..executions.clone()
+        }
+    }
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            component: PathBuf::new(),
+            compiled: PathBuf::new(),
+            compiled_sha384: String::new(),
+            ready: 4,
+        }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            component: PathBuf::new(),
+            compiled: PathBuf::new(),
+            compiled_sha384: String::new(),
+            rules: PathBuf::new(),
+            cpu: Duration::from_millis(100),
+            wall: Duration::from_secs(1),
+        }
+    }
 }
 
 /// `[execution]`: how programs are run.
@@ -48,6 +135,8 @@ impl Default for Config {
             app_path: PathBuf::from("agents"),
             limits: Limits::default(),
             execution: Execution::default(),
+            script: Script::default(),
+            policy: Policy::default(),
         }
     }
 }
@@ -82,6 +171,12 @@ impl Config {
             config.listening = listening_from_host(host, config.listening)?;
         }
         config.limits.validate()?;
+        if config.policy.source().is_some() && config.policy.rules.as_os_str().is_empty() {
+            return Err(Error::ConfigValue {
+                key: "policy.rules",
+                message: "a policy needs a rules file".to_owned(),
+            });
+        }
         Ok(config)
     }
 

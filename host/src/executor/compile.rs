@@ -15,6 +15,8 @@ use super::worker::Header;
 
 /// Largest [`Header`], bytes: a refusal's detail is bounded well below it.
 const MAX_HEADER: u32 = 64 << 10;
+/// Time for one plugin.
+const PLUGIN_DEADLINE: Duration = Duration::from_secs(600);
 /// What the allocator prints when the address-space limit is reached.
 const OUT_OF_MEMORY: &[u8] = b"memory allocation of";
 
@@ -24,6 +26,7 @@ pub(super) struct Compiler {
     executable: PathBuf,
     deadline: Duration,
     address_space: u64,
+    plugins: bool,
     slots: Semaphore,
 }
 
@@ -31,6 +34,7 @@ pub(super) struct Compiler {
 pub(super) struct Compiled {
     pub(super) code: TrustedCode,
     pub(super) initial_memory: u64,
+    pub(super) imports: Vec<String>,
 }
 
 /// Why there is no code.
@@ -52,7 +56,16 @@ impl Compiler {
             executable,
             deadline,
             address_space,
+            plugins: false,
             slots: Semaphore::new(at_once),
+        }
+    }
+
+    /// A compiler for what the operator loads: any world, and time for the largest.
+    pub(super) fn for_plugins(executable: PathBuf, address_space: u64) -> Self {
+        Self {
+            plugins: true,
+            ..Self::new(executable, PLUGIN_DEADLINE, address_space, 1)
         }
     }
 
@@ -79,6 +92,7 @@ impl Compiler {
             .arg("compile-worker")
             .arg("--address-space")
             .arg(self.address_space.to_string())
+            .args(self.plugins.then_some("--plugin"))
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::piped())
@@ -164,11 +178,15 @@ fn parse(mut answer: Vec<u8>) -> Result<Compiled, CompileError> {
         Header::Refused { problem, detail } => {
             Err(CompileError::Program(Exit::Rejected { problem, detail }))
         }
-        Header::Ok { initial_memory } => {
+        Header::Ok {
+            initial_memory,
+            imports,
+        } => {
             let code = TrustedCode::from_compiler_process(answer.split_off(start));
             Ok(Compiled {
                 code,
                 initial_memory,
+                imports,
             })
         }
     }

@@ -1,12 +1,14 @@
 //! State of one execution inside its store: WASI, host resources, and the accounts of memory and tables.
 
 use std::fmt;
+use std::sync::Arc;
 
 use hypervisor_protocol::LimitKind;
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, Result};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use crate::imports::attestation::{AttestationView, HostFacts};
 use crate::imports::crypto::{CryptoCtx, CryptoView};
 
 /// The error that ends an execution at a limit; the engine carries it out to the host unchanged.
@@ -34,6 +36,7 @@ pub(super) struct Guest {
     pub(super) wasi: WasiCtx,
     pub(super) table: ResourceTable,
     pub(super) crypto: CryptoCtx,
+    pub(super) facts: Arc<HostFacts>,
     pub(super) accounts: Accounts,
 }
 
@@ -53,6 +56,13 @@ impl Guest {
             table: &mut self.table,
             ctx: &mut self.crypto,
         }
+    }
+}
+
+impl Guest {
+    /// What the `attestation` import works on.
+    pub(super) fn attestation(&mut self) -> AttestationView<'_> {
+        AttestationView { facts: &self.facts }
     }
 }
 

@@ -142,13 +142,21 @@ impl Inspection {
             .filter(|import| import.standing == Standing::Missing)
     }
 
+    /// Whether it exports this interface or function, in any version.
+    pub(super) fn exports_interface(&self, interface: &str) -> bool {
+        let name = |export: &'_ String| {
+            export
+                .split_once('@')
+                .map_or(export.len(), |(name, _)| name.len())
+        };
+        self.exports
+            .iter()
+            .any(|export| export.get(..name(export)) == Some(interface))
+    }
+
     /// Refuses what cannot run as a command: no entry point first, for a program of another world also imports other things.
     pub fn require_command(&self) -> Result<(), Refusal> {
-        let exports = |interface: &str| {
-            self.exports
-                .iter()
-                .any(|e| e.split_once('@').map_or(e.as_str(), |(name, _)| name) == interface)
-        };
+        let exports = |interface| self.exports_interface(interface);
         let entry = match self.kind {
             Kind::Component if exports(RUN) => Ok(()),
             Kind::Component if exports(INCOMING_HANDLER) => Err(Refusal::new(

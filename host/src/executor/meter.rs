@@ -12,7 +12,9 @@ use rustix::time::{ClockId, clock_gettime};
 /// Processor and wall time since the execution began. One thread at a time advances it: the one that polls the guest.
 #[derive(Debug)]
 pub(super) struct Meter {
-    started: Instant,
+    created: Instant,
+    /// Nanoseconds from creation to the start of the execution.
+    started: AtomicU64,
     /// Nanoseconds of thread time in finished polls.
     spent: AtomicU64,
     /// Thread time at which the current poll began.
@@ -22,14 +24,23 @@ pub(super) struct Meter {
 impl Meter {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
-            started: Instant::now(),
+            created: Instant::now(),
+            started: AtomicU64::new(0),
             spent: AtomicU64::new(0),
             poll_began: AtomicU64::new(0),
         })
     }
 
+    /// Starts anew: an instance may be made ahead of the execution it is for.
+    pub(super) fn restart(&self) {
+        let now = u64::try_from(self.created.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.started.store(now, Ordering::Relaxed);
+        self.spent.store(0, Ordering::Relaxed);
+    }
+
     pub(super) fn wall(&self) -> Duration {
-        self.started.elapsed()
+        let started = Duration::from_nanos(self.started.load(Ordering::Relaxed));
+        self.created.elapsed().saturating_sub(started)
     }
 
     /// Processor time of finished polls.
@@ -47,28 +58,24 @@ impl Meter {
 /// Meters every poll of a future.
 pub(super) struct Metered<F> {
     meter: Arc<Meter>,
-    future: Pin<Box<F>>,
+    future: F,
 }
 
-impl<F: Future> Metered<F> {
+impl<F: Future + Unpin> Metered<F> {
     pub(super) fn new(meter: Arc<Meter>, future: F) -> Self {
-        Self {
-            meter,
-            future: Box::pin(future),
-        }
+        Self { meter, future }
     }
 }
 
-impl<F: Future> Future for Metered<F> {
+impl<F: Future + Unpin> Future for Metered<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let began = thread_nanos();
         self.meter.poll_began.store(began, Ordering::Relaxed);
-        let result = self.future.as_mut().poll(cx);
-        self.meter
-            .spent
-            .fetch_add(thread_nanos().saturating_sub(began), Ordering::Relaxed);
+        let result = Pin::new(&mut self.future).poll(cx);
+        let spent = thread_nanos().saturating_sub(began);
+        self.meter.spent.fetch_add(spent, Ordering::Relaxed);
         result
     }
 }

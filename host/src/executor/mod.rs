@@ -14,9 +14,14 @@ mod meter;
 mod native;
 mod offer;
 mod outcome;
+mod plugin;
+mod policy;
 mod run;
+mod sandbox;
+mod script;
 mod stdio;
 mod worker;
+mod worlds;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,18 +34,30 @@ pub use cache::{Scope, sha256};
 pub use engine::Allocation;
 pub use inspect::{Inspection, Kind, Refusal, inspect};
 pub use offer::{Import, PLUGIN_VERSION, Standing, WASI_VERSION};
-pub use outcome::{Exit, Job, Outcome};
+pub use outcome::{Exit, Inputs, Outcome};
+pub use plugin::{PluginError, Source};
+pub use policy::{Action, ActionKind};
 pub use run::arguments_from_bytes;
 pub use worker::main as compile_worker;
 
-use crate::config::Limits;
+use crate::config::{Config, Limits};
 use crate::error::Error;
 use crate::imports;
+use crate::imports::attestation::HostFacts;
 use cache::ProgramCache;
 use compile::{CompileError, Compiled, Compiler};
 use epoch::EpochClock;
 use guest::Guest;
-use hypervisor_protocol::{LimitKind, Rejection};
+use hypervisor_protocol::{LimitKind, PolicyDecision, PublicKey, Rejection};
+use plugin::World;
+use policy::PolicyEngine;
+use sandbox::Sandbox;
+use script::ScriptEngine;
+use worlds::policy::PolicyPluginPre;
+use worlds::script::ScriptPluginPre;
+
+/// `argv[0]` of every program.
+const PROGRAM_NAME: &str = "program";
 
 /// A program ready to run: compiled, linked, never instantiated yet. Cheap to clone.
 #[derive(Clone)]
@@ -51,6 +68,7 @@ pub struct Program {
 struct Prepared {
     pre: CommandPre<Guest>,
     digest: [u8; 32],
+    imports: Vec<String>,
     /// Bytes of machine code.
     size: usize,
 }
@@ -59,6 +77,11 @@ impl Program {
     /// SHA-256 of the program's bytes as the client sent them.
     pub fn digest(&self) -> &[u8; 32] {
         &self.prepared.digest
+    }
+
+    /// Interfaces the program imports.
+    pub fn imports(&self) -> &[String] {
+        &self.prepared.imports
     }
 }
 
@@ -79,42 +102,96 @@ pub enum PrepareError {
     Host(String),
 }
 
-/// Prepares and runs programs.
+/// Prepares and runs programs and scripts, and asks the operator's policy.
 pub struct Executor {
     linker: Linker<Guest>,
-    clock: EpochClock,
+    clock: Arc<EpochClock>,
     compiler: Compiler,
+    plugin_compiler: Compiler,
     cache: ProgramCache,
-    limits: Limits,
+    limits: Arc<Limits>,
+    facts: Arc<HostFacts>,
     allocation: Allocation,
+    script: Option<Arc<ScriptEngine>>,
+    policy: Option<PolicyEngine>,
 }
 
 impl Executor {
-    /// Builds the engine. `compiler` is the executable that runs [`compile_worker`]: this program itself.
-    pub fn new(limits: Limits, compiler: PathBuf) -> Result<Self, Error> {
-        let (engine, allocation) = engine::host_engine(&limits)?;
+    /// Builds the engine, without plugins. `compiler` is the executable that runs [`compile_worker`]: this program itself.
+    /// `identity` stands for the host in what it tells components.
+    pub fn new(limits: &Limits, compiler: PathBuf, identity: PublicKey) -> Result<Self, Error> {
+        let (engine, allocation) = engine::host_engine(limits)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(Error::Engine)?;
         imports::crypto::add_to_linker(&mut linker, Guest::crypto).map_err(Error::Engine)?;
+        imports::attestation::add_to_linker(&mut linker, Guest::attestation)
+            .map_err(Error::Engine)?;
         let clock = EpochClock::start(&engine).map_err(|source| Error::Io {
             what: "starting the epoch thread",
             source,
         })?;
-        let compiler = Compiler::new(
-            compiler,
-            limits.compile,
-            limits.compile_memory.as_u64(),
-            limits.compilations,
-        );
-        let cache = ProgramCache::new(limits.compile_cache.as_u64(), limits.session_idle);
+        let address_space = limits.compile_memory.as_u64();
         Ok(Self {
             linker,
-            clock,
-            compiler,
-            cache,
-            limits,
+            clock: Arc::new(clock),
+            plugin_compiler: Compiler::for_plugins(compiler.clone(), address_space),
+            compiler: Compiler::new(compiler, limits.compile, address_space, limits.compilations),
+            cache: ProgramCache::new(limits.compile_cache.as_u64(), limits.session_idle),
+            limits: Arc::new(limits.clone()),
+            facts: HostFacts::new(identity),
             allocation,
+            script: None,
+            policy: None,
         })
+    }
+
+    /// Loads the plugins that the configuration names.
+    pub async fn load_plugins(&mut self, config: &Config) -> Result<(), PluginError> {
+        if let Some(source) = config.script.source() {
+            let linked = self.load(&source, World::Script, "script").await?;
+            let pre = ScriptPluginPre::new(linked).map_err(|e| source.unusable(&e))?;
+            let (limits, facts, clock) = self.shared();
+            let engine = ScriptEngine::new(pre, limits, facts, clock, config.script.ready);
+            engine.fill().await;
+            self.script = Some(engine);
+        }
+        if let Some(source) = config.policy.source() {
+            let linked = self.load(&source, World::Policy, "policy").await?;
+            let pre = PolicyPluginPre::new(linked).map_err(|e| source.unusable(&e))?;
+            let (_, facts, clock) = self.shared();
+            let limits = Arc::new(config.policy.limits(&config.limits));
+            let path = &config.policy.rules;
+            let rules = plugin::read(path)?;
+            self.policy = Some(PolicyEngine::new(pre, limits, facts, clock, rules, path).await?);
+        }
+        Ok(())
+    }
+
+    fn shared(&self) -> (Arc<Limits>, Arc<HostFacts>, Arc<EpochClock>) {
+        (
+            Arc::clone(&self.limits),
+            Arc::clone(&self.facts),
+            Arc::clone(&self.clock),
+        )
+    }
+
+    /// Whether a script engine is loaded.
+    pub fn runs_scripts(&self) -> bool {
+        self.script.is_some()
+    }
+
+    /// Runs a script in an instance of its own; none where no script engine is loaded.
+    pub async fn run_script(&self, source: String, inputs: Inputs) -> Option<Outcome> {
+        let engine = self.script.as_ref()?;
+        Some(engine.run(source, inputs.arguments, inputs.stdin).await)
+    }
+
+    /// Asks the operator's rules; none where there is no policy.
+    pub async fn authorize(&self, action: impl FnOnce() -> Action) -> Option<PolicyDecision> {
+        match &self.policy {
+            Some(policy) => Some(policy.authorize(action()).await),
+            None => None,
+        }
     }
 
     /// How instances are allocated on this machine.
@@ -131,10 +208,15 @@ impl Executor {
     }
 
     /// Runs a prepared program in a fresh instance. Dropping the future stops the guest.
-    pub async fn run(&self, job: Job) -> Outcome {
+    pub async fn run(&self, program: &Program, inputs: Inputs) -> Outcome {
         let _ticking = self.clock.tick();
-        let program = job.program.clone();
-        run::run(&program.prepared.pre, job, &self.limits).await
+        let (limits, facts, _) = self.shared();
+        let argv: Vec<String> = std::iter::once(PROGRAM_NAME.to_owned())
+            .chain(inputs.arguments)
+            .collect();
+        let sandbox = Sandbox::new(self.linker.engine(), limits, facts, &argv);
+        sandbox.set_stdin(inputs.stdin);
+        run::run(&program.prepared.pre, sandbox).await
     }
 
     async fn compile(&self, program: &[u8]) -> Result<Program, PrepareError> {
@@ -146,6 +228,7 @@ impl Executor {
         let Compiled {
             code,
             initial_memory,
+            imports,
         } = self
             .compiler
             .compile(program)
@@ -183,6 +266,7 @@ impl Executor {
             prepared: Arc::new(Prepared {
                 pre,
                 digest: cache::sha256(program),
+                imports,
                 size,
             }),
         })
@@ -235,6 +319,7 @@ fn refused(refusal: Refusal) -> PrepareError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hypervisor_protocol::PrivateKey;
     use wasmtime::component::Component;
     use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
     use wit_parser::{ManglingAndAbi, Resolve};
@@ -246,7 +331,7 @@ mod tests {
             .push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit"))
             .unwrap();
         let source = "package test:all; world all { include wasi:cli/imports@0.2.12; \
-                      import hypervisor:plugin/crypto@0.1.0; export wasi:cli/run@0.2.12; }";
+                      import hypervisor:plugin/crypto@0.1.0; import hypervisor:plugin/attestation@0.1.0; export wasi:cli/run@0.2.12; }";
         let package = resolve.push_source("all.wit", source).unwrap();
         let world = resolve.select_world(&[package], Some("all")).unwrap();
         let abi = ManglingAndAbi::Legacy(wit_parser::LiftLowerAbi::Sync);
@@ -270,7 +355,12 @@ mod tests {
         offered.sort();
         assert_eq!(imported, offered);
 
-        let executor = Executor::new(Limits::default(), PathBuf::new()).unwrap();
+        let executor = Executor::new(
+            &Limits::default(),
+            PathBuf::new(),
+            PrivateKey::generate().public_key().clone(),
+        )
+        .unwrap();
         let component = Component::new(executor.linker.engine(), &component).unwrap();
         executor.linker.instantiate_pre(&component).unwrap();
     }

@@ -67,7 +67,7 @@ const INERT: &[&str] = &[
 ];
 
 /// Interfaces of `hypervisor:plugin` that the host itself implements.
-const PLUGIN: &[&str] = &["hypervisor:plugin/crypto"];
+const PLUGIN: &[&str] = &["hypervisor:plugin/attestation", "hypervisor:plugin/crypto"];
 
 /// One import of a program, judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -5,12 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 pub use hypervisor_protocol::Exit;
 
-/// One execution: a program with its inputs. Limits are the executor's own.
-#[derive(Debug)]
-pub struct Job {
-    /// A prepared program, from [`super::Executor::prepare`].
-    pub program: super::Program,
-    /// `argv`; the first is the program's own name, as programs expect.
+/// What a program or script is given. Limits are the executor's own.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    /// Arguments, without a program name in front.
     pub arguments: Vec<String>,
     /// Standard input.
     pub stdin: Bytes,

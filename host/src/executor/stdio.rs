@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tokio::io::AsyncWrite;
-use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
+use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
 use super::guest::LimitReached;
 use hypervisor_protocol::LimitKind;
@@ -53,7 +53,8 @@ impl Capture {
         (std::mem::take(&mut state.bytes), state.truncated)
     }
 
-    fn append(&self, bytes: &[u8]) -> Result<(), LimitReached> {
+    /// Adds output as if the guest had written it.
+    pub(super) fn append(&self, bytes: &[u8]) -> Result<(), LimitReached> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let room = self.limit.saturating_sub(state.bytes.len());
         match bytes.split_at_checked(room) {
@@ -135,6 +136,68 @@ impl AsyncWrite for Capture {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Standard input from memory, given when the execution begins. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Input {
+    bytes: Arc<Mutex<Bytes>>,
+}
+
+impl Input {
+    pub(super) fn set(&self, bytes: Bytes) {
+        *self.bytes.lock().unwrap_or_else(PoisonError::into_inner) = bytes;
+    }
+
+    /// At most `most` bytes from the front; none at the end.
+    fn take(&self, most: usize) -> Bytes {
+        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let length = most.min(bytes.len());
+        bytes.split_to(length)
+    }
+}
+
+impl IsTerminal for Input {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdinStream for Input {
+    fn p2_stream(&self) -> Box<dyn InputStream> {
+        Box::new(self.clone())
+    }
+
+    fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
+        Box::new(self.clone())
+    }
+}
+
+impl InputStream for Input {
+    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        let bytes = self.take(size);
+        if bytes.is_empty() && size > 0 {
+            Err(StreamError::Closed)
+        } else {
+            Ok(bytes)
+        }
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Input {
+    async fn ready(&mut self) {}
+}
+
+impl AsyncRead for Input {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        buffer.put_slice(&self.take(buffer.remaining()));
         Poll::Ready(Ok(()))
     }
 }

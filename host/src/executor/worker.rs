@@ -7,6 +7,7 @@
 //! gone is the worker's sign to end. (A parent-death signal would follow the host's thread, not the host.) Standard output: `u32` big-endian length, that many bytes of JSON
 //! ([`Header`]), then machine code to end of file when the header says `ok`.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::thread;
 
@@ -15,9 +16,9 @@ use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use serde::{Deserialize, Serialize};
 use wasmtime::Engine;
 
-use super::adapt::command_component;
+use super::adapt::{Adapted, command_component};
 use super::engine::compile_settings;
-use super::inspect::Refusal;
+use super::inspect::{Refusal, inspect};
 
 /// First part of the worker's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub(super) enum Header {
     Ok {
         /// Bytes of linear memory the program asks for before it starts.
         initial_memory: u64,
+        /// Interfaces the component imports, after adaptation.
+        imports: Vec<String>,
     },
     /// The program cannot run.
     Refused {
@@ -40,8 +43,9 @@ pub(super) enum Header {
 /// Lower priority than serving: a compilation must not delay executions that are ready to run.
 const NICE: i32 = 5;
 
-/// Runs the worker on this process's standard streams. `address_space` bounds its memory, bytes.
-pub fn main(address_space: u64) -> io::Result<()> {
+/// Runs the worker on this process's standard streams. `address_space` bounds its memory, bytes. A `plugin` need not be a
+/// command: the host checked its world.
+pub fn main(address_space: u64, plugin: bool) -> io::Result<()> {
     setrlimit(
         Resource::As,
         Rlimit {
@@ -62,7 +66,7 @@ pub fn main(address_space: u64) -> io::Result<()> {
     let engine = Engine::new(&compile_settings()).map_err(io::Error::other)?;
     let program = receive(&mut io::stdin().lock())?;
     thread::spawn(end_with_the_host);
-    let answer = compile(&engine, &program);
+    let answer = compile(&engine, &program, plugin);
 
     let mut out = io::stdout().lock();
     let (header, code) = match answer {
@@ -96,19 +100,33 @@ fn end_with_the_host() {
     std::process::exit(1);
 }
 
-fn compile(engine: &Engine, program: &[u8]) -> Result<(Header, Vec<u8>), Refusal> {
-    let adapted = command_component(program)?;
-    let code = engine
-        .precompile_component(&adapted.component)
-        .map_err(|e| {
-            Refusal::new(
-                Rejection::InvalidComponent,
-                format!("the program does not compile: {e:#}"),
-            )
-        })?;
+fn compile(engine: &Engine, program: &[u8], plugin: bool) -> Result<(Header, Vec<u8>), Refusal> {
+    let Adapted {
+        component,
+        inspection,
+    } = if plugin {
+        Adapted {
+            component: Cow::Borrowed(program),
+            inspection: inspect(program)?,
+        }
+    } else {
+        command_component(program)?
+    };
+    let code = engine.precompile_component(&component).map_err(|e| {
+        Refusal::new(
+            Rejection::InvalidComponent,
+            format!("the program does not compile: {e:#}"),
+        )
+    })?;
+    let imports = inspection
+        .imports
+        .into_iter()
+        .map(|import| import.name)
+        .collect();
     Ok((
         Header::Ok {
-            initial_memory: adapted.inspection.initial_memory,
+            initial_memory: inspection.initial_memory,
+            imports,
         },
         code,
     ))

@@ -12,6 +12,7 @@ wasmtime::component::bindgen!({
 
         world imports {
             import hypervisor:plugin/crypto@0.1.0;
+            import hypervisor:plugin/attestation@0.1.0;
         }
     ",
     imports: {

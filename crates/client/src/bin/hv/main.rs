@@ -40,6 +40,8 @@ struct Server {
 enum Command {
     /// Run a WebAssembly program: sealed on the way there, its result sealed on the way back.
     Run(run::Run),
+    /// Run a Python script, sealed likewise, in the host's sandboxed CPython.
+    Python(run::Python),
     /// Ask whether the host answers.
     Ping,
 }
@@ -60,6 +62,7 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
         Command::Run(run) => run.execute(&cli.server.server).await,
+        Command::Python(python) => python.execute(&cli.server.server).await,
         Command::Ping => ping(&cli.server.server).await,
     };
     result.unwrap_or_else(|failure| {

@@ -25,7 +25,26 @@ The exit status is the program's own. A program that was stopped or refused give
 pub(crate) struct Run {
     /// The program: a wasm32-wasip2 component or a wasm32-wasip1 command module.
     program: PathBuf,
-    /// File for the program's standard input, `-` for this command's own; without it the program reads end of file.
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hv python script.py
+  hv python report.py --stdin data.csv -- --year 2026
+
+The script runs in the host's sandboxed CPython. An uncaught exception gives exit status 1 and Python's traceback.")]
+pub(crate) struct Python {
+    /// The script: Python source, UTF-8.
+    script: PathBuf,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Args)]
+struct Options {
+    /// File for standard input, `-` for this command's own; without it the program reads end of file.
     #[arg(long, value_name = "FILE")]
     stdin: Option<PathBuf>,
     /// Form of the output.
@@ -39,12 +58,34 @@ pub(crate) struct Run {
     arguments: Vec<OsString>,
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Wasm,
+    Python,
+}
+
 impl Run {
     pub(crate) async fn execute(&self, server: &str) -> Result<ExitCode, Failure> {
-        let wasm = read(&self.program)?;
+        self.options
+            .execute(server, &self.program, Kind::Wasm)
+            .await
+    }
+}
+
+impl Python {
+    pub(crate) async fn execute(&self, server: &str) -> Result<ExitCode, Failure> {
+        self.options
+            .execute(server, &self.script, Kind::Python)
+            .await
+    }
+}
+
+impl Options {
+    async fn execute(&self, server: &str, program: &Path, kind: Kind) -> Result<ExitCode, Failure> {
+        let bytes = read(program)?;
         let stdin = self.stdin.as_deref().map(read).transpose()?;
-        let mut program =
-            Program::new(&wasm).arguments(self.arguments.iter().cloned().map(OsString::into_vec));
+        let arguments = self.arguments.iter().cloned().map(OsString::into_vec);
+        let mut program = Program::new(&bytes).arguments(arguments);
         if let Some(stdin) = &stdin {
             program = program.stdin(stdin);
         }
@@ -53,7 +94,10 @@ impl Run {
         progress.set_message("opening a session");
         let session = Client::new(server)?.open_session().await?;
         progress.set_message("running, sealed");
-        let execution = session.run_wasm(program).await?;
+        let execution = match kind {
+            Kind::Wasm => session.run_wasm(program).await?,
+            Kind::Python => session.run_python(program).await?,
+        };
         progress.finish_and_clear();
 
         let shown = Shown {

@@ -1,0 +1,131 @@
+//! Measures the host against floors taken in the same run: `make bench`.
+//!
+//! Every figure is the median of some rounds with the range of the rounds beside it; what is compared runs in turns
+//! within a round. Nothing here passes or fails by time. `docs/PERFORMANCE.md` says what the figures mean.
+
+mod cold;
+mod concurrency;
+mod error;
+mod http;
+mod ingest;
+mod overhead;
+mod report;
+mod scaling;
+mod sealed;
+mod server;
+mod stats;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use error::{Context, Result};
+use report::Section;
+
+/// Measure the host against floors taken in the same run.
+#[derive(Debug, Parser)]
+#[command(name = "hypervisor-bench")]
+struct Cli {
+    /// What to measure.
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Rounds; each benchmark has its own default.
+    #[arg(long, global = true, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// Form of the output.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+enum Command {
+    /// A sealed execution of a compiled `hello`, against HTTP + AEAD + run.
+    Overhead,
+    /// The first execution of a 1.7 MB component, against the compiler's own time.
+    Cold,
+    /// 200 sleeping executions at once, and 2,000 short ones over 64 connections.
+    Concurrency,
+    /// Executions a second on one core, on two, and in two processes.
+    Scaling,
+    /// Decoding and opening a 16 MiB request, against the libraries' own speed.
+    Ingest,
+    /// All of them.
+    All,
+    /// The floor of HTTP; started by `overhead` and `concurrency`.
+    #[command(hide = true)]
+    EchoServer,
+    /// Runs `hello` over and over; started by `scaling`.
+    #[command(hide = true)]
+    ScalingWorker(scaling::Worker),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command.unwrap_or(Command::All) {
+        Command::EchoServer => server::serve_echo(),
+        Command::ScalingWorker(worker) => scaling::work(&worker),
+        command => measure(command, cli.rounds, cli.output),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One benchmark: its subcommand, its default number of rounds, and its code.
+type Benchmark = (Command, u32, fn(u32) -> Result<Section>);
+
+const BENCHMARKS: [Benchmark; 5] = [
+    (Command::Overhead, 21, overhead::measure),
+    (Command::Cold, 5, cold::measure),
+    (Command::Concurrency, 5, concurrency::measure),
+    (Command::Scaling, 7, scaling::measure),
+    (Command::Ingest, 15, ingest::measure),
+];
+
+fn measure(command: Command, rounds: Option<u32>, output: Output) -> Result<()> {
+    let mut sections = Vec::new();
+    for (one, default, benchmark) in BENCHMARKS {
+        if command == one || command == Command::All {
+            let section = benchmark(rounds.unwrap_or(default))?;
+            if output == Output::Text {
+                section.print(&mut io::stdout().lock()).context("writing")?;
+            }
+            sections.push(section);
+        }
+    }
+    if output == Output::Json {
+        let text = serde_json::to_string_pretty(&sections).context("encoding")?;
+        say(&text)?;
+        say("\n")?;
+    }
+    Ok(())
+}
+
+/// Writes to standard output at once.
+fn say(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .context("writing")
+}
+
+/// A client of one thread.
+fn client_runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("async runtime")
+}

@@ -1,0 +1,165 @@
+//! Server processes: the host as it is shipped, and the echo that is the floor of HTTP.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path, Request};
+use axum::routing::post;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hypervisor::config::Limits;
+use hypervisor::server::{Server, Shutdown};
+use tempfile::TempDir;
+
+use crate::error::{Context, Error, Result};
+
+/// A server in a process of its own on a free port of the loopback interface; ended when dropped.
+pub(crate) struct Process {
+    child: Child,
+    address: SocketAddr,
+    _folder: TempDir,
+}
+
+impl Process {
+    /// The host with its default configuration.
+    pub(crate) fn host() -> Result<Self> {
+        let mut command = Command::new(host_executable()?);
+        command.args(["--listening", "127.0.0.1:0"]);
+        Self::start(command)
+    }
+
+    /// [`serve_echo`], by this program.
+    pub(crate) fn echo() -> Result<Self> {
+        let mut command = Command::new(this_executable()?);
+        command.arg("echo-server");
+        Self::start(command)
+    }
+
+    fn start(mut command: Command) -> Result<Self> {
+        let folder = TempDir::new().context("temporary folder")?;
+        let mut child = command
+            .current_dir(folder.path())
+            .env_remove("RUST_LOG")
+            .env_remove("HYPERVISOR_CONFIG")
+            .env_remove("HYPERVISOR_HOST")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("starting a server")?;
+        let address = child
+            .stdout
+            .take()
+            .context("the server's standard output")
+            .and_then(|out| {
+                let mut line = String::new();
+                BufReader::new(out)
+                    .read_line(&mut line)
+                    .context("reading the server's address")?;
+                let address = line.trim().strip_prefix("listening on http://");
+                address
+                    .and_then(|address| address.parse().ok())
+                    .context("the server did not say where it listens")
+            });
+        match address {
+            Ok(address) => Ok(Self {
+                child,
+                address,
+                _folder: folder,
+            }),
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Processor time of all live threads.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let mut nanos = 0_u64;
+        for task in fs::read_dir(tasks).context("the server's threads")? {
+            let path = task.context("the server's threads")?.path();
+            // A thread may end in between.
+            if let Ok(text) = fs::read_to_string(path.join("schedstat")) {
+                let own = text.split_whitespace().next().and_then(|n| n.parse().ok());
+                nanos = nanos.saturating_add(own.unwrap_or(0));
+            }
+        }
+        Ok(Duration::from_nanos(nanos))
+    }
+
+    /// A line of `/proc/PID/status`, MiB: `VmRSS` (resident now) or `VmHWM` (peak).
+    pub(crate) fn memory(&self, line: &str) -> Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .context("the server's status")?;
+        status
+            .lines()
+            .filter_map(|l| l.split_once(':'))
+            .find(|(name, _)| *name == line)
+            .and_then(|(_, value)| value.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok())
+            .map(|kibibytes| kibibytes / 1024.0)
+            .ok_or_else(|| Error::new(format!("no {line} in the server's status")))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn this_executable() -> Result<PathBuf> {
+    std::env::current_exe().context("finding this program's own file")
+}
+
+/// The `hypervisor` binary of the same build.
+pub(crate) fn host_executable() -> Result<PathBuf> {
+    let path = this_executable()?.with_file_name("hypervisor");
+    if path.exists() {
+        Ok(path)
+    } else {
+        Err(Error::new(format!(
+            "{} is missing: cargo build --release --locked -p hypervisor",
+            path.display()
+        )))
+    }
+}
+
+/// Serves `POST /echo/{bytes}` through the host's own connection handling: receives the body and answers with its first
+/// so many bytes, so that requests and answers are as large as the host's.
+pub(crate) fn serve_echo() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("async runtime")?;
+    runtime.block_on(async {
+        let shutdown = Shutdown::listen().context("signals")?;
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let server = Server::bind(address, &Limits::default())
+            .await
+            .context("binding")?;
+        crate::say(&format!("listening on http://{}\n", server.address()))?;
+        let router = Router::new().route("/echo/{bytes}", post(echo));
+        server.serve(router, shutdown).await.context("serving")
+    })
+}
+
+async fn echo(Path(bytes): Path<usize>, request: Request) -> Bytes {
+    let body = match request.into_body().collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(_) => Bytes::new(),
+    };
+    body.slice(..bytes.min(body.len()))
+}

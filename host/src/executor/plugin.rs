@@ -1,0 +1,236 @@
+//! Plugins: components the operator loads with authority. Their world is checked, and they are measured before they are
+//! compiled or instantiated.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha384};
+use wasmtime::component::InstancePre;
+
+use super::compile::CompileError;
+use super::guest::Guest;
+use super::inspect::{Inspection, Kind, inspect};
+use super::native::TrustedCode;
+use super::{Executor, offer};
+
+/// Where a plugin comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    component: PathBuf,
+    compiled: Option<Compiled>,
+}
+
+/// Machine code made beforehand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Compiled {
+    path: PathBuf,
+    /// Hex. The code is trusted because the configuration that names its digest is.
+    sha384: String,
+}
+
+impl Source {
+    /// Empty paths mean none.
+    pub fn new(component: &Path, compiled: &Path, sha384: &str) -> Option<Self> {
+        let is_set = |path: &Path| !path.as_os_str().is_empty();
+        let compiled = is_set(compiled).then(|| Compiled {
+            path: compiled.to_owned(),
+            sha384: sha384.to_owned(),
+        });
+        is_set(component).then(|| Self {
+            component: component.to_owned(),
+            compiled,
+        })
+    }
+
+    pub(super) fn unusable(&self, error: &wasmtime::Error) -> PluginError {
+        unusable(&self.component, format!("{error:#}"))
+    }
+}
+
+/// The worlds of `wit/`, each known by what it exports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum World {
+    Script,
+    Policy,
+}
+
+const WORLDS: [(&str, &str); 5] = [
+    ("script-engine", "hypervisor:plugin/script"),
+    ("policy-engine", "hypervisor:plugin/policy"),
+    ("payments", "hypervisor:plugin/payment"),
+    ("agent-command", "wasi:cli/run"),
+    ("agent-service", "wasi:http/incoming-handler"),
+];
+
+impl World {
+    fn name_and_export(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Script => ("script-engine", "hypervisor:plugin/script"),
+            Self::Policy => ("policy-engine", "hypervisor:plugin/policy"),
+        }
+    }
+}
+
+/// Why a plugin is not loaded. Start-up ends with it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PluginError {
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// It is a component of another world.
+    #[error("{} is a component of the world {found}; here the world `{wanted}` is needed, which exports {export}@{}", path.display(), offer::PLUGIN_VERSION)]
+    WrongWorld {
+        /// The file.
+        path: PathBuf,
+        /// Worlds that its exports belong to.
+        found: String,
+        /// The world needed.
+        wanted: &'static str,
+        /// What that world exports.
+        export: &'static str,
+    },
+    /// It cannot be used: not a component, imports the host does not have, does not compile or link.
+    #[error("{}: {message}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// The machine code is not the one the configuration names.
+    #[error("{} has SHA-384 {found}, and the configuration expects {expected}; run `hypervisor compile` again", path.display())]
+    WrongCode {
+        /// The file.
+        path: PathBuf,
+        /// Digest of the file.
+        found: String,
+        /// Digest in the configuration.
+        expected: String,
+    },
+    /// The operator's rules.
+    #[error("{}: {message}", path.display())]
+    Rules {
+        /// The rules file.
+        path: PathBuf,
+        /// What the policy engine said.
+        message: String,
+    },
+}
+
+impl Executor {
+    /// Reads, checks, measures, compiles and links a plugin.
+    pub(super) async fn load(
+        &self,
+        source: &Source,
+        world: World,
+        name: &str,
+    ) -> Result<InstancePre<Guest>, PluginError> {
+        let path = &source.component;
+        let component = read(path)?;
+        let inspection = check(path, &component, world)?;
+        let imports = inspection
+            .imports
+            .into_iter()
+            .map(|import| import.name)
+            .collect();
+        self.facts.measure(name, &component, imports);
+        let code = match &source.compiled {
+            None => self.compile_plugin(path, &component).await?,
+            Some(compiled) => verified_code(&compiled.path, &compiled.sha384)?,
+        };
+        let linker = self.linker.clone();
+        let link = move || linker.instantiate_pre(&code.load(linker.engine())?);
+        let linked = tokio::task::spawn_blocking(link)
+            .await
+            .map_err(|e| unusable(path, e.to_string()))?;
+        linked.map_err(|e| unusable(path, format!("{e:#}")))
+    }
+
+    async fn compile_plugin(
+        &self,
+        path: &Path,
+        component: &[u8],
+    ) -> Result<TrustedCode, PluginError> {
+        tracing::info!(path = %path.display(), "compiling a plugin; `hypervisor compile` does it once for all starts");
+        match self.plugin_compiler.compile(component).await {
+            Ok(compiled) => Ok(compiled.code),
+            Err(CompileError::Program(exit)) => Err(unusable(path, format!("{exit:?}"))),
+            Err(CompileError::Host(message)) => Err(unusable(path, message)),
+        }
+    }
+
+    /// Compiles a plugin for later starts; gives the machine code and its SHA-384 in hex.
+    pub async fn compile_ahead(&self, path: &Path) -> Result<(Vec<u8>, String), PluginError> {
+        let component = read(path)?;
+        let code = self.compile_plugin(path, &component).await?.into_bytes();
+        let digest = hex(&Sha384::digest(&code));
+        Ok((code, digest))
+    }
+}
+
+fn check(path: &Path, component: &[u8], world: World) -> Result<Inspection, PluginError> {
+    let inspection = inspect(component).map_err(|refusal| unusable(path, refusal.detail))?;
+    let (wanted, export) = world.name_and_export();
+    if inspection.kind != Kind::Component || !inspection.exports_interface(export) {
+        let found: Vec<String> = WORLDS
+            .iter()
+            .filter(|(_, export)| inspection.exports_interface(export))
+            .map(|(name, _)| format!("`{name}`"))
+            .collect();
+        let found = if found.is_empty() {
+            "of no plugin or agent".to_owned()
+        } else {
+            found.join(" and ")
+        };
+        return Err(PluginError::WrongWorld {
+            path: path.to_owned(),
+            found,
+            wanted,
+            export,
+        });
+    }
+    let missing: Vec<String> = inspection.missing().map(offer::Import::explain).collect();
+    if missing.is_empty() {
+        Ok(inspection)
+    } else {
+        Err(unusable(path, missing.join("; ")))
+    }
+}
+
+fn verified_code(path: &Path, expected: &str) -> Result<TrustedCode, PluginError> {
+    let code = read(path)?;
+    let found = hex(&Sha384::digest(&code));
+    let expected = expected.trim().to_ascii_lowercase();
+    if found == expected {
+        Ok(TrustedCode::from_configured_digest(code))
+    } else {
+        Err(PluginError::WrongCode {
+            path: path.to_owned(),
+            found,
+            expected,
+        })
+    }
+}
+
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
+    std::fs::read(path).map_err(|source| PluginError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn unusable(path: &Path, message: String) -> PluginError {
+    PluginError::Unusable {
+        path: path.to_owned(),
+        message,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,247 @@
+//! One sandbox: a store with its limits, its captured streams and its meter, and names for how a call into it ended.
+
+use std::sync::Arc;
+
+use hypervisor_protocol::LimitKind;
+use wasmtime::component::{ResourceTable, ResourceTableError};
+use wasmtime::{Engine, Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
+
+use super::compile::micros;
+use super::engine::as_usize;
+use super::guest::{Accounts, Guest, LimitReached};
+use super::meter::{Meter, Metered};
+use super::outcome::{Exit, Outcome};
+use super::stdio::{Capture, Input, Overflow};
+use crate::config::Limits;
+use crate::imports::attestation::HostFacts;
+use crate::imports::crypto::{CryptoCtx, CryptoLimits};
+
+/// Frames of a trap's backtrace that go into the report.
+const MAX_FRAMES: usize = 16;
+
+/// A store before, during and after the calls into it.
+pub(super) struct Sandbox {
+    store: Store<Guest>,
+    stdin: Input,
+    stdout: Capture,
+    stderr: Capture,
+    meter: Arc<Meter>,
+    limits: Arc<Limits>,
+}
+
+impl Sandbox {
+    /// A sandbox with nothing in it. `arguments` is `argv`.
+    pub(super) fn new(
+        engine: &Engine,
+        limits: Arc<Limits>,
+        facts: Arc<HostFacts>,
+        arguments: &[String],
+    ) -> Self {
+        let stdin = Input::default();
+        let stdout = Capture::new(as_usize(limits.output.as_u64()), Overflow::Stop);
+        let stderr = Capture::new(as_usize(limits.stderr.as_u64()), Overflow::Drop);
+        let meter = Meter::new();
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stdin(stdin.clone())
+            .stdout(stdout.clone())
+            .stderr(stderr.clone())
+            .args(arguments)
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .max_random_size(limits.host_buffer.as_u64());
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles);
+        let guest = Guest {
+            wasi: wasi.build(),
+            table,
+            crypto: CryptoCtx::new(CryptoLimits::default()),
+            facts,
+            accounts: Accounts::new(
+                limits.memory.as_u64(),
+                limits.table_elements,
+                limits.instances,
+            ),
+        };
+        let mut store = Store::new(engine, guest);
+        store.limiter(|guest| &mut guest.accounts);
+        store.set_hostcall_fuel(as_usize(limits.host_buffer.as_u64()));
+        store.set_epoch_deadline(1);
+        let (clock, cpu, wall) = (Arc::clone(&meter), limits.cpu, limits.wall);
+        store.epoch_deadline_callback(move |_: StoreContextMut<'_, Guest>| {
+            let over = |which, used, allowed| {
+                Err(LimitReached {
+                    which,
+                    used: micros(used),
+                    allowed: micros(allowed),
+                }
+                .into())
+            };
+            let (cpu_used, wall_used) = (clock.cpu_within_poll(), clock.wall());
+            if cpu_used >= cpu {
+                over(LimitKind::Cpu, cpu_used, cpu)
+            } else if wall_used >= wall {
+                // The runtime's own timer may be held up by this very guest.
+                over(LimitKind::Wall, wall_used, wall)
+            } else {
+                Ok(UpdateDeadline::Yield(1))
+            }
+        });
+        Self {
+            store,
+            stdin,
+            stdout,
+            stderr,
+            meter,
+            limits,
+        }
+    }
+
+    /// Sets what the guest reads next from standard input.
+    pub(super) fn set_stdin(&self, bytes: bytes::Bytes) {
+        self.stdin.set(bytes);
+    }
+
+    /// Where standard error goes.
+    pub(super) fn stderr(&self) -> &Capture {
+        &self.stderr
+    }
+
+    /// Forgets what was captured so far.
+    pub(super) fn clear(&self) {
+        self.stdout.take();
+        self.stderr.take();
+    }
+
+    /// Calls into the sandbox under its limits, with clocks that start now. After an error the sandbox is of no use.
+    pub(super) async fn call<T>(
+        &mut self,
+        call: impl AsyncFnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
+    ) -> Result<T, Exit> {
+        self.meter.restart();
+        let metered = Metered::new(Arc::clone(&self.meter), Box::pin(call(&mut self.store)));
+        // One place to end: the guest returns, traps, or reaches a limit, or the clock runs out while it waits.
+        match tokio::time::timeout(self.limits.wall, metered).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(exit_of(&error, &self.store.data().accounts, &self.limits)),
+            Err(_) => Err(Exit::Limit {
+                which: LimitKind::Wall,
+                used: micros(self.meter.wall()),
+                allowed: micros(self.limits.wall),
+            }),
+        }
+    }
+
+    /// Tears the sandbox down and gathers what is left.
+    pub(super) fn finish(self, exit: Exit) -> Outcome {
+        let peak_memory = self.store.data().accounts.peak_memory();
+        let (cpu, wall) = (self.meter.cpu(), self.meter.wall());
+        drop(self.store);
+        let (stdout, stdout_truncated) = self.stdout.take();
+        let (stderr, stderr_truncated) = self.stderr.take();
+        Outcome {
+            exit,
+            stdout,
+            stderr,
+            stdout_truncated,
+            stderr_truncated,
+            cpu,
+            wall,
+            peak_memory,
+        }
+    }
+}
+
+/// Names the end of a guest that did not return.
+fn exit_of(error: &wasmtime::Error, accounts: &Accounts, limits: &Limits) -> Exit {
+    if let Some(I32Exit(code)) = error.downcast_ref() {
+        return match u32::try_from(*code) {
+            Ok(0) => Exit::Ok,
+            Ok(code) => Exit::Code { code },
+            Err(_) => Exit::Code { code: 255 },
+        };
+    }
+    if let Some(LimitReached {
+        which,
+        used,
+        allowed,
+    }) = error.downcast_ref().copied()
+    {
+        return Exit::Limit {
+            which,
+            used,
+            allowed,
+        };
+    }
+    let trap = error.downcast_ref::<Trap>().copied();
+    if trap == Some(Trap::StackOverflow) {
+        let allowed = limits.stack.as_u64();
+        return Exit::Limit {
+            which: LimitKind::Stack,
+            used: allowed,
+            allowed,
+        };
+    }
+    if let Some(LimitReached {
+        which,
+        used,
+        allowed,
+    }) = accounts.limit_reached()
+    {
+        return Exit::Limit {
+            which,
+            used,
+            allowed,
+        };
+    }
+    if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) {
+        let allowed = u64::try_from(limits.handles).unwrap_or(u64::MAX);
+        return Exit::Limit {
+            which: LimitKind::Handles,
+            used: allowed.saturating_add(1),
+            allowed,
+        };
+    }
+    let message = format!("{error:#}");
+    if trap.is_none() {
+        // Errors of the engine that have no public type; the words are checked by a test for each.
+        if message.contains("too much data is being copied") || message.contains("requested len") {
+            let allowed = limits.host_buffer.as_u64();
+            return Exit::Limit {
+                which: LimitKind::HostBuffer,
+                used: allowed,
+                allowed,
+            };
+        }
+        if message.contains("count too high") {
+            let allowed = u64::try_from(limits.instances).unwrap_or(u64::MAX);
+            return Exit::Limit {
+                which: LimitKind::Instances,
+                used: allowed.saturating_add(1),
+                allowed,
+            };
+        }
+    }
+    Exit::Trap {
+        reason: trap_reason(error, trap),
+    }
+}
+
+/// The trap in the engine's words, then the innermost frames that have names.
+fn trap_reason(error: &wasmtime::Error, trap: Option<Trap>) -> String {
+    let mut reason = trap.map_or_else(|| error.root_cause().to_string(), |trap| trap.to_string());
+    let frames = error
+        .downcast_ref::<WasmBacktrace>()
+        .map(WasmBacktrace::frames)
+        .unwrap_or_default();
+    for name in frames
+        .iter()
+        .filter_map(|frame| frame.func_name())
+        .take(MAX_FRAMES)
+    {
+        reason.push_str("\n  at ");
+        reason.push_str(name);
+    }
+    reason
+}

@@ -1,0 +1,194 @@
+//! Scripts: each in an instance of its own, taken from a few that were made ready before they were needed.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use wasmtime::Engine;
+
+use super::epoch::EpochClock;
+use super::guest::Guest;
+use super::outcome::{Exit, Outcome};
+use super::sandbox::Sandbox;
+use super::worlds::script::ScriptPlugin;
+use super::worlds::script::ScriptPluginPre;
+use super::worlds::script::exports::hypervisor::plugin::script::{Fault, ScriptError};
+use crate::config::Limits;
+use crate::imports::attestation::HostFacts;
+
+/// The first `argv` of an instance; a script's own come with the call.
+const INTERPRETER: &str = "script-engine";
+
+/// A loaded script engine.
+pub(super) struct ScriptEngine {
+    pre: ScriptPluginPre<Guest>,
+    engine: Engine,
+    limits: Arc<Limits>,
+    facts: Arc<HostFacts>,
+    clock: Arc<EpochClock>,
+    ready: Mutex<Vec<Instance>>,
+    /// Instances ready or being made ready.
+    provided: AtomicUsize,
+    wanted: usize,
+}
+
+/// An instance that has run nothing but an empty script.
+struct Instance {
+    sandbox: Sandbox,
+    plugin: ScriptPlugin,
+}
+
+impl ScriptEngine {
+    /// `wanted` instances are kept ready.
+    pub(super) fn new(
+        pre: ScriptPluginPre<Guest>,
+        limits: Arc<Limits>,
+        facts: Arc<HostFacts>,
+        clock: Arc<EpochClock>,
+        wanted: usize,
+    ) -> Arc<Self> {
+        let engine = pre.engine().clone();
+        let ready = Mutex::default();
+        Arc::new(Self {
+            pre,
+            engine,
+            limits,
+            facts,
+            clock,
+            ready,
+            provided: AtomicUsize::new(0),
+            wanted,
+        })
+    }
+
+    /// Makes instances ready until as many wait as are wanted.
+    pub(super) async fn fill(self: &Arc<Self>) {
+        while self.reserve() {
+            let made = self.make().await;
+            match made {
+                Ok(instance) => self
+                    .ready
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(instance),
+                Err(exit) => {
+                    self.provided.fetch_sub(1, Ordering::AcqRel);
+                    tracing::warn!(?exit, "cannot make a script instance ready");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Counts one more instance as provided, unless there are enough.
+    fn reserve(&self) -> bool {
+        let more = |provided: usize| (provided < self.wanted).then_some(provided.saturating_add(1));
+        self.provided
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
+            .is_ok()
+    }
+
+    /// Runs a script in an instance that nothing ran in before and nothing will run in after.
+    pub(super) async fn run(
+        self: &Arc<Self>,
+        source: String,
+        arguments: Vec<String>,
+        stdin: Bytes,
+    ) -> Outcome {
+        let Instance {
+            mut sandbox,
+            plugin,
+        } = match self.take().await {
+            Ok(instance) => instance,
+            Err(exit) => return Outcome::not_run(exit),
+        };
+        sandbox.set_stdin(stdin);
+        let ended = {
+            let _ticking = self.clock.tick();
+            sandbox
+                .call(async |store| {
+                    plugin
+                        .hypervisor_plugin_script()
+                        .call_run(store, &source, &arguments)
+                        .await
+                })
+                .await
+        };
+        let exit = match ended {
+            Ok(Ok(())) => Exit::Ok,
+            Ok(Err(error)) => exit_of(error, &sandbox),
+            Err(exit) => exit,
+        };
+        sandbox.finish(exit)
+    }
+
+    /// A ready instance, replaced in the background; where none is ready, a new one.
+    async fn take(self: &Arc<Self>) -> Result<Instance, Exit> {
+        let ready = self
+            .ready
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        match ready {
+            Some(instance) => {
+                self.provided.fetch_sub(1, Ordering::AcqRel);
+                let engine = Arc::clone(self);
+                tokio::spawn(async move { engine.fill().await });
+                Ok(instance)
+            }
+            None => self.instantiate().await,
+        }
+    }
+
+    async fn instantiate(&self) -> Result<Instance, Exit> {
+        let _ticking = self.clock.tick();
+        let arguments = [INTERPRETER.to_owned()];
+        let mut sandbox = Sandbox::new(
+            &self.engine,
+            Arc::clone(&self.limits),
+            Arc::clone(&self.facts),
+            &arguments,
+        );
+        let plugin = sandbox
+            .call(async |store| self.pre.instantiate_async(store).await)
+            .await?;
+        Ok(Instance { sandbox, plugin })
+    }
+
+    /// An instance whose pages an empty script has touched: that is most of what a short script costs.
+    async fn make(&self) -> Result<Instance, Exit> {
+        let mut instance = self.instantiate().await?;
+        let _ticking = self.clock.tick();
+        let plugin = &instance.plugin;
+        let touched = instance
+            .sandbox
+            .call(async |store| {
+                plugin
+                    .hypervisor_plugin_script()
+                    .call_run(store, "", &[])
+                    .await
+            })
+            .await?;
+        if let Err(error) = touched {
+            return Err(exit_of(error, &instance.sandbox));
+        }
+        instance.sandbox.clear();
+        Ok(instance)
+    }
+}
+
+/// What the interpreter's own command line would make of it: the traceback on standard error, and exit code 1.
+fn exit_of(error: ScriptError, sandbox: &Sandbox) -> Exit {
+    match error {
+        ScriptError::Exit(code) => Exit::Code { code: code.into() },
+        ScriptError::InvalidSource(fault) | ScriptError::Uncaught(fault) => {
+            let Fault { traceback, .. } = fault;
+            // Standard error drops what is over its limit, so this cannot fail.
+            let _ = sandbox.stderr().append(traceback.as_bytes());
+            Exit::Code { code: 1 }
+        }
+        ScriptError::InternalError(text) => Exit::Trap {
+            reason: text.unwrap_or_else(|| "the interpreter failed".to_owned()),
+        },
+    }
+}
