@@ -65,7 +65,10 @@ impl Host {
 
     /// Starts a host that runs Python; `config` is more TOML, sections first.
     pub fn with_python(config: &str) -> Self {
-        Self::with(&format!("{config}\n[script]\n{}", crate::programs::python_plugin()))
+        Self::with(&format!(
+            "{config}\n[script]\n{}",
+            crate::programs::python_plugin()
+        ))
     }
 
     /// Address of the public port.
@@ -91,7 +94,10 @@ impl Host {
     /// Runs a Python script in a fresh session.
     pub async fn python(&self, script: &str) -> Execution {
         let session = self.session().await;
-        session.run_python(Program::new(script.as_bytes())).await.unwrap()
+        session
+            .run_python(Program::new(script.as_bytes()))
+            .await
+            .unwrap()
     }
 
     /// Everything logged so far, at the most talkative level.

@@ -114,7 +114,11 @@ pub fn python_plugin() -> String {
 /// A component of `components/`, built.
 pub fn component_file(name: &str) -> std::path::PathBuf {
     let path = components().join(format!("{name}.wasm"));
-    assert!(path.exists(), "{} is not built; run `make components`", path.display());
+    assert!(
+        path.exists(),
+        "{} is not built; run `make components`",
+        path.display()
+    );
     path
 }
 
