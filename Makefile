@@ -17,6 +17,7 @@ components: setup ## build the plugins into target/components
 
 demo: guests components ## encrypt, run and verify against a local host
 	cargo build --release --locked -p hypervisor -p hypervisor-client
+	@scripts/compile-components.sh target/release/hypervisor
 	scripts/demo.sh
 
 test: guests components ## run all tests

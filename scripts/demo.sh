@@ -76,12 +76,24 @@ unset HYPERVISOR_CONFIG HYPERVISOR_HOST HYPERVISOR_LOG_FORMAT
 export PATH NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
 
 section 'A host on a free port, with the log as talkative as it gets'
-cat >demo.toml <<'TOML'
+cat >rules.py <<'PYTHON'
+def authorize(action):
+    if action.sizes.arguments > 8:
+        return Deny("more arguments than this operator likes")
+    return True
+PYTHON
+cat >demo.toml <<TOML
 [limits]
 cpu = "2s"
 memory = "128 MiB"
+[script]
+$(cat "$root/target/components/policy-python.toml")
+[policy]
+rules = "rules.py"
+$(cat "$root/target/components/policy-python.toml")
 TOML
-cat demo.toml
+say "(the paths and digests of the Python plugin are left out here)"
+sed '/^comp/d' demo.toml
 show RUST_LOG=trace hypervisor --config demo.toml --listening 127.0.0.1:0
 mkfifo announcement
 RUST_LOG=trace hypervisor --config demo.toml --listening 127.0.0.1:0 >announcement 2>host.log </dev/null &
@@ -114,6 +126,23 @@ good "Cargo.lock has $packages packages too"
 grep -q 'request commitment .* matches what was sent' err || fail 'the request commitment was not checked'
 grep -q 'result commitment .* matches what was received' err || fail 'the result commitment was not checked'
 good 'hv recomputed both commitments: this answer belongs to exactly this program, input and filter'
+
+section 'A private script over the same data, in a CPython of its own'
+cat >licences.py <<'PYTHON'
+import collections, json, sys
+packages = json.load(sys.stdin)["packages"]
+words = collections.Counter(word for package in packages for word in (package["description"] or "").lower().split())
+print(len(packages), "packages; the commonest long words:", *[w for w, _ in words.most_common(200) if len(w) > 7][:5])
+PYTHON
+try hv python -v licences.py --stdin metadata.json
+((status == 0)) || fail "the script ended with $status"
+grep -q "^$packages packages" out || fail "Cargo.lock has $packages packages"
+good 'the same count, by another language'
+
+section 'What the operator does not allow'
+try hv python licences.py -- 1 2 3 4 5 6 7 8 9
+grep -q 'denied by the host.s policy: more arguments' err || fail 'the policy did not deny'
+good "denied, with the reason, before anything ran (hv exits with $status)"
 
 section 'A program that signs: the key is made in the host and never enters the sandbox'
 try hv run guests/sign.wasm --stdin metadata.json
