@@ -48,7 +48,7 @@ const LIMITS: [(LimitKind, &str); 11] = [
     (LimitKind::CompileMemory, "compile-memory"),
 ];
 
-const REJECTIONS: [(Rejection, &str); 8] = [
+const REJECTIONS: [(Rejection, &str); 9] = [
     (Rejection::NotWasm, "not-wasm"),
     (Rejection::Precompiled, "precompiled"),
     (Rejection::InvalidComponent, "invalid-component"),

@@ -7,8 +7,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use hypervisor_protocol::{
     Commitment, ExecutePythonRequest, ExecuteResponse, ExecuteWasmRequest, HexBytes, HostSession,
-    OpenRequest, Operation, PolicyDecision, ProblemType, PublicKey, Rejection, Report,
-    SealedRequest, SessionId,
+    OpenRequest, Operation, PolicyDecision, ProblemType, Rejection, Report, SealedRequest,
+    SessionId,
 };
 
 use super::App;
@@ -36,8 +36,7 @@ pub(super) async fn wasm(
     let call = Call {
         operation: Operation::Wasm,
         resource: WASM,
-        client: client_key(&request.public_key, "public_key")?,
-        session_id: request.session_id,
+        session: find_session(&app, request.session_id.as_ref(), &request.public_key)?,
     };
     let response = execute(&app, call, request.into()).await?;
     heavy(response.encrypted_result.0.len(), || {
@@ -62,8 +61,7 @@ pub(super) async fn python(
     let call = Call {
         operation: Operation::Python,
         resource: PYTHON,
-        client: client_key(&request.public_key, "public_key")?,
-        session_id: request.session_id,
+        session: find_session(&app, request.session_id.as_ref(), &request.public_key)?,
     };
     let response = execute(&app, call, request.into()).await?;
     heavy(response.encrypted_result.0.len(), || {
@@ -75,8 +73,7 @@ pub(super) async fn python(
 struct Call {
     operation: Operation,
     resource: &'static str,
-    client: PublicKey,
-    session_id: Option<SessionId>,
+    session: Arc<HostSession>,
 }
 
 /// Something that can run.
@@ -106,7 +103,7 @@ async fn execute(
     call: Call,
     request: SealedRequest,
 ) -> Result<ExecuteResponse, ApiError> {
-    let session = find_session(app, &call)?;
+    let session = Arc::clone(&call.session);
     let arguments = argument_count(app, &request)?;
     if session.window_contains(request.sequence) {
         return Err(hypervisor_protocol::Error::Replayed {
@@ -205,7 +202,7 @@ fn action(call: &Call, runnable: &Runnable, subject: [u8; 32], sizes: Sizes) -> 
     Action {
         kind,
         subject,
-        caller: call.client.to_bytes(),
+        caller: call.session.client().to_bytes(),
         resource: call.resource,
         imports,
         program_bytes: sizes.program,
@@ -215,8 +212,16 @@ fn action(call: &Call, runnable: &Runnable, subject: [u8; 32], sizes: Sizes) -> 
     }
 }
 
-fn find_session(app: &App, call: &Call) -> Result<Arc<HostSession>, ApiError> {
-    app.sessions.find(call.session_id.as_ref(), &call.client).map_err(|error| match error {
+fn find_session(
+    app: &App,
+    id: Option<&SessionId>,
+    public_key: &HexBytes,
+) -> Result<Arc<HostSession>, ApiError> {
+    if let Some(session) = id.and_then(|id| app.sessions.find_named(id, &public_key.0)) {
+        return Ok(session);
+    }
+    let client = client_key(public_key, "public_key")?;
+    app.sessions.find(id, &client).map_err(|error| match error {
         NotFound::Unknown => ApiError::new(
             ProblemType::UnknownSession,
             "no live session has this `session_id` and `public_key`; open one with POST /encrypt/create_keypair",
