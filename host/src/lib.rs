@@ -9,6 +9,7 @@ pub mod config;
 pub mod error;
 pub mod executor;
 pub mod imports;
+pub mod manifest;
 pub mod server;
 pub mod sessions;
 pub mod telemetry;

@@ -13,6 +13,7 @@ use hypervisor::check::{Checked, check};
 use hypervisor::config::Config;
 use hypervisor::error::Error;
 use hypervisor::executor::{Executor, compile_worker};
+use hypervisor::manifest::Manifest;
 use hypervisor::server::{Server, Shutdown};
 use hypervisor::telemetry::{self, LogFormat};
 use hypervisor_protocol::PrivateKey;
@@ -179,16 +180,26 @@ fn check_config(cli: &Cli, output: Output) -> Result<bool, Error> {
     let config = load_config(cli)?;
     let mut executor = executor(&config)?;
     runtime()?.block_on(executor.load_plugins(&config))?;
-    let allocation = executor.allocation();
+    let manifest = Manifest::new(&config, &executor);
+    let digest = manifest.digest();
     let mut out = io::stdout().lock();
     let written = match output {
-        Output::Json => serde_json::to_writer_pretty(&mut out, &config)
-            .map_err(Into::into)
-            .and_then(|()| writeln!(out)),
+        Output::Json => {
+            let document = serde_json::json!({
+                "config": config, "manifest": manifest, "manifest_sha384": digest,
+            });
+            serde_json::to_writer_pretty(&mut out, &document)
+                .map_err(Into::into)
+                .and_then(|()| writeln!(out))
+        }
         Output::Text => toml::to_string(&config)
             .map_err(io::Error::other)
             .and_then(|text| write!(out, "{text}"))
-            .and_then(|()| writeln!(out, "\n# ok; instances are allocated {allocation:?}")),
+            .and_then(|()| {
+                let allocation = executor.allocation();
+                writeln!(out, "\n# ok; instances are allocated {allocation:?}")?;
+                writeln!(out, "# manifest SHA-384: {digest}")
+            }),
     };
     written
         .map_err(|source| Error::Io {

@@ -220,6 +220,42 @@ fn a_policy_without_rules_stops_the_start() {
 }
 
 #[test]
+fn the_manifest_has_the_policys_component_and_the_digest_of_its_rules() {
+    let folder = TempDir::new().unwrap();
+    let rules = folder.path().join("rules.py");
+    let manifest = |text: &str| {
+        std::fs::write(&rules, text).unwrap();
+        let config = folder.path().join("hypervisor.toml");
+        let policy = format!(
+            "[policy]\nrules = '{}'\n{}",
+            rules.display(),
+            python_plugin()
+        );
+        std::fs::write(&config, policy).unwrap();
+        let output = Command::new(binary("hypervisor"))
+            .args(["check", "--output", "json", "--config"])
+            .arg(&config)
+            .output()
+            .unwrap();
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let one = manifest("def authorize(action):\n    return True\n");
+    let other = manifest("def authorize(action):\n    return False\n");
+    assert_eq!(
+        one.pointer("/manifest/components/0/name").unwrap(),
+        "policy"
+    );
+    assert_ne!(
+        one.pointer("/manifest/policy_rules"),
+        other.pointer("/manifest/policy_rules")
+    );
+    assert_ne!(
+        one.pointer("/manifest_sha384"),
+        other.pointer("/manifest_sha384")
+    );
+}
+
+#[test]
 fn a_component_of_another_world_is_refused_with_both_worlds_named() {
     let error = refused(&format!(
         "[script]\ncomponent = '{}'",

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use serde::Serialize;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::config::Limits;
@@ -23,7 +24,8 @@ const PLUGIN_INSTANCES: u32 = 64;
 const INSTANCE_METADATA: usize = 1 << 20;
 
 /// How instances of this engine are allocated, for logs and `hypervisor check`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Allocation {
     /// Pool, slots reset page by page with `PAGEMAP_SCAN`.
     PoolScanned,

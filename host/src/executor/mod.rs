@@ -43,7 +43,7 @@ pub use worker::main as compile_worker;
 use crate::config::{Config, Limits};
 use crate::error::Error;
 use crate::imports;
-use crate::imports::attestation::HostFacts;
+use crate::imports::attestation::{ComponentLog, HostFacts};
 use cache::ProgramCache;
 use compile::{CompileError, Compiled, Compiler};
 use epoch::EpochClock;
@@ -192,6 +192,16 @@ impl Executor {
             Some(policy) => Some(policy.authorize(action()).await),
             None => None,
         }
+    }
+
+    /// Components loaded with authority, in order.
+    pub fn component_log(&self) -> ComponentLog {
+        self.facts.component_log()
+    }
+
+    /// SHA-256 of the policy's rules; none where there is no policy.
+    pub fn rules_digest(&self) -> Option<&[u8; 32]> {
+        self.policy.as_ref().map(PolicyEngine::rules_digest)
     }
 
     /// How instances are allocated on this machine.

@@ -11,6 +11,7 @@ use super::guest::Guest;
 use super::inspect::{Inspection, Kind, inspect};
 use super::native::TrustedCode;
 use super::{Executor, offer};
+use crate::manifest::hex;
 
 /// Where a plugin comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,13 @@ impl Source {
             component: component.to_owned(),
             compiled,
         })
+    }
+
+    /// SHA-384 of the machine code, hex, where it was made beforehand.
+    pub fn compiled_sha384(&self) -> Option<&str> {
+        self.compiled
+            .as_ref()
+            .map(|compiled| compiled.sha384.as_str())
     }
 
     pub(super) fn unusable(&self, error: &wasmtime::Error) -> PluginError {
@@ -229,8 +237,4 @@ fn unusable(path: &Path, message: String) -> PluginError {
         path: path.to_owned(),
         message,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -122,6 +122,10 @@ impl PolicyEngine {
         }
     }
 
+    pub(super) fn rules_digest(&self) -> &[u8; 32] {
+        &self.rules_digest
+    }
+
     /// Asks the rules. Whatever is not a clear yes is a no with a reason.
     pub(super) async fn authorize(&self, action: Action) -> PolicyDecision {
         let decided = self.decide(&action.into()).await;

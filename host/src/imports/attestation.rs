@@ -65,7 +65,8 @@ impl HostFacts {
         digest
     }
 
-    fn component_log(&self) -> ComponentLog {
+    /// The log so far.
+    pub fn component_log(&self) -> ComponentLog {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         ComponentLog {
             entries: log.entries.clone(),
