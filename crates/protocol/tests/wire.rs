@@ -414,6 +414,7 @@ fn problem_types_and_their_statuses() {
         ("method-not-allowed", 405),
         ("shutting-down", 503),
         ("attestation-unavailable", 503),
+        ("scripts-unavailable", 503),
         ("internal", 500),
     ];
     assert_eq!(listed, expected);

@@ -17,15 +17,15 @@ pub use limits::Limits;
 use crate::error::Error;
 use crate::executor::Source;
 
-/// Everything an operator can set. Defaults in brackets.
+/// Everything an operator can set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
-    /// Address of the public HTTP port, `ip:port`; port 0 takes a free one [`127.0.0.1:8080`].
+    /// Address of the public HTTP port, `ip:port`; port 0 takes a free one; by default `127.0.0.1:8080`.
     pub listening: SocketAddr,
-    /// Folder of the host's own state [`./state`].
+    /// Folder of the host's own state; by default `./state`.
     pub executor_path: PathBuf,
-    /// Folder of agents that `/agent/deploy` finds by name [`./agents`].
+    /// Folder of agents that `/agent/deploy` finds by name; by default `./agents`.
     pub app_path: PathBuf,
     /// What one request, one execution and the whole host may use.
     pub limits: Limits,
@@ -47,7 +47,7 @@ pub struct Script {
     pub compiled: PathBuf,
     /// SHA-384 of that file, hex.
     pub compiled_sha384: String,
-    /// Instances kept ready for the next scripts; each serves one [`4`].
+    /// Instances kept ready for the next scripts; each serves one; by default `4`.
     pub ready: usize,
 }
 
@@ -63,10 +63,10 @@ pub struct Policy {
     pub compiled_sha384: String,
     /// The rules file, in the engine's language.
     pub rules: PathBuf,
-    /// Processor time of one decision [`100ms`].
+    /// Processor time of one decision; by default `100ms`.
     #[serde(with = "humantime_serde")]
     pub cpu: Duration,
-    /// Wall-clock time of one decision [`1s`].
+    /// Wall-clock time of one decision; by default `1s`.
     #[serde(with = "humantime_serde")]
     pub wall: Duration,
 }
@@ -123,7 +123,7 @@ impl Default for Policy {
 #[serde(default)]
 pub struct Execution {
     /// Let sessions hit programs that other sessions compiled. Faster where many clients send the same public
-    /// program; the time of a hit then tells one client what another has run, so it is off by default [`false`].
+    /// program; the time of a hit then tells one client what another has run, so it is off by default.
     pub shared_compile_cache: bool,
 }
 
