@@ -133,6 +133,21 @@ impl Sandbox {
         }
     }
 
+    /// The memory limit, where a growth was refused.
+    pub(super) fn memory_refused(&self) -> Option<Exit> {
+        let limit = self.store.data().accounts.limit_reached()?;
+        let LimitReached {
+            which,
+            used,
+            allowed,
+        } = limit;
+        (which == LimitKind::Memory).then_some(Exit::Limit {
+            which,
+            used,
+            allowed,
+        })
+    }
+
     /// Tears the sandbox down and gathers what is left.
     pub(super) fn finish(self, exit: Exit) -> Outcome {
         let peak_memory = self.store.data().accounts.peak_memory();

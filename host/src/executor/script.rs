@@ -182,10 +182,15 @@ fn exit_of(error: ScriptError, sandbox: &Sandbox) -> Exit {
     match error {
         ScriptError::Exit(code) => Exit::Code { code: code.into() },
         ScriptError::InvalidSource(fault) | ScriptError::Uncaught(fault) => {
-            let Fault { traceback, .. } = fault;
-            // Standard error drops what is over its limit, so this cannot fail.
-            let _ = sandbox.stderr().append(traceback.as_bytes());
-            Exit::Code { code: 1 }
+            let Fault {
+                kind, traceback, ..
+            } = fault;
+            sandbox.stderr().append_end(traceback.as_bytes());
+            // After a refused growth this is the limit's doing; the traceback says where.
+            match sandbox.memory_refused() {
+                Some(limit) if kind == "MemoryError" => limit,
+                _ => Exit::Code { code: 1 },
+            }
         }
         ScriptError::InternalError(text) => Exit::Trap {
             reason: text.unwrap_or_else(|| "the interpreter failed".to_owned()),

@@ -53,8 +53,7 @@ impl Capture {
         (std::mem::take(&mut state.bytes), state.truncated)
     }
 
-    /// Adds output as if the guest had written it.
-    pub(super) fn append(&self, bytes: &[u8]) -> Result<(), LimitReached> {
+    fn append(&self, bytes: &[u8]) -> Result<(), LimitReached> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let room = self.limit.saturating_sub(state.bytes.len());
         match bytes.split_at_checked(room) {
@@ -75,6 +74,19 @@ impl Capture {
                 Ok(())
             }
         }
+    }
+
+    /// Adds `bytes` as the end of what was captured, at the cost of what came before where both do not fit.
+    pub(super) fn append_end(&self, bytes: &[u8]) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = bytes.len().saturating_sub(self.limit);
+        let bytes = bytes.get(from..).unwrap_or_default();
+        let keep = self.limit.saturating_sub(bytes.len());
+        if from > 0 || state.bytes.len() > keep {
+            state.bytes.truncate(keep);
+            state.truncated = true;
+        }
+        state.bytes.extend_from_slice(bytes);
     }
 }
 

@@ -76,3 +76,10 @@ SyntaxError: invalid syntax
 async fn nothing_of_a_script_with_a_syntax_error_runs() {
     assert_eq!(run("print('ran')\n)").await.result, b"");
 }
+
+#[tokio::test]
+async fn the_traceback_is_kept_when_standard_error_is_full() {
+    let error =
+        raised("import sys; sys.stderr.write('e' * (1 << 20)); raise ValueError('told')").await;
+    assert!(error.ends_with("ValueError: told\n"));
+}

@@ -4,6 +4,7 @@ SQLite seeds a generator of its own from /dev/urandom, or else from the time, on
 and would give every instance the same numbers, so each connection gets the two functions anew.
 """
 
+import _sqlite3
 import os
 import sqlite3
 import sqlite3.dbapi2
@@ -39,6 +40,6 @@ def connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
 
 def install() -> None:
     """Puts `connect` and `Connection` in the place of the library's."""
-    for module in (sqlite3, sqlite3.dbapi2):
+    for module in (sqlite3, sqlite3.dbapi2, _sqlite3):
         module.connect = connect
         module.Connection = Connection
