@@ -33,6 +33,7 @@ check: ## format, lints, documentation, licences and advisories
 
 bench: guests components ## measure the host
 	cargo build --release --locked -p hypervisor -p hypervisor-bench
+	@scripts/compile-components.sh target/release/hypervisor
 	cargo run --release --locked -p hypervisor-bench
 
 clean: ## remove what was built, apart from the tools in .tools

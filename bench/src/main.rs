@@ -6,9 +6,11 @@
 mod cold;
 mod concurrency;
 mod error;
+mod executor;
 mod http;
 mod ingest;
 mod overhead;
+mod python;
 mod report;
 mod scaling;
 mod sealed;
@@ -58,6 +60,8 @@ enum Command {
     Scaling,
     /// Decoding and opening a 16 MiB request, against the libraries' own speed.
     Ingest,
+    /// Python: scripts against native starts, memory, the price of a policy, start-up.
+    Python,
     /// All of them.
     All,
     /// The floor of HTTP; started by `overhead` and `concurrency`.
@@ -87,12 +91,13 @@ fn main() -> ExitCode {
 /// One benchmark: its subcommand, its default number of rounds, and its code.
 type Benchmark = (Command, u32, fn(u32) -> Result<Section>);
 
-const BENCHMARKS: [Benchmark; 5] = [
+const BENCHMARKS: [Benchmark; 6] = [
     (Command::Overhead, 21, overhead::measure),
     (Command::Cold, 5, cold::measure),
     (Command::Concurrency, 5, concurrency::measure),
     (Command::Scaling, 7, scaling::measure),
     (Command::Ingest, 15, ingest::measure),
+    (Command::Python, 7, python::measure),
 ];
 
 fn measure(command: Command, rounds: Option<u32>, output: Output) -> Result<()> {

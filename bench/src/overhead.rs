@@ -6,8 +6,7 @@ use std::time::Instant;
 use aes_gcm_siv::aead::{AeadInOut, KeyInit};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce, Tag};
 use bytes::Bytes;
-use hypervisor::config::Limits;
-use hypervisor::executor::{Executor, Job, Outcome, Program, Scope};
+use hypervisor::executor::{Executor, Program};
 use hypervisor_protocol::commitment::{request_commitment, result_commitment};
 use hypervisor_protocol::{
     ContentFormat, ExecuteResponse, ExecuteWasmRequest, Operation, PublicKey, SealedRequest,
@@ -16,11 +15,12 @@ use hypervisor_protocol::{
 use tokio::runtime::Runtime;
 
 use crate::client_runtime;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
+use crate::executor::{executor, prepare, run};
 use crate::http::Connection;
 use crate::report::{Group, Section, Unit};
 use crate::sealed::{EXECUTE, Ready, Session, guest};
-use crate::server::{Process, host_executable};
+use crate::server::Process;
 use crate::stats::{median_micros, micros, percentile};
 
 /// Requests of each kind in a round.
@@ -127,8 +127,7 @@ struct Overhead {
 impl Overhead {
     fn start(runtime: &Runtime, format: ContentFormat, wasm: &[u8]) -> Result<Self> {
         let (host, echo) = (Process::host()?, Process::echo()?);
-        let executor =
-            Executor::new(Limits::default(), host_executable()?).context("the executor")?;
+        let executor = executor()?;
         runtime.block_on(async {
             let mut to_host = Connection::open(host.address()).await?;
             let to_echo = Connection::open(echo.address()).await?;
@@ -137,10 +136,7 @@ impl Overhead {
             let Ready { body, pending } = session.seal(format, wasm, &[])?;
             let answer = to_host.post(EXECUTE, format, body).await?;
             session.check(format, &pending, &answer, EXPECTED)?;
-            let prepared = executor
-                .prepare(Scope::Shared, wasm)
-                .await
-                .map_err(|error| Error::new(format!("compiling: {error:?}")))?;
+            let prepared = prepare(&executor, wasm).await?;
             Ok(Self {
                 format,
                 wasm: wasm.to_vec(),
@@ -170,7 +166,7 @@ impl Overhead {
             black_box(runtime.block_on(run(executor, prepared)));
         });
         round.lookup = median_micros(0..REQUESTS, |_| {
-            let found = runtime.block_on(executor.prepare(Scope::Shared, &self.wasm));
+            let found = runtime.block_on(prepare(executor, &self.wasm));
             black_box(found.is_ok());
         });
         let answer: ExecuteResponse = format.decode(&self.answer).context("decoding")?;
@@ -247,15 +243,6 @@ impl Overhead {
             }
         }))
     }
-}
-
-async fn run(executor: &Executor, program: &Program) -> Outcome {
-    let job = Job {
-        program: program.clone(),
-        arguments: vec!["program".to_owned()],
-        stdin: Bytes::new(),
-    };
-    executor.run(job).await
 }
 
 /// AES-256-GCM-SIV with one key, on buffers as large as the real ones.

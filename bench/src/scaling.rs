@@ -6,16 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use clap::Args;
-use hypervisor::config::Limits;
-use hypervisor::executor::{Executor, Exit, Job, Program, Scope};
+use hypervisor::executor::{Executor, Exit, Program};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::error::{Context, Error, Result};
+use crate::executor::{executor, prepare, run};
 use crate::report::{Group, Section, Unit};
 use crate::sealed::guest;
-use crate::server::{host_executable, this_executable};
+use crate::server::this_executable;
 
 const MEASURE: Duration = Duration::from_millis(700);
 
@@ -147,11 +146,8 @@ pub(crate) fn work(worker: &Worker) -> Result<()> {
         .build()
         .context("async runtime")?;
     let wasm = guest("hello.wasm")?;
-    let executor = Executor::new(Limits::default(), host_executable()?).context("the executor")?;
-    let executor = Arc::new(executor);
-    let program = runtime
-        .block_on(executor.prepare(Scope::Shared, &wasm))
-        .map_err(|error| Error::new(format!("compiling: {error:?}")))?;
+    let executor = Arc::new(executor()?);
+    let program = runtime.block_on(prepare(&executor, &wasm))?;
     crate::say("ready\n")?;
     for line in std::io::stdin().lines() {
         line.context("standard input")?;
@@ -170,12 +166,7 @@ async fn rate(executor: &Arc<Executor>, program: &Program, threads: usize) -> Re
         tasks.push(tokio::spawn(async move {
             let mut done = 0_u64;
             while !stop.load(Ordering::Relaxed) {
-                let job = Job {
-                    program: program.clone(),
-                    arguments: vec!["program".to_owned()],
-                    stdin: Bytes::new(),
-                };
-                if executor.run(job).await.exit == Exit::Ok {
+                if run(&executor, &program).await.exit == Exit::Ok {
                     done = done.saturating_add(1);
                 }
                 // Two tasks on one thread would be measured as one core.

@@ -30,18 +30,28 @@ impl Process {
     pub(crate) fn host() -> Result<Self> {
         let mut command = Command::new(host_executable()?);
         command.args(["--listening", "127.0.0.1:0"]);
-        Self::start(command)
+        Self::start(command, folder()?)
+    }
+
+    /// The host with `config`, TOML.
+    pub(crate) fn configured(config: &str) -> Result<Self> {
+        let folder = folder()?;
+        let path = folder.path().join("hypervisor.toml");
+        fs::write(&path, config).context("writing a configuration")?;
+        let mut command = Command::new(host_executable()?);
+        command.args(["--listening", "127.0.0.1:0", "--config"]);
+        command.arg(path);
+        Self::start(command, folder)
     }
 
     /// [`serve_echo`], by this program.
     pub(crate) fn echo() -> Result<Self> {
         let mut command = Command::new(this_executable()?);
         command.arg("echo-server");
-        Self::start(command)
+        Self::start(command, folder()?)
     }
 
-    fn start(mut command: Command) -> Result<Self> {
-        let folder = TempDir::new().context("temporary folder")?;
+    fn start(mut command: Command, folder: TempDir) -> Result<Self> {
         let mut child = command
             .current_dir(folder.path())
             .env_remove("RUST_LOG")
@@ -101,15 +111,23 @@ impl Process {
 
     /// A line of `/proc/PID/status`, MiB: `VmRSS` (resident now) or `VmHWM` (peak).
     pub(crate) fn memory(&self, line: &str) -> Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))
-            .context("the server's status")?;
-        status
-            .lines()
+        self.mebibytes("status", line)
+    }
+
+    /// Memory that the server alone holds and wrote to, MiB: `Private_Dirty` of `/proc/PID/smaps_rollup`.
+    pub(crate) fn private_dirty(&self) -> Result<f64> {
+        self.mebibytes("smaps_rollup", "Private_Dirty")
+    }
+
+    fn mebibytes(&self, file: &str, line: &str) -> Result<f64> {
+        let text = fs::read_to_string(format!("/proc/{}/{file}", self.child.id()))
+            .context(format_args!("the server's {file}"))?;
+        text.lines()
             .filter_map(|l| l.split_once(':'))
             .find(|(name, _)| *name == line)
             .and_then(|(_, value)| value.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok())
             .map(|kibibytes| kibibytes / 1024.0)
-            .ok_or_else(|| Error::new(format!("no {line} in the server's status")))
+            .ok_or_else(|| Error::new(format!("no {line} in the server's {file}")))
     }
 }
 
@@ -118,6 +136,10 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn folder() -> Result<TempDir> {
+    TempDir::new().context("temporary folder")
 }
 
 pub(crate) fn this_executable() -> Result<PathBuf> {
