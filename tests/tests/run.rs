@@ -16,7 +16,10 @@ fn every_guest_is_named_in_a_test() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut tests = String::new();
     for file in std::fs::read_dir(root.join("tests")).unwrap() {
-        tests.push_str(&std::fs::read_to_string(file.unwrap().path()).unwrap());
+        let path = file.unwrap().path();
+        if path.is_file() {
+            tests.push_str(&std::fs::read_to_string(path).unwrap());
+        }
     }
     for folder in std::fs::read_dir(root.join("../guests")).unwrap() {
         let folder = folder.unwrap().path();

@@ -17,6 +17,9 @@ pub use limits::Limits;
 use crate::error::Error;
 use crate::executor::Source;
 
+/// Most script instances kept ready: the instance pool has that much room beside the executions.
+const MAX_READY: usize = 32;
+
 /// Everything an operator can set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -171,6 +174,12 @@ impl Config {
             config.listening = listening_from_host(host, config.listening)?;
         }
         config.limits.validate()?;
+        if config.script.ready > MAX_READY {
+            return Err(Error::ConfigValue {
+                key: "script.ready",
+                message: format!("{} is over {MAX_READY}", config.script.ready),
+            });
+        }
         if config.policy.source().is_some() && config.policy.rules.as_os_str().is_empty() {
             return Err(Error::ConfigValue {
                 key: "policy.rules",

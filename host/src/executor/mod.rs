@@ -51,7 +51,7 @@ use guest::Guest;
 use hypervisor_protocol::{LimitKind, PolicyDecision, PublicKey, Rejection};
 use plugin::World;
 use policy::PolicyEngine;
-use sandbox::Sandbox;
+use sandbox::Sandboxes;
 use script::ScriptEngine;
 use worlds::policy::PolicyPluginPre;
 use worlds::script::ScriptPluginPre;
@@ -105,12 +105,10 @@ pub enum PrepareError {
 /// Prepares and runs programs and scripts, and asks the operator's policy.
 pub struct Executor {
     linker: Linker<Guest>,
-    clock: Arc<EpochClock>,
+    sandboxes: Sandboxes,
     compiler: Compiler,
     plugin_compiler: Compiler,
     cache: ProgramCache,
-    limits: Arc<Limits>,
-    facts: Arc<HostFacts>,
     allocation: Allocation,
     script: Option<Arc<ScriptEngine>>,
     policy: Option<PolicyEngine>,
@@ -133,12 +131,10 @@ impl Executor {
         let address_space = limits.compile_memory.as_u64();
         Ok(Self {
             linker,
-            clock: Arc::new(clock),
+            sandboxes: Sandboxes::new(&engine, limits, HostFacts::new(identity), Arc::new(clock)),
             plugin_compiler: Compiler::for_plugins(compiler.clone(), address_space),
             compiler: Compiler::new(compiler, limits.compile, address_space, limits.compilations),
             cache: ProgramCache::new(limits.compile_cache.as_u64(), limits.session_idle),
-            limits: Arc::new(limits.clone()),
-            facts: HostFacts::new(identity),
             allocation,
             script: None,
             policy: None,
@@ -150,29 +146,21 @@ impl Executor {
         if let Some(source) = config.script.source() {
             let linked = self.load(&source, World::Script, "script").await?;
             let pre = ScriptPluginPre::new(linked).map_err(|e| source.unusable(&e))?;
-            let (limits, facts, clock) = self.shared();
-            let engine = ScriptEngine::new(pre, limits, facts, clock, config.script.ready);
+            let engine = ScriptEngine::new(pre, self.sandboxes.clone(), config.script.ready);
             engine.fill().await;
             self.script = Some(engine);
         }
         if let Some(source) = config.policy.source() {
             let linked = self.load(&source, World::Policy, "policy").await?;
             let pre = PolicyPluginPre::new(linked).map_err(|e| source.unusable(&e))?;
-            let (_, facts, clock) = self.shared();
-            let limits = Arc::new(config.policy.limits(&config.limits));
+            let sandboxes = self
+                .sandboxes
+                .with_limits(config.policy.limits(&config.limits));
             let path = &config.policy.rules;
             let rules = plugin::read(path)?;
-            self.policy = Some(PolicyEngine::new(pre, limits, facts, clock, rules, path).await?);
+            self.policy = Some(PolicyEngine::new(pre, sandboxes, rules, path).await?);
         }
         Ok(())
-    }
-
-    fn shared(&self) -> (Arc<Limits>, Arc<HostFacts>, Arc<EpochClock>) {
-        (
-            Arc::clone(&self.limits),
-            Arc::clone(&self.facts),
-            Arc::clone(&self.clock),
-        )
     }
 
     /// Whether a script engine is loaded.
@@ -196,7 +184,7 @@ impl Executor {
 
     /// Components loaded with authority, in order.
     pub fn component_log(&self) -> ComponentLog {
-        self.facts.component_log()
+        self.sandboxes.facts().component_log()
     }
 
     /// SHA-256 of the policy's rules; none where there is no policy.
@@ -219,12 +207,10 @@ impl Executor {
 
     /// Runs a prepared program in a fresh instance. Dropping the future stops the guest.
     pub async fn run(&self, program: &Program, inputs: Inputs) -> Outcome {
-        let _ticking = self.clock.tick();
-        let (limits, facts, _) = self.shared();
         let argv: Vec<String> = std::iter::once(PROGRAM_NAME.to_owned())
             .chain(inputs.arguments)
             .collect();
-        let sandbox = Sandbox::new(self.linker.engine(), limits, facts, &argv);
+        let sandbox = self.sandboxes.make(&argv);
         sandbox.set_stdin(inputs.stdin);
         run::run(&program.prepared.pre, sandbox).await
     }
@@ -247,7 +233,7 @@ impl Executor {
                 CompileError::Program(exit) => PrepareError::Program(exit),
                 CompileError::Host(message) => PrepareError::Host(message),
             })?;
-        let allowed = self.limits.memory.as_u64();
+        let allowed = self.sandboxes.limits().memory.as_u64();
         if initial_memory > allowed {
             return Err(PrepareError::Program(Exit::Limit {
                 which: LimitKind::Memory,
@@ -270,8 +256,8 @@ impl Executor {
         let linked = tokio::task::spawn_blocking(link)
             .await
             .map_err(|e| PrepareError::Host(format!("linking: {e}")))?;
-        let pre =
-            linked.map_err(|error| PrepareError::Program(unlinkable(&error, &self.limits)))?;
+        let pre = linked
+            .map_err(|error| PrepareError::Program(unlinkable(&error, self.sandboxes.limits())))?;
         Ok(Program {
             prepared: Arc::new(Prepared {
                 pre,

@@ -146,7 +146,7 @@ impl Executor {
             .into_iter()
             .map(|import| import.name)
             .collect();
-        self.facts.measure(name, &component, imports);
+        self.sandboxes.facts().measure(name, &component, imports);
         let code = match &source.compiled {
             None => self.compile_plugin(path, &component).await?,
             Some(compiled) => verified_code(&compiled.path, &compiled.sha384)?,

@@ -1,21 +1,17 @@
 //! Policy: the operator's rules, asked before anything is carried out. It fails closed.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use hypervisor_protocol::{HexBytes, LimitKind, PolicyDecision};
 use sha2::{Digest, Sha256};
-use wasmtime::Engine;
 
-use super::epoch::EpochClock;
 use super::guest::Guest;
 use super::outcome::Exit;
 use super::plugin::PluginError;
-use super::sandbox::Sandbox;
+use super::sandbox::{Sandbox, Sandboxes};
 use super::worlds::policy::exports::hypervisor::plugin::policy as wit;
 use super::worlds::policy::{PolicyPlugin, PolicyPluginPre};
-use crate::config::Limits;
-use crate::imports::attestation::HostFacts;
 
 pub use wit::ActionKind;
 
@@ -52,10 +48,7 @@ pub struct Action {
 /// A loaded policy engine with the operator's rules.
 pub(super) struct PolicyEngine {
     pre: PolicyPluginPre<Guest>,
-    engine: Engine,
-    limits: Arc<Limits>,
-    facts: Arc<HostFacts>,
-    clock: Arc<EpochClock>,
+    sandboxes: Sandboxes,
     rules: Vec<u8>,
     rules_digest: [u8; 32],
     warm: Mutex<Vec<Instance>>,
@@ -70,20 +63,14 @@ impl PolicyEngine {
     /// Takes `rules` into use if the engine can read them; `path` is for messages.
     pub(super) async fn new(
         pre: PolicyPluginPre<Guest>,
-        limits: Arc<Limits>,
-        facts: Arc<HostFacts>,
-        clock: Arc<EpochClock>,
+        sandboxes: Sandboxes,
         rules: Vec<u8>,
         path: &Path,
     ) -> Result<Self, PluginError> {
-        let engine = pre.engine().clone();
         let rules_digest = Sha256::digest(&rules).into();
         let policy = Self {
             pre,
-            engine,
-            limits,
-            facts,
-            clock,
+            sandboxes,
             rules,
             rules_digest,
             warm: Mutex::default(),
@@ -99,7 +86,6 @@ impl PolicyEngine {
         let mut instance = self.instance().await.map_err(|exit| failed(&exit))?;
         let rules = &self.rules;
         let plugin = &instance.plugin;
-        let _ticking = self.clock.tick();
         let checked = instance
             .sandbox
             .call(async |store| {
@@ -148,7 +134,6 @@ impl PolicyEngine {
     async fn decide(&self, action: &wit::Action) -> Result<wit::Decision, String> {
         let mut instance = self.instance().await.map_err(|exit| failed(&exit))?;
         let (plugin, rules) = (&instance.plugin, &self.rules);
-        let _ticking = self.clock.tick();
         let decided = instance
             .sandbox
             .call(async |store| {
@@ -184,14 +169,7 @@ impl PolicyEngine {
         if let Some(instance) = warm {
             return Ok(instance);
         }
-        let _ticking = self.clock.tick();
-        let arguments = [NAME.to_owned()];
-        let mut sandbox = Sandbox::new(
-            &self.engine,
-            Arc::clone(&self.limits),
-            Arc::clone(&self.facts),
-            &arguments,
-        );
+        let mut sandbox = self.sandboxes.make(&[NAME.to_owned()]);
         let plugin = sandbox
             .call(async |store| self.pre.instantiate_async(store).await)
             .await?;

@@ -9,6 +9,7 @@ use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 
 use super::compile::micros;
 use super::engine::as_usize;
+use super::epoch::EpochClock;
 use super::guest::{Accounts, Guest, LimitReached};
 use super::meter::{Meter, Metered};
 use super::outcome::{Exit, Outcome};
@@ -28,16 +29,52 @@ pub(super) struct Sandbox {
     stderr: Capture,
     meter: Arc<Meter>,
     limits: Arc<Limits>,
+    clock: Arc<EpochClock>,
 }
 
-impl Sandbox {
-    /// A sandbox with nothing in it. `arguments` is `argv`.
+/// What sandboxes of one kind have in common, and where they come from.
+#[derive(Clone)]
+pub(super) struct Sandboxes {
+    engine: Engine,
+    limits: Arc<Limits>,
+    facts: Arc<HostFacts>,
+    clock: Arc<EpochClock>,
+}
+
+impl Sandboxes {
     pub(super) fn new(
         engine: &Engine,
-        limits: Arc<Limits>,
+        limits: &Limits,
         facts: Arc<HostFacts>,
-        arguments: &[String],
+        clock: Arc<EpochClock>,
     ) -> Self {
+        Self {
+            engine: engine.clone(),
+            limits: Arc::new(limits.clone()),
+            facts,
+            clock,
+        }
+    }
+
+    /// The same with other limits.
+    pub(super) fn with_limits(&self, limits: Limits) -> Self {
+        Self {
+            limits: Arc::new(limits),
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn facts(&self) -> &Arc<HostFacts> {
+        &self.facts
+    }
+
+    /// A sandbox with nothing in it. `arguments` is `argv`.
+    pub(super) fn make(&self, arguments: &[String]) -> Sandbox {
+        let (limits, facts) = (Arc::clone(&self.limits), Arc::clone(&self.facts));
         let stdin = Input::default();
         let stdout = Capture::new(as_usize(limits.output.as_u64()), Overflow::Stop);
         let stderr = Capture::new(as_usize(limits.stderr.as_u64()), Overflow::Drop);
@@ -64,7 +101,7 @@ impl Sandbox {
                 limits.instances,
             ),
         };
-        let mut store = Store::new(engine, guest);
+        let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.accounts);
         store.set_hostcall_fuel(as_usize(limits.host_buffer.as_u64()));
         store.set_epoch_deadline(1);
@@ -88,16 +125,19 @@ impl Sandbox {
                 Ok(UpdateDeadline::Yield(1))
             }
         });
-        Self {
+        Sandbox {
             store,
             stdin,
             stdout,
             stderr,
             meter,
             limits,
+            clock: Arc::clone(&self.clock),
         }
     }
+}
 
+impl Sandbox {
     /// Sets what the guest reads next from standard input.
     pub(super) fn set_stdin(&self, bytes: bytes::Bytes) {
         self.stdin.set(bytes);
@@ -119,6 +159,7 @@ impl Sandbox {
         &mut self,
         call: impl AsyncFnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> Result<T, Exit> {
+        let _ticking = self.clock.tick();
         self.meter.restart();
         let metered = Metered::new(Arc::clone(&self.meter), Box::pin(call(&mut self.store)));
         // One place to end: the guest returns, traps, or reaches a limit, or the clock runs out while it waits.

@@ -4,17 +4,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use wasmtime::Engine;
 
-use super::epoch::EpochClock;
 use super::guest::Guest;
 use super::outcome::{Exit, Outcome};
-use super::sandbox::Sandbox;
+use super::sandbox::{Sandbox, Sandboxes};
 use super::worlds::script::ScriptPlugin;
 use super::worlds::script::ScriptPluginPre;
 use super::worlds::script::exports::hypervisor::plugin::script::{Fault, ScriptError};
-use crate::config::Limits;
-use crate::imports::attestation::HostFacts;
 
 /// The first `argv` of an instance; a script's own come with the call.
 const INTERPRETER: &str = "script-engine";
@@ -22,10 +18,7 @@ const INTERPRETER: &str = "script-engine";
 /// A loaded script engine.
 pub(super) struct ScriptEngine {
     pre: ScriptPluginPre<Guest>,
-    engine: Engine,
-    limits: Arc<Limits>,
-    facts: Arc<HostFacts>,
-    clock: Arc<EpochClock>,
+    sandboxes: Sandboxes,
     ready: Mutex<Vec<Instance>>,
     /// Instances ready or being made ready.
     provided: AtomicUsize,
@@ -42,20 +35,13 @@ impl ScriptEngine {
     /// `wanted` instances are kept ready.
     pub(super) fn new(
         pre: ScriptPluginPre<Guest>,
-        limits: Arc<Limits>,
-        facts: Arc<HostFacts>,
-        clock: Arc<EpochClock>,
+        sandboxes: Sandboxes,
         wanted: usize,
     ) -> Arc<Self> {
-        let engine = pre.engine().clone();
-        let ready = Mutex::default();
         Arc::new(Self {
             pre,
-            engine,
-            limits,
-            facts,
-            clock,
-            ready,
+            sandboxes,
+            ready: Mutex::default(),
             provided: AtomicUsize::new(0),
             wanted,
         })
@@ -103,17 +89,14 @@ impl ScriptEngine {
             Err(exit) => return Outcome::not_run(exit),
         };
         sandbox.set_stdin(stdin);
-        let ended = {
-            let _ticking = self.clock.tick();
-            sandbox
-                .call(async |store| {
-                    plugin
-                        .hypervisor_plugin_script()
-                        .call_run(store, &source, &arguments)
-                        .await
-                })
-                .await
-        };
+        let ended = sandbox
+            .call(async |store| {
+                plugin
+                    .hypervisor_plugin_script()
+                    .call_run(store, &source, &arguments)
+                    .await
+            })
+            .await;
         let exit = match ended {
             Ok(Ok(())) => Exit::Ok,
             Ok(Err(error)) => exit_of(error, &sandbox),
@@ -141,14 +124,7 @@ impl ScriptEngine {
     }
 
     async fn instantiate(&self) -> Result<Instance, Exit> {
-        let _ticking = self.clock.tick();
-        let arguments = [INTERPRETER.to_owned()];
-        let mut sandbox = Sandbox::new(
-            &self.engine,
-            Arc::clone(&self.limits),
-            Arc::clone(&self.facts),
-            &arguments,
-        );
+        let mut sandbox = self.sandboxes.make(&[INTERPRETER.to_owned()]);
         let plugin = sandbox
             .call(async |store| self.pre.instantiate_async(store).await)
             .await?;
@@ -158,7 +134,6 @@ impl ScriptEngine {
     /// An instance whose pages an empty script has touched: that is most of what a short script costs.
     async fn make(&self) -> Result<Instance, Exit> {
         let mut instance = self.instantiate().await?;
-        let _ticking = self.clock.tick();
         let plugin = &instance.plugin;
         let touched = instance
             .sandbox
