@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::hint::black_box;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -146,7 +147,7 @@ impl Percentiles {
 }
 
 async fn hello(rounds: u32) -> Result<Group> {
-    let plugin = plugin()?;
+    let (plugin, interpreter) = (plugin()?, interpreter()?);
     let mut pooled = Client::start(&format!("[script]\n{plugin}")).await?;
     let mut unpooled = Client::start(&format!("[script]\nready = 0\n{plugin}")).await?;
     // Both have run before the clock starts.
@@ -159,7 +160,7 @@ async fn hello(rounds: u32) -> Result<Group> {
             pooled.hellos(&mut of_with).await?;
             unpooled.hellos(&mut of_without).await?;
             for _ in 0..TURN {
-                let (time, ended) = timed(native_hello);
+                let (time, ended) = timed(|| native_hello(&interpreter));
                 ended?;
                 of_native.push(micros(time));
             }
@@ -194,8 +195,18 @@ async fn hello(rounds: u32) -> Result<Group> {
     Ok(group)
 }
 
-fn native_hello() -> Result<()> {
+/// The interpreter itself: `python3` on the path may be a script that looks for it.
+fn interpreter() -> Result<PathBuf> {
     let output = Command::new("python3")
+        .args(["-c", "import sys; print(sys.executable, end='')"])
+        .output()
+        .context("starting python3")?;
+    let path = String::from_utf8(output.stdout).context("the path of python3")?;
+    Ok(path.into())
+}
+
+fn native_hello(interpreter: &Path) -> Result<()> {
+    let output = Command::new(interpreter)
         .args(["-I", "-S", "-c", HELLO])
         .stdin(Stdio::null())
         .output()
