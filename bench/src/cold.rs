@@ -3,8 +3,9 @@
 use std::hint::black_box;
 use std::time::Duration;
 
+use hypervisor::executor::compile_settings;
 use hypervisor_protocol::ContentFormat;
-use wasmtime::{Config, Engine};
+use wasmtime::Engine;
 
 use crate::client_runtime;
 use crate::error::{Context, Error, Result};
@@ -30,7 +31,7 @@ pub(crate) fn measure(rounds: u32) -> Result<Section> {
     );
     let runtime = client_runtime()?;
     let host = Process::host()?;
-    let engine = Engine::new(&settings()).context("engine")?;
+    let engine = Engine::new(&compile_settings()).context("engine")?;
     let (mut total, mut compile, mut warm) = (vec![], vec![], vec![]);
     for _ in 0..rounds {
         let (time, compiled) = timed(|| engine.precompile_component(&program));
@@ -53,17 +54,6 @@ pub(crate) fn measure(rounds: u32) -> Result<Section> {
     group.add("second execution, end to end", Unit::Seconds, warm);
     section.push(group);
     Ok(section)
-}
-
-/// The host's own settings for machine code.
-fn settings() -> Config {
-    let mut config = Config::new();
-    config
-        .epoch_interruption(true)
-        .concurrency_support(false)
-        .wasm_component_model(true)
-        .parallel_compilation(true);
-    config
 }
 
 async fn executions(host: &Process, program: &[u8]) -> Result<(Duration, Duration)> {

@@ -133,6 +133,14 @@ async fn the_data_use_example_refuses_raw_dumps() {
 }
 
 #[tokio::test]
+async fn the_spending_cap_example_lets_free_executions_pass() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../components/policy-python/examples/spending_cap.py");
+    let (host, _folder) = host(&std::fs::read_to_string(example).unwrap());
+    assert_eq!(hello(&host).await.exit, Exit::Ok);
+}
+
+#[tokio::test]
 async fn rules_that_raise_deny() {
     let (host, _folder) = host("def authorize(action):\n    return 1 / 0\n");
     assert_eq!(

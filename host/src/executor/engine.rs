@@ -36,7 +36,7 @@ pub enum Allocation {
 }
 
 /// Settings that decide the machine code. The compiler process and the host must agree on every one.
-pub(super) fn compile_settings() -> Config {
+pub fn compile_settings() -> Config {
     let mut config = Config::new();
     config
         // Stops a guest that never calls the host.

@@ -31,7 +31,7 @@ use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 pub use cache::{Scope, sha256};
-pub use engine::Allocation;
+pub use engine::{Allocation, compile_settings};
 pub use inspect::{Inspection, Kind, Refusal, inspect};
 pub use offer::{Import, PLUGIN_VERSION, Standing, WASI_VERSION};
 pub use outcome::{Exit, Inputs, Outcome};
