@@ -11,5 +11,22 @@ pub mod host;
 pub mod programs;
 pub mod raw;
 
+use hypervisor_client::protocol::{Exit, LimitKind, Report};
+
 pub use host::Host;
 pub use raw::{Answer, RawSession};
+
+/// Checks that this limit, of this size, ended the execution.
+pub fn assert_limit(report: &Report, expected: LimitKind, expected_allowed: u64) {
+    match report.exit {
+        Exit::Limit {
+            which,
+            used,
+            allowed,
+        } => {
+            assert_eq!((which, allowed), (expected, expected_allowed));
+            assert!(used >= allowed, "used {used} of {allowed}");
+        }
+        ref other => panic!("{other:?} instead of the limit {expected:?}"),
+    }
+}

@@ -1,10 +1,10 @@
 //! Every limit holds and is named in the sealed report, with how much was used and allowed.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
-use hypervisor_client::protocol::{Exit, LimitKind, Report};
+use hypervisor_client::protocol::{Exit, LimitKind};
 use hypervisor_client::{Execution, Program};
-use hypervisor_tests::Host;
 use hypervisor_tests::programs::{component, guest, huge_function};
+use hypervisor_tests::{Host, assert_limit};
 
 /// Runs `program` under `[limits]`, then a good one in the same session.
 async fn run(limits: &str, program: Program<'_>) -> Execution {
@@ -20,20 +20,6 @@ async fn run(limits: &str, program: Program<'_>) -> Execution {
         "the next good request on the same session"
     );
     execution
-}
-
-fn assert_limit(report: &Report, expected: LimitKind, expected_allowed: u64) {
-    match report.exit {
-        Exit::Limit {
-            which,
-            used,
-            allowed,
-        } => {
-            assert_eq!((which, allowed), (expected, expected_allowed));
-            assert!(used >= allowed, "used {used} of {allowed}");
-        }
-        ref other => panic!("{other:?} instead of the limit {expected:?}"),
-    }
 }
 
 #[tokio::test]

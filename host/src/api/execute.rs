@@ -17,7 +17,7 @@ use super::problem::ApiError;
 use super::session::client_key;
 use crate::executor::{
     Action, ActionKind, Exit, Inputs, Outcome, PrepareError, Program, Scope, arguments_from_bytes,
-    sha256,
+    micros, sha256,
 };
 use crate::sessions::NotFound;
 
@@ -280,7 +280,6 @@ fn report(
     program_digest: [u8; 32],
     request_commitment: Commitment,
 ) -> Report {
-    let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     Report {
         exit: outcome.exit.clone(),
         stderr: HexBytes(outcome.stderr.clone()),

@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue};
 use uuid::Uuid;
 
 use super::problem::ApiError;
+use crate::executor::micros;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -33,7 +34,7 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
         // The route's template: a path as sent could carry anything.
         route = route.as_ref().map_or("none", MatchedPath::as_str),
         status = response.status().as_u16(),
-        micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        micros = micros(started.elapsed()),
         "request"
     );
     response

@@ -196,6 +196,7 @@ fn host(message: impl Into<String>) -> CompileError {
     CompileError::Host(message.into())
 }
 
-pub(super) fn micros(duration: Duration) -> u64 {
+/// Whole microseconds, the unit of every time in a report.
+pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

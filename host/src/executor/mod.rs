@@ -45,6 +45,7 @@ use crate::error::Error;
 use crate::imports;
 use crate::imports::attestation::{ComponentLog, HostFacts};
 use cache::ProgramCache;
+pub(crate) use compile::micros;
 use compile::{CompileError, Compiled, Compiler};
 use epoch::EpochClock;
 use guest::Guest;
@@ -245,7 +246,7 @@ impl Executor {
         tracing::debug!(
             program_bytes = program.len(),
             code_bytes = size,
-            micros = compile::micros(started.elapsed()),
+            micros = micros(started.elapsed()),
             "compiled a program"
         );
         let linker = self.linker.clone();

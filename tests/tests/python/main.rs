@@ -17,9 +17,9 @@ mod library;
 mod limits;
 mod randomness;
 
-use hypervisor_client::protocol::{Exit, LimitKind, Report};
+use hypervisor_client::protocol::Exit;
 use hypervisor_client::{Execution, Program};
-use hypervisor_tests::Host;
+use hypervisor_tests::{Host, assert_limit};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
@@ -65,18 +65,4 @@ async fn limited(limits: &str, script: &str) -> Execution {
         .unwrap();
     assert_eq!(stdout(&next), "next\n", "the next script runs");
     execution
-}
-
-fn assert_limit(report: &Report, expected: LimitKind, expected_allowed: u64) {
-    match report.exit {
-        Exit::Limit {
-            which,
-            used,
-            allowed,
-        } => {
-            assert_eq!((which, allowed), (expected, expected_allowed));
-            assert!(used >= allowed, "used {used} of {allowed}");
-        }
-        ref other => panic!("{other:?} instead of the limit {expected:?}"),
-    }
 }
