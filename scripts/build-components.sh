@@ -29,8 +29,7 @@ install_python() {
     fi
     say "installing Debian's python3-venv"
     export DEBIAN_FRONTEND=noninteractive
-    compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null ||
-        apt-get -o DPkg::Lock::Timeout=600 -qq update </dev/null >/dev/null || true
+    apt-get -o DPkg::Lock::Timeout=600 -qq update </dev/null >/dev/null || true
     apt-get -o DPkg::Lock::Timeout=600 -qq install --yes --no-install-recommends python3-venv </dev/null >/dev/null
 }
 

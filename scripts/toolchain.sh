@@ -18,9 +18,19 @@ rustc_has_target() {
     compgen -G "$(rustc --print sysroot)/lib/rustlib/$guest_target/lib/libstd-*.rlib" >/dev/null
 }
 
+# The oldest rustc that builds the guests and what they depend on: `rust-version` in guests/Cargo.toml.
+guest_rustc_minimum=1.95
+
+# is_at_least VERSION MINIMUM
+is_at_least() {
+    [[ $(printf '%s\n' "$2" "$1" | sort --version-sort | head -n 1) == "$2" ]]
+}
+
 # Debian's rustc knows the target but has no standard library for it; cargo builds that from the packaged sources.
+# Debian's first release of rustc-web is too old, its security updates are not.
 debian_has_packages() {
     [[ -x $debian_rustc && -e $debian_std && -x $debian_wasm_ld && -e $debian_libc/libc.a ]] &&
+        is_at_least "$("$debian_rustc" --version | cut -d' ' -f2)" "$guest_rustc_minimum" &&
         "$debian_rustc" --print target-list | grep -qx "$guest_target"
 }
 
