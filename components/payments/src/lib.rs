@@ -1,0 +1,109 @@
+//! Takes payments by x402: the scheme `exact` on EVM chains (EIP-3009), versions 2 and 1 of the protocol.
+//!
+//! The operator sets it up by environment variables (see [`settings`]):
+//!
+//! ```text
+//! FACILITATORS=https://facilitator.example.org
+//! RPC_URLS=eip155:84532=https://rpc.example.org    # optional: confirms settlements on the chain
+//! ```
+//!
+//! A payment passes three stages. What can be decided offline is decided first ([`offline`]); then a facilitator is
+//! asked, because only the chain knows balances and contract wallets ([`facilitator`]); settling and finding out what
+//! became of a payment is [`settle`]. All of it is plain code behind three traits ([`ports`]), tested natively.
+//!
+//! It holds no keys, and its only network is `wasi:http/outgoing-handler`.
+
+mod chain;
+mod challenge;
+mod contract;
+mod error;
+mod evm;
+mod facilitator;
+mod header;
+mod host;
+mod http;
+mod json;
+mod networks;
+mod offer;
+mod offline;
+mod payload;
+mod ports;
+mod respond;
+mod settings;
+mod settle;
+mod state;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+use bindings::exports::hypervisor::plugin::payment as api;
+
+use api::{
+    AuthorizedPayment, ChallengeResponse, ErrorCode, Guest, Header, Offer, PaymentId, ResourceInfo,
+    Settlement, Verification,
+};
+use host::{HostCrypto, SystemClock};
+use http::WasiHttp;
+use ports::Ports;
+use settings::Settings;
+
+/// What the world needs of the canonical ABI; the macro writes `unsafe` functions.
+#[expect(unsafe_code)]
+mod bindings {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "hypervisor:plugin/payments",
+        generate_all,
+    });
+
+    export!(Payments with_types_in self);
+
+    use super::Payments;
+}
+
+struct Payments;
+
+/// The host's side of everything that is not plain computation.
+fn ports() -> Ports<HostCrypto, WasiHttp, SystemClock> {
+    Ports {
+        crypto: HostCrypto,
+        http: WasiHttp,
+        clock: SystemClock,
+    }
+}
+
+impl Guest for Payments {
+    fn challenge(info: ResourceInfo, offers: Vec<Offer>) -> Result<ChallengeResponse, ErrorCode> {
+        // The host calls this when it starts: a mistake in the settings shows there, not at the first payment.
+        Settings::from_environment()?;
+        Ok(challenge::challenge(&info, &offers)?)
+    }
+
+    fn identify(offers: Vec<Offer>, headers: Vec<Header>) -> Option<PaymentId> {
+        verify::identify(&headers, &offers, &HostCrypto)
+    }
+
+    fn verify(
+        info: ResourceInfo,
+        offers: Vec<Offer>,
+        headers: Vec<Header>,
+    ) -> Result<Verification, ErrorCode> {
+        let settings = Settings::from_environment()?;
+        Ok(verify::verify(
+            &ports(),
+            &settings,
+            &info,
+            &offers,
+            &headers,
+        )?)
+    }
+
+    fn settle(payment: AuthorizedPayment) -> Settlement {
+        settle::settle(&ports(), Settings::from_environment(), payment)
+    }
+
+    fn reconcile(payment: AuthorizedPayment) -> Settlement {
+        settle::reconcile(&ports(), Settings::from_environment(), payment)
+    }
+}

@@ -1,0 +1,237 @@
+//! A payment as the client sent it, and the offer that it is for.
+
+use alloy_primitives::Address;
+use serde_json::{Map, Value};
+
+use crate::api::{Header, PaymentId};
+use crate::contract::Authorization;
+use crate::error::{Refusal, code};
+use crate::header::{self, Version};
+use crate::json;
+use crate::offer::{SCHEME, Terms};
+use crate::{evm, networks};
+
+/// A well-formed payment. Nothing in it has been checked against anything.
+#[derive(Clone, Debug)]
+pub struct Payment {
+    /// The version of the protocol that it is in and is to be answered in.
+    pub version: Version,
+    /// All of it, for the facilitator.
+    pub raw: Map<String, Value>,
+    /// What the payer signed.
+    pub authorization: Authorization,
+    /// The signature, of any length.
+    pub signature: Vec<u8>,
+}
+
+/// The payment in the headers of a request. `None` if there is none.
+pub fn read(headers: &[Header]) -> Result<Option<Payment>, Refusal> {
+    let Some(((version, raw), other)) = header::find(headers)? else {
+        return Ok(None);
+    };
+    let payment = payment(version, raw)?;
+    if let Some((version, raw)) = other {
+        let other = self::payment(version, raw)?;
+        if !payment.agrees_with(&other) {
+            return Err(Refusal::malformed(
+                "payment-signature and x-payment carry different payments: send one of them",
+            ));
+        }
+    }
+    Ok(Some(payment))
+}
+
+fn payment(version: Version, raw: Map<String, Value>) -> Result<Payment, Refusal> {
+    match raw.get("x402Version").map(Value::as_u64) {
+        Some(Some(number)) if number == version.number() => {}
+        Some(Some(_)) => {
+            return Err(Refusal::new(
+                code::INVALID_VERSION,
+                "x402Version is 2 in payment-signature and 1 in x-payment",
+            ));
+        }
+        _ => return Err(Refusal::malformed("x402Version is not a number")),
+    }
+    let payload = object(&raw, "payload")?;
+    if !payload.contains_key("authorization") {
+        return Err(Refusal::malformed(
+            "payload has no authorization: only EIP-3009 is supported",
+        ));
+    }
+    let authorization = authorization(object(payload, "authorization")?)?;
+    let signature = evm::any_bytes(text(payload, "signature")?)
+        .ok_or_else(|| Refusal::malformed("signature is not hexadecimal with 0x"))?;
+    Ok(Payment {
+        version,
+        authorization,
+        signature,
+        raw,
+    })
+}
+
+fn authorization(members: &Map<String, Value>) -> Result<Authorization, Refusal> {
+    let address = |key| {
+        evm::address(text(members, key)?).ok_or_else(|| {
+            Refusal::malformed(format!(
+                "{key} is not an address: 0x and 40 hexadecimal digits"
+            ))
+        })
+    };
+    let number = |key| {
+        evm::amount(text(members, key)?).ok_or_else(|| {
+            Refusal::malformed(format!(
+                "{key} is not a decimal number of at most 256 bits without sign or leading zeros"
+            ))
+        })
+    };
+    Ok(Authorization {
+        from: address("from")?,
+        to: address("to")?,
+        value: number("value")?,
+        valid_after: number("validAfter")?,
+        valid_before: number("validBefore")?,
+        nonce: evm::word(text(members, "nonce")?).ok_or_else(|| {
+            Refusal::malformed("nonce is not 32 bytes: 0x and 64 hexadecimal digits")
+        })?,
+    })
+}
+
+fn object<'a>(
+    members: &'a Map<String, Value>,
+    key: &'static str,
+) -> Result<&'a Map<String, Value>, Refusal> {
+    members
+        .get(key)
+        .and_then(Value::as_object)
+        .ok_or_else(|| Refusal::malformed(format!("{key} is not an object")))
+}
+
+fn text<'a>(members: &'a Map<String, Value>, key: &'static str) -> Result<&'a str, Refusal> {
+    json::optional_text(members, key)
+        .ok()
+        .flatten()
+        .ok_or_else(|| Refusal::malformed(format!("{key} is not a string")))
+}
+
+impl Payment {
+    /// The name that the payment has if it is good for the offer that the client says it is for.
+    ///
+    /// `None` for a payment of version 1, which does not say in which asset it pays: see [`crate::verify::identify`].
+    pub fn id(&self) -> Option<PaymentId> {
+        if self.version == Version::V1 {
+            return None;
+        }
+        let accepted = self.raw.get("accepted")?.as_object()?;
+        let chain = text(accepted, "network").ok()?;
+        networks::chain_id(chain)?;
+        let asset = evm::address(text(accepted, "asset").ok()?)?;
+        Some(self.id_for(chain, asset))
+    }
+
+    /// Whether this payment, of version 2, and one of version 1 are the same.
+    fn agrees_with(&self, v1: &Payment) -> bool {
+        let chain = self
+            .raw
+            .get("accepted")
+            .and_then(|accepted| accepted.get("network")?.as_str());
+        let name = chain
+            .and_then(networks::chain_id)
+            .and_then(networks::v1_name);
+        v1.authorization == self.authorization
+            && v1.signature == self.signature
+            && v1.raw.get("network").and_then(Value::as_str) == name
+    }
+
+    /// The name that the payment has if it is in this asset.
+    pub fn id_for(&self, chain: &str, asset: Address) -> PaymentId {
+        PaymentId {
+            chain: chain.to_owned(),
+            asset: evm::text(asset),
+            payer: evm::text(self.authorization.from),
+            nonce: evm::text(self.authorization.nonce),
+        }
+    }
+
+    /// The offers that it may be for; at least one.
+    ///
+    /// In version 2 the client says which. In version 1 it names scheme and network alone, and the offers on that network
+    /// differ in what the authorization must hold.
+    pub fn candidates<'a>(&self, terms: &'a [Terms]) -> Result<Vec<&'a Terms>, Refusal> {
+        match self.version {
+            Version::V1 => {
+                let network = named(&self.raw, &|network| {
+                    terms
+                        .iter()
+                        .any(|terms| terms.v1_network() == Some(network))
+                })?;
+                Ok(terms
+                    .iter()
+                    .filter(|terms| terms.v1_network() == Some(network))
+                    .collect())
+            }
+            Version::V2 => {
+                let accepted = object(&self.raw, "accepted")?;
+                let network = named(accepted, &|network| {
+                    terms.iter().any(|terms| terms.offer.network == network)
+                })?;
+                let offered = terms
+                    .iter()
+                    .find(|terms| accepts(accepted, terms))
+                    .ok_or_else(|| {
+                        let same_asset = terms.iter().any(|terms| {
+                            terms.offer.network == network
+                                && accepted.get("asset") == Some(&terms.offer.asset.clone().into())
+                        });
+                        Refusal::new(
+                            code::INVALID_REQUIREMENTS,
+                            if same_asset {
+                                "accepted is not one of the offers: send one back as it was received"
+                            } else {
+                                "the asset is not one that was offered on this network"
+                            },
+                        )
+                    })?;
+                Ok(vec![offered])
+            }
+        }
+    }
+}
+
+/// Checks the scheme, and the network by `offered`; returns the network.
+fn named<'a>(
+    members: &'a Map<String, Value>,
+    offered: &dyn Fn(&str) -> bool,
+) -> Result<&'a str, Refusal> {
+    if text(members, "scheme")? != SCHEME {
+        return Err(Refusal::new(
+            code::UNSUPPORTED_SCHEME,
+            "the scheme is not one that was offered",
+        ));
+    }
+    let network = text(members, "network")?;
+    if !offered(network) {
+        return Err(Refusal::new(
+            code::INVALID_NETWORK,
+            "the network is not one that was offered",
+        ));
+    }
+    Ok(network)
+}
+
+/// What the client accepted is this offer: equal in all, but that its `extra` may hold more (@x402/core,
+/// `findMatchingRequirements`).
+fn accepts(accepted: &Map<String, Value>, terms: &Terms) -> bool {
+    let Value::Object(mut offered) = terms.v2() else {
+        return false;
+    };
+    offered.remove("extra");
+    let mut rest = accepted.clone();
+    let Some(Value::Object(extra)) = rest.remove("extra") else {
+        return false;
+    };
+    rest == offered
+        && terms
+            .extra
+            .iter()
+            .all(|(key, value)| extra.get(key) == Some(value))
+}

@@ -1,0 +1,78 @@
+//! The header that tells the client what became of the payment.
+
+use serde_json::{Value, json};
+
+use crate::api::{AuthorizedPayment, Header, Receipt, SettlementFailure};
+use crate::error::Error;
+use crate::evm;
+use crate::header::{Version, encode};
+use crate::networks;
+
+/// A payment that was made.
+pub fn receipt(
+    version: Version,
+    payment: &AuthorizedPayment,
+    transaction: &str,
+) -> Result<Receipt, Error> {
+    let mut response = json!({
+        "success": true,
+        "transaction": transaction,
+        "network": network(version, payment),
+        "payer": payment.id.payer,
+    });
+    if let (Version::V2, Some(members)) = (version, response.as_object_mut()) {
+        members.insert("amount".to_owned(), payment.amount.clone().into());
+    }
+    Ok(Receipt {
+        id: payment.id.clone(),
+        amount: payment.amount.clone(),
+        transaction: transaction.to_owned(),
+        headers: vec![header(version, &response)?],
+    })
+}
+
+/// A payment that was not made.
+pub fn failure(
+    version: Version,
+    payment: &AuthorizedPayment,
+    reason: &str,
+    message: &str,
+) -> Result<SettlementFailure, Error> {
+    let response = json!({
+        "success": false,
+        "errorReason": reason,
+        "transaction": "",
+        "network": network(version, payment),
+        "payer": payment.id.payer,
+    });
+    Ok(SettlementFailure {
+        reason: reason.to_owned(),
+        message: Some(message.to_owned()),
+        headers: vec![header(version, &response)?],
+    })
+}
+
+fn header(version: Version, response: &Value) -> Result<Header, Error> {
+    let name = match version {
+        Version::V1 => "x-payment-response",
+        Version::V2 => "payment-response",
+    };
+    Ok(Header {
+        name: name.to_owned(),
+        value: encode(response)?,
+    })
+}
+
+/// The chain's name in the version.
+fn network(version: Version, payment: &AuthorizedPayment) -> &str {
+    let v1 = networks::chain_id(&payment.id.chain).and_then(networks::v1_name);
+    match (version, v1) {
+        (Version::V1, Some(name)) => name,
+        _ => &payment.id.chain,
+    }
+}
+
+/// Whether `text` has the shape of a transaction's hash.
+pub fn is_transaction(text: &str) -> bool {
+    evm::word(text).is_some()
+}

@@ -1,0 +1,258 @@
+//! What the operator sets, by environment variables.
+//!
+//! | variable | value | default |
+//! |---|---|---|
+//! | `FACILITATORS` | URLs apart by spaces, tried in order | none: required |
+//! | `RPC_URLS` | pairs `CHAIN=URL` apart by spaces: `eip155:84532=https://rpc.example.org` | none |
+//! | `FACILITATOR_TIMEOUT_MS` | the longest that one request may take, 100 to 120000 | 10000 for verify and the RPC, 20000 for settle |
+
+use crate::error::Error;
+use crate::networks;
+
+const MOST_FACILITATORS: usize = 8;
+const MOST_RPC_URLS: usize = 64;
+const LONGEST_URL: usize = 2048;
+const VERIFY_MS: u64 = 10_000;
+const SETTLE_MS: u64 = 20_000;
+
+/// The settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// At least one, without a slash at the end.
+    pub facilitators: Vec<String>,
+    /// The longest that a `/verify`, or a request to an RPC endpoint, may take.
+    pub verify_ms: u64,
+    /// The longest that a `/settle` may take.
+    pub settle_ms: u64,
+    rpc: Vec<(u64, String)>,
+}
+
+impl Settings {
+    /// Reads the process's environment.
+    pub fn from_environment() -> Result<Self, Error> {
+        Self::from_variables(|name| std::env::var(name).ok())
+    }
+
+    /// Reads the variables that `get` has.
+    pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let (verify_ms, settle_ms) = timeouts(get("FACILITATOR_TIMEOUT_MS"))?;
+        Ok(Self {
+            facilitators: facilitators(get("FACILITATORS"))?,
+            verify_ms,
+            settle_ms,
+            rpc: rpc_urls(get("RPC_URLS"))?,
+        })
+    }
+
+    /// The RPC endpoint of a chain.
+    pub fn rpc(&self, chain_id: u64) -> Option<&str> {
+        self.rpc
+            .iter()
+            .find(|(id, _)| *id == chain_id)
+            .map(|(_, url)| url.as_str())
+    }
+}
+
+fn facilitators(value: Option<String>) -> Result<Vec<String>, Error> {
+    let wrong = |problem: String| Error::Setting {
+        variable: "FACILITATORS",
+        problem,
+    };
+    let mut urls = Vec::new();
+    for url in value.unwrap_or_default().split_whitespace() {
+        check_url(url).map_err(&wrong)?;
+        if url.contains('?') {
+            return Err(wrong("a URL has no query".to_owned()));
+        }
+        urls.push(url.trim_end_matches('/').to_owned());
+    }
+    match urls.len() {
+        0 => Err(wrong(
+            "not set: give the URL of a facilitator, or several apart by spaces".to_owned(),
+        )),
+        count if count > MOST_FACILITATORS => {
+            Err(wrong(format!("{count} URLs, at most {MOST_FACILITATORS}")))
+        }
+        _ => Ok(urls),
+    }
+}
+
+fn rpc_urls(value: Option<String>) -> Result<Vec<(u64, String)>, Error> {
+    let wrong = |problem: String| Error::Setting {
+        variable: "RPC_URLS",
+        problem,
+    };
+    let mut urls: Vec<(u64, String)> = Vec::new();
+    for pair in value.unwrap_or_default().split_whitespace() {
+        let parts = pair
+            .split_once('=')
+            .and_then(|(network, url)| Some((networks::chain_id(network)?, url)));
+        let Some((chain_id, url)) = parts else {
+            return Err(wrong(
+                "a pair is CHAIN=URL, for example eip155:84532=https://rpc.example.org".to_owned(),
+            ));
+        };
+        check_url(url).map_err(|problem| wrong(format!("eip155:{chain_id}: {problem}")))?;
+        if urls.iter().any(|(id, _)| *id == chain_id) {
+            return Err(wrong(format!(
+                "eip155:{chain_id} occurs twice: one endpoint for each chain"
+            )));
+        }
+        urls.push((chain_id, url.to_owned()));
+    }
+    if urls.len() > MOST_RPC_URLS {
+        return Err(wrong(format!(
+            "{} endpoints, at most {MOST_RPC_URLS}",
+            urls.len()
+        )));
+    }
+    Ok(urls)
+}
+
+fn timeouts(value: Option<String>) -> Result<(u64, u64), Error> {
+    let Some(value) = value else {
+        return Ok((VERIFY_MS, SETTLE_MS));
+    };
+    match value.trim().parse() {
+        Ok(timeout @ 100..=120_000) => Ok((timeout, timeout)),
+        _ => Err(Error::Setting {
+            variable: "FACILITATOR_TIMEOUT_MS",
+            problem: "not a number of milliseconds between 100 and 120000".to_owned(),
+        }),
+    }
+}
+
+/// `http` or `https`, a host, no user, no fragment. The error does not quote the URL, which may hold a key.
+fn check_url(url: &str) -> Result<(), String> {
+    let problem = if url.len() > LONGEST_URL {
+        "a URL is longer than 2048 bytes"
+    } else if Url::parse(url).is_none() {
+        "a URL starts with http:// or https:// and a host, without a user, in ASCII"
+    } else if url.contains('#') {
+        "a URL has no fragment"
+    } else {
+        return Ok(());
+    };
+    Err(problem.to_owned())
+}
+
+/// The parts of a URL that an HTTP request is made of.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Url<'a> {
+    /// `https`, not `http`.
+    pub secure: bool,
+    /// Host and port.
+    pub authority: &'a str,
+    /// Path and query, with its slash.
+    pub path: &'a str,
+}
+
+impl<'a> Url<'a> {
+    /// Splits an absolute URL. `None` if it is not one that HTTP can be sent to.
+    pub fn parse(url: &'a str) -> Option<Self> {
+        let (secure, rest) = match url.strip_prefix("https://") {
+            Some(rest) => (true, rest),
+            None => (false, url.strip_prefix("http://")?),
+        };
+        let (authority, path) = match rest.find(['/', '?']) {
+            Some(at) => rest.split_at_checked(at)?,
+            None => (rest, "/"),
+        };
+        let usable = !authority.is_empty()
+            && path.starts_with('/')
+            && !authority.contains('@')
+            && url.bytes().all(|byte| byte.is_ascii_graphic());
+        usable.then_some(Self {
+            secure,
+            authority,
+            path,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Settings, String> {
+        Settings::from_variables(|name| {
+            variables
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+        .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn reads_facilitators_endpoints_and_the_timeout() {
+        let settings = read(&[
+            ("FACILITATORS", " http://a.example/x/  https://b.example"),
+            ("RPC_URLS", "eip155:84532=http://127.0.0.1:8545/?key=1"),
+            ("FACILITATOR_TIMEOUT_MS", "500"),
+        ])
+        .unwrap();
+        assert_eq!(
+            settings.facilitators,
+            ["http://a.example/x", "https://b.example"]
+        );
+        assert_eq!(settings.rpc(84_532), Some("http://127.0.0.1:8545/?key=1"));
+        assert_eq!(settings.rpc(1), None);
+        assert_eq!((settings.verify_ms, settings.settle_ms), (500, 500));
+    }
+
+    #[test]
+    fn names_the_variable_that_is_wrong_and_quotes_no_url() {
+        let good = ("FACILITATORS", "http://a.example");
+        for (variables, start) in [
+            (vec![], "FACILITATORS: not set"),
+            (vec![("FACILITATORS", "ftp://secret")], "FACILITATORS: "),
+            (
+                vec![("FACILITATORS", "http://secret@a.example")],
+                "FACILITATORS: ",
+            ),
+            (
+                vec![("FACILITATORS", "http://a.example/?secret")],
+                "FACILITATORS: ",
+            ),
+            (vec![good, ("RPC_URLS", "http://secret")], "RPC_URLS: "),
+            (
+                vec![
+                    good,
+                    ("RPC_URLS", "eip155:1=http://secret eip155:1=http://b"),
+                ],
+                "RPC_URLS: eip155:1 occurs twice",
+            ),
+            (
+                vec![good, ("FACILITATOR_TIMEOUT_MS", "0")],
+                "FACILITATOR_TIMEOUT_MS: ",
+            ),
+        ] {
+            let error = read(&variables).unwrap_err();
+            assert!(error.starts_with(start), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn splits_urls_for_http() {
+        assert_eq!(
+            Url::parse("https://a.example:444/b/c?d"),
+            Some(Url {
+                secure: true,
+                authority: "a.example:444",
+                path: "/b/c?d"
+            })
+        );
+        for bad in [
+            "a.example",
+            "http://",
+            "http:///x",
+            "http://a?b",
+            "http://ä",
+            "http://a/\u{0}",
+        ] {
+            assert_eq!(Url::parse(bad), None, "{bad}");
+        }
+    }
+}
