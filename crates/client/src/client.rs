@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use hypervisor_protocol::{
     ClientSession, ContentFormat, CreateKeypairRequest, CreateKeypairResponse, PrivateKey, Problem,
     PublicKey,
 };
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -15,6 +18,20 @@ use crate::session::Session;
 
 /// Time to reach the host. An answer may take as long as the program runs, so there is no bound on that.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What is sent and asked for.
+const FORMAT: ContentFormat = ContentFormat::Cbor;
+
+/// Header of x402 version 2 with a payment.
+const PAYMENT_SIGNATURE: &str = "payment-signature";
+
+/// An answer as it came.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
 
 /// Talks to one host; cheap to clone, connections are kept alive and shared.
 #[derive(Debug, Clone)]
@@ -41,6 +58,8 @@ impl Client {
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
+            // A payment is for this host alone, and redirecting a post loses its body.
+            .redirect(reqwest::redirect::Policy::none())
             .build();
         let http = http.map_err(|source| Error::Transport {
             server: url.to_string(),
@@ -85,27 +104,60 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Error> {
-        let format = ContentFormat::Cbor;
-        let body = format.encode(body).map_err(Error::Protocol)?;
-        let request = self
+        let answer = self.send(path, Self::encode(body)?, None).await?;
+        self.read(&answer)
+    }
+
+    /// A body as it is sent.
+    pub(crate) fn encode(body: &impl Serialize) -> Result<Bytes, Error> {
+        FORMAT
+            .encode(body)
+            .map(Bytes::from)
+            .map_err(Error::Protocol)
+    }
+
+    /// Posts an encoded body, with a payment if there is one, and receives the whole answer.
+    pub(crate) async fn send(
+        &self,
+        path: &str,
+        body: Bytes,
+        payment: Option<&HeaderValue>,
+    ) -> Result<Answer, Error> {
+        let mut request = self
             .http
             .post(self.url(path)?)
-            .header(reqwest::header::CONTENT_TYPE, format.media_type());
-        let response = request
+            .header(CONTENT_TYPE, FORMAT.media_type());
+        if let Some(payment) = payment {
+            request = request.header(PAYMENT_SIGNATURE, payment);
+        }
+        let mut response = request
             .body(body)
             .send()
             .await
             .map_err(|e| self.transport(e))?;
-        let status = response.status();
-        let bytes = response.bytes().await.map_err(|e| self.transport(e))?;
-        if status.is_success() {
-            return format
-                .decode(&bytes)
-                .map_err(|_| self.unexpected(status.as_u16()));
+        Ok(Answer {
+            status: response.status(),
+            headers: std::mem::take(response.headers_mut()),
+            body: response.bytes().await.map_err(|e| self.transport(e))?,
+        })
+    }
+
+    /// Reads an answer: CBOR, or a problem.
+    pub(crate) fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Error> {
+        if answer.status.is_success() {
+            FORMAT
+                .decode(&answer.body)
+                .map_err(|_| self.unexpected(answer.status.as_u16()))
+        } else {
+            Err(self.refusal(answer))
         }
-        match serde_json::from_slice::<Problem>(&bytes) {
-            Ok(problem) => Err(Error::Refused(Box::new(problem))),
-            Err(_) => Err(self.unexpected(status.as_u16())),
+    }
+
+    /// An answer that is no success, as an error.
+    pub(crate) fn refusal(&self, answer: &Answer) -> Error {
+        match serde_json::from_slice::<Problem>(&answer.body) {
+            Ok(problem) => Error::Refused(Box::new(problem)),
+            Err(_) => self.unexpected(answer.status.as_u16()),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use hypervisor_protocol::Problem;
 
+use crate::payment::{Authorization, PaymentReceipt};
+
 /// Why a request gave no execution.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -39,12 +41,139 @@ pub enum Error {
     /// The protocol failed on this side.
     #[error(transparent)]
     Protocol(hypervisor_protocol::Error),
+    /// A price, network, asset or address that was given is not one.
+    #[error("`{text}` is not {what}: {reason}")]
+    Setting {
+        /// What it should be, with an article.
+        what: &'static str,
+        /// As given.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The key that should pay can not be used. The text never holds any part of the key.
+    #[error(
+        "the payer's key cannot be used: {reason}; it is 32 bytes as 64 hex digits, with or without 0x"
+    )]
+    Wallet {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The host's demand for payment is not x402 version 2, or is malformed. Nothing was paid.
+    #[error("cannot read the host's demand for payment: {reason}; nothing was paid")]
+    Challenge {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// None of the host's offers is within the payer's policy. Nothing was paid.
+    #[error("nothing was paid: {}", offers(.0))]
+    NoAcceptableOffer(Vec<OfferRefusal>),
+    /// The host, or its facilitator, refused the payment: by its word nothing was charged.
+    #[error("the host refused the payment: {reason}")]
+    PaymentRefused {
+        /// As the host gave it.
+        reason: String,
+    },
+    /// A payment was sent and then no usable answer came. Never sign another one before looking for this one.
+    #[error(
+        "{source}; the payment may have been made: {authorization}; look for it in the token's transfers before you run this again"
+    )]
+    PaymentUncertain {
+        /// What was signed and sent.
+        authorization: Box<Authorization>,
+        /// What went wrong after that.
+        source: Box<Error>,
+    },
+    /// The payment was made, by the host's word, and the host no longer has the answer.
+    #[error(
+        "{source}; it was paid for in transaction {}: {}",
+        receipt.transaction,
+        receipt.authorization
+    )]
+    PaidWithoutAnswer {
+        /// What was paid.
+        receipt: Box<PaymentReceipt>,
+        /// What the host said.
+        source: Box<Error>,
+    },
+    /// No randomness, or no clock, to sign a payment with. Nothing was paid.
+    #[error("cannot sign a payment: {reason}; nothing was paid")]
+    Signing {
+        /// What is missing.
+        reason: String,
+    },
+}
+
+/// Why one offer of a host was not taken. Text of the host is quoted and cut.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OfferRefusal {
+    /// It is not what x402 says an offer is.
+    #[error("it is malformed: {0}")]
+    Malformed(String),
+    /// Only `exact` is supported.
+    #[error("its scheme is {0:?}, and only \"exact\" is supported")]
+    Scheme(String),
+    /// The network is not among those that are known or allowed.
+    #[error("its network is {network:?}, and allowed are {allowed}")]
+    Network {
+        /// As offered.
+        network: String,
+        /// The policy's, joined by commas.
+        allowed: String,
+    },
+    /// The token is not known on that network.
+    #[error("its asset {asset:?} is not a known one on {network}")]
+    Asset {
+        /// As offered.
+        asset: String,
+        /// The network's name.
+        network: String,
+    },
+    /// The offer's EIP-712 domain is not the token's own.
+    #[error("it says that {symbol} signs as {offered}, and it signs as {known}")]
+    Domain {
+        /// The asset's symbol.
+        symbol: String,
+        /// Name and version in the offer.
+        offered: String,
+        /// Name and version of the token.
+        known: String,
+    },
+    /// It wants something other than a signed EIP-3009 authorization.
+    #[error("it asks for {0:?}, and only EIP-3009 authorizations are supported")]
+    Method(String),
+    /// The authorization would be valid for too long, or not at all.
+    #[error(
+        "its authorization would be valid for {seconds} s, and allowed is 1 to {} s",
+        crate::payment::MAX_VALIDITY_SECONDS
+    )]
+    Validity {
+        /// As offered.
+        seconds: u64,
+    },
+    /// It is too expensive.
+    #[error("its price is {price} {symbol} on {network}, above the maximum of {cap} {symbol}")]
+    AboveCap {
+        /// Price in units of the asset.
+        price: String,
+        /// The policy's cap in units of the asset.
+        cap: String,
+        /// The asset's symbol.
+        symbol: String,
+        /// The network's name.
+        network: String,
+    },
 }
 
 impl Error {
     /// Whether the answer was received and found not to be authentic.
     pub fn is_verification_failure(&self) -> bool {
-        matches!(self, Self::Verification(_))
+        match self {
+            Self::Verification(_) => true,
+            Self::PaymentUncertain { source, .. } => source.is_verification_failure(),
+            _ => false,
+        }
     }
 }
 
@@ -54,6 +183,23 @@ fn request_id(problem: &Problem) -> String {
         .as_ref()
         .map(|id| format!(" [request {id}]"))
         .unwrap_or_default()
+}
+
+fn offers(refusals: &[OfferRefusal]) -> String {
+    match refusals {
+        [only] => format!("the host's offer is not acceptable: {only}"),
+        several => {
+            let reasons = several
+                .iter()
+                .zip(1..)
+                .map(|(refusal, number)| format!("offer {number}: {refusal}"));
+            format!(
+                "none of the host's {} offers is acceptable: {}",
+                several.len(),
+                reasons.collect::<Vec<_>>().join("; ")
+            )
+        }
+    }
 }
 
 /// An HTTP client's error says little without its causes.

@@ -1,7 +1,8 @@
 //! Client of a confidential component host.
 //!
 //! A [`Client`] opens a [`Session`]; a session seals a program with its inputs, sends it, checks the commitments of the
-//! answer and opens it into an [`Execution`]. The host's operator sees ciphertext, sizes and times.
+//! answer and opens it into an [`Execution`]. The host's operator sees ciphertext, sizes and times. Where a host asks for
+//! payment, a [`payment::Payer`] pays within its owner's limits.
 //!
 //! ```no_run
 //! use hypervisor_client::{Client, Program};
@@ -19,10 +20,11 @@
 
 mod client;
 mod error;
+pub mod payment;
 mod session;
 
 pub use client::Client;
-pub use error::Error;
-pub use session::{Execution, Program, Session};
+pub use error::{Error, OfferRefusal};
+pub use session::{Execution, PaidExecution, Program, Session};
 
 pub use hypervisor_protocol as protocol;

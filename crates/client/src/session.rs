@@ -7,6 +7,7 @@ use hypervisor_protocol::{
 
 use crate::client::Client;
 use crate::error::Error;
+use crate::payment::{Payer, Payment, PaymentReceipt};
 
 /// A session with a host: a key schedule of its own and a count of the requests made under it.
 #[derive(Debug)]
@@ -38,6 +39,22 @@ pub struct Execution {
     pub request_commitment: Commitment,
     /// SHA-256 over the request commitment and the sealed answer.
     pub result_commitment: Commitment,
+}
+
+/// An execution, and what became of paying for it.
+#[derive(Debug, Clone)]
+pub struct PaidExecution {
+    /// The execution, verified.
+    pub execution: Execution,
+    /// The payment, by the host's word.
+    pub payment: Payment,
+}
+
+impl PaidExecution {
+    /// The receipt, if something was paid.
+    pub fn receipt(&self) -> Option<&PaymentReceipt> {
+        self.payment.receipt()
+    }
 }
 
 impl<'a> Program<'a> {
@@ -95,9 +112,7 @@ impl Session {
     ///
     /// A program that fails is no error here: [`Report::exit`] says how it ended.
     pub async fn run_wasm(&self, program: Program<'_>) -> Result<Execution, Error> {
-        let (request, pending) = self.seal(Operation::Wasm, &program)?;
-        let request =
-            ExecuteWasmRequest::new(self.session.public_key(), *self.session.id(), request);
+        let (request, pending) = self.seal_wasm(&program)?;
         let answer = self.client.post("test/execute/wasm", &request).await?;
         self.open(&pending, answer)
     }
@@ -105,14 +120,61 @@ impl Session {
     /// As [`Self::run_wasm`], for a Python script: UTF-8 text. An uncaught exception is exit code 1 with the traceback on
     /// standard error.
     pub async fn run_python(&self, script: Program<'_>) -> Result<Execution, Error> {
-        let (request, pending) = self.seal(Operation::Python, &script)?;
-        let request =
-            ExecutePythonRequest::new(self.session.public_key(), *self.session.id(), request);
+        let (request, pending) = self.seal_python(&script)?;
         let answer = self
             .client
             .post("test/policy/unsafe/python", &request)
             .await?;
         self.open(&pending, answer)
+    }
+
+    /// As [`Self::run_wasm`], and pays for it if the host asks. An answer that came for a payment is verified like any other.
+    ///
+    /// # Errors
+    /// [`Error::NoAcceptableOffer`], [`Error::Challenge`] and [`Error::PaymentRefused`] when nothing was charged;
+    /// [`Error::PaymentUncertain`] when something may have been.
+    pub async fn run_wasm_paid(
+        &self,
+        program: Program<'_>,
+        payer: &Payer,
+    ) -> Result<PaidExecution, Error> {
+        let (request, pending) = self.seal_wasm(&program)?;
+        let answer = payer.post(&self.client, "x402_execute/test/wasm", &request);
+        self.open_paid(&pending, answer.await?)
+    }
+
+    /// As [`Self::run_wasm_paid`], for a Python script.
+    ///
+    /// # Errors
+    /// As [`Self::run_wasm_paid`].
+    pub async fn run_python_paid(
+        &self,
+        script: Program<'_>,
+        payer: &Payer,
+    ) -> Result<PaidExecution, Error> {
+        let (request, pending) = self.seal_python(&script)?;
+        let answer = payer.post(&self.client, "x402_policy/unsafe/python", &request);
+        self.open_paid(&pending, answer.await?)
+    }
+
+    fn seal_wasm(
+        &self,
+        program: &Program<'_>,
+    ) -> Result<(ExecuteWasmRequest, PendingRequest), Error> {
+        let (request, pending) = self.seal(Operation::Wasm, program)?;
+        let key = self.session.public_key();
+        let request = ExecuteWasmRequest::new(key, *self.session.id(), request);
+        Ok((request, pending))
+    }
+
+    fn seal_python(
+        &self,
+        script: &Program<'_>,
+    ) -> Result<(ExecutePythonRequest, PendingRequest), Error> {
+        let (request, pending) = self.seal(Operation::Python, script)?;
+        let key = self.session.public_key();
+        let request = ExecutePythonRequest::new(key, *self.session.id(), request);
+        Ok((request, pending))
     }
 
     fn seal(
@@ -143,5 +205,19 @@ impl Session {
             request_commitment: pending.commitment,
             result_commitment,
         })
+    }
+
+    fn open_paid(
+        &self,
+        pending: &PendingRequest,
+        (answer, payment): (ExecuteResponse, Payment),
+    ) -> Result<PaidExecution, Error> {
+        match self.open(pending, answer) {
+            Ok(execution) => Ok(PaidExecution {
+                payment: payment.checked(&execution.report),
+                execution,
+            }),
+            Err(error) => Err(payment.taint(error)),
+        }
     }
 }

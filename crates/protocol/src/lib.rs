@@ -50,7 +50,7 @@ pub use hex_bytes::{HexArray, HexBytes};
 pub use keys::{PrivateKey, PublicKey};
 pub use problem::{Problem, ProblemType};
 pub use replay::ReplayWindow;
-pub use report::{Exit, LimitKind, PolicyDecision, Rejection, Report};
+pub use report::{Exit, LimitKind, PaymentReceipt, PolicyDecision, Rejection, Report};
 pub use sealing::{Field, Nonce, Operation};
 pub use session::{
     Claim, ClientSession, HostSession, OpenRequest, OpenResponse, PendingRequest, SealedRequest,

@@ -45,13 +45,23 @@ pub enum ProblemType {
     AttestationUnavailable,
     /// The host has no engine that runs scripts.
     ScriptsUnavailable,
+    /// The host takes no payments, so its paid routes serve nothing.
+    PaymentsUnavailable,
+    /// The payment could not be verified now; it was neither used nor charged, and may be sent again.
+    PaymentUnverified,
+    /// Nobody knows whether the payment was made. Send the same request with the same payment again, never a new one.
+    SettlementUnknown,
+    /// The payment belongs to another request.
+    PaymentReused,
+    /// The payment was made for this request, whose answer is no longer held; the response's headers are the receipt.
+    AnswerGone,
     /// The host failed; the request id finds the reason in its log.
     Internal,
 }
 
 impl ProblemType {
     /// Every type.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 22] = [
         Self::MalformedRequest,
         Self::UnsupportedMediaType,
         Self::BodyTooLarge,
@@ -68,6 +78,11 @@ impl ProblemType {
         Self::ShuttingDown,
         Self::AttestationUnavailable,
         Self::ScriptsUnavailable,
+        Self::PaymentsUnavailable,
+        Self::PaymentUnverified,
+        Self::SettlementUnknown,
+        Self::PaymentReused,
+        Self::AnswerGone,
         Self::Internal,
     ];
 
@@ -149,6 +164,31 @@ impl ProblemType {
                 "urn:hypervisor:problem:scripts-unavailable",
                 503,
                 "Scripts are not available",
+            ),
+            Self::PaymentsUnavailable => (
+                "urn:hypervisor:problem:payments-unavailable",
+                503,
+                "Payments are not available",
+            ),
+            Self::PaymentUnverified => (
+                "urn:hypervisor:problem:payment-unverified",
+                503,
+                "The payment could not be verified",
+            ),
+            Self::SettlementUnknown => (
+                "urn:hypervisor:problem:settlement-unknown",
+                503,
+                "The settlement is in doubt",
+            ),
+            Self::PaymentReused => (
+                "urn:hypervisor:problem:payment-reused",
+                409,
+                "The payment belongs to another request",
+            ),
+            Self::AnswerGone => (
+                "urn:hypervisor:problem:answer-gone",
+                409,
+                "The answer that was paid for is gone",
             ),
             Self::Internal => ("urn:hypervisor:problem:internal", 500, "Internal error"),
         }

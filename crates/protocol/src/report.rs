@@ -40,6 +40,9 @@ pub struct Report {
     /// The policy component's decision, when one was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyDecision>,
+    /// The payment, when the run was charged for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment: Option<PaymentReceipt>,
 }
 
 /// How a run ended. A map with the key `kind` and the fields of that kind.
@@ -133,6 +136,26 @@ pub enum Rejection {
     ProgramTooLarge,
 }
 
+/// What was paid for the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentReceipt {
+    /// The chain, as a CAIP-2 identifier: `eip155:8453`.
+    pub network: String,
+    /// The asset: on an EVM chain, the token contract's address.
+    pub asset: String,
+    /// The account that paid.
+    pub payer: String,
+    /// The account that was paid.
+    pub pay_to: String,
+    /// The amount, in the smallest unit of the asset.
+    pub amount: String,
+    /// What the payer's authorization is unique by.
+    pub nonce: String,
+    /// The transaction. None if the settlement was in doubt when the report was sealed; the response's headers have it then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<String>,
+}
+
 /// What the policy component decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyDecision {
@@ -170,6 +193,7 @@ impl Report {
             program_digest: HexArray(program_digest),
             request_commitment,
             policy: None,
+            payment: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The `hv` command: a client of a confidential component host.
 
 mod output;
+mod pay;
 mod run;
 
 use std::io::{self, Write};
@@ -54,6 +55,9 @@ enum Output {
     Json,
 }
 
+/// Exit status for options that do not go together; clap's own is the same.
+const USAGE: u8 = 2;
+
 /// Exit status when an answer was not authentic.
 const VERIFICATION_FAILED: u8 = 3;
 
@@ -89,6 +93,9 @@ enum Failure {
     /// A file or stream failed.
     #[error("{what}: {source}")]
     Io { what: String, source: io::Error },
+    /// The options do not go together.
+    #[error("{0}")]
+    Usage(String),
 }
 
 impl Failure {
@@ -97,6 +104,7 @@ impl Failure {
             Self::Client(error) if error.is_verification_failure() => {
                 ExitCode::from(VERIFICATION_FAILED)
             }
+            Self::Usage(_) => ExitCode::from(USAGE),
             _ => ExitCode::FAILURE,
         }
     }

@@ -5,14 +5,18 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use hypervisor_client::Execution;
+use hypervisor_client::payment::Payment;
 use hypervisor_client::protocol::{Exit, LimitKind, SessionId};
 use serde_json::json;
 
+use crate::pay;
 use crate::run::stderr;
 
 pub(crate) struct Shown<'a> {
     pub(crate) session: &'a SessionId,
     pub(crate) execution: &'a Execution,
+    /// What became of paying, if there is a payer.
+    pub(crate) payment: Option<&'a Payment>,
 }
 
 impl Shown<'_> {
@@ -37,6 +41,9 @@ impl Shown<'_> {
         }
         if let Some(ending) = ending(&report.exit) {
             stderr(format_args!("{ending}"))?;
+        }
+        if let Some(payment) = self.payment {
+            stderr(format_args!("{}", pay::text(payment)))?;
         }
         if verbose {
             self.details()?;
@@ -97,6 +104,9 @@ impl Shown<'_> {
                     json!(hypervisor_client::protocol::HexBytes(result.clone())),
                 ),
             };
+            if let Some(payment) = self.payment {
+                object.insert("payment".to_owned(), pay::json(payment));
+            }
         }
         let mut out = io::stdout().lock();
         serde_json::to_writer_pretty(&mut out, &document)?;

@@ -1,4 +1,4 @@
-//! `hv run`.
+//! `hv run` and `hv python`.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read, Write};
@@ -8,10 +8,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use hypervisor_client::{Client, Program};
+use hypervisor_client::payment::Payment;
+use hypervisor_client::{Client, Execution, PaidExecution, Program};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output::{self, Shown};
+use crate::pay::Pay;
 use crate::{Failure, Output};
 
 #[derive(Debug, Args)]
@@ -20,6 +22,8 @@ use crate::{Failure, Output};
   hv run jq.wasm --stdin data.json -- '.items | length'
   cat data.json | hv run jq.wasm --stdin - -- .
   hv run hello.wasm --output json
+  hv run hello.wasm --pay ~/payer.key --max-price 0.05
+  HV_PAY_KEY=$(pass payer) hv run hello.wasm --max-price 0.05 --pay-network base
 
 The exit status is the program's own. A program that was stopped or refused gives 1 and a line on standard error.")]
 pub(crate) struct Run {
@@ -33,6 +37,7 @@ pub(crate) struct Run {
 #[command(after_help = "Examples:
   hv python script.py
   hv python report.py --stdin data.csv -- --year 2026
+  hv python script.py --pay ~/payer.key --max-price 0.05
 
 The script runs in the host's sandboxed CPython. An uncaught exception gives exit status 1 and Python's traceback.")]
 pub(crate) struct Python {
@@ -56,6 +61,9 @@ struct Options {
     /// Arguments of the program, after `--`.
     #[arg(last = true)]
     arguments: Vec<OsString>,
+    // Last: its heading would hold for what follows.
+    #[command(flatten)]
+    pay: Pay,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -90,19 +98,24 @@ impl Options {
             program = program.stdin(stdin);
         }
 
+        let payer = self.pay.payer(server)?;
+
         let progress = progress();
         progress.set_message("opening a session");
         let session = Client::new(server)?.open_session().await?;
         progress.set_message("running, sealed");
-        let execution = match kind {
-            Kind::Wasm => session.run_wasm(program).await?,
-            Kind::Python => session.run_python(program).await?,
+        let (execution, payment) = match (kind, &payer) {
+            (Kind::Wasm, None) => (session.run_wasm(program).await?, None),
+            (Kind::Python, None) => (session.run_python(program).await?, None),
+            (Kind::Wasm, Some(payer)) => paid(session.run_wasm_paid(program, payer).await?),
+            (Kind::Python, Some(payer)) => paid(session.run_python_paid(program, payer).await?),
         };
         progress.finish_and_clear();
 
         let shown = Shown {
             session: session.id(),
             execution: &execution,
+            payment: payment.as_ref(),
         };
         match self.output {
             Output::Text => shown.text(self.verbose),
@@ -114,6 +127,10 @@ impl Options {
         })?;
         Ok(output::status(&execution.report.exit))
     }
+}
+
+fn paid(paid: PaidExecution) -> (Execution, Option<Payment>) {
+    (paid.execution, Some(paid.payment))
 }
 
 /// A spinner on a terminal; nothing elsewhere.

@@ -1,0 +1,178 @@
+//! `--pay` and what belongs to it.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use hypervisor_client::payment::{
+    Asset, Authorization, Network, Payer, Payment, PaymentPolicy, Price, Wallet,
+};
+use serde_json::{Value, json};
+
+use crate::Failure;
+use crate::run::stderr;
+
+/// Holds the key itself, for where there are no files. Not an option: other users see command lines.
+const KEY_VARIABLE: &str = "HV_PAY_KEY";
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Payment")]
+pub(crate) struct Pay {
+    /// Pay for the run with the key in this file: 64 hex digits. The variable HV_PAY_KEY can hold the key instead.
+    #[arg(long = "pay", value_name = "KEYFILE", requires = "max_price")]
+    key_file: Option<PathBuf>,
+    /// Most to pay for the run, in units of the asset: 0.05 is five cents of a dollar coin.
+    #[arg(long, value_name = "AMOUNT")]
+    max_price: Option<Price>,
+    /// Pay on this network only, such as base, base-sepolia or eip155:8453; may be given several times.
+    #[arg(long, value_name = "NETWORK", requires = "max_price")]
+    pay_network: Vec<Network>,
+    /// Pay with this token too, besides USDC: eip155:8453/0xADDRESS:DECIMALS:NAME:VERSION, NAME and VERSION of its EIP-712 domain.
+    #[arg(long, value_name = "ASSET", requires = "max_price")]
+    pay_asset: Vec<Asset>,
+}
+
+impl Pay {
+    /// Who pays, if anyone does. Nothing is ever paid without a cap on the command line.
+    pub(crate) fn payer(&self, server: &str) -> Result<Option<Payer>, Failure> {
+        let Some(max_price) = self.max_price else {
+            return Ok(None);
+        };
+        let wallet = match &self.key_file {
+            Some(path) => {
+                warn_if_readable(path)?;
+                Wallet::from_file(path)?
+            }
+            None => Wallet::from_environment(KEY_VARIABLE)?.ok_or_else(|| {
+                Failure::Usage(format!(
+                    "--max-price needs a key to pay with: give --pay KEYFILE or set {KEY_VARIABLE}"
+                ))
+            })?,
+        };
+        if travels_in_clear(server) {
+            report(format_args!(
+                "warning: {server} is not https: whoever sees the payment on its way can spend it on a run of their own"
+            ))?;
+        }
+        let policy = PaymentPolicy::new(max_price);
+        let policy = self.pay_network.iter().fold(policy, |p, n| p.network(*n));
+        let assets = self.pay_asset.iter().cloned();
+        let policy = assets.fold(policy, PaymentPolicy::asset);
+        Ok(Some(Payer::new(wallet, policy)))
+    }
+}
+
+/// One line for people.
+pub(crate) fn text(payment: &Payment) -> String {
+    match payment {
+        Payment::NotAsked => "nothing paid: the host did not ask for payment".to_owned(),
+        Payment::Paid(receipt) => {
+            let Authorization { asset, .. } = &receipt.authorization;
+            let (price, transaction) = (receipt.authorization.price(), &receipt.transaction);
+            format!(
+                "paid {price} on {}, transaction {transaction}",
+                asset.network
+            )
+        }
+        Payment::NotCharged(authorization) => format!(
+            "not charged: the host sent no receipt; it could still settle what was signed: {authorization}"
+        ),
+        Payment::Unclear {
+            authorization,
+            reason,
+        } => format!(
+            "the receipt of the payment is not usable: {reason}; the payment may have been made: {authorization}"
+        ),
+    }
+}
+
+/// The same for machines.
+pub(crate) fn json(payment: &Payment) -> Value {
+    let status = match payment {
+        Payment::NotAsked => "not-asked",
+        Payment::Paid(_) => "paid",
+        Payment::NotCharged(_) => "not-charged",
+        Payment::Unclear { .. } => "unclear",
+    };
+    let Some(authorization) = payment.authorization() else {
+        return json!({ "status": status });
+    };
+    let asset = &authorization.asset;
+    json!({
+        "status": status,
+        "amount": authorization.amount.in_units(asset.decimals),
+        "asset": asset.symbol,
+        "asset_address": asset.address,
+        "network": asset.network,
+        "transaction": payment.receipt().map(|receipt| &receipt.transaction),
+        "payer": authorization.from,
+        "pay_to": authorization.to,
+        "nonce": authorization.nonce_hex(),
+        "valid_before": authorization.valid_before,
+    })
+}
+
+fn report(line: std::fmt::Arguments<'_>) -> Result<(), Failure> {
+    stderr(line).map_err(|source| Failure::Io {
+        what: "standard error".to_owned(),
+        source,
+    })
+}
+
+/// Says so when others than the owner can read the key. A file that is not there is reported when it is read.
+fn warn_if_readable(path: &Path) -> Result<(), Failure> {
+    let mode = match std::fs::metadata(path) {
+        Ok(metadata) => metadata.permissions().mode(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => {
+            return Err(Failure::Io {
+                what: format!("cannot read {}", path.display()),
+                source,
+            });
+        }
+    };
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let path = path.display();
+    report(format_args!(
+        "warning: others can read the key in {path}: run chmod 600 {path}"
+    ))
+}
+
+/// Whether requests leave this machine without encryption. What is no address is reported when it is used.
+fn travels_in_clear(server: &str) -> bool {
+    let Ok(url) = url::Url::parse(server) else {
+        return false;
+    };
+    let local = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
+        Some(url::Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
+        None => false,
+    };
+    url.scheme() == "http" && !local
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_http_to_another_machine_travels_in_clear() {
+        for (server, clear) in [
+            ("http://host.example:8080", true),
+            ("http://192.0.2.1", true),
+            ("http://[2001:db8::1]:8080", true),
+            ("https://host.example", false),
+            ("http://127.0.0.1:8080", false),
+            ("http://[::1]:8080", false),
+            ("http://localhost:8080", false),
+            ("nonsense", false),
+        ] {
+            assert_eq!(travels_in_clear(server), clear, "{server}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Payment with x402 version 2, scheme `exact`: a token's owner signs an EIP-3009 authorization of one transfer, and the
+//! host has it settled on the chain.
+//!
+//! A [`Payer`] is a [`Wallet`] and a [`PaymentPolicy`]. The policy decides which of a host's offers is taken: the token must be known,
+//! its signing domain comes from the table here and never from the host, and its price must be under the cap. What
+//! is signed names amount, recipient, token, chain and a random nonce, so a host can take that amount once and nothing else.
+//!
+//! ```no_run
+//! use hypervisor_client::{Client, Program};
+//! use hypervisor_client::payment::{Payer, PaymentPolicy, Wallet};
+//!
+//! # async fn example() -> Result<(), hypervisor_client::Error> {
+//! let wallet = Wallet::from_file("payer.key".as_ref())?;
+//! let payer = Payer::new(wallet, PaymentPolicy::new("0.05".parse()?));
+//! let session = Client::new("https://host.example")?.open_session().await?;
+//! let paid = session.run_wasm_paid(Program::new(b"\0asm"), &payer).await?;
+//! if let Some(receipt) = paid.receipt() {
+//!     println!("{} in transaction {}", receipt.authorization.price(), receipt.transaction);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Sources: the x402 specification version 2 (HTTP transport, scheme `exact` on EVM), EIP-3009, EIP-712, EIP-55, CAIP-2.
+
+mod address;
+mod amount;
+mod asset;
+mod authorization;
+mod challenge;
+mod exchange;
+mod network;
+mod policy;
+mod settlement;
+mod wallet;
+
+pub use address::Address;
+pub use amount::{Amount, Price};
+pub use asset::Asset;
+pub use authorization::Authorization;
+pub use exchange::{DEFAULT_PATIENCE, Payer};
+pub use network::Network;
+pub use policy::{MAX_VALIDITY_SECONDS, PaymentPolicy};
+pub use settlement::{Payment, PaymentReceipt};
+pub use wallet::Wallet;
+
+use sha3::{Digest, Keccak256};
+
+/// Keccak-256 over the parts, one after the other.
+fn keccak256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Keccak256::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
+/// Most characters of a host's text that a message repeats.
+const QUOTED: usize = 200;
+
+/// A host's text for messages: cut, and with nothing that a terminal would act on.
+fn printable(text: &str) -> String {
+    let plain = |c: char| c.escape_debug().len() == 1 || matches!(c, '"' | '\'' | '\\');
+    let mut out: String = text
+        .chars()
+        .take(QUOTED)
+        .map(|c| {
+            if plain(c) {
+                c
+            } else {
+                char::REPLACEMENT_CHARACTER
+            }
+        })
+        .collect();
+    if text.chars().nth(QUOTED).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+/// The first [`QUOTED`] characters, for messages that escape by themselves.
+fn cut(text: &str) -> String {
+    text.chars().take(QUOTED).collect()
+}
