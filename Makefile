@@ -1,7 +1,7 @@
 # Each target is a few lines; what takes more is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests components demo test serve check bench clean
+.PHONY: help setup guests components payments demo test serve check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -15,12 +15,15 @@ guests: setup ## build the example agents into target/guests
 components: setup ## build the plugins into target/components
 	@scripts/build-components.sh
 
-demo: guests components ## encrypt, run and verify against a local host
+payments: ## install the payment tests' chain, facilitator and client
+	@scripts/setup-payments.sh
+
+demo: guests components payments ## encrypt, run, pay and verify against a local host
 	cargo build --release --locked -p hypervisor -p hypervisor-client
 	@scripts/compile-components.sh target/release/hypervisor
 	scripts/demo.sh
 
-test: guests components ## run all tests
+test: guests components payments ## run all tests
 	cargo build --workspace --bins --locked
 	@scripts/compile-components.sh target/debug/hypervisor
 	cargo test --workspace --locked

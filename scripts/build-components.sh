@@ -78,5 +78,5 @@ if command -v flock >/dev/null; then
     exec 9>"$root/.tools/.lock-components"
     flock 9
 fi
-"$root/scripts/build-guests.sh" --package policy-rust
+"$root/scripts/build-guests.sh" --package policy-rust --package payments --package payments-voucher
 policy_python

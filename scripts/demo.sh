@@ -6,6 +6,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 bin=$(realpath -m "${HYPERVISOR_BIN:-${CARGO_TARGET_DIR:-$root/target}/release}")
 work=$(mktemp -d "${TMPDIR:-/tmp}/hypervisor-demo.XXXXXX")
 host=
+services=()
 
 bold='' dim='' green='' red='' plain=''
 if [[ -t 1 && -z ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then
@@ -17,6 +18,9 @@ finish() {
     local status=$?
     if [[ -n $host ]] && kill -TERM "$host" 2>/dev/null; then
         wait "$host" || true
+    fi
+    if ((${#services[@]})); then
+        kill -TERM "${services[@]}" 2>/dev/null || true
     fi
     if ((status != 0)) && [[ -s $work/host.log ]]; then
         printf '\n%sdemo: failed with status %s; the log of the host:%s\n' "$red" "$status" "$plain" >&2
@@ -62,6 +66,21 @@ try() {
     cat out err
 }
 
+# service SCRIPT ARGUMENTS…: starts one of the payment services; its first line, JSON, is in $facts.
+service() {
+    local script=$root/tests/payments/$1
+    shift
+    # The services end when their standard input does: a pipe that stays open and has nothing to say.
+    [[ -p silence ]] || mkfifo silence
+    exec 7<>silence
+    exec 6< <(exec node "$script" "$@" <&7)
+    services+=("$!")
+    read -r -t 120 -u 6 facts || fail "$script did not start"
+}
+
+# field NAME: of $facts.
+field() { node --print "JSON.parse(process.argv[1]).$1" "$facts" </dev/null; }
+
 for program in "$bin/hypervisor" "$bin/hv"; do
     [[ -x $program ]] || fail "$program is not built: run \`make demo\`"
 done
@@ -75,6 +94,16 @@ PATH=$bin:$PATH
 unset HYPERVISOR_CONFIG HYPERVISOR_HOST HYPERVISOR_LOG_FORMAT
 export PATH NO_PROXY=127.0.0.1 no_proxy=127.0.0.1
 
+section 'A chain with real USDC, and a facilitator, to be paid on'
+service chain.mjs
+rpc=$(field rpc) pay_to=$(field payTo)
+field 'payers[0].privateKey' >payer.key
+chmod 600 payer.key
+printf 'anvil at %s: chain %s, USDC at %s\n' "$rpc" "$(field chainId)" "$(field usdc)"
+service facilitator.mjs "$rpc"
+facilitator=$(field url)
+printf 'the official x402 facilitator at %s\n' "$facilitator"
+
 section 'A host on a free port, with the log as talkative as it gets'
 cat >rules.py <<'PYTHON'
 def authorize(action):
@@ -83,6 +112,7 @@ def authorize(action):
     return True
 PYTHON
 cat >demo.toml <<TOML
+executor_path = "$work/state"
 [limits]
 cpu = "2s"
 memory = "128 MiB"
@@ -91,8 +121,15 @@ $(cat "$root/target/components/policy-python.toml")
 [policy]
 rules = "rules.py"
 $(cat "$root/target/components/policy-python.toml")
+[payments]
+price = "0.01 USDC"
+networks = ["base-sepolia"]
+pay_to = "$pay_to"
+facilitators = ["$facilitator"]
+rpc = { "eip155:84532" = "$rpc" }
+$(cat "$root/target/components/payments.toml")
 TOML
-say "(the paths and digests of the Python plugin are left out here)"
+say "(the paths and digests of the plugins are left out here)"
 sed '/^comp/d' demo.toml
 show RUST_LOG=trace hypervisor --config demo.toml --listening 127.0.0.1:0
 mkfifo announcement
@@ -162,6 +199,16 @@ grep -q 'stopped at the limit of memory' err || fail 'oom was not stopped at its
 good "stopped, and the limit is named (hv exits with $status)"
 try hv ping
 ((status == 0)) || fail 'the host does not answer'
+
+section 'The same program, paid for: verified, run, settled on the chain, and only then released'
+try hv run guests/jq.wasm --stdin metadata.json --pay payer.key --max-price 0.05 -- '.packages | length'
+((status == 0)) || fail "the paid run ended with $status"
+grep -qx "$packages" out || fail "Cargo.lock has $packages packages"
+grep -q 'paid 0.01 USDC on base-sepolia, transaction 0x' err || fail 'the payment was not made'
+good 'one cent moved from the payer to the operator, and the receipt names the transaction'
+try hv run guests/jq.wasm --stdin metadata.json --pay payer.key --max-price 0.001 -- '.packages | length'
+((status != 0)) || fail 'hv paid more than it was allowed to'
+good 'hv pays no more than it was told'
 
 section 'What the operator saw: the whole log of the host'
 sed -E 's/^[^ ]+ +//; s/request_id="?[0-9a-f]+"? //' host.log

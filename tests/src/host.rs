@@ -33,34 +33,21 @@ impl Host {
         Self::with("")
     }
 
-    /// Starts a host with a configuration of its own; `config` is TOML without `listening`.
+    /// Starts a host with a configuration of its own; `config` is TOML without `listening` and `executor_path`.
     pub fn with(config: &str) -> Self {
         let folder = TempDir::new().unwrap();
-        let file = folder.path().join("hypervisor.toml");
-        fs::write(&file, format!("listening = '127.0.0.1:0'\n{config}")).unwrap();
-        let mut child = Command::new(binary("hypervisor"))
-            .arg("--config")
-            .arg(&file)
-            .env("RUST_LOG", "trace")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::create(folder.path().join("log")).unwrap())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let log = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-        let url = line
-            .trim()
-            .strip_prefix("listening on ")
-            .unwrap_or_else(|| panic!("no address; log:\n{}", log()));
-        Self {
-            url: url.to_owned(),
-            child,
-            folder,
-        }
+        let state = folder.path().join("state");
+        let config = format!("listening = '127.0.0.1:0'\nexecutor_path = {state:?}\n{config}");
+        fs::write(folder.path().join("hypervisor.toml"), config).unwrap();
+        let (child, url) = spawn(folder.path());
+        Self { child, url, folder }
+    }
+
+    /// Kills the host without a warning and starts it again on the same state, at another address.
+    pub fn kill_and_restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        (self.child, self.url) = spawn(self.folder.path());
     }
 
     /// Starts a host that runs Python; `config` is more TOML, sections first.
@@ -125,6 +112,38 @@ impl Host {
     pub fn wait(&mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
+}
+
+/// A host with the configuration in `folder`, and its URL.
+fn spawn(folder: &Path) -> (Child, String) {
+    let log = folder.join("log");
+    let mut child = Command::new(binary("hypervisor"))
+        .arg("--config")
+        .arg(folder.join("hypervisor.toml"))
+        .env("RUST_LOG", "trace")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(
+            File::options()
+                .create(true)
+                .append(true)
+                .open(&log)
+                .unwrap(),
+        )
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let url = line
+        .trim()
+        .strip_prefix("listening on ")
+        .unwrap_or_else(|| {
+            let log = fs::read_to_string(log).unwrap_or_default();
+            panic!("no address; log:\n{log}")
+        });
+    (child, url.to_owned())
 }
 
 impl Drop for Host {

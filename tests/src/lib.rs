@@ -8,6 +8,7 @@
 )]
 
 pub mod host;
+pub mod payments;
 pub mod programs;
 pub mod raw;
 

@@ -1,0 +1,18 @@
+//! Payments with real parts: a development chain with Circle's USDC, the official facilitator and clients, a payer
+//! whose payments can be bent, and a facilitator that misbehaves on purpose.
+//!
+//! `scripts/setup-payments.sh` installs what `tests/payments` needs.
+
+pub mod account;
+pub mod chain;
+pub mod facilitator;
+pub mod faulty;
+pub mod official;
+pub mod oracle;
+pub mod script;
+pub mod sign;
+
+pub use account::{Address, Payer};
+pub use chain::Chain;
+pub use facilitator::Facilitator;
+pub use sign::{Payment, Version};

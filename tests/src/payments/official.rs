@@ -1,0 +1,95 @@
+//! The official clients, each unchanged and with its default policies.
+
+use std::collections::HashMap;
+use std::process::Stdio;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use reqwest::header::HeaderMap;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use super::script;
+use super::sign::Payer;
+use crate::raw::Answer;
+
+/// Which client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    /// `@x402/fetch`: pays offers of version 2, and of version 1 in a body. At most one dollar by default.
+    Current,
+    /// `x402-fetch`: knows version 1 only. At most ten cents by default.
+    Legacy,
+}
+
+/// A request to be paid for.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// Where to.
+    pub url: &'a str,
+    /// HTTP method.
+    pub method: &'a str,
+    /// Headers.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// Body; `None` for a request that has none.
+    pub body: Option<&'a [u8]>,
+}
+
+impl<'a> Request<'a> {
+    /// A GET.
+    pub fn get(url: &'a str) -> Self {
+        Self {
+            url,
+            method: "GET",
+            headers: &[],
+            body: None,
+        }
+    }
+}
+
+/// Sends a request and pays if asked to. Returns the last answer.
+///
+/// # Errors
+///
+/// The client did not pay, or got no answer: its own words.
+pub async fn pay(client: Client, payer: &Payer, request: &Request<'_>) -> Result<Answer, String> {
+    #[derive(Deserialize)]
+    struct Output {
+        status: u16,
+        headers: HashMap<String, String>,
+        body: String,
+    }
+
+    let input = json!({
+        "url": request.url,
+        "method": request.method,
+        "headers": request.headers.iter().copied().collect::<HashMap<_, _>>(),
+        "body": request.body.map(|body| BASE64_STANDARD.encode(body)),
+        "privateKey": payer.private_key(),
+    });
+    let mut child = Command::new("node")
+        .arg(script::path(match client {
+            Client::Current => "client.mjs",
+            Client::Legacy => "client-v1.mjs",
+        }))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.to_string().as_bytes()).await.unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().await.unwrap();
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let output: Output = serde_json::from_slice(&output.stdout).unwrap();
+    Ok(Answer {
+        status: output.status,
+        headers: HeaderMap::try_from(&output.headers).unwrap(),
+        body: BASE64_STANDARD.decode(output.body).unwrap(),
+    })
+}

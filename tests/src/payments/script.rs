@@ -1,0 +1,51 @@
+//! The Node.js programs of `tests/payments`.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+/// A running script; ended when dropped.
+pub struct Script {
+    child: Child,
+}
+
+/// Path of a script of `tests/payments`, whose packages are installed.
+pub fn path(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("payments");
+    assert!(
+        folder.join("node_modules/.installed-from").exists(),
+        "the packages of {} are not installed; run scripts/setup-payments.sh",
+        folder.display()
+    );
+    folder.join(name)
+}
+
+impl Script {
+    /// Starts a script and waits for the line of JSON by which it says that it is up.
+    pub fn start(name: &str, arguments: &[&str]) -> (Self, Value) {
+        let mut child = Command::new("node")
+            .arg(path(name))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("node: {e}; run scripts/setup-payments.sh"));
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let facts =
+            serde_json::from_str(&line).unwrap_or_else(|e| panic!("{name} said {line:?}: {e}"));
+        (Self { child }, facts)
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        // Closing stdin is how it is told to end, and to end what it started.
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
