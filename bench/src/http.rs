@@ -36,12 +36,25 @@ impl Connection {
         format: ContentFormat,
         body: Bytes,
     ) -> Result<Bytes> {
+        self.post_with(path, format, body, &[]).await
+    }
+
+    /// The same with more headers.
+    pub(crate) async fn post_with(
+        &mut self,
+        path: &str,
+        format: ContentFormat,
+        body: Bytes,
+        headers: &[(&str, &str)],
+    ) -> Result<Bytes> {
         self.sender.ready().await.context("connection")?;
-        let request = Request::post(path)
+        let mut request = Request::post(path)
             .header(header::HOST, &self.host)
-            .header(header::CONTENT_TYPE, format.media_type())
-            .body(Full::new(body))
-            .context("request")?;
+            .header(header::CONTENT_TYPE, format.media_type());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body)).context("request")?;
         let response = self
             .sender
             .send_request(request)

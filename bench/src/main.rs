@@ -10,6 +10,7 @@ mod executor;
 mod http;
 mod ingest;
 mod overhead;
+mod payments;
 mod python;
 mod report;
 mod scaling;
@@ -62,6 +63,8 @@ enum Command {
     Ingest,
     /// Python: scripts against native starts, memory, the price of a policy, start-up.
     Python,
+    /// Payments: judging one offline, and a paid execution beside a free one.
+    Payments,
     /// All of them.
     All,
     /// The floor of HTTP; started by `overhead` and `concurrency`.
@@ -91,13 +94,14 @@ fn main() -> ExitCode {
 /// One benchmark: its subcommand, its default number of rounds, and its code.
 type Benchmark = (Command, u32, fn(u32) -> Result<Section>);
 
-const BENCHMARKS: [Benchmark; 6] = [
+const BENCHMARKS: [Benchmark; 7] = [
     (Command::Overhead, 21, overhead::measure),
     (Command::Cold, 5, cold::measure),
     (Command::Concurrency, 5, concurrency::measure),
     (Command::Scaling, 7, scaling::measure),
     (Command::Ingest, 15, ingest::measure),
     (Command::Python, 7, python::measure),
+    (Command::Payments, 7, payments::measure),
 ];
 
 fn measure(command: Command, rounds: Option<u32>, output: Output) -> Result<()> {

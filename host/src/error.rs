@@ -41,6 +41,17 @@ pub enum Error {
         /// What is wrong, and the values that work.
         message: String,
     },
+    /// The store of payments cannot be opened.
+    #[error("cannot open the payment store {}: {message}; `executor_path` names its folder, and one host at a time may use it", path.display())]
+    PaymentStore {
+        /// The file.
+        path: PathBuf,
+        /// What the store said.
+        message: String,
+    },
+    /// The payment component does not take the operator's offers.
+    #[error("[payments]: {0}")]
+    Payments(String),
     /// The engine refused its settings.
     #[error("cannot start the WebAssembly engine: {0:#}")]
     Engine(wasmtime::Error),

@@ -1,7 +1,7 @@
 //! The host: serves the HTTP API and runs clients' programs in sandboxes.
 //!
 //! The library exists for the binary, its tests and the benchmarks; its parts are [`config`], the [`executor`] (programs
-//! in, outcomes out), [`sessions`], the HTTP [`api`] and the [`server`] that carries it.
+//! in, outcomes out), [`sessions`], payments, the HTTP [`api`] and the [`server`] that carries it.
 
 pub mod api;
 pub mod check;
@@ -10,6 +10,7 @@ pub mod error;
 pub mod executor;
 pub mod imports;
 pub mod manifest;
+pub mod payments;
 pub mod server;
 pub mod sessions;
 pub mod telemetry;

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use hypervisor::api::{App, router};
+use hypervisor::api::{App, PAID_ROUTES, router};
 use hypervisor::check::{Checked, check};
 use hypervisor::config::Config;
 use hypervisor::error::Error;
-use hypervisor::executor::{Executor, compile_worker};
+use hypervisor::executor::{Allocation, Executor, compile_worker};
 use hypervisor::manifest::Manifest;
 use hypervisor::server::{Server, Shutdown};
 use hypervisor::telemetry::{self, LogFormat};
@@ -179,7 +179,10 @@ fn compile(cli: &Cli, component: &Path, to: &Path) -> Result<(), Error> {
 fn check_config(cli: &Cli, output: Output) -> Result<bool, Error> {
     let config = load_config(cli)?;
     let mut executor = executor(&config)?;
-    runtime()?.block_on(executor.load_plugins(&config))?;
+    runtime()?.block_on(async {
+        executor.load_plugins(&config).await?;
+        hypervisor::payments::check(&config, &executor, &PAID_ROUTES).await
+    })?;
     let manifest = Manifest::new(&config, &executor);
     let digest = manifest.digest();
     let mut out = io::stdout().lock();
@@ -248,24 +251,31 @@ fn serve(cli: &Cli) -> Result<(), Error> {
         what: "forbidding core dumps",
         source: e.into(),
     })?;
+    // Of the libraries that a build may hold, TLS takes this one; a second call finds the first one's choice.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     runtime()?.block_on(async {
         let shutdown = Shutdown::listen()?;
         let mut executor = executor(&config)?;
         executor.load_plugins(&config).await?;
         let server = Server::bind(config.listening, &config.limits).await?;
-        announce(&server, &executor)?;
-        let app = Arc::new(App::new(config, executor));
+        let allocation = executor.allocation();
+        let app = App::start(config, executor).await?;
+        announce(&server, allocation)?;
+        let app = Arc::new(app);
         let expiring = tokio::spawn(expire(Arc::clone(&app)));
+        let of_payments = Arc::clone(&app);
+        let clearing = tokio::spawn(async move { of_payments.clear_doubts().await });
         let result = server.serve(router(app), shutdown).await;
         expiring.abort();
+        clearing.abort();
         result
     })
 }
 
 /// Tells people (standard output), the log and the service manager where the host answers.
-fn announce(server: &Server, executor: &Executor) -> Result<(), Error> {
+fn announce(server: &Server, allocation: Allocation) -> Result<(), Error> {
     let address = server.address();
-    tracing::info!(%address, allocation = ?executor.allocation(), "serving");
+    tracing::info!(%address, ?allocation, "serving");
     writeln!(io::stdout(), "listening on http://{address}").map_err(|source| Error::Io {
         what: "writing",
         source,

@@ -51,6 +51,7 @@ impl<'a> Manifest<'a> {
             let source = match name {
                 "script" => config.script.source(),
                 "policy" => config.policy.source(),
+                "payments" => config.payments.source(),
                 _ => None,
             };
             source.and_then(|source| source.compiled_sha384().map(str::to_owned))

@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use hypervisor_protocol::ContentFormat;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::ApiError;
@@ -75,6 +76,22 @@ impl Bodies {
         })
     }
 
+    /// Reads a body and forgets it, up to the bound of one body. A connection whose request was not read to its end is
+    /// closed behind the answer, and a client that sends its next request on it meets a closed door.
+    pub(super) async fn discard(&self, mut body: Body) {
+        let discard = async {
+            let mut left = self.one;
+            while let Some(Ok(frame)) = body.frame().await {
+                left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len()));
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        // Whoever is slower is cut off, and was answered nevertheless.
+        let _ = tokio::time::timeout(self.receive, discard).await;
+    }
+
     async fn read(
         &self,
         mut body: Body,
@@ -124,6 +141,18 @@ impl Bodies {
 }
 
 impl Received {
+    /// SHA-256 over what the request says: the route, the format and the body.
+    pub(super) fn fingerprint(&self, path: &str) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(b"hypervisor/v1 paid-request");
+        for part in [path.as_bytes(), self.format.media_type().as_bytes()] {
+            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part);
+        }
+        heavy(self.bytes.len(), || hash.update(&self.bytes));
+        hash.finalize().into()
+    }
+
     /// Decodes the body, gives up its bytes and keeps its share.
     pub(super) fn decode<T: DeserializeOwned>(self) -> Result<(T, Share, ContentFormat), ApiError> {
         let Self {

@@ -1,4 +1,5 @@
-//! Running a sealed program or script.
+//! Running a sealed program or script: opened, admitted, run, sealed. Free routes go straight through; paid ones put a
+//! settlement in between.
 
 use std::sync::Arc;
 
@@ -6,42 +7,29 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use hypervisor_protocol::{
-    Commitment, ExecutePythonRequest, ExecuteResponse, ExecuteWasmRequest, HexBytes, HostSession,
-    OpenRequest, Operation, PolicyDecision, ProblemType, Rejection, Report, SealedRequest,
-    SessionId,
+    Claim, Commitment, ContentFormat, ExecutePythonRequest, ExecuteResponse, ExecuteWasmRequest,
+    HexBytes, HostSession, OpenRequest, Operation, PaymentReceipt, PolicyDecision, ProblemType,
+    Rejection, Report, SealedRequest, SessionId,
 };
+use serde::de::DeserializeOwned;
 
 use super::App;
-use super::body::{answer, heavy};
+use super::body::{Received, Share, answer, heavy};
 use super::problem::ApiError;
+use super::route::{self, Route};
 use super::session::client_key;
 use crate::executor::{
-    Action, ActionKind, Exit, Inputs, Outcome, PrepareError, Program, Scope, arguments_from_bytes,
-    micros, sha256,
+    Action, ActionKind, Charge, Exit, Inputs, Outcome, PrepareError, Program, Scope,
+    arguments_from_bytes, micros, sha256,
 };
 use crate::sessions::NotFound;
-
-const WASM: &str = "/test/execute/wasm";
-const PYTHON: &str = "/test/policy/unsafe/python";
 
 /// `POST /test/execute/wasm`.
 pub(super) async fn wasm(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let received = app.bodies.receive(request).await?;
-    // From here on the request costs memory and processor time: it waits for its turn.
-    let _slot = app.admission.enter().await?;
-    let (request, _share, format) = received.decode::<ExecuteWasmRequest>()?;
-    let call = Call {
-        operation: Operation::Wasm,
-        resource: WASM,
-        session: find_session(&app, request.session_id.as_ref(), &request.public_key)?,
-    };
-    let response = execute(&app, call, request.into()).await?;
-    heavy(response.encrypted_result.0.len(), || {
-        answer(format, &response)
-    })
+    free(&app, &route::WASM, request).await
 }
 
 /// `POST /test/policy/unsafe/python`, and its attested form: the same execution.
@@ -49,31 +37,85 @@ pub(super) async fn python(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    if !app.executor.runs_scripts() {
-        return Err(ApiError::new(
-            ProblemType::ScriptsUnavailable,
-            "this host has no script engine; its operator names one in [script]",
-        ));
-    }
+    free(&app, &route::PYTHON, request).await
+}
+
+async fn free(app: &App, route: &'static Route, request: Request) -> Result<Response, ApiError> {
+    serves(app, route)?;
     let received = app.bodies.receive(request).await?;
+    // From here on the request costs memory and processor time: it waits for its turn.
     let _slot = app.admission.enter().await?;
-    let (request, _share, format) = received.decode::<ExecutePythonRequest>()?;
-    let call = Call {
-        operation: Operation::Python,
-        resource: PYTHON,
-        session: find_session(&app, request.session_id.as_ref(), &request.public_key)?,
-    };
-    let response = execute(&app, call, request.into()).await?;
+    let (call, request, _share, format) = decode(app, route, received)?;
+    let opened = open(app, call, request).await?;
+    let ran = opened.admit(app, None).await?.run(app).await;
+    let response = ran.seal(None)?;
     heavy(response.encrypted_result.0.len(), || {
         answer(format, &response)
     })
 }
 
+/// Refuses a route for which this host lacks a part.
+pub(super) fn serves(app: &App, route: &Route) -> Result<(), ApiError> {
+    if route.operation == Operation::Python && !app.executor.runs_scripts() {
+        return Err(ApiError::new(
+            ProblemType::ScriptsUnavailable,
+            "this host has no script engine; its operator names one in [script]",
+        ));
+    }
+    if route.attested {
+        return Err(ApiError::new(
+            ProblemType::AttestationUnavailable,
+            "this host has no attester; the route without evidence runs the same program",
+        ));
+    }
+    Ok(())
+}
+
 /// What is asked and by whom, as the route and the request's plaintext fields have it.
-struct Call {
-    operation: Operation,
-    resource: &'static str,
+pub(super) struct Call {
+    route: &'static Route,
     session: Arc<HostSession>,
+}
+
+/// The body of a request that runs something.
+trait Execute: DeserializeOwned + Into<SealedRequest> {
+    fn session(&self) -> (Option<&SessionId>, &HexBytes);
+}
+
+impl Execute for ExecuteWasmRequest {
+    fn session(&self) -> (Option<&SessionId>, &HexBytes) {
+        (self.session_id.as_ref(), &self.public_key)
+    }
+}
+
+impl Execute for ExecutePythonRequest {
+    fn session(&self) -> (Option<&SessionId>, &HexBytes) {
+        (self.session_id.as_ref(), &self.public_key)
+    }
+}
+
+/// Decodes the body of a request for `route` and finds its session. The share of the body's account is to be held until
+/// the request is done.
+pub(super) fn decode(
+    app: &App,
+    route: &'static Route,
+    received: Received,
+) -> Result<(Call, SealedRequest, Share, ContentFormat), ApiError> {
+    match route.operation {
+        Operation::Python => decode_as::<ExecutePythonRequest>(app, route, received),
+        _ => decode_as::<ExecuteWasmRequest>(app, route, received),
+    }
+}
+
+fn decode_as<T: Execute>(
+    app: &App,
+    route: &'static Route,
+    received: Received,
+) -> Result<(Call, SealedRequest, Share, ContentFormat), ApiError> {
+    let (request, share, format) = received.decode::<T>()?;
+    let (id, public_key) = request.session();
+    let session = find_session(app, id, public_key)?;
+    Ok((Call { route, session }, request.into(), share, format))
 }
 
 /// Something that can run.
@@ -82,10 +124,37 @@ enum Runnable {
     Script(String),
 }
 
-/// An opened request, without its program.
-struct Opened {
-    inputs: Result<Inputs, Exit>,
+/// A request that authenticated, its program ready to run or found not to.
+pub(super) struct Opened {
+    call: Call,
+    sequence: u64,
+    arguments: u32,
+    commitment: Commitment,
+    prepared: Result<(Runnable, Inputs), Exit>,
+    digest: [u8; 32],
     sizes: Sizes,
+}
+
+/// A request whose sequence is used: an answer will be sealed.
+pub(super) struct Admitted {
+    claim: Claim,
+    operation: Operation,
+    arguments: u32,
+    commitment: Commitment,
+    digest: [u8; 32],
+    runnable: Result<(Runnable, Inputs), Exit>,
+    policy: Option<PolicyDecision>,
+}
+
+/// A request that has run, or was kept from it.
+pub(super) struct Ran {
+    claim: Claim,
+    operation: Operation,
+    arguments: u32,
+    commitment: Commitment,
+    digest: [u8; 32],
+    policy: Option<PolicyDecision>,
+    outcome: Outcome,
 }
 
 /// Sizes that the policy sees.
@@ -97,13 +166,13 @@ struct Sizes {
     argument_bytes: usize,
 }
 
-/// Opens, prepares, claims the sequence, asks the policy, runs, and seals what came of it.
-async fn execute(
+/// Decrypts the request and prepares its program.
+pub(super) async fn open(
     app: &App,
     call: Call,
     request: SealedRequest,
-) -> Result<ExecuteResponse, ApiError> {
-    let session = Arc::clone(&call.session);
+) -> Result<Opened, ApiError> {
+    let session = &call.session;
     let arguments = argument_count(app, &request)?;
     if session.window_contains(request.sequence) {
         return Err(hypervisor_protocol::Error::Replayed {
@@ -121,80 +190,153 @@ async fn execute(
         stdin,
         arguments: values,
         commitment,
-    } = heavy(bytes, || session.open_request(call.operation, request))?;
+    } = heavy(bytes, || {
+        session.open_request(call.route.operation, request)
+    })?;
     let sizes = Sizes {
         program: program.len(),
         input: stdin.as_ref().map_or(0, Vec::len),
         arguments: values.len(),
         argument_bytes: values.iter().map(Vec::len).sum(),
     };
-
-    // A program that cannot run still uses its sequence: the reason is sealed, and a sealed answer needs a fresh nonce.
-    let (prepared, digest) = prepare(app, &session, &call, program).await?;
-    let claim = session.claim(sequence)?;
-    let inputs = arguments_from_bytes(values).map(|arguments| Inputs {
-        arguments,
-        stdin: Bytes::from(stdin.unwrap_or_default()),
+    let (runnable, digest) = prepare(app, &call, program).await?;
+    let prepared = runnable.and_then(|runnable| {
+        let inputs = Inputs {
+            arguments: arguments_from_bytes(values)?,
+            stdin: Bytes::from(stdin.unwrap_or_default()),
+        };
+        Ok((runnable, inputs))
     });
-    let (outcome, policy) = match prepared {
-        Ok(runnable) => {
-            decide_and_run(app, &call, runnable, digest, Opened { inputs, sizes }).await
-        }
-        Err(exit) => (Outcome::not_run(exit), None),
-    };
-    log_limit(&outcome.exit);
-
-    let report = report(&outcome, policy, digest, commitment).encode()?;
-    let result = outcome.stdout;
-    let sealed = heavy(result.len(), || {
-        claim.seal_response(call.operation, arguments, &commitment, result, report)
-    })?;
-    Ok(ExecuteResponse::new(*session.id(), sealed))
+    Ok(Opened {
+        call,
+        sequence,
+        arguments,
+        commitment,
+        prepared,
+        digest,
+        sizes,
+    })
 }
 
-async fn decide_and_run(
-    app: &App,
-    call: &Call,
-    runnable: Runnable,
-    digest: [u8; 32],
-    opened: Opened,
-) -> (Outcome, Option<PolicyDecision>) {
-    let Opened { inputs, sizes } = opened;
-    let inputs = match inputs {
-        Ok(inputs) => inputs,
-        Err(exit) => return (Outcome::not_run(exit), None),
-    };
-    let policy = app
-        .executor
-        .authorize(|| action(call, &runnable, digest, sizes))
-        .await;
-    if let Some(PolicyDecision {
-        allowed: false,
-        reason,
-        ..
-    }) = &policy
-    {
-        let reason = reason
-            .clone()
-            .unwrap_or_else(|| "the policy gives no reason".to_owned());
-        return (Outcome::not_run(Exit::Denied { reason }), policy);
+impl Opened {
+    /// Uses the sequence and asks the policy. A program that cannot run uses its sequence too: the reason is sealed, and a
+    /// sealed answer needs a fresh nonce.
+    pub(super) async fn admit(
+        self,
+        app: &App,
+        charge: Option<Charge>,
+    ) -> Result<Admitted, ApiError> {
+        let claim = self.call.session.claim(self.sequence)?;
+        let mut policy = None;
+        let runnable = match self.prepared {
+            Ok((runnable, inputs)) => {
+                let ask = || action(&self.call, &runnable, self.digest, self.sizes, charge);
+                policy = app.executor.authorize(ask).await;
+                match denial(policy.as_ref()) {
+                    None => Ok((runnable, inputs)),
+                    Some(reason) => Err(Exit::Denied { reason }),
+                }
+            }
+            Err(exit) => Err(exit),
+        };
+        Ok(Admitted {
+            claim,
+            operation: self.call.route.operation,
+            arguments: self.arguments,
+            commitment: self.commitment,
+            digest: self.digest,
+            runnable,
+            policy,
+        })
     }
-    let outcome = match runnable {
-        Runnable::Program(program) => app.executor.run(&program, inputs).await,
-        Runnable::Script(source) => app
-            .executor
-            .run_script(source, inputs)
-            .await
-            .unwrap_or_else(|| {
-                Outcome::not_run(Exit::Denied {
-                    reason: "the host has no script engine".to_owned(),
-                })
-            }),
-    };
-    (outcome, policy)
 }
 
-fn action(call: &Call, runnable: &Runnable, subject: [u8; 32], sizes: Sizes) -> Action {
+/// The reason of a decision that is not a yes.
+fn denial(policy: Option<&PolicyDecision>) -> Option<String> {
+    let decision = policy.filter(|decision| !decision.allowed)?;
+    let reason = decision.reason.clone();
+    Some(reason.unwrap_or_else(|| "the policy gives no reason".to_owned()))
+}
+
+impl Admitted {
+    /// Whether there is something to run.
+    pub(super) fn will_run(&self) -> bool {
+        self.runnable.is_ok()
+    }
+
+    pub(super) async fn run(self, app: &App) -> Ran {
+        let outcome = match self.runnable {
+            Ok((Runnable::Program(program), inputs)) => app.executor.run(&program, inputs).await,
+            Ok((Runnable::Script(source), inputs)) => app
+                .executor
+                .run_script(source, inputs)
+                .await
+                .unwrap_or_else(|| {
+                    Outcome::not_run(Exit::Denied {
+                        reason: "the host has no script engine".to_owned(),
+                    })
+                }),
+            Err(exit) => Outcome::not_run(exit),
+        };
+        log_limit(&outcome.exit);
+        Ran {
+            claim: self.claim,
+            operation: self.operation,
+            arguments: self.arguments,
+            commitment: self.commitment,
+            digest: self.digest,
+            policy: self.policy,
+            outcome,
+        }
+    }
+}
+
+impl Ran {
+    /// Whether it is to be paid for: it ran to an end of its own. A trap, a limit, a denial and a program that cannot run
+    /// are free.
+    pub(super) fn is_charged(&self) -> bool {
+        matches!(self.outcome.exit, Exit::Ok | Exit::Code { .. })
+    }
+
+    pub(super) fn seal(self, payment: Option<PaymentReceipt>) -> Result<ExecuteResponse, ApiError> {
+        let Self {
+            claim,
+            operation,
+            arguments,
+            commitment,
+            digest,
+            policy,
+            outcome,
+        } = self;
+        let report = Report {
+            exit: outcome.exit,
+            stderr: HexBytes(outcome.stderr),
+            stdout_truncated: outcome.stdout_truncated,
+            stderr_truncated: outcome.stderr_truncated,
+            cpu_microseconds: micros(outcome.cpu),
+            wall_microseconds: micros(outcome.wall),
+            peak_memory_bytes: outcome.peak_memory,
+            policy,
+            payment,
+            ..Report::with_digest(digest, commitment)
+        }
+        .encode()?;
+        let result = outcome.stdout;
+        let id = *claim.session().id();
+        let sealed = heavy(result.len(), || {
+            claim.seal_response(operation, arguments, &commitment, result, report)
+        })?;
+        Ok(ExecuteResponse::new(id, sealed))
+    }
+}
+
+fn action(
+    call: &Call,
+    runnable: &Runnable,
+    subject: [u8; 32],
+    sizes: Sizes,
+    charge: Option<Charge>,
+) -> Action {
     let (kind, imports) = match runnable {
         Runnable::Program(program) => (ActionKind::ExecuteWasm, program.imports().to_vec()),
         Runnable::Script(_) => (ActionKind::ExecuteScript, Vec::new()),
@@ -203,7 +345,8 @@ fn action(call: &Call, runnable: &Runnable, subject: [u8; 32], sizes: Sizes) -> 
         kind,
         subject,
         caller: call.session.client().to_bytes(),
-        resource: call.resource,
+        charge,
+        resource: call.route.path,
         imports,
         program_bytes: sizes.program,
         input_bytes: sizes.input,
@@ -246,11 +389,10 @@ fn argument_count(app: &App, request: &SealedRequest) -> Result<u32, ApiError> {
 /// The program ready to run, or how its execution ended before it began; and its SHA-256.
 async fn prepare(
     app: &App,
-    session: &HostSession,
     call: &Call,
     program: Vec<u8>,
 ) -> Result<(Result<Runnable, Exit>, [u8; 32]), ApiError> {
-    if call.operation == Operation::Python {
+    if call.route.operation == Operation::Python {
         let digest = sha256(&program);
         let source = String::from_utf8(program).map_err(|e| Exit::Rejected {
             problem: Rejection::InvalidSource,
@@ -262,7 +404,7 @@ async fn prepare(
     let scope = if shared {
         Scope::Shared
     } else {
-        Scope::Session(*session.id().as_bytes())
+        Scope::Session(*call.session.id().as_bytes())
     };
     match app.executor.prepare(scope, &program).await {
         Ok(ready) => {
@@ -271,25 +413,6 @@ async fn prepare(
         }
         Err(PrepareError::Program(exit)) => Ok((Err(exit), sha256(&program))),
         Err(PrepareError::Host(message)) => Err(ApiError::internal(message)),
-    }
-}
-
-fn report(
-    outcome: &Outcome,
-    policy: Option<PolicyDecision>,
-    program_digest: [u8; 32],
-    request_commitment: Commitment,
-) -> Report {
-    Report {
-        exit: outcome.exit.clone(),
-        stderr: HexBytes(outcome.stderr.clone()),
-        stdout_truncated: outcome.stdout_truncated,
-        stderr_truncated: outcome.stderr_truncated,
-        cpu_microseconds: micros(outcome.cpu),
-        wall_microseconds: micros(outcome.wall),
-        peak_memory_bytes: outcome.peak_memory,
-        policy,
-        ..Report::with_digest(program_digest, request_commitment)
     }
 }
 

@@ -4,19 +4,26 @@ mod admission;
 mod body;
 mod execute;
 mod openapi;
+mod paid;
 mod problem;
 mod request_id;
+mod route;
 mod session;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
+use http::{HeaderName, Method};
+use tower_http::cors::{Any, CorsLayer};
 
 pub use openapi::DOCUMENT as OPENAPI;
+pub use route::PAID as PAID_ROUTES;
 
 use crate::config::Config;
+use crate::error::Error;
 use crate::executor::Executor;
+use crate::payments::Payments;
 use crate::sessions::Sessions;
 use admission::Admission;
 use body::Bodies;
@@ -29,20 +36,33 @@ pub struct App {
     sessions: Sessions,
     admission: Admission,
     bodies: Bodies,
+    payments: Option<Payments>,
 }
 
 impl App {
-    /// Puts the parts together.
-    pub fn new(config: Config, executor: Executor) -> Self {
+    /// Puts the parts together. The payment component, where there is one, is asked about the operator's offers.
+    ///
+    /// # Errors
+    /// What is wrong with `[payments]`, or with the store in `executor_path`.
+    pub async fn start(config: Config, executor: Executor) -> Result<Self, Error> {
+        let payments = Payments::start(&config, &executor, &PAID_ROUTES).await?;
         let sessions = Sessions::new(&config.limits);
         let admission = Admission::new(config.limits.executions, config.limits.queue);
         let bodies = Bodies::new(&config.limits);
-        Self {
+        Ok(Self {
             config,
             executor,
             sessions,
             admission,
             bodies,
+            payments,
+        })
+    }
+
+    /// Clears doubts about payments, as long as the host runs.
+    pub async fn clear_doubts(&self) {
+        if let Some(payments) = &self.payments {
+            payments.clear_doubts().await;
         }
     }
 
@@ -50,6 +70,22 @@ impl App {
     pub fn sessions(&self) -> &Sessions {
         &self.sessions
     }
+}
+
+/// Browsers of any origin may call: there are no cookies, and what is secret is sealed. They see the headers of x402.
+fn cross_origin() -> CorsLayer {
+    let exposed = [
+        "payment-required",
+        "payment-response",
+        "x-payment-response",
+        "x-request-id",
+        "retry-after",
+    ];
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers(Any)
+        .expose_headers(exposed.map(HeaderName::from_static))
 }
 
 /// Paths and methods, as documented in `/openapi.json`.
@@ -65,8 +101,16 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/test/execute/wasm", post(execute::wasm))
         .route("/test/policy/unsafe/python", post(execute::python))
         .route("/test/policy/unsafe/python/attest", post(execute::python))
+        .route("/x402_execute/test/wasm", post(paid::wasm))
+        .route("/x402_execute/verifiable/wasm", post(paid::attested_wasm))
+        .route("/x402_policy/unsafe/python", post(paid::python))
+        .route(
+            "/x402_policy/unsafe/python/attest",
+            post(paid::attested_python),
+        )
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(axum::middleware::from_fn(request_id::layer))
+        .layer(cross_origin())
         .with_state(app)
 }

@@ -10,6 +10,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use hypervisor_protocol::{Error, Problem, ProblemType};
 
+use super::paid::insert;
+
 /// Seconds after which a refused client may try again.
 const RETRY_AFTER: u64 = 1;
 
@@ -20,6 +22,8 @@ pub(super) struct ApiError {
     detail: String,
     /// What only the log may know.
     cause: Option<String>,
+    /// Header fields of the answer: the receipt of a payment.
+    headers: Vec<(String, String)>,
 }
 
 impl ApiError {
@@ -28,7 +32,14 @@ impl ApiError {
             kind,
             detail: detail.into(),
             cause: None,
+            headers: Vec::new(),
         }
+    }
+
+    /// With more header fields.
+    pub(super) fn with_headers(mut self, headers: Vec<(String, String)>) -> Self {
+        self.headers = headers;
+        self
     }
 
     pub(super) fn malformed(detail: impl Into<String>) -> Self {
@@ -94,7 +105,10 @@ impl ApiError {
         }
         let retry = matches!(
             self.kind,
-            ProblemType::Overloaded | ProblemType::ShuttingDown
+            ProblemType::Overloaded
+                | ProblemType::ShuttingDown
+                | ProblemType::PaymentUnverified
+                | ProblemType::SettlementUnknown
         );
         let problem = Problem::new(self.kind)
             .with_detail(self.detail)
@@ -103,6 +117,7 @@ impl ApiError {
         let mut response = Response::new(Body::from(body));
         *response.status_mut() =
             StatusCode::from_u16(self.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        insert(&mut response, self.headers);
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,

@@ -4,6 +4,7 @@
 //! misspelt limit never silently keeps its default.
 
 mod limits;
+mod payments;
 mod unknown;
 
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use limits::Limits;
+pub use payments::{Asset, Payments};
 
 use crate::error::Error;
 use crate::executor::Source;
@@ -38,6 +40,8 @@ pub struct Config {
     pub script: Script,
     /// The operator's policy: without one nothing is asked.
     pub policy: Policy,
+    /// Taking payments: without a component paid routes answer 503.
+    pub payments: Payments,
 }
 
 /// `[script]`: the component that runs scripts.
@@ -140,6 +144,7 @@ impl Default for Config {
             execution: Execution::default(),
             script: Script::default(),
             policy: Policy::default(),
+            payments: Payments::default(),
         }
     }
 }
@@ -186,6 +191,7 @@ impl Config {
                 message: "a policy needs a rules file".to_owned(),
             });
         }
+        config.payments.validate()?;
         Ok(config)
     }
 

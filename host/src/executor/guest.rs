@@ -7,6 +7,9 @@ use hypervisor_protocol::LimitKind;
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, Result};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::outgoing::Outgoing;
 
 use crate::imports::attestation::{AttestationView, HostFacts};
 use crate::imports::crypto::{CryptoCtx, CryptoView};
@@ -38,6 +41,8 @@ pub(super) struct Guest {
     pub(super) crypto: CryptoCtx,
     pub(super) facts: Arc<HostFacts>,
     pub(super) accounts: Accounts,
+    pub(super) http: WasiHttpCtx,
+    pub(super) outgoing: Outgoing,
 }
 
 impl WasiView for Guest {
@@ -45,6 +50,16 @@ impl WasiView for Guest {
         WasiCtxView {
             ctx: &mut self.wasi,
             table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks: &mut self.outgoing,
         }
     }
 }

@@ -14,12 +14,16 @@ mod meter;
 mod native;
 mod offer;
 mod outcome;
+mod outgoing;
+mod payment;
 mod plugin;
 mod policy;
+mod ready;
 mod run;
 mod sandbox;
 mod script;
 mod stdio;
+mod teardown;
 mod worker;
 mod worlds;
 
@@ -35,8 +39,14 @@ pub use engine::{Allocation, compile_settings};
 pub use inspect::{Inspection, Kind, Refusal, inspect};
 pub use offer::{Import, PLUGIN_VERSION, Standing, WASI_VERSION};
 pub use outcome::{Exit, Inputs, Outcome};
+pub use outgoing::Origin;
+pub use payment::{
+    AuthorizedPayment, ChallengeResponse, Header, Offer, PaymentEngine, PaymentError, PaymentId,
+    Receipt, ResourceInfo, Settlement, SettlementFailure, Unanswered, UnknownSettlement,
+    Verification,
+};
 pub use plugin::{PluginError, Source};
-pub use policy::{Action, ActionKind};
+pub use policy::{Action, ActionKind, Charge};
 pub use run::arguments_from_bytes;
 pub use worker::main as compile_worker;
 
@@ -54,6 +64,8 @@ use plugin::World;
 use policy::PolicyEngine;
 use sandbox::Sandboxes;
 use script::ScriptEngine;
+use teardown::Teardown;
+use worlds::payments::PaymentPluginPre;
 use worlds::policy::PolicyPluginPre;
 use worlds::script::ScriptPluginPre;
 
@@ -113,6 +125,7 @@ pub struct Executor {
     allocation: Allocation,
     script: Option<Arc<ScriptEngine>>,
     policy: Option<PolicyEngine>,
+    payments: Option<Arc<PaymentEngine>>,
 }
 
 impl Executor {
@@ -129,16 +142,27 @@ impl Executor {
             what: "starting the epoch thread",
             source,
         })?;
+        let teardown = Teardown::start().map_err(|source| Error::Io {
+            what: "starting the teardown thread",
+            source,
+        })?;
         let address_space = limits.compile_memory.as_u64();
         Ok(Self {
             linker,
-            sandboxes: Sandboxes::new(&engine, limits, HostFacts::new(identity), Arc::new(clock)),
+            sandboxes: Sandboxes::new(
+                &engine,
+                limits,
+                HostFacts::new(identity),
+                Arc::new(clock),
+                teardown,
+            ),
             plugin_compiler: Compiler::for_plugins(compiler.clone(), address_space),
             compiler: Compiler::new(compiler, limits.compile, address_space, limits.compilations),
             cache: ProgramCache::new(limits.compile_cache.as_u64(), limits.session_idle),
             allocation,
             script: None,
             policy: None,
+            payments: None,
         })
     }
 
@@ -161,6 +185,20 @@ impl Executor {
             let rules = plugin::read(path)?;
             self.policy = Some(PolicyEngine::new(pre, sandboxes, rules, path).await?);
         }
+        if let Some(source) = config.payments.source() {
+            let linked = self.load(&source, World::Payments, "payments").await?;
+            let pre = PaymentPluginPre::new(linked).map_err(|e| source.unusable(&e))?;
+            let origins = config
+                .payments
+                .endpoints()
+                .filter_map(|url| Origin::of(&url.parse().ok()?))
+                .collect();
+            let sandboxes = self
+                .sandboxes
+                .with_limits(config.payments.limits(&config.limits))
+                .with_network(config.payments.environment(), origins);
+            self.payments = Some(Arc::new(PaymentEngine::new(pre, sandboxes)));
+        }
         Ok(())
     }
 
@@ -181,6 +219,11 @@ impl Executor {
             Some(policy) => Some(policy.authorize(action()).await),
             None => None,
         }
+    }
+
+    /// The payment component; none where none is loaded.
+    pub fn payments(&self) -> Option<&Arc<PaymentEngine>> {
+        self.payments.as_ref()
     }
 
     /// Components loaded with authority, in order.

@@ -66,6 +66,9 @@ const INERT: &[&str] = &[
     "wasi:sockets/udp-create-socket",
 ];
 
+/// Interfaces that only components with a network have: the plugin that takes payments.
+const HTTP: &[&str] = &["wasi:http/outgoing-handler", "wasi:http/types"];
+
 /// Interfaces of `hypervisor:plugin` that the host itself implements.
 const PLUGIN: &[&str] = &["hypervisor:plugin/attestation", "hypervisor:plugin/crypto"];
 
@@ -104,6 +107,13 @@ impl Import {
             },
             host_version,
         }
+    }
+
+    /// Whether it is one of the interfaces by which a component sends HTTP requests, in a version that the host links for
+    /// those that may.
+    pub fn is_http(&self) -> bool {
+        let (interface, version) = self.name.split_once('@').unwrap_or((&self.name, ""));
+        HTTP.contains(&interface) && same_minor(version, WASI_VERSION)
     }
 
     /// One sentence for a missing import: what the program wants and what the host has.

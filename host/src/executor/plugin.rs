@@ -59,6 +59,7 @@ impl Source {
 pub(super) enum World {
     Script,
     Policy,
+    Payments,
 }
 
 const WORLDS: [(&str, &str); 5] = [
@@ -74,7 +75,13 @@ impl World {
         match self {
             Self::Script => ("script-engine", "hypervisor:plugin/script"),
             Self::Policy => ("policy-engine", "hypervisor:plugin/policy"),
+            Self::Payments => ("payments", "hypervisor:plugin/payment"),
         }
+    }
+
+    /// Whether its components may send HTTP requests.
+    fn has_network(self) -> bool {
+        self == Self::Payments
     }
 }
 
@@ -151,7 +158,11 @@ impl Executor {
             None => self.compile_plugin(path, &component).await?,
             Some(compiled) => verified_code(&compiled.path, &compiled.sha384)?,
         };
-        let linker = self.linker.clone();
+        let mut linker = self.linker.clone();
+        if world.has_network() {
+            wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)
+                .map_err(|e| source.unusable(&e))?;
+        }
         let link = move || linker.instantiate_pre(&code.load(linker.engine())?);
         let linked = tokio::task::spawn_blocking(link)
             .await
@@ -202,7 +213,11 @@ fn check(path: &Path, component: &[u8], world: World) -> Result<Inspection, Plug
             export,
         });
     }
-    let missing: Vec<String> = inspection.missing().map(offer::Import::explain).collect();
+    let missing: Vec<String> = inspection
+        .missing()
+        .filter(|import| !(world.has_network() && import.is_http()))
+        .map(offer::Import::explain)
+        .collect();
     if missing.is_empty() {
         Ok(inspection)
     } else {

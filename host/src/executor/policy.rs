@@ -13,7 +13,7 @@ use super::sandbox::{Sandbox, Sandboxes};
 use super::worlds::policy::exports::hypervisor::plugin::policy as wit;
 use super::worlds::policy::{PolicyPlugin, PolicyPluginPre};
 
-pub use wit::ActionKind;
+pub use wit::{ActionKind, Charge};
 
 /// The first `argv` of an instance.
 const NAME: &str = "policy-engine";
@@ -31,6 +31,8 @@ pub struct Action {
     pub subject: [u8; 32],
     /// The client's public key, SEC 1 compressed.
     pub caller: [u8; 33],
+    /// What is paid.
+    pub charge: Option<Charge>,
     /// The path of the API.
     pub resource: &'static str,
     /// Interfaces the program imports.
@@ -208,7 +210,7 @@ impl From<Action> for wit::Action {
             subject: action.subject.to_vec(),
             agent: None,
             caller: Some(action.caller.to_vec()),
-            charge: None,
+            charge: action.charge,
             resource: action.resource.to_owned(),
             method: Some("POST".to_owned()),
             imports: action.imports,

@@ -6,6 +6,7 @@ use hypervisor_protocol::LimitKind;
 use wasmtime::component::{ResourceTable, ResourceTableError};
 use wasmtime::{Engine, Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
+use wasmtime_wasi_http::WasiHttpCtx;
 
 use super::compile::micros;
 use super::engine::as_usize;
@@ -13,7 +14,9 @@ use super::epoch::EpochClock;
 use super::guest::{Accounts, Guest, LimitReached};
 use super::meter::{Meter, Metered};
 use super::outcome::{Exit, Outcome};
+use super::outgoing::{Origin, Outgoing};
 use super::stdio::{Capture, Input, Overflow};
+use super::teardown::Teardown;
 use crate::config::Limits;
 use crate::imports::attestation::HostFacts;
 use crate::imports::crypto::{CryptoCtx, CryptoLimits};
@@ -30,6 +33,7 @@ pub(super) struct Sandbox {
     meter: Arc<Meter>,
     limits: Arc<Limits>,
     clock: Arc<EpochClock>,
+    teardown: Teardown,
 }
 
 /// What sandboxes of one kind have in common, and where they come from.
@@ -39,6 +43,9 @@ pub(super) struct Sandboxes {
     limits: Arc<Limits>,
     facts: Arc<HostFacts>,
     clock: Arc<EpochClock>,
+    teardown: Teardown,
+    environment: Arc<[(String, String)]>,
+    origins: Arc<[Origin]>,
 }
 
 impl Sandboxes {
@@ -47,12 +54,16 @@ impl Sandboxes {
         limits: &Limits,
         facts: Arc<HostFacts>,
         clock: Arc<EpochClock>,
+        teardown: Teardown,
     ) -> Self {
         Self {
             engine: engine.clone(),
             limits: Arc::new(limits.clone()),
             facts,
             clock,
+            teardown,
+            environment: Arc::default(),
+            origins: Arc::default(),
         }
     }
 
@@ -60,6 +71,19 @@ impl Sandboxes {
     pub(super) fn with_limits(&self, limits: Limits) -> Self {
         Self {
             limits: Arc::new(limits),
+            ..self.clone()
+        }
+    }
+
+    /// The same with environment variables, and with origins that requests may go to.
+    pub(super) fn with_network(
+        &self,
+        environment: Vec<(String, String)>,
+        origins: Vec<Origin>,
+    ) -> Self {
+        Self {
+            environment: environment.into(),
+            origins: origins.into(),
             ..self.clone()
         }
     }
@@ -84,6 +108,7 @@ impl Sandboxes {
             .stdout(stdout.clone())
             .stderr(stderr.clone())
             .args(arguments)
+            .envs(&self.environment)
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
@@ -100,6 +125,8 @@ impl Sandboxes {
                 limits.table_elements,
                 limits.instances,
             ),
+            http: WasiHttpCtx::new(),
+            outgoing: Outgoing::to(Arc::clone(&self.origins)),
         };
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.accounts);
@@ -133,6 +160,7 @@ impl Sandboxes {
             meter,
             limits,
             clock: Arc::clone(&self.clock),
+            teardown: self.teardown.clone(),
         }
     }
 }
@@ -189,11 +217,11 @@ impl Sandbox {
         })
     }
 
-    /// Tears the sandbox down and gathers what is left.
+    /// Gathers what is left and has the sandbox torn down.
     pub(super) fn finish(self, exit: Exit) -> Outcome {
         let peak_memory = self.store.data().accounts.peak_memory();
         let (cpu, wall) = (self.meter.cpu(), self.meter.wall());
-        drop(self.store);
+        self.teardown.dispose(self.store);
         let (stdout, stdout_truncated) = self.stdout.take();
         let (stderr, stderr_truncated) = self.stderr.take();
         Outcome {

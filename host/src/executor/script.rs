@@ -1,12 +1,12 @@
 //! Scripts: each in an instance of its own, taken from a few that were made ready before they were needed.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::guest::Guest;
 use super::outcome::{Exit, Outcome};
+use super::ready::Stock;
 use super::sandbox::{Sandbox, Sandboxes};
 use super::worlds::script::ScriptPlugin;
 use super::worlds::script::ScriptPluginPre;
@@ -19,10 +19,7 @@ const INTERPRETER: &str = "script-engine";
 pub(super) struct ScriptEngine {
     pre: ScriptPluginPre<Guest>,
     sandboxes: Sandboxes,
-    ready: Mutex<Vec<Instance>>,
-    /// Instances ready or being made ready.
-    provided: AtomicUsize,
-    wanted: usize,
+    ready: Arc<Stock<Instance>>,
 }
 
 /// An instance that has run nothing but an empty script.
@@ -41,37 +38,20 @@ impl ScriptEngine {
         Arc::new(Self {
             pre,
             sandboxes,
-            ready: Mutex::default(),
-            provided: AtomicUsize::new(0),
-            wanted,
+            ready: Stock::new(wanted),
         })
     }
 
     /// Makes instances ready until as many wait as are wanted.
-    pub(super) async fn fill(self: &Arc<Self>) {
-        while self.reserve() {
-            let made = self.make().await;
-            match made {
-                Ok(instance) => self
-                    .ready
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(instance),
-                Err(exit) => {
-                    self.provided.fetch_sub(1, Ordering::AcqRel);
-                    tracing::warn!(?exit, "cannot make a script instance ready");
-                    return;
-                }
-            }
-        }
+    pub(super) async fn fill(&self) {
+        self.ready.fill(|| self.make_one()).await;
     }
 
-    /// Counts one more instance as provided, unless there are enough.
-    fn reserve(&self) -> bool {
-        let more = |provided: usize| (provided < self.wanted).then_some(provided.saturating_add(1));
-        self.provided
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
-            .is_ok()
+    async fn make_one(&self) -> Option<Instance> {
+        self.make()
+            .await
+            .inspect_err(|exit| tracing::warn!(?exit, "cannot make a script instance ready"))
+            .ok()
     }
 
     /// Runs a script in an instance that nothing ran in before and nothing will run in after.
@@ -107,20 +87,12 @@ impl ScriptEngine {
 
     /// A ready instance, replaced in the background; where none is ready, a new one.
     async fn take(self: &Arc<Self>) -> Result<Instance, Exit> {
-        let ready = self
-            .ready
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        match ready {
-            Some(instance) => {
-                self.provided.fetch_sub(1, Ordering::AcqRel);
-                let engine = Arc::clone(self);
-                tokio::spawn(async move { engine.fill().await });
-                Ok(instance)
-            }
-            None => self.instantiate().await,
-        }
+        let Some(instance) = self.ready.take() else {
+            return self.instantiate().await;
+        };
+        let engine = Arc::clone(self);
+        tokio::spawn(async move { engine.ready.refill(|| engine.make_one()).await });
+        Ok(instance)
     }
 
     async fn instantiate(&self) -> Result<Instance, Exit> {

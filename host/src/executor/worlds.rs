@@ -33,3 +33,21 @@ pub(super) mod policy {
         exports: { default: async },
     });
 }
+
+/// Exports of the world `payments`.
+pub(super) mod payments {
+    #![allow(missing_docs, unreachable_pub, reason = "generated")]
+
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "
+            package hypervisor:host-payments;
+
+            world payment-plugin {
+                export hypervisor:plugin/payment@0.1.0;
+            }
+        ",
+        exports: { default: async },
+        additional_derives: [PartialEq, Eq, serde::Serialize, serde::Deserialize],
+    });
+}

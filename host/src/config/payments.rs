@@ -1,0 +1,160 @@
+//! `[payments]`: what paid routes cost, who is paid, and the component that takes the payments.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Limits;
+use crate::error::Error;
+use crate::executor::{Origin, Source};
+
+/// `[payments]`: the component that takes payments, and the prices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Payments {
+    /// A component of the world `payments`; none switches it off, and paid routes then answer 503.
+    pub component: PathBuf,
+    /// Its machine code, made by `hypervisor compile`; none compiles at every start.
+    pub compiled: PathBuf,
+    /// SHA-384 of that file, hex.
+    pub compiled_sha384: String,
+    /// What an execution costs, in human units: `0.01 USDC`.
+    pub price: String,
+    /// Other prices for single routes: `"/x402_policy/unsafe/python" = "0.02 USDC"`.
+    pub prices: BTreeMap<String, String>,
+    /// The chains on which it may be paid, by name (`base`) or CAIP-2 identifier (`eip155:8453`).
+    pub networks: Vec<String>,
+    /// The account that is paid.
+    pub pay_to: String,
+    /// URLs of the facilitators that verify and settle; the component may reach these and no others.
+    pub facilitators: Vec<String>,
+    /// URL of an RPC endpoint for each chain, by CAIP-2 identifier; where there is one, settlements are confirmed on the chain.
+    pub rpc: BTreeMap<String, String>,
+    /// Assets that the host does not know by name.
+    pub assets: Vec<Asset>,
+    /// The payment scheme of the offers; by default `exact`.
+    pub scheme: String,
+    /// Settle before the program runs: it is paid for whatever becomes of it; by default `false`.
+    pub settle_first: bool,
+    /// Time a client has from the challenge to the settlement; by default `2m`.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+    /// Wall-clock time of one call of the component, with the facilitator's answer; by default `60s`.
+    #[serde(with = "humantime_serde")]
+    pub wall: Duration,
+    /// How long an answer that was paid for, or whose payment is in doubt, can be fetched again; by default `1h`.
+    #[serde(with = "humantime_serde")]
+    pub hold: Duration,
+    /// What stands before the path in a resource's URL: `https://host.example.org`. By default the request's own `Host`.
+    pub public_url: String,
+    /// Further environment variables of the component: its own settings.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// An asset that can be paid with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asset {
+    /// The name that prices use: `EURC`.
+    pub symbol: String,
+    /// The chain, by name or CAIP-2 identifier.
+    pub network: String,
+    /// On an EVM chain, the token contract's address.
+    pub address: String,
+    /// Decimal places of a whole unit.
+    pub decimals: u8,
+    /// `name` of the token's EIP-712 domain; empty where the scheme needs none.
+    #[serde(default)]
+    pub name: String,
+    /// `version` of the token's EIP-712 domain; empty where the scheme needs none.
+    #[serde(default)]
+    pub version: String,
+}
+
+impl Payments {
+    /// Where the plugin comes from, if there is one.
+    pub fn source(&self) -> Option<Source> {
+        Source::new(&self.component, &self.compiled, &self.compiled_sha384)
+    }
+
+    /// The limits of one call: the executions' own, apart from the clock.
+    pub fn limits(&self, executions: &Limits) -> Limits {
+        Limits {
+            wall: self.wall,
+            ..executions.clone()
+        }
+    }
+
+    /// The component's environment: `FACILITATORS`, `RPC_URLS` and its own settings.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let rpc: Vec<String> = self
+            .rpc
+            .iter()
+            .map(|(chain, url)| format!("{chain}={url}"))
+            .collect();
+        let named = [
+            ("FACILITATORS", self.facilitators.join(" ")),
+            ("RPC_URLS", rpc.join(" ")),
+        ];
+        named
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| (name.to_owned(), value))
+            .chain(self.settings.clone())
+            .collect()
+    }
+
+    /// Checks what a component cannot: that the endpoints are URLs, and that the names of settings are free.
+    pub(super) fn validate(&self) -> Result<(), Error> {
+        let wrong = |key, message| Err(Error::ConfigValue { key, message });
+        for (key, url) in [("payments.facilitators", &self.facilitators)]
+            .into_iter()
+            .flat_map(|(key, urls)| urls.iter().map(move |url| (key, url)))
+            .chain(self.rpc.values().map(|url| ("payments.rpc", url)))
+        {
+            if url.parse().ok().as_ref().and_then(Origin::of).is_none() {
+                return wrong(key, format!("`{url}` is no http or https URL"));
+            }
+        }
+        if let Some(taken) = ["FACILITATORS", "RPC_URLS"]
+            .into_iter()
+            .find(|name| self.settings.contains_key(*name))
+        {
+            let message = format!("{taken} is set by `facilitators` and `rpc`");
+            return wrong("payments.settings", message);
+        }
+        Ok(())
+    }
+
+    /// Every URL that the component may send requests to.
+    pub fn endpoints(&self) -> impl Iterator<Item = &str> {
+        let rpc = self.rpc.values();
+        self.facilitators.iter().chain(rpc).map(String::as_str)
+    }
+}
+
+impl Default for Payments {
+    fn default() -> Self {
+        Self {
+            component: PathBuf::new(),
+            compiled: PathBuf::new(),
+            compiled_sha384: String::new(),
+            price: "0.01 USDC".to_owned(),
+            prices: BTreeMap::new(),
+            networks: Vec::new(),
+            pay_to: String::new(),
+            facilitators: Vec::new(),
+            rpc: BTreeMap::new(),
+            assets: Vec::new(),
+            scheme: "exact".to_owned(),
+            settle_first: false,
+            timeout: Duration::from_secs(120),
+            wall: Duration::from_secs(60),
+            hold: Duration::from_secs(3600),
+            public_url: String::new(),
+            settings: BTreeMap::new(),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The payment component: each call into an instance of its own, since payers are each other's strangers.
+
+use wasmtime::Store;
+
+use super::guest::Guest;
+use super::outcome::Exit;
+use super::sandbox::Sandboxes;
+use super::worlds::payments::exports::hypervisor::plugin::payment as wit;
+use super::worlds::payments::{PaymentPlugin, PaymentPluginPre};
+
+pub use wit::{
+    AuthorizedPayment, ChallengeResponse, ErrorCode as PaymentError, Header, Offer, PaymentId,
+    Receipt, ResourceInfo, Settlement, SettlementFailure, UnknownSettlement, Verification,
+};
+
+/// The first `argv` of an instance.
+const NAME: &str = "payments";
+
+/// A loaded payment component.
+pub struct PaymentEngine {
+    pre: PaymentPluginPre<Guest>,
+    sandboxes: Sandboxes,
+}
+
+/// The component did not answer: it trapped, reached a limit, or ran out of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the payment component {0}")]
+pub struct Unanswered(&'static str);
+
+impl PaymentEngine {
+    pub(super) fn new(pre: PaymentPluginPre<Guest>, sandboxes: Sandboxes) -> Self {
+        Self { pre, sandboxes }
+    }
+
+    /// The response that asks for payment.
+    pub async fn challenge(
+        &self,
+        info: &ResourceInfo,
+        offers: &[Offer],
+    ) -> Result<Result<ChallengeResponse, PaymentError>, Unanswered> {
+        self.call(async |plugin, store| {
+            plugin
+                .hypervisor_plugin_payment()
+                .call_challenge(store, info, offers)
+                .await
+        })
+        .await
+    }
+
+    /// Which payment the headers carry for one of the offers.
+    pub async fn identify(
+        &self,
+        offers: &[Offer],
+        headers: &[Header],
+    ) -> Result<Option<PaymentId>, Unanswered> {
+        self.call(async |plugin, store| {
+            plugin
+                .hypervisor_plugin_payment()
+                .call_identify(store, offers, headers)
+                .await
+        })
+        .await
+    }
+
+    /// Whether the headers pay for it.
+    pub async fn verify(
+        &self,
+        info: &ResourceInfo,
+        offers: &[Offer],
+        headers: &[Header],
+    ) -> Result<Result<Verification, PaymentError>, Unanswered> {
+        self.call(async |plugin, store| {
+            plugin
+                .hypervisor_plugin_payment()
+                .call_verify(store, info, offers, headers)
+                .await
+        })
+        .await
+    }
+
+    /// Transfers the money. Without an answer nobody knows whether it was transferred.
+    pub async fn settle(&self, payment: &AuthorizedPayment) -> Result<Settlement, Unanswered> {
+        self.call(async |plugin, store| {
+            plugin
+                .hypervisor_plugin_payment()
+                .call_settle(store, payment)
+                .await
+        })
+        .await
+    }
+
+    /// Finds out what became of a payment.
+    pub async fn reconcile(&self, payment: &AuthorizedPayment) -> Result<Settlement, Unanswered> {
+        self.call(async |plugin, store| {
+            plugin
+                .hypervisor_plugin_payment()
+                .call_reconcile(store, payment)
+                .await
+        })
+        .await
+    }
+
+    async fn call<T>(
+        &self,
+        call: impl AsyncFnOnce(&PaymentPlugin, &mut Store<Guest>) -> wasmtime::Result<T>,
+    ) -> Result<T, Unanswered> {
+        let mut sandbox = self.sandboxes.make(&[NAME.to_owned()]);
+        let answer = sandbox
+            .call(async |store| {
+                let plugin = self.pre.instantiate_async(&mut *store).await?;
+                call(&plugin, store).await
+            })
+            .await;
+        let exit = answer.as_ref().err().cloned().unwrap_or(Exit::Ok);
+        // What it printed may name payers, and goes nowhere.
+        sandbox.finish(exit);
+        answer.map_err(|exit| unanswered(&exit))
+    }
+}
+
+/// Names the end without the component's words: they may quote a payment.
+fn unanswered(exit: &Exit) -> Unanswered {
+    let what = match exit {
+        Exit::Limit { .. } => "reached a limit",
+        Exit::Trap { .. } => "trapped",
+        _ => "ended without an answer",
+    };
+    tracing::warn!(what, "the payment component did not answer");
+    Unanswered(what)
+}

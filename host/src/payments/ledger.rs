@@ -1,0 +1,169 @@
+//! The ledger: the store, and who is working on which payment right now.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use super::store::{Answer, Key, Record, State, Store, StoreError};
+use crate::error::Error;
+
+/// The store, with one worker for each payment at a time.
+pub(crate) struct Ledger {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Store,
+    /// Payments being worked on; the channel closes when that ends.
+    busy: Mutex<HashMap<Key, watch::Receiver<()>>>,
+}
+
+/// What came of the wish to use a payment.
+pub(crate) enum Begin {
+    /// It is new, and set aside for the caller.
+    New(Turn),
+    /// It was used before, or is being used; [`Ledger::look`] tells more.
+    Taken,
+}
+
+/// The right to work on a payment, alone. Given back when dropped; a payment that was set aside and not submitted by then
+/// is free again.
+pub(crate) struct Turn {
+    shared: Arc<Shared>,
+    key: Key,
+    record: Record,
+    _done: watch::Sender<()>,
+}
+
+impl Ledger {
+    pub(super) fn open(folder: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            shared: Arc::new(Shared {
+                store: Store::open(folder)?,
+                busy: Mutex::default(),
+            }),
+        })
+    }
+
+    /// Sets a payment aside, in the one step that decides between requests that bring the same one.
+    pub(crate) fn begin(&self, key: Key, record: Record) -> Result<Begin, StoreError> {
+        let mut busy = self.shared.busy();
+        if busy.contains_key(&key) || self.shared.store.reserve(&key, &record)?.is_some() {
+            return Ok(Begin::Taken);
+        }
+        Ok(Begin::New(self.turn(&mut busy, key, record)))
+    }
+
+    /// Works on a payment that is known; none while another does, or where it is not known.
+    pub(crate) fn resume(&self, key: &Key) -> Result<Option<Turn>, StoreError> {
+        let mut busy = self.shared.busy();
+        if busy.contains_key(key) {
+            return Ok(None);
+        }
+        let record = self.shared.store.record(key)?;
+        Ok(record.map(|record| self.turn(&mut busy, *key, record)))
+    }
+
+    /// What is known of a payment, and the sign that somebody works on it.
+    pub(crate) fn look(
+        &self,
+        key: &Key,
+    ) -> Result<Option<(Record, Option<watch::Receiver<()>>)>, StoreError> {
+        let busy = self.shared.busy();
+        let record = self.shared.store.record(key)?;
+        Ok(record.map(|record| (record, busy.get(key).cloned())))
+    }
+
+    pub(crate) fn answer(&self, key: &Key) -> Result<Option<Answer>, StoreError> {
+        self.shared.store.answer(key)
+    }
+
+    pub(super) fn in_doubt(&self) -> Result<Vec<Key>, StoreError> {
+        self.shared.store.in_doubt()
+    }
+
+    pub(super) fn sweep(&self, now: u64, hold: u64) -> Result<(), StoreError> {
+        self.shared.store.sweep(now, hold)
+    }
+
+    /// Brings what was written to the disk.
+    pub(crate) fn flush(&self) {
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = shared.store.flush() {
+                tracing::error!(%error, "cannot write the payment store");
+            }
+        });
+    }
+
+    fn turn(&self, busy: &mut HashMap<Key, watch::Receiver<()>>, key: Key, record: Record) -> Turn {
+        let (done, working) = watch::channel(());
+        busy.insert(key, working);
+        Turn {
+            shared: Arc::clone(&self.shared),
+            key,
+            record,
+            _done: done,
+        }
+    }
+}
+
+impl Shared {
+    fn busy(&self) -> std::sync::MutexGuard<'_, HashMap<Key, watch::Receiver<()>>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn {
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Writes that it is being settled, to the disk: from here on a crash leaves doubt and no free payment.
+    pub(crate) fn settling(&mut self) -> Result<(), StoreError> {
+        self.record.state = State::Settling;
+        let Self {
+            shared,
+            key,
+            record,
+            ..
+        } = self;
+        tokio::task::block_in_place(|| shared.store.update(key, record, None, true))
+    }
+
+    /// Writes how far it has come.
+    pub(crate) fn conclude(
+        &mut self,
+        state: State,
+        answer: Option<&Answer>,
+    ) -> Result<(), StoreError> {
+        self.record.state = state;
+        self.shared
+            .store
+            .update(&self.key, &self.record, answer, false)
+    }
+
+    /// Replaces what the component settles with.
+    pub(crate) fn set_payment(&mut self, payment: crate::executor::AuthorizedPayment) {
+        self.record.payment = payment;
+    }
+
+    /// Frees the payment: it was not transferred and will not be.
+    pub(crate) fn release(&mut self) -> Result<(), StoreError> {
+        self.record.state = State::Reserved;
+        self.shared.store.release(&self.key)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.record.state == State::Reserved
+            && let Err(error) = self.shared.store.release(&self.key)
+        {
+            tracing::error!(%error, "cannot free a payment that was not used");
+        }
+        self.shared.busy().remove(&self.key);
+    }
+}

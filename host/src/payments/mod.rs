@@ -1,0 +1,284 @@
+//! Payments: the operator's offers, the component that speaks the protocol, and the ledger of what was paid.
+
+mod assets;
+mod ledger;
+mod offers;
+mod price;
+mod reconcile;
+mod store;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::HeaderMap;
+use tokio::sync::Notify;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::executor::{
+    AuthorizedPayment, ChallengeResponse, Executor, Header, Offer, PaymentEngine, PaymentError,
+    PaymentId, ResourceInfo, Settlement, Unanswered, Verification,
+};
+use ledger::Ledger;
+use offers::Offers;
+
+pub(crate) use ledger::{Begin, Turn};
+pub(crate) use store::{Answer, Record, State, StoreError, key, pairs};
+
+/// What one host needs to take payments.
+pub(crate) struct Payments {
+    engine: Arc<PaymentEngine>,
+    offers: Offers,
+    ledger: Ledger,
+    /// Settle before the program runs.
+    pub(crate) settle_first: bool,
+    hold: Duration,
+    public_url: String,
+    /// Rings when a payment has come into doubt.
+    doubt: Notify,
+}
+
+/// Why a payment could not be looked at. Nothing was charged.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PaymentFault {
+    #[error(transparent)]
+    Unanswered(#[from] Unanswered),
+    #[error("the payment component cannot reach a service that verifies payments")]
+    Unavailable,
+    #[error("the payment component failed")]
+    Component,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<PaymentError> for PaymentFault {
+    fn from(error: PaymentError) -> Self {
+        match error {
+            PaymentError::Unavailable(_) => Self::Unavailable,
+            PaymentError::InvalidOffer(_) | PaymentError::InternalError(_) => Self::Component,
+        }
+    }
+}
+
+impl Payments {
+    /// Of a host whose plugins are loaded; none where there is no payment component. Has the component check the offers of
+    /// every route.
+    pub(crate) async fn start(
+        config: &Config,
+        executor: &Executor,
+        routes: &[&'static str],
+    ) -> Result<Option<Self>, Error> {
+        let Some(engine) = executor.payments() else {
+            return Ok(None);
+        };
+        let settings = &config.payments;
+        Ok(Some(Self {
+            engine: Arc::clone(engine),
+            offers: checked_offers(config, engine, routes).await?,
+            ledger: Ledger::open(&config.executor_path)?,
+            settle_first: settings.settle_first,
+            hold: settings.hold,
+            public_url: settings.public_url.trim_end_matches('/').to_owned(),
+            doubt: Notify::new(),
+        }))
+    }
+
+    /// What is sold at `route`.
+    pub(crate) fn resource(&self, route: &str, headers: &HeaderMap) -> ResourceInfo {
+        let host = headers
+            .get(http::header::HOST)
+            .and_then(|host| host.to_str().ok());
+        let base = match (self.public_url.as_str(), host) {
+            ("", Some(host)) => format!("http://{host}"),
+            ("", None) => "http://localhost".to_owned(),
+            (url, _) => url.to_owned(),
+        };
+        ResourceInfo {
+            url: format!("{base}{route}"),
+            description: Some("A sealed execution in a confidential host".to_owned()),
+            mime_type: Some("application/json".to_owned()),
+            metadata: None,
+        }
+    }
+
+    /// The offers of a route.
+    pub(crate) fn offers(&self, route: &str) -> &[Offer] {
+        self.offers.of(route)
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The 402 of a route.
+    pub(crate) async fn challenge(
+        &self,
+        info: &ResourceInfo,
+        route: &str,
+    ) -> Result<ChallengeResponse, PaymentFault> {
+        Ok(self.engine.challenge(info, self.offers(route)).await??)
+    }
+
+    /// Which payment the headers carry.
+    pub(crate) async fn identify(
+        &self,
+        route: &str,
+        headers: &[Header],
+    ) -> Result<Option<PaymentId>, PaymentFault> {
+        Ok(self.engine.identify(self.offers(route), headers).await?)
+    }
+
+    /// Whether the headers pay for `route`. What is authorized was held against the offers: a component that grew careless
+    /// with amounts or recipients is no reason to lose money.
+    pub(crate) async fn verify(
+        &self,
+        info: &ResourceInfo,
+        route: &str,
+        headers: &[Header],
+    ) -> Result<Verification, PaymentFault> {
+        let offers = self.offers(route);
+        let verification = self.engine.verify(info, offers, headers).await??;
+        if let Verification::Authorized(payment) = &verification {
+            let is_offered = offers.iter().any(|offer| {
+                let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
+                offer.network == payment.id.chain
+                    && same(&offer.asset, &payment.id.asset)
+                    && same(&offer.pay_to, &payment.pay_to)
+                    && offer.amount == payment.amount
+            });
+            if !is_offered {
+                tracing::error!("the payment component authorized what was not offered");
+                return Err(PaymentFault::Component);
+            }
+        }
+        Ok(verification)
+    }
+
+    /// Transfers the money. Anything but a clear answer about this very payment is doubt.
+    pub(crate) async fn settle(&self, payment: &AuthorizedPayment) -> Outcome {
+        Outcome::of(payment, self.engine.settle(payment).await)
+    }
+
+    /// Tells the task that clears doubts of a new one.
+    pub(crate) fn doubts(&self) {
+        self.doubt.notify_one();
+    }
+}
+
+/// Checks `[payments]` as a start would, without opening the store.
+///
+/// # Errors
+/// What is wrong with it.
+pub async fn check(
+    config: &Config,
+    executor: &Executor,
+    routes: &[&'static str],
+) -> Result<(), Error> {
+    if let Some(engine) = executor.payments() {
+        checked_offers(config, engine, routes).await?;
+    }
+    Ok(())
+}
+
+/// The offers of every route, which the component has agreed to.
+async fn checked_offers(
+    config: &Config,
+    engine: &PaymentEngine,
+    routes: &[&'static str],
+) -> Result<Offers, Error> {
+    let offers = Offers::new(&config.payments, routes)?;
+    for route in routes {
+        let info = ResourceInfo {
+            url: format!("http://localhost{route}"),
+            description: None,
+            mime_type: None,
+            metadata: None,
+        };
+        let wrong = match engine.challenge(&info, offers.of(route)).await {
+            Ok(Ok(_)) => continue,
+            Ok(Err(
+                PaymentError::InvalidOffer(text)
+                | PaymentError::Unavailable(text)
+                | PaymentError::InternalError(Some(text)),
+            )) => text,
+            Ok(Err(PaymentError::InternalError(None))) => "the component failed".to_owned(),
+            Err(unanswered) => unanswered.to_string(),
+        };
+        return Err(Error::Payments(wrong));
+    }
+    Ok(offers)
+}
+
+/// What became of a settlement.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Paid.
+    Settled {
+        transaction: String,
+        headers: Vec<(String, String)>,
+    },
+    /// Not paid, and it will not be.
+    Failed { headers: Vec<Header> },
+    /// Nobody knows; the payment with all that is known.
+    Unknown(Box<AuthorizedPayment>),
+}
+
+impl Outcome {
+    fn of(payment: &AuthorizedPayment, settlement: Result<Settlement, Unanswered>) -> Self {
+        let unknown = |payment: AuthorizedPayment| Self::Unknown(Box::new(payment));
+        match settlement {
+            Ok(Settlement::Settled(receipt))
+                if receipt.id == payment.id && receipt.amount == payment.amount =>
+            {
+                Self::Settled {
+                    transaction: receipt.transaction,
+                    headers: pairs(receipt.headers),
+                }
+            }
+            Ok(Settlement::Failed(failure)) => {
+                tracing::info!(reason = word(&failure.reason), "a settlement failed");
+                Self::Failed {
+                    headers: failure.headers,
+                }
+            }
+            Ok(Settlement::Unknown(doubt)) if doubt.payment.id == payment.id => {
+                tracing::warn!(reason = word(&doubt.reason), "a settlement is in doubt");
+                unknown(doubt.payment)
+            }
+            Ok(Settlement::Settled(_) | Settlement::Unknown(_)) => {
+                tracing::error!("the payment component answered for another payment");
+                unknown(payment.clone())
+            }
+            Err(_) => unknown(payment.clone()),
+        }
+    }
+}
+
+/// A reason as the log may have it: a code is one, free text could quote anything.
+fn word(reason: &str) -> &str {
+    let is_code = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    if reason.len() <= 80 && reason.bytes().all(is_code) {
+        reason
+    } else {
+        "other"
+    }
+}
+
+/// The headers of a request as components take them; those whose value is no visible ASCII cannot carry a payment.
+pub(crate) fn headers(map: &HeaderMap) -> Vec<Header> {
+    map.iter()
+        .filter_map(|(name, value)| {
+            Some(Header {
+                name: name.as_str().to_owned(),
+                value: value.to_str().ok()?.to_owned(),
+            })
+        })
+        .collect()
+}
+
+/// Unix seconds.
+pub(crate) fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
