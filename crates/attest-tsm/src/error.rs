@@ -1,0 +1,197 @@
+//! Everything that can go wrong on the attesting side.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// An error of the attesting side. Messages hold no report data and no key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The kernel offers no attestation reports here.
+    #[error(
+        "{} does not exist: no TEE, a kernel before 6.7, or configfs is not mounted",
+        path.display()
+    )]
+    NotOffered {
+        /// The directory that would be there.
+        path: PathBuf,
+    },
+    /// The interface is there, and no driver behind it.
+    #[error(
+        "the kernel has the report interface but no provider: load the tdx_guest or sev-guest module, or run inside a confidential guest"
+    )]
+    NoProvider,
+    /// The process may not use the interface.
+    #[error(
+        "no permission to use {}: run the host as the user that owns it, root as a rule",
+        path.display()
+    )]
+    NoPermission {
+        /// The path that was refused.
+        path: PathBuf,
+    },
+    /// The provider is none that this program knows.
+    #[error("the report provider is `{found}`; known are `tdx_guest` and `sev_guest`")]
+    UnsupportedProvider {
+        /// The name that the kernel gives, cut and with odd characters replaced.
+        found: String,
+    },
+    /// The provider is not the one that was there at the start.
+    #[error("the report provider changed while running; restart the host")]
+    ProviderChanged,
+    /// SEV-SNP: the guest runs under a service module and not at the highest privilege.
+    #[error(
+        "this guest runs at VMPL {floor}, under a service module; quotes of VMPL 0 only are supported"
+    )]
+    Privilege {
+        /// The lowest VMPL that the guest may ask for.
+        floor: u32,
+    },
+    /// The platform did not make the quote.
+    #[error("no quote after {attempts} attempts: {cause}")]
+    Refused {
+        /// Why, the last time.
+        cause: Refusal,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// Someone else wrote to the private entry of a request.
+    #[error(
+        "the entry of this request was written {found} times and not once; something else writes to the attestation interface: let only this process reach it"
+    )]
+    Generation {
+        /// The count that the kernel gives, cut and with odd characters replaced.
+        found: String,
+    },
+    /// Entries of earlier requests can not be removed.
+    #[error(
+        "{count} entries under {} can not be removed; end what holds them open",
+        path.display()
+    )]
+    LeftBehind {
+        /// How many there are.
+        count: usize,
+        /// Where.
+        path: PathBuf,
+    },
+    /// The platform returned too much.
+    #[error("{} holds more than {maximum} bytes", path.display())]
+    TooLarge {
+        /// What was read.
+        path: PathBuf,
+        /// Most bytes that are read.
+        maximum: usize,
+    },
+    /// The platform returned too little.
+    #[error(
+        "the platform returned {length} bytes, a quote has at least {minimum}; on TDX an empty quote means that the host's quoting service (QGS) is missing or too old"
+    )]
+    QuoteTooShort {
+        /// Bytes returned.
+        length: usize,
+        /// Bytes that the shortest quote has.
+        minimum: usize,
+    },
+    /// The quote is over other report data than was asked for.
+    #[error(
+        "the quote is over other report data than was asked for; something else writes to the attestation interface: let only this process reach it"
+    )]
+    OtherReportData,
+    /// The bytes are no quote that this program can find the end of.
+    #[error("not a quote: {reason}")]
+    Malformed {
+        /// What is wrong and where.
+        reason: String,
+    },
+    /// The platform has no register that can be extended at run time.
+    #[error(
+        "this platform has no runtime register to extend: SEV-SNP has none, TDX needs Linux 6.16 or later"
+    )]
+    NoRuntimeRegister,
+    /// A register has another length than SHA-384.
+    #[error("{} holds {length} bytes, a register has 48", path.display())]
+    RegisterLength {
+        /// The register's file.
+        path: PathBuf,
+        /// Bytes found.
+        length: usize,
+    },
+    /// The register does not hold what the extension should have left in it.
+    #[error(
+        "the runtime register does not hold the value that the extension should have left: something else extended it, and its log is no longer complete; restart the guest"
+    )]
+    RegisterMismatch,
+    /// Too many requests wait for the driver.
+    #[error("{maximum} quotes are waited for already, about one is made a second; try later")]
+    QueueFull {
+        /// Most requests that may wait.
+        maximum: usize,
+    },
+    /// The quote did not come in time.
+    #[error("no quote within {} seconds; the driver makes about one a second", waited.as_secs_f32())]
+    QueueTimeout {
+        /// The time that was waited.
+        waited: Duration,
+    },
+    /// The operating system's random number generator failed.
+    #[error("the operating system's random number generator failed")]
+    Random,
+    /// The backend's own failure.
+    #[error("{backend} attester: {reason}")]
+    Backend {
+        /// The backend's name.
+        backend: &'static str,
+        /// What it says.
+        reason: String,
+    },
+    /// An operating system call failed.
+    #[error("can not {action} {}: {reason}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+}
+
+/// Why a platform made no quote, by what its driver answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// EBUSY: an earlier request is still in flight.
+    #[error(
+        "the driver still has an earlier request in flight (EBUSY); the machine's quoting service may hang"
+    )]
+    Busy,
+    /// EINTR.
+    #[error("the wait for the driver was interrupted by a signal (EINTR)")]
+    Interrupted,
+    /// ETIMEDOUT: the driver waits 30 seconds for the machine.
+    #[error(
+        "the machine did not answer within the driver's 30 seconds (ETIMEDOUT); its quoting service may be missing"
+    )]
+    TimedOut,
+    /// EIO.
+    #[error(
+        "the call to the machine failed (EIO); its quoting service may be missing or misconfigured"
+    )]
+    Failed,
+    /// EINVAL: the request as such.
+    #[error("the driver refused the request as invalid (EINVAL)")]
+    Invalid,
+    /// EFBIG: the kernel's bound.
+    #[error("the quote is larger than this kernel passes on (EFBIG); update the guest's kernel")]
+    TooBig,
+}
+
+impl Refusal {
+    /// Whether the same request may go better a moment later.
+    pub fn is_transient(self) -> bool {
+        matches!(
+            self,
+            Self::Busy | Self::Interrupted | Self::TimedOut | Self::Failed
+        )
+    }
+}
