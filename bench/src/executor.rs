@@ -2,6 +2,7 @@
 
 use hypervisor::config::Limits;
 use hypervisor::executor::{Executor, Inputs, Outcome, Program, Scope};
+use hypervisor::imports::attestation::HostFacts;
 use hypervisor_protocol::PrivateKey;
 
 use crate::error::{Context, Error, Result};
@@ -9,7 +10,8 @@ use crate::server::host_executable;
 
 pub(crate) fn executor() -> Result<Executor> {
     let identity = PrivateKey::generate().public_key().clone();
-    Executor::new(&Limits::default(), host_executable()?, identity).context("the executor")
+    let facts = HostFacts::new(identity);
+    Executor::new(&Limits::default(), host_executable()?, facts).context("the executor")
 }
 
 /// Compiles `wasm`, or finds it compiled.

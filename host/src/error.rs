@@ -52,6 +52,9 @@ pub enum Error {
     /// The payment component does not take the operator's offers.
     #[error("[payments]: {0}")]
     Payments(String),
+    /// Attestation cannot be had as the configuration asks for it.
+    #[error("[attestation]: {0}; `hypervisor doctor` says what this machine offers")]
+    Attestation(String),
     /// The engine refused its settings.
     #[error("cannot start the WebAssembly engine: {0:#}")]
     Engine(wasmtime::Error),

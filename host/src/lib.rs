@@ -4,11 +4,13 @@
 //! in, outcomes out), [`sessions`], payments, the HTTP [`api`] and the [`server`] that carries it.
 
 pub mod api;
+pub mod attestation;
 pub mod check;
 pub mod config;
 pub mod error;
 pub mod executor;
 pub mod imports;
+pub mod machine;
 pub mod manifest;
 pub mod payments;
 pub mod server;

@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hypervisor::api::{App, PAID_ROUTES, router};
+use hypervisor::attestation::{Attestation, Identity, Platform};
 use hypervisor::check::{Checked, check};
 use hypervisor::config::Config;
 use hypervisor::error::Error;
 use hypervisor::executor::{Allocation, Executor, compile_worker};
-use hypervisor::manifest::Manifest;
+use hypervisor::imports::attestation::HostFacts;
+use hypervisor::machine::{self, Measured};
+use hypervisor::manifest::{Manifest, hex};
 use hypervisor::server::{Server, Shutdown};
 use hypervisor::telemetry::{self, LogFormat};
-use hypervisor_protocol::PrivateKey;
 
 /// Serve confidential executions of WebAssembly components.
 #[derive(Debug, Parser)]
@@ -27,7 +29,9 @@ use hypervisor_protocol::PrivateKey;
   hypervisor --config hypervisor.toml           serve
   hypervisor --listening 127.0.0.1:0            serve on a free port
   hypervisor check --config hypervisor.toml     validate a configuration
-  hypervisor check program.wasm                 list a program's imports: granted, inert or missing"
+  hypervisor check program.wasm                 list a program's imports: granted, inert or missing
+  hypervisor measure --output json              what a client's policy has to allow
+  hypervisor doctor                             what this machine offers for attestation"
 )]
 struct Cli {
     #[command(flatten)]
@@ -75,6 +79,24 @@ enum Command {
         #[arg(long)]
         plugin: bool,
     },
+    /// Print what this configuration and its components will be measured as: for a client's policy file, before serving.
+    Measure {
+        /// Form of the output.
+        #[arg(long, value_enum, default_value = "text")]
+        output: Output,
+    },
+    /// Say what this machine offers for attestation, and what is missing. Exit status 1 where it attests nothing.
+    Doctor {
+        /// Form of the output.
+        #[arg(long, value_enum, default_value = "text")]
+        output: Output,
+    },
+    /// Write a quote of this machine and what belongs to it to a new folder, as a fixture for tests.
+    Record {
+        /// The folder.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
     /// Compile a plugin once, for all starts; prints the lines that the configuration then needs.
     Compile {
         /// The component.
@@ -108,6 +130,12 @@ fn main() -> ExitCode {
             .map(|()| true),
         Some(Command::Check { files, output }) if files.is_empty() => check_config(&cli, *output),
         Some(Command::Check { files, output }) => check_files(files, *output),
+        Some(Command::Measure { output }) => measure(&cli, *output).map(|()| true),
+        Some(Command::Doctor { output }) => {
+            machine::doctor(matches!(output, Output::Json), &mut io::stdout().lock())
+                .map_err(written)
+        }
+        Some(Command::Record { folder }) => machine::record_to(folder).map(|()| true),
         Some(Command::Compile { component, to }) => compile(&cli, component, to).map(|()| true),
         None => serve(&cli).map(|()| true),
     };
@@ -133,14 +161,27 @@ fn load_config(cli: &Cli) -> Result<Config, Error> {
 /// This very program, also after its file was replaced by a newer one.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
-fn executor(config: &Config) -> Result<Executor, Error> {
-    // Stands for this host until it ends; nothing is signed with it yet.
-    let identity = PrivateKey::generate();
-    Executor::new(
-        &config.limits,
-        PathBuf::from(THIS_PROGRAM),
-        identity.public_key().clone(),
-    )
+/// The parts that a host is put together from.
+struct Parts {
+    executor: Executor,
+    platform: Platform,
+    identity: Arc<Identity>,
+}
+
+/// `state` is where the component log is written, for a host that serves.
+fn parts(config: &Config, state: Option<&Path>) -> Result<Parts, Error> {
+    let failed = |e: &dyn std::fmt::Display| Error::Attestation(e.to_string());
+    let platform = Platform::open(&config.attestation)?;
+    // Stands for this host until it ends.
+    let identity = Arc::new(Identity::generate().map_err(|e| failed(&e))?);
+    let facts =
+        HostFacts::on(&platform, identity.public_key().clone(), state).map_err(|e| failed(&e))?;
+    let executor = Executor::new(&config.limits, PathBuf::from(THIS_PROGRAM), facts)?;
+    Ok(Parts {
+        executor,
+        platform,
+        identity,
+    })
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {
@@ -156,7 +197,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, Error> {
 fn compile(cli: &Cli, component: &Path, to: &Path) -> Result<(), Error> {
     let config = load_config(cli)?;
     let (code, digest) = runtime()?.block_on(async {
-        executor(&config)?
+        parts(&config, None)?
+            .executor
             .compile_ahead(component)
             .await
             .map_err(Error::from)
@@ -176,9 +218,41 @@ fn compile(cli: &Cli, component: &Path, to: &Path) -> Result<(), Error> {
     })
 }
 
+fn written(source: io::Error) -> Error {
+    Error::Io {
+        what: "writing",
+        source,
+    }
+}
+
+fn measure(cli: &Cli, output: Output) -> Result<(), Error> {
+    let config = load_config(cli)?;
+    let Parts {
+        mut executor,
+        platform,
+        ..
+    } = parts(&config, None)?;
+    runtime()?.block_on(executor.load_plugins(&config))?;
+    let manifest = Manifest::new(&config, &executor);
+    let backend = platform.backend().map_or("none", |backend| backend.name());
+    let measured = Measured::new(&manifest, &executor, backend);
+    let mut out = io::stdout().lock();
+    match output {
+        Output::Json => serde_json::to_writer_pretty(&mut out, &measured)
+            .map_err(Into::into)
+            .and_then(|()| writeln!(out)),
+        Output::Text => measured.print(&mut out),
+    }
+    .map_err(written)
+}
+
 fn check_config(cli: &Cli, output: Output) -> Result<bool, Error> {
     let config = load_config(cli)?;
-    let mut executor = executor(&config)?;
+    let Parts {
+        mut executor,
+        platform,
+        ..
+    } = parts(&config, None)?;
     runtime()?.block_on(async {
         executor.load_plugins(&config).await?;
         hypervisor::payments::check(&config, &executor, &PAID_ROUTES).await
@@ -186,10 +260,14 @@ fn check_config(cli: &Cli, output: Output) -> Result<bool, Error> {
     let manifest = Manifest::new(&config, &executor);
     let digest = manifest.digest();
     let mut out = io::stdout().lock();
-    let written = match output {
+    let done = match output {
         Output::Json => {
             let document = serde_json::json!({
                 "config": config, "manifest": manifest, "manifest_sha384": digest,
+                "attestation": {
+                    "backend": platform.backend().map_or("none", |backend| backend.name()),
+                    "simulated_root": platform.simulated_root().map(|root| hex(root)),
+                },
             });
             serde_json::to_writer_pretty(&mut out, &document)
                 .map_err(Into::into)
@@ -201,15 +279,16 @@ fn check_config(cli: &Cli, output: Output) -> Result<bool, Error> {
             .and_then(|()| {
                 let allocation = executor.allocation();
                 writeln!(out, "\n# ok; instances are allocated {allocation:?}")?;
-                writeln!(out, "# manifest SHA-384: {digest}")
+                writeln!(out, "# manifest SHA-384: {digest}")?;
+                match (platform.backend(), platform.attester()) {
+                    (Some(backend), _) => writeln!(out, "# attests by {backend}"),
+                    (None, reason) => {
+                        writeln!(out, "# no evidence: {}", reason.err().unwrap_or_default())
+                    }
+                }
             }),
     };
-    written
-        .map_err(|source| Error::Io {
-            what: "writing",
-            source,
-        })
-        .map(|()| true)
+    done.map_err(written).map(|()| true)
 }
 
 fn check_files(files: &[PathBuf], output: Output) -> Result<bool, Error> {
@@ -222,16 +301,13 @@ fn check_files(files: &[PathBuf], output: Output) -> Result<bool, Error> {
         checked.push(check(path, &bytes));
     }
     let mut out = io::stdout().lock();
-    let written = match output {
+    let done = match output {
         Output::Json => serde_json::to_writer_pretty(&mut out, &checked)
             .map_err(Into::into)
             .and_then(|()| writeln!(out)),
         Output::Text => checked.iter().try_for_each(|one| one.print(&mut out)),
     };
-    written.map_err(|source| Error::Io {
-        what: "writing",
-        source,
-    })?;
+    done.map_err(written)?;
     Ok(checked.iter().all(Checked::runs))
 }
 
@@ -255,19 +331,35 @@ fn serve(cli: &Cli) -> Result<(), Error> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     runtime()?.block_on(async {
         let shutdown = Shutdown::listen()?;
-        let mut executor = executor(&config)?;
+        let Parts {
+            mut executor,
+            platform,
+            identity,
+        } = parts(&config, Some(&config.executor_path))?;
         executor.load_plugins(&config).await?;
+        let manifest = Manifest::new(&config, &executor).encode();
+        let facts = Arc::clone(executor.facts());
+        let attestation = Attestation::start(&platform, identity, facts, manifest)?;
+        let unattested = platform.attester().err().map(str::to_owned);
         let server = Server::bind(config.listening, &config.limits).await?;
         let allocation = executor.allocation();
-        let app = App::start(config, executor).await?;
+        let app = App::start(
+            config,
+            executor,
+            attestation.ok_or(unattested.unwrap_or_default()),
+        )
+        .await?;
         announce(&server, allocation)?;
         let app = Arc::new(app);
         let expiring = tokio::spawn(expire(Arc::clone(&app)));
         let of_payments = Arc::clone(&app);
+        let introduced = Arc::clone(&app);
+        let introducing = tokio::spawn(async move { introduced.introduce().await });
         let clearing = tokio::spawn(async move { of_payments.clear_doubts().await });
         let result = server.serve(router(app), shutdown).await;
         expiring.abort();
         clearing.abort();
+        introducing.abort();
         result
     })
 }

@@ -4,7 +4,6 @@
 //! version, the engine's settings, the components loaded with authority, the policy's rules, and the limits.
 
 use serde::Serialize;
-use sha2::{Digest, Sha384};
 
 use crate::config::{Config, Limits};
 use crate::executor::{Allocation, Executor};
@@ -46,7 +45,7 @@ struct Component {
 impl<'a> Manifest<'a> {
     /// Of a host whose plugins are loaded.
     pub fn new(config: &'a Config, executor: &Executor) -> Self {
-        let log = executor.component_log();
+        let log = executor.facts().component_log();
         let compiled = |name: &str| {
             let source = match name {
                 "script" => config.script.source(),
@@ -80,30 +79,23 @@ impl<'a> Manifest<'a> {
         }
     }
 
+    /// The CBOR form, which evidence carries.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // Writing to memory cannot fail, and these types have no value that CBOR cannot hold.
+        let written = ciborium::into_writer(self, &mut bytes);
+        debug_assert!(written.is_ok(), "the manifest has a CBOR form");
+        bytes
+    }
+
     /// SHA-384 over the CBOR form, hex.
     pub fn digest(&self) -> String {
-        let mut hash = Sha384::new();
-        // Hashing cannot fail, and these types have no value that CBOR cannot hold.
-        let written = ciborium::into_writer(self, HashWriter(&mut hash));
-        debug_assert!(written.is_ok(), "the manifest has a CBOR form");
-        hex(&hash.finalize())
+        hex(&hypervisor_attest::manifest::digest(&self.encode()))
     }
 }
 
-struct HashWriter<'a>(&'a mut Sha384);
-
-impl std::io::Write for HashWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -118,7 +110,8 @@ mod tests {
 
     fn digest(config: &Config) -> String {
         let identity = PrivateKey::generate().public_key().clone();
-        let executor = Executor::new(&config.limits, "".into(), identity).unwrap();
+        let facts = crate::imports::attestation::HostFacts::new(identity);
+        let executor = Executor::new(&config.limits, "".into(), facts).unwrap();
         Manifest::new(config, &executor).digest()
     }
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hypervisor_protocol::{
     ClientSession, ContentFormat, CreateKeypairRequest, CreateKeypairResponse, PrivateKey, Problem,
     PublicKey,
 };
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -89,13 +89,48 @@ impl Client {
     }
 
     /// Opens a session with a fresh key pair. It is not attested: the host's identity is as good as the connection's.
+    /// [`Self::open_attested_session`] asks for proof.
     pub async fn open_session(&self) -> Result<Session, Error> {
         let key = PrivateKey::generate();
         let request = CreateKeypairRequest::new(key.public_key(), None);
         let answer: CreateKeypairResponse = self.post("encrypt/create_keypair", &request).await?;
         let host = PublicKey::from_sec1(&answer.session_pubkey.0).map_err(Error::Verification)?;
+        self.session(key, host, &answer)
+    }
+
+    /// The session that an answer opened.
+    pub(crate) fn session(
+        &self,
+        key: PrivateKey,
+        host: PublicKey,
+        answer: &CreateKeypairResponse,
+    ) -> Result<Session, Error> {
         let session = ClientSession::new(key, host, answer.session_id).map_err(Error::Protocol)?;
         Ok(Session::new(self.clone(), session, answer.expires_at))
+    }
+
+    /// Gets an answer of at most `maximum` bytes, CBOR where the host has a choice.
+    pub(crate) async fn get(&self, path: &str, maximum: usize) -> Result<Answer, Error> {
+        let mut response = self
+            .http
+            .get(self.url(path)?)
+            .header(ACCEPT, FORMAT.media_type())
+            .send()
+            .await
+            .map_err(|e| self.transport(e))?;
+        let status = response.status();
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(|e| self.transport(e))? {
+            if body.len().saturating_add(chunk.len()) > maximum {
+                return Err(self.unexpected(status.as_u16()));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer {
+            status,
+            headers: std::mem::take(response.headers_mut()),
+            body: body.freeze(),
+        })
     }
 
     /// Posts CBOR, reads CBOR or a problem.

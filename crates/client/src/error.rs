@@ -1,7 +1,8 @@
 //! What can go wrong between a client and a host.
 
-use hypervisor_protocol::Problem;
+use hypervisor_protocol::{Problem, ProblemType};
 
+use crate::attestation::Refusal;
 use crate::payment::{Authorization, PaymentReceipt};
 
 /// Why a request gave no execution.
@@ -38,6 +39,15 @@ pub enum Error {
     /// The answer failed verification: do not use it.
     #[error("verification failed: {0}")]
     Verification(hypervisor_protocol::Error),
+    /// What the host attests is not what the policy wants, or not of this exchange: rely on nothing of it.
+    #[error("{0}")]
+    Attestation(Box<Refusal>),
+    /// There is no nonce to ask for evidence with. Nothing was sent.
+    #[error("cannot make a nonce: {reason}; nothing was sent")]
+    Nonce {
+        /// What is missing.
+        reason: String,
+    },
     /// The protocol failed on this side.
     #[error(transparent)]
     Protocol(hypervisor_protocol::Error),
@@ -167,13 +177,22 @@ pub enum OfferRefusal {
 }
 
 impl Error {
-    /// Whether the answer was received and found not to be authentic.
+    /// Whether the answer was received and found not to be authentic, or the host has nothing to prove it with.
     pub fn is_verification_failure(&self) -> bool {
         match self {
-            Self::Verification(_) => true,
+            Self::Verification(_) | Self::Attestation(_) => true,
+            Self::Refused(problem) => {
+                problem.problem_type() == Some(ProblemType::AttestationUnavailable)
+            }
             Self::PaymentUncertain { source, .. } => source.is_verification_failure(),
             _ => false,
         }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Attestation(Box::new(refusal))
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A [`Client`] opens a [`Session`]; a session seals a program with its inputs, sends it, checks the commitments of the
 //! answer and opens it into an [`Execution`]. The host's operator sees ciphertext, sizes and times. Where a host asks for
-//! payment, a [`payment::Payer`] pays within its owner's limits.
+//! payment, a [`payment::Payer`] pays within its owner's limits. With a policy, the host proves first what it is
+//! ([`attestation`]).
 //!
 //! ```no_run
 //! use hypervisor_client::{Client, Program};
@@ -18,6 +19,7 @@
 //! ```
 #![deny(missing_docs)]
 
+pub mod attestation;
 mod client;
 mod error;
 pub mod payment;
@@ -27,4 +29,5 @@ pub use client::Client;
 pub use error::{Error, OfferRefusal};
 pub use session::{Execution, PaidExecution, Program, Session};
 
+pub use hypervisor_attest as attest;
 pub use hypervisor_protocol as protocol;

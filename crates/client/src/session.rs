@@ -5,6 +5,7 @@ use hypervisor_protocol::{
     OpenResponse, Operation, PendingRequest, Report, SealedRequest, SessionId,
 };
 
+use crate::attestation::{Exchange, ExecutionAttestation, SessionAttestation, verify_execution};
 use crate::client::Client;
 use crate::error::Error;
 use crate::payment::{Payer, Payment, PaymentReceipt};
@@ -15,6 +16,14 @@ pub struct Session {
     client: Client,
     session: ClientSession,
     expires_at: u64,
+    /// Where there is one, nothing is given out that the host did not attest.
+    attestation: Option<Box<SessionAttestation>>,
+}
+
+/// A route, and whether it makes a quote over the result.
+struct Route {
+    path: &'static str,
+    quoted: bool,
 }
 
 /// A program with its inputs, in plaintext on this side only.
@@ -39,6 +48,8 @@ pub struct Execution {
     pub request_commitment: Commitment,
     /// SHA-256 over the request commitment and the sealed answer.
     pub result_commitment: Commitment,
+    /// What the host attested of this run; some in every attested session, none in others.
+    pub attestation: Option<ExecutionAttestation>,
 }
 
 /// An execution, and what became of paying for it.
@@ -95,7 +106,18 @@ impl Session {
             client,
             session,
             expires_at,
+            attestation: None,
         }
+    }
+
+    pub(crate) fn attested(mut self, attestation: SessionAttestation) -> Self {
+        self.attestation = Some(Box::new(attestation));
+        self
+    }
+
+    /// What the host proved when the session was opened; none where it was not asked to.
+    pub fn attestation(&self) -> Option<&SessionAttestation> {
+        self.attestation.as_deref()
     }
 
     /// The session's id.
@@ -111,21 +133,30 @@ impl Session {
     /// Seals and sends the program, verifies and opens the answer. Sessions may run several programs at once.
     ///
     /// A program that fails is no error here: [`Report::exit`] says how it ended.
+    ///
+    /// # Errors
+    /// In an attested session [`Error::Attestation`] when the receipt, or the quote over the result, is not of this run and
+    /// this host. This route makes no such quote: there the receipt alone is verified.
     pub async fn run_wasm(&self, program: Program<'_>) -> Result<Execution, Error> {
+        let route = Route {
+            path: "test/execute/wasm",
+            quoted: false,
+        };
         let (request, pending) = self.seal_wasm(&program)?;
-        let answer = self.client.post("test/execute/wasm", &request).await?;
-        self.open(&pending, answer)
+        let answer = self.client.post(route.path, &request).await?;
+        self.open(&route, &pending, answer)
     }
 
     /// As [`Self::run_wasm`], for a Python script: UTF-8 text. An uncaught exception is exit code 1 with the traceback on
     /// standard error.
     pub async fn run_python(&self, script: Program<'_>) -> Result<Execution, Error> {
+        let route = self.route(
+            "test/policy/unsafe/python",
+            "test/policy/unsafe/python/attest",
+        );
         let (request, pending) = self.seal_python(&script)?;
-        let answer = self
-            .client
-            .post("test/policy/unsafe/python", &request)
-            .await?;
-        self.open(&pending, answer)
+        let answer = self.client.post(route.path, &request).await?;
+        self.open(&route, &pending, answer)
     }
 
     /// As [`Self::run_wasm`], and pays for it if the host asks. An answer that came for a payment is verified like any other.
@@ -138,9 +169,10 @@ impl Session {
         program: Program<'_>,
         payer: &Payer,
     ) -> Result<PaidExecution, Error> {
+        let route = self.route("x402_execute/test/wasm", "x402_execute/verifiable/wasm");
         let (request, pending) = self.seal_wasm(&program)?;
-        let answer = payer.post(&self.client, "x402_execute/test/wasm", &request);
-        self.open_paid(&pending, answer.await?)
+        let answer = payer.post(&self.client, route.path, &request);
+        self.open_paid(&route, &pending, answer.await?)
     }
 
     /// As [`Self::run_wasm_paid`], for a Python script.
@@ -152,9 +184,27 @@ impl Session {
         script: Program<'_>,
         payer: &Payer,
     ) -> Result<PaidExecution, Error> {
+        let route = self.route(
+            "x402_policy/unsafe/python",
+            "x402_policy/unsafe/python/attest",
+        );
         let (request, pending) = self.seal_python(&script)?;
-        let answer = payer.post(&self.client, "x402_policy/unsafe/python", &request);
-        self.open_paid(&pending, answer.await?)
+        let answer = payer.post(&self.client, route.path, &request);
+        self.open_paid(&route, &pending, answer.await?)
+    }
+
+    /// An attested session takes the route with a quote over the result.
+    fn route(&self, plain: &'static str, quoted: &'static str) -> Route {
+        match self.attestation {
+            None => Route {
+                path: plain,
+                quoted: false,
+            },
+            Some(_) => Route {
+                path: quoted,
+                quoted: true,
+            },
+        }
     }
 
     fn seal_wasm(
@@ -192,27 +242,47 @@ impl Session {
             .map_err(Error::Protocol)
     }
 
-    fn open(&self, pending: &PendingRequest, answer: ExecuteResponse) -> Result<Execution, Error> {
+    fn open(
+        &self,
+        route: &Route,
+        pending: &PendingRequest,
+        mut answer: ExecuteResponse,
+    ) -> Result<Execution, Error> {
         let result_commitment = answer.result_commitment;
+        let (receipt, evidence) = (answer.receipt.take(), answer.result_evidence.take());
         let OpenResponse { result, report } = self
             .session
             .open_response(pending, answer.into())
             .map_err(Error::Verification)?;
+        let attestation = self.attestation.as_deref().map(|attestation| {
+            let exchange = Exchange {
+                session_id: *self.id(),
+                sequence: pending.sequence,
+                request_commitment: pending.commitment,
+                result_commitment,
+                receipt,
+                evidence,
+                quoted: route.quoted,
+            };
+            verify_execution(attestation, exchange)
+        });
         Ok(Execution {
             result,
             report,
             sequence: pending.sequence,
             request_commitment: pending.commitment,
             result_commitment,
+            attestation: attestation.transpose()?,
         })
     }
 
     fn open_paid(
         &self,
+        route: &Route,
         pending: &PendingRequest,
         (answer, payment): (ExecuteResponse, Payment),
     ) -> Result<PaidExecution, Error> {
-        match self.open(pending, answer) {
+        match self.open(route, pending, answer) {
             Ok(execution) => Ok(PaidExecution {
                 payment: payment.checked(&execution.report),
                 execution,

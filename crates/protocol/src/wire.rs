@@ -33,6 +33,12 @@ pub struct CreateKeypairResponse {
     pub session_id: SessionId,
     /// When the session ends at the latest: Unix time, seconds.
     pub expires_at: u64,
+    /// The quote over this session, as the hardware made it (verifiable form).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<HexBytes>,
+    /// Evidence of the purpose session, CBOR: that quote and all that a verifier needs beside it (verifiable form).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<HexBytes>,
 }
 
 /// Body of the endpoints that run a component.
@@ -102,7 +108,8 @@ pub struct ExecuteResponse {
     /// The quote over the result (verifiable endpoints).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_quote: Option<HexBytes>,
-    /// The binding that the quote's report data is recomputed from (verifiable endpoints).
+    /// Evidence of the purpose result batch, CBOR: that quote, its binding, and the proof that this result is in the batch
+    /// (verifiable endpoints).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_evidence: Option<HexBytes>,
 }

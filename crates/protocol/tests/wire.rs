@@ -147,10 +147,18 @@ fn keypair_bodies_return_as_they_were() {
         key.public_key(),
         Some(vec![9; 32]),
     ));
-    returns(&CreateKeypairResponse {
+    let plain = CreateKeypairResponse {
         session_pubkey: HexBytes(key.public_key().to_bytes().to_vec()),
         session_id: SessionId::new(),
         expires_at: 1_800_000_000,
+        quote: None,
+        evidence: None,
+    };
+    returns(&plain);
+    returns(&CreateKeypairResponse {
+        quote: Some(HexBytes(vec![4, 0])),
+        evidence: Some(HexBytes(vec![0xa1])),
+        ..plain
     });
 }
 
@@ -415,6 +423,11 @@ fn problem_types_and_their_statuses() {
         ("shutting-down", 503),
         ("attestation-unavailable", 503),
         ("scripts-unavailable", 503),
+        ("payments-unavailable", 503),
+        ("payment-unverified", 503),
+        ("settlement-unknown", 503),
+        ("payment-reused", 409),
+        ("answer-gone", 409),
         ("internal", 500),
     ];
     assert_eq!(listed, expected);

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::App;
 use super::body::{Received, Share, answer, heavy};
+use super::evidence::attach;
 use super::problem::ApiError;
 use super::route::{self, Route};
 use super::session::client_key;
@@ -32,7 +33,15 @@ pub(super) async fn wasm(
     free(&app, &route::WASM, request).await
 }
 
-/// `POST /test/policy/unsafe/python`, and its attested form: the same execution.
+/// `POST /test/policy/unsafe/python/attest`.
+pub(super) async fn attested_python(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    free(&app, &route::ATTESTED_PYTHON, request).await
+}
+
+/// `POST /test/policy/unsafe/python`.
 pub(super) async fn python(
     State(app): State<Arc<App>>,
     request: Request,
@@ -44,11 +53,14 @@ async fn free(app: &App, route: &'static Route, request: Request) -> Result<Resp
     serves(app, route)?;
     let received = app.bodies.receive(request).await?;
     // From here on the request costs memory and processor time: it waits for its turn.
-    let _slot = app.admission.enter().await?;
+    let slot = app.admission.enter().await?;
     let (call, request, _share, format) = decode(app, route, received)?;
     let opened = open(app, call, request).await?;
     let ran = opened.admit(app, None).await?.run(app).await;
-    let response = ran.seal(None)?;
+    drop(slot);
+    let sequence = ran.sequence();
+    let mut response = ran.seal(None)?;
+    attach(app, route, sequence, None, &mut response).await?;
     heavy(response.encrypted_result.0.len(), || {
         answer(format, &response)
     })
@@ -63,10 +75,7 @@ pub(super) fn serves(app: &App, route: &Route) -> Result<(), ApiError> {
         ));
     }
     if route.attested {
-        return Err(ApiError::new(
-            ProblemType::AttestationUnavailable,
-            "this host has no attester; the route without evidence runs the same program",
-        ));
+        app.attestation()?;
     }
     Ok(())
 }
@@ -292,6 +301,10 @@ impl Admitted {
 }
 
 impl Ran {
+    pub(super) fn sequence(&self) -> u64 {
+        self.claim.sequence()
+    }
+
     /// Whether it is to be paid for: it ran to an end of its own. A trap, a limit, a denial and a program that cannot run
     /// are free.
     pub(super) fn is_charged(&self) -> bool {

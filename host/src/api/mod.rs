@@ -2,6 +2,7 @@
 
 mod admission;
 mod body;
+mod evidence;
 mod execute;
 mod openapi;
 mod paid;
@@ -20,6 +21,7 @@ use tower_http::cors::{Any, CorsLayer};
 pub use openapi::DOCUMENT as OPENAPI;
 pub use route::PAID as PAID_ROUTES;
 
+use crate::attestation::Attestation;
 use crate::config::Config;
 use crate::error::Error;
 use crate::executor::Executor;
@@ -37,6 +39,8 @@ pub struct App {
     admission: Admission,
     bodies: Bodies,
     payments: Option<Payments>,
+    /// What makes evidence, or why there is none.
+    attestation: Result<Attestation, String>,
 }
 
 impl App {
@@ -44,7 +48,11 @@ impl App {
     ///
     /// # Errors
     /// What is wrong with `[payments]`, or with the store in `executor_path`.
-    pub async fn start(config: Config, executor: Executor) -> Result<Self, Error> {
+    pub async fn start(
+        config: Config,
+        executor: Executor,
+        attestation: Result<Attestation, String>,
+    ) -> Result<Self, Error> {
         let payments = Payments::start(&config, &executor, &PAID_ROUTES).await?;
         let sessions = Sessions::new(&config.limits);
         let admission = Admission::new(config.limits.executions, config.limits.queue);
@@ -56,7 +64,24 @@ impl App {
             admission,
             bodies,
             payments,
+            attestation,
         })
+    }
+
+    /// What makes evidence.
+    fn attestation(&self) -> Result<&Attestation, ApiError> {
+        self.attestation
+            .as_ref()
+            .map_err(|reason| ApiError::unattested(reason))
+    }
+
+    /// Gets the evidence that goes with components' statements.
+    pub async fn introduce(&self) {
+        if let Ok(attestation) = &self.attestation
+            && let Err(error) = attestation.introduce().await
+        {
+            tracing::warn!(%error, "components cannot make statements");
+        }
     }
 
     /// Clears doubts about payments, as long as the host runs.
@@ -98,9 +123,13 @@ pub fn router(app: Arc<App>) -> Router {
             "/verifiable/encrypt/create_keypair",
             post(session::create_attested_keypair),
         )
+        .route("/attestation", get(evidence::identity))
         .route("/test/execute/wasm", post(execute::wasm))
         .route("/test/policy/unsafe/python", post(execute::python))
-        .route("/test/policy/unsafe/python/attest", post(execute::python))
+        .route(
+            "/test/policy/unsafe/python/attest",
+            post(execute::attested_python),
+        )
         .route("/x402_execute/test/wasm", post(paid::wasm))
         .route("/x402_execute/verifiable/wasm", post(paid::attested_wasm))
         .route("/x402_policy/unsafe/python", post(paid::python))

@@ -11,6 +11,7 @@ use hypervisor_protocol::{ExecuteResponse, PaymentReceipt, ProblemType};
 
 use super::App;
 use super::body::{Received, heavy};
+use super::evidence::attach;
 use super::execute::{Ran, decode, open, serves};
 use super::problem::ApiError;
 use super::route::{self, Route};
@@ -232,8 +233,10 @@ impl Job {
         let charge = charge(&turn.record().payment);
         let admitted = opened.admit(&app, Some(charge)).await?;
 
-        let seal = |ran: Ran, receipt: Option<PaymentReceipt>| -> Result<Answer, ApiError> {
-            let response: ExecuteResponse = ran.seal(receipt)?;
+        let seal = async |ran: Ran, receipt: Option<PaymentReceipt>| -> Result<Answer, ApiError> {
+            let sequence = ran.sequence();
+            let mut response: ExecuteResponse = ran.seal(receipt.clone())?;
+            attach(&app, route, sequence, receipt.as_ref(), &mut response).await?;
             let body = heavy(response.encrypted_result.0.len(), || {
                 format.encode(&response)
             });
@@ -245,7 +248,7 @@ impl Job {
 
         if !admitted.will_run() && !is_settled(&turn) {
             // Refused before it ran: not charged, whatever the order of the steps.
-            let answer = seal(admitted.run(&app).await, None)?;
+            let answer = seal(admitted.run(&app).await, None).await?;
             turn.release()?;
             return Ok(release(answer, Vec::new()));
         }
@@ -265,7 +268,7 @@ impl Job {
         drop(slot);
         if !is_settled(&turn) {
             if !ran.is_charged() {
-                let answer = seal(ran, None)?;
+                let answer = seal(ran, None).await?;
                 turn.release()?;
                 return Ok(release(answer, Vec::new()));
             }
@@ -274,7 +277,7 @@ impl Job {
                 Settled::No(headers) => return refuse(payments, &info, route, headers).await,
                 Settled::Unknown(transaction) => {
                     let receipt = receipt(&turn.record().payment, transaction);
-                    let answer = seal(ran, Some(receipt))?;
+                    let answer = seal(ran, Some(receipt)).await?;
                     turn.conclude(Paid::Unknown, Some(&answer))?;
                     payments.ledger().flush();
                     payments.doubts();
@@ -291,7 +294,7 @@ impl Job {
             return Err(ApiError::internal("a payment neither settled nor in doubt"));
         };
         let receipt = receipt(&turn.record().payment, Some(transaction.clone()));
-        let answer = seal(ran, Some(receipt))?;
+        let answer = seal(ran, Some(receipt)).await?;
         let state = Paid::Settled {
             transaction,
             headers: headers.clone(),

@@ -11,6 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 use hypervisor_protocol::{Error, Problem, ProblemType};
 
 use super::paid::insert;
+use crate::attestation::EvidenceError;
 
 /// Seconds after which a refused client may try again.
 const RETRY_AFTER: u64 = 1;
@@ -88,6 +89,13 @@ impl ApiError {
         )
     }
 
+    pub(super) fn unattested(reason: &str) -> Self {
+        Self::new(
+            ProblemType::AttestationUnavailable,
+            format!("this host gives no evidence: {reason}"),
+        )
+    }
+
     /// A failure of the host's own. `cause` goes to the log, not to the client.
     pub(super) fn internal(cause: impl Into<String>) -> Self {
         Self {
@@ -136,6 +144,15 @@ impl IntoResponse for ApiError {
         let mut response = Response::new(Body::empty());
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+impl From<EvidenceError> for ApiError {
+    fn from(error: EvidenceError) -> Self {
+        match error {
+            EvidenceError::Busy => Self::overloaded(),
+            other => Self::unattested(&other.to_string()),
+        }
     }
 }
 

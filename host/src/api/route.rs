@@ -29,6 +29,9 @@ const fn attested(path: &'static str, operation: Operation) -> Route {
 pub(super) const WASM: Route = route("/test/execute/wasm", Operation::Wasm);
 pub(super) const PYTHON: Route = route("/test/policy/unsafe/python", Operation::Python);
 
+pub(super) const ATTESTED_PYTHON: Route =
+    attested("/test/policy/unsafe/python/attest", Operation::Python);
+
 pub(super) const PAID_WASM: Route = route("/x402_execute/test/wasm", Operation::Wasm);
 pub(super) const PAID_ATTESTED_WASM: Route =
     attested("/x402_execute/verifiable/wasm", Operation::Wasm);

@@ -3,6 +3,7 @@
 //! A file is read into [`Config`] with every key optional; unknown keys are refused with the nearest known one, so a
 //! misspelt limit never silently keeps its default.
 
+mod attestation;
 mod limits;
 mod payments;
 mod unknown;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use attestation::{Attestation, AttestationBackend};
 pub use limits::Limits;
 pub use payments::{Asset, Payments};
 
@@ -42,6 +44,8 @@ pub struct Config {
     pub policy: Policy,
     /// Taking payments: without a component paid routes answer 503.
     pub payments: Payments,
+    /// What the host proves itself with.
+    pub attestation: Attestation,
 }
 
 /// `[script]`: the component that runs scripts.
@@ -145,6 +149,7 @@ impl Default for Config {
             script: Script::default(),
             policy: Policy::default(),
             payments: Payments::default(),
+            attestation: Attestation::default(),
         }
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Guest {
     pub(super) table: ResourceTable,
     pub(super) crypto: CryptoCtx,
     pub(super) facts: Arc<HostFacts>,
+    /// SHA-384 of the program, where statements are made about it.
+    pub(super) program: Option<[u8; 48]>,
     pub(super) accounts: Accounts,
     pub(super) http: WasiHttpCtx,
     pub(super) outgoing: Outgoing,
@@ -77,7 +79,10 @@ impl Guest {
 impl Guest {
     /// What the `attestation` import works on.
     pub(super) fn attestation(&mut self) -> AttestationView<'_> {
-        AttestationView { facts: &self.facts }
+        AttestationView {
+            facts: &self.facts,
+            program: self.program,
+        }
     }
 }
 

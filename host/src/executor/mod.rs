@@ -31,6 +31,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use sha2::{Digest, Sha384};
 use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
@@ -53,13 +54,13 @@ pub use worker::main as compile_worker;
 use crate::config::{Config, Limits};
 use crate::error::Error;
 use crate::imports;
-use crate::imports::attestation::{ComponentLog, HostFacts};
+use crate::imports::attestation::HostFacts;
 use cache::ProgramCache;
 pub(crate) use compile::micros;
 use compile::{CompileError, Compiled, Compiler};
 use epoch::EpochClock;
 use guest::Guest;
-use hypervisor_protocol::{LimitKind, PolicyDecision, PublicKey, Rejection};
+use hypervisor_protocol::{LimitKind, PolicyDecision, Rejection};
 use plugin::World;
 use policy::PolicyEngine;
 use sandbox::Sandboxes;
@@ -81,6 +82,7 @@ pub struct Program {
 struct Prepared {
     pre: CommandPre<Guest>,
     digest: [u8; 32],
+    sha384: [u8; 48],
     imports: Vec<String>,
     /// Bytes of machine code.
     size: usize,
@@ -130,8 +132,8 @@ pub struct Executor {
 
 impl Executor {
     /// Builds the engine, without plugins. `compiler` is the executable that runs [`compile_worker`]: this program itself.
-    /// `identity` stands for the host in what it tells components.
-    pub fn new(limits: &Limits, compiler: PathBuf, identity: PublicKey) -> Result<Self, Error> {
+    /// `facts` are what the host tells components about itself.
+    pub fn new(limits: &Limits, compiler: PathBuf, facts: Arc<HostFacts>) -> Result<Self, Error> {
         let (engine, allocation) = engine::host_engine(limits)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(Error::Engine)?;
@@ -149,13 +151,7 @@ impl Executor {
         let address_space = limits.compile_memory.as_u64();
         Ok(Self {
             linker,
-            sandboxes: Sandboxes::new(
-                &engine,
-                limits,
-                HostFacts::new(identity),
-                Arc::new(clock),
-                teardown,
-            ),
+            sandboxes: Sandboxes::new(&engine, limits, facts, Arc::new(clock), teardown),
             plugin_compiler: Compiler::for_plugins(compiler.clone(), address_space),
             compiler: Compiler::new(compiler, limits.compile, address_space, limits.compilations),
             cache: ProgramCache::new(limits.compile_cache.as_u64(), limits.session_idle),
@@ -226,9 +222,9 @@ impl Executor {
         self.payments.as_ref()
     }
 
-    /// Components loaded with authority, in order.
-    pub fn component_log(&self) -> ComponentLog {
-        self.sandboxes.facts().component_log()
+    /// What the host says of itself, the log of components loaded with authority in it.
+    pub fn facts(&self) -> &Arc<HostFacts> {
+        self.sandboxes.facts()
     }
 
     /// SHA-256 of the policy's rules; none where there is no policy.
@@ -254,8 +250,9 @@ impl Executor {
         let argv: Vec<String> = std::iter::once(PROGRAM_NAME.to_owned())
             .chain(inputs.arguments)
             .collect();
-        let sandbox = self.sandboxes.make(&argv);
+        let mut sandbox = self.sandboxes.make(&argv);
         sandbox.set_stdin(inputs.stdin);
+        sandbox.set_program(Some(program.prepared.sha384));
         run::run(&program.prepared.pre, sandbox).await
     }
 
@@ -306,6 +303,7 @@ impl Executor {
             prepared: Arc::new(Prepared {
                 pre,
                 digest: cache::sha256(program),
+                sha384: Sha384::digest(program).into(),
                 imports,
                 size,
             }),

@@ -153,7 +153,10 @@ impl Executor {
             .into_iter()
             .map(|import| import.name)
             .collect();
-        self.sandboxes.facts().measure(name, &component, imports);
+        self.sandboxes
+            .facts()
+            .measure(name, &component, imports)
+            .map_err(|e| unusable(path, e.to_string()))?;
         let code = match &source.compiled {
             None => self.compile_plugin(path, &component).await?,
             Some(compiled) => verified_code(&compiled.path, &compiled.sha384)?,

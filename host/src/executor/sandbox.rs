@@ -120,6 +120,7 @@ impl Sandboxes {
             table,
             crypto: CryptoCtx::new(CryptoLimits::default()),
             facts,
+            program: None,
             accounts: Accounts::new(
                 limits.memory.as_u64(),
                 limits.table_elements,
@@ -169,6 +170,11 @@ impl Sandbox {
     /// Sets what the guest reads next from standard input.
     pub(super) fn set_stdin(&self, bytes: bytes::Bytes) {
         self.stdin.set(bytes);
+    }
+
+    /// Names the program in the sandbox to whom it makes statements.
+    pub(super) fn set_program(&mut self, sha384: Option<[u8; 48]>) {
+        self.store.data_mut().program = sha384;
     }
 
     /// Where standard error goes.

@@ -1,93 +1,246 @@
 //! The `attestation` import: what the host states about itself to the components in it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use hypervisor_protocol::PublicKey;
-use sha2::{Digest, Sha384};
+use hypervisor_attest::{Backend, ComponentLog, Evidence, LogEntry, LogHead, Statement};
+use hypervisor_attest_tsm::{Attester, extend_and_check};
+use hypervisor_protocol::{ContentFormat, PublicKey};
 use wasmtime::component::{HasData, Linker};
 
 use super::bindings::hypervisor::plugin::attestation as wit;
+use crate::attestation::{Identity, Platform, now};
 
-pub use wit::{ComponentLog, ErrorCode, HostIdentity, Measurement};
+pub use wit::{ErrorCode, HostIdentity, Measurement};
 
 /// Longest claim, bytes.
 const MAX_CLAIM: usize = 64;
-/// First bytes of what a log head hashes.
-const LOG_LABEL: &[u8] = b"hypervisor/v1 component-log";
 
-/// Facts about the host that components may ask for.
-#[derive(Debug)]
+/// Facts about the host that components may ask for, and the log of what it loaded.
 pub struct HostFacts {
     identity: PublicKey,
+    /// The name of the backend: `none` where nothing attests.
+    backend: &'static str,
+    /// The platform's runtime register, where it has one: extended by every entry of the log.
+    register: Option<Arc<dyn Attester>>,
     log: Mutex<Log>,
+    statements: OnceLock<Statements>,
 }
 
-#[derive(Debug)]
 struct Log {
-    entries: Vec<Measurement>,
-    head: [u8; 48],
+    entries: hypervisor_attest::ComponentLog,
+    /// Where entries are written as they come.
+    file: Option<File>,
+    /// The register does not hold what the log says.
+    poisoned: bool,
+}
+
+/// The log as evidence needs it.
+pub struct LogState {
+    /// Head and length.
+    pub head: LogHead,
+    /// The whole log, CBOR.
+    pub encoded: Vec<u8>,
+    /// Whether it is extended into a register.
+    pub register_bound: bool,
+    /// Whether register and log disagree: the host must not stand for it.
+    pub poisoned: bool,
+}
+
+/// What components' claims are signed with, and the evidence for the key.
+pub struct Statements {
+    identity: Arc<Identity>,
+    evidence: Evidence,
+}
+
+impl Statements {
+    /// `evidence` is of the identity's key.
+    pub fn new(identity: Arc<Identity>, evidence: Evidence) -> Self {
+        Self { identity, evidence }
+    }
+}
+
+/// Why a component could not be measured, and so is not loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum MeasureError {
+    /// The log cannot take it.
+    #[error("the component log: {0}")]
+    Log(#[from] hypervisor_attest::Error),
+    /// The log cannot be written.
+    #[error("writing the component log: {0}")]
+    Write(#[from] std::io::Error),
+    /// The register was not extended as it should.
+    #[error("extending the runtime register: {0}")]
+    Register(#[from] hypervisor_attest_tsm::Error),
 }
 
 impl HostFacts {
-    /// Facts of a host that has loaded nothing yet. `identity` is the key that stands for it.
+    /// Facts of a host that has loaded nothing yet and attests nothing. `identity` is the key that stands for it.
     pub fn new(identity: PublicKey) -> Arc<Self> {
-        let log = Log {
-            entries: Vec::new(),
-            head: [0; 48],
-        };
-        Arc::new(Self {
+        Arc::new(Self::with(
             identity,
-            log: Mutex::new(log),
-        })
+            "none",
+            None,
+            None,
+            ComponentLog::new(),
+        ))
     }
 
-    /// Appends a component to the log. Called before the component is instantiated for the first time.
+    /// The same on a platform: its log is extended into the platform's runtime register where it has one, and written to
+    /// `folder` where one is given.
     ///
-    /// head′ = SHA-384(label ‖ head ‖ lp(name) ‖ digest ‖ u32 n ‖ lp(import)…), lp(x) = u32 BE length ‖ x.
-    pub fn measure(&self, name: &str, component: &[u8], imports: Vec<String>) -> [u8; 48] {
-        let digest: [u8; 48] = Sha384::digest(component).into();
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut hash = Sha384::new();
-        hash.update(LOG_LABEL);
-        hash.update(log.head);
-        update_prefixed(&mut hash, name.as_bytes());
-        hash.update(digest);
-        hash.update(length(imports.len()));
-        for import in &imports {
-            update_prefixed(&mut hash, import.as_bytes());
-        }
-        log.head = hash.finalize().into();
-        log.entries.push(Measurement {
-            name: name.to_owned(),
-            digest: digest.to_vec(),
-            imports,
-        });
-        digest
+    /// # Errors
+    /// When the register cannot be read, or the log's file not be made.
+    pub fn on(
+        platform: &Platform,
+        identity: PublicKey,
+        folder: Option<&Path>,
+    ) -> Result<Arc<Self>, MeasureError> {
+        let (Ok(attester), Some(backend)) = (platform.attester(), platform.backend()) else {
+            return Ok(Self::new(identity));
+        };
+        let file = match folder {
+            Some(folder) => {
+                std::fs::create_dir_all(folder)?;
+                Some(File::create(folder.join("component-log.jsonl"))?)
+            }
+            None => None,
+        };
+        let register = attester
+            .capabilities()
+            .runtime_register
+            .then(|| Arc::clone(attester));
+        let log = match &register {
+            Some(register) => ComponentLog::with_register(register.read_register()?),
+            None => ComponentLog::new(),
+        };
+        Ok(Arc::new(Self::with(
+            identity,
+            backend.name(),
+            register,
+            file,
+            log,
+        )))
     }
 
-    /// The log so far.
-    pub fn component_log(&self) -> ComponentLog {
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        ComponentLog {
-            entries: log.entries.clone(),
-            head: log.head.to_vec(),
+    fn with(
+        identity: PublicKey,
+        backend: &'static str,
+        register: Option<Arc<dyn Attester>>,
+        file: Option<File>,
+        entries: ComponentLog,
+    ) -> Self {
+        Self {
+            identity,
+            backend,
+            register,
+            log: Mutex::new(Log {
+                entries,
+                file,
+                poisoned: false,
+            }),
+            statements: OnceLock::new(),
         }
+    }
+
+    /// Appends a component to the log, writes the entry through to the disk, extends the register and reads it back, all
+    /// under one lock. Called before the component is instantiated for the first time; after an error it must not be.
+    ///
+    /// # Errors
+    /// [`MeasureError`]. A register that is not what the log says poisons the log.
+    pub fn measure(
+        &self,
+        name: &str,
+        component: &[u8],
+        imports: Vec<String>,
+    ) -> Result<(), MeasureError> {
+        let entry = LogEntry::new(name, component, imports);
+        let mut log = self.lock();
+        let line = ContentFormat::Json
+            .encode(&entry)
+            .map_err(std::io::Error::other)?;
+        let digest = log.entries.append(entry)?;
+        if let Some(file) = &mut log.file {
+            file.write_all(&line)?;
+            file.write_all(b"\n")?;
+            file.sync_all()?;
+        }
+        if let Some(register) = &self.register {
+            let extended = extend_and_check(register.as_ref(), &digest);
+            if extended.as_ref().ok() != log.entries.register().as_ref() {
+                log.poisoned = true;
+                tracing::error!("the runtime register does not hold what the component log says");
+                return Err(extended
+                    .err()
+                    .unwrap_or(hypervisor_attest_tsm::Error::RegisterMismatch)
+                    .into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The log so far, as components see it.
+    pub fn component_log(&self) -> wit::ComponentLog {
+        let log = self.lock();
+        wit::ComponentLog {
+            entries: log
+                .entries
+                .entries()
+                .iter()
+                .map(|entry| Measurement {
+                    name: entry.name.clone(),
+                    digest: entry.digest.0.to_vec(),
+                    imports: entry.imports.clone(),
+                })
+                .collect(),
+            head: log.entries.head().head.to_vec(),
+        }
+    }
+
+    /// The log so far, as evidence needs it.
+    pub fn log(&self) -> LogState {
+        let log = self.lock();
+        LogState {
+            head: log.entries.head(),
+            // Entries were checked when they were appended.
+            encoded: log.entries.encode(ContentFormat::Cbor).unwrap_or_default(),
+            register_bound: self.register.is_some(),
+            poisoned: log.poisoned,
+        }
+    }
+
+    /// Makes components' claims possible.
+    pub fn introduce(&self, statements: Statements) {
+        let _ = self.statements.set(statements);
+    }
+
+    /// Whether components' claims are possible, and their digests worth computing.
+    pub fn makes_statements(&self) -> bool {
+        self.statements.get().is_some()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn update_prefixed(hash: &mut Sha384, bytes: &[u8]) {
-    hash.update(length(bytes.len()));
-    hash.update(bytes);
-}
-
-fn length(bytes: usize) -> [u8; 4] {
-    u32::try_from(bytes).unwrap_or(u32::MAX).to_be_bytes()
+impl std::fmt::Debug for HostFacts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HostFacts")
+            .field("identity", &self.identity)
+            .field("backend", &self.backend)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The part of a store's data that the import works on.
 pub struct AttestationView<'a> {
     /// Shared by every store of the host.
     pub facts: &'a Arc<HostFacts>,
+    /// SHA-384 of the program in the store, where it was computed.
+    pub program: Option<[u8; 48]>,
 }
 
 /// Ties [`AttestationView`] to the generated bindings.
@@ -112,20 +265,29 @@ impl wit::Host for AttestationView<'_> {
                 u64::try_from(claim.len()).unwrap_or(u64::MAX),
             ));
         }
-        Err(ErrorCode::Unavailable(
-            "this host has no attester".to_owned(),
-        ))
+        let (Some(statements), Some(program)) = (self.facts.statements.get(), self.program) else {
+            return Err(ErrorCode::Unavailable(
+                "this host has no attester".to_owned(),
+            ));
+        };
+        let failed = |_| ErrorCode::InternalError(None);
+        let sign =
+            |message: &[u8]| Ok::<_, std::convert::Infallible>(statements.identity.sign(message));
+        let statement = Statement::new(claim, program, now()).map_err(failed)?;
+        let mut evidence = statements.evidence.clone();
+        evidence.statement = Some(statement.sign(sign).map_err(failed)?);
+        evidence.encode(ContentFormat::Cbor).map_err(failed)
     }
 
-    fn measurements(&mut self) -> ComponentLog {
+    fn measurements(&mut self) -> wit::ComponentLog {
         self.facts.component_log()
     }
 
     fn identity(&mut self) -> HostIdentity {
         HostIdentity {
             public_key: self.facts.identity.to_bytes().to_vec(),
-            backend: "none".to_owned(),
-            simulated: false,
+            backend: self.facts.backend.to_owned(),
+            simulated: self.facts.backend == Backend::Simulated.name(),
         }
     }
 }
@@ -145,9 +307,15 @@ mod tests {
         let heads = [["a", "b"], ["b", "a"]].map(|names| {
             let facts = facts();
             for name in names {
-                facts.measure(name, b"component", vec!["wasi:io/poll@0.2.0".to_owned()]);
+                facts
+                    .measure(name, b"component", vec!["wasi:io/poll@0.2.0".to_owned()])
+                    .unwrap();
             }
-            let log = AttestationView { facts: &facts }.measurements();
+            let log = AttestationView {
+                facts: &facts,
+                program: None,
+            }
+            .measurements();
             assert_eq!(log.entries.len(), 2);
             log.head
         });
@@ -157,7 +325,10 @@ mod tests {
     #[test]
     fn a_host_without_an_attester_says_so_and_refuses_long_claims_first() {
         let facts = facts();
-        let mut view = AttestationView { facts: &facts };
+        let mut view = AttestationView {
+            facts: &facts,
+            program: None,
+        };
         assert!(matches!(
             view.evidence(vec![0; 65]),
             Err(ErrorCode::ClaimTooLong(65))

@@ -247,6 +247,8 @@ fn create_keypair(host: &Inner, body: &[u8]) -> Response<Body> {
         session_pubkey: key.public_key().to_bytes().to_vec().into(),
         session_id: id,
         expires_at: u64::MAX,
+        quote: None,
+        evidence: None,
     })
 }
 

@@ -1,7 +1,9 @@
 //! The `hv` command: a client of a confidential component host.
 
+mod attest;
 mod output;
 mod pay;
+mod policy;
 mod run;
 
 use std::io::{self, Write};
@@ -15,7 +17,7 @@ use hypervisor_client::{Client, Error};
 #[command(
     name = "hv",
     version,
-    after_help = "Exit status: that of the program for `hv run`; else 0 ok, 1 failure, 2 usage, 3 verification failed."
+    after_help = "Exit status: that of the program for `hv run` and `hv python`; else 0 ok, 1 failure, 2 usage, 3 verification failed,\nor a host that has nothing to prove itself with: rely on nothing that it sent."
 )]
 struct Cli {
     #[command(flatten)]
@@ -43,6 +45,12 @@ enum Command {
     Run(run::Run),
     /// Run a Python script, sealed likewise, in the host's sandboxed CPython.
     Python(run::Python),
+    /// Fetch evidence of what a host is and save it.
+    Attest(attest::Attest),
+    /// Hold evidence of a host, fetched now or from a file, against a policy.
+    Verify(attest::Verify),
+    /// Write a verification policy.
+    Policy(policy::Policy),
     /// Ask whether the host answers.
     Ping,
 }
@@ -58,7 +66,7 @@ enum Output {
 /// Exit status for options that do not go together; clap's own is the same.
 const USAGE: u8 = 2;
 
-/// Exit status when an answer was not authentic.
+/// Exit status when an answer was not authentic, or evidence not what the policy wants.
 const VERIFICATION_FAILED: u8 = 3;
 
 #[tokio::main(flavor = "current_thread")]
@@ -67,6 +75,9 @@ async fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Run(run) => run.execute(&cli.server.server).await,
         Command::Python(python) => python.execute(&cli.server.server).await,
+        Command::Attest(attest) => attest.execute().await,
+        Command::Verify(verify) => verify.execute().await,
+        Command::Policy(policy) => policy.execute(),
         Command::Ping => ping(&cli.server.server).await,
     };
     result.unwrap_or_else(|failure| {
@@ -93,7 +104,13 @@ enum Failure {
     /// A file or stream failed.
     #[error("{what}: {source}")]
     Io { what: String, source: io::Error },
-    /// The options do not go together.
+    /// A file that was given is not what it should be.
+    #[error("{0}")]
+    Input(String),
+    /// Evidence that was given can not be read, and so is not verified.
+    #[error("{0}")]
+    Refused(String),
+    /// The options do not go together, or a policy is not one.
     #[error("{0}")]
     Usage(String),
 }
@@ -104,6 +121,7 @@ impl Failure {
             Self::Client(error) if error.is_verification_failure() => {
                 ExitCode::from(VERIFICATION_FAILED)
             }
+            Self::Refused(_) => ExitCode::from(VERIFICATION_FAILED),
             Self::Usage(_) => ExitCode::from(USAGE),
             _ => ExitCode::FAILURE,
         }

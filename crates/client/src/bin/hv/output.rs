@@ -1,10 +1,13 @@
 //! Shows an execution.
 
+pub(crate) mod attested;
+
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use hypervisor_client::Execution;
+use hypervisor_client::attestation::SessionAttestation;
 use hypervisor_client::payment::Payment;
 use hypervisor_client::protocol::{Exit, LimitKind, SessionId};
 use serde_json::json;
@@ -17,6 +20,8 @@ pub(crate) struct Shown<'a> {
     pub(crate) execution: &'a Execution,
     /// What became of paying, if there is a payer.
     pub(crate) payment: Option<&'a Payment>,
+    /// What the host proved, if it was asked to.
+    pub(crate) attestation: Option<&'a SessionAttestation>,
 }
 
 impl Shown<'_> {
@@ -70,6 +75,9 @@ impl Shown<'_> {
         stderr(format_args!(
             "result commitment  {result_commitment}  matches what was received"
         ))?;
+        if let (Some(session), Some(run)) = (self.attestation, &self.execution.attestation) {
+            attested::details(session, run)?;
+        }
         let (cpu, wall) = (report.cpu_microseconds, report.wall_microseconds);
         let memory = bytes(report.peak_memory_bytes);
         stderr(format_args!(
@@ -87,6 +95,7 @@ impl Shown<'_> {
             sequence,
             request_commitment,
             result_commitment,
+            attestation,
         } = self.execution;
         let mut document = json!({
             "session_id": self.session,
@@ -106,6 +115,9 @@ impl Shown<'_> {
             };
             if let Some(payment) = self.payment {
                 object.insert("payment".to_owned(), pay::json(payment));
+            }
+            if let (Some(session), Some(run)) = (self.attestation, attestation) {
+                object.insert("attestation".to_owned(), attested::json(session, run));
             }
         }
         let mut out = io::stdout().lock();

@@ -12,9 +12,9 @@ use hypervisor_client::payment::Payment;
 use hypervisor_client::{Client, Execution, PaidExecution, Program};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::output::{self, Shown};
+use crate::output::{self, Shown, attested};
 use crate::pay::Pay;
-use crate::{Failure, Output};
+use crate::{Failure, Output, attest};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -22,6 +22,7 @@ use crate::{Failure, Output};
   hv run jq.wasm --stdin data.json -- '.items | length'
   cat data.json | hv run jq.wasm --stdin - -- .
   hv run hello.wasm --output json
+  hv run hello.wasm --verify policy.toml
   hv run hello.wasm --pay ~/payer.key --max-price 0.05
   HV_PAY_KEY=$(pass payer) hv run hello.wasm --max-price 0.05 --pay-network base
 
@@ -37,6 +38,7 @@ pub(crate) struct Run {
 #[command(after_help = "Examples:
   hv python script.py
   hv python report.py --stdin data.csv -- --year 2026
+  hv python script.py --verify policy.toml
   hv python script.py --pay ~/payer.key --max-price 0.05
 
 The script runs in the host's sandboxed CPython. An uncaught exception gives exit status 1 and Python's traceback.")]
@@ -61,6 +63,9 @@ struct Options {
     /// Arguments of the program, after `--`.
     #[arg(last = true)]
     arguments: Vec<OsString>,
+    /// Have the host prove first that it is what this policy wants, and verify afterwards what it attests of the run.
+    #[arg(long, value_name = "POLICY")]
+    verify: Option<PathBuf>,
     // Last: its heading would hold for what follows.
     #[command(flatten)]
     pay: Pay,
@@ -99,10 +104,18 @@ impl Options {
         }
 
         let payer = self.pay.payer(server)?;
+        let policy = self.verify.as_deref().map(attest::policy).transpose()?;
 
         let progress = progress();
         progress.set_message("opening a session");
-        let session = Client::new(server)?.open_session().await?;
+        let client = Client::new(server)?;
+        let session = match &policy {
+            Some(policy) => client.open_attested_session(policy).await?.0,
+            None => client.open_session().await?,
+        };
+        if let Some(attestation) = session.attestation() {
+            attested::warn_if_simulated(attestation)?;
+        }
         progress.set_message("running, sealed");
         let (execution, payment) = match (kind, &payer) {
             (Kind::Wasm, None) => (session.run_wasm(program).await?, None),
@@ -116,6 +129,7 @@ impl Options {
             session: session.id(),
             execution: &execution,
             payment: payment.as_ref(),
+            attestation: session.attestation(),
         };
         match self.output {
             Output::Text => shown.text(self.verbose),

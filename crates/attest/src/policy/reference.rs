@@ -1,0 +1,132 @@
+//! Reference values: what a guest image, and the firmware under it, must measure.
+
+use std::fmt;
+
+use hypervisor_protocol::HexArray;
+use serde::{Deserialize, Serialize};
+
+fn zero<const N: usize>() -> HexArray<N> {
+    HexArray([0; N])
+}
+
+/// A guest image on TDX. All values must match together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TdxReference {
+    /// A name for verdicts.
+    pub name: String,
+    /// The firmware.
+    pub mrtd: HexArray<48>,
+    /// The firmware's configuration.
+    pub rtmr0: HexArray<48>,
+    /// The kernel.
+    pub rtmr1: HexArray<48>,
+    /// Its command line and initial file system.
+    pub rtmr2: HexArray<48>,
+    /// RTMR3 before the component log.
+    #[serde(default = "zero")]
+    pub rtmr3: HexArray<48>,
+    /// The features that the guest may use.
+    pub xfam: HexArray<8>,
+    /// The TD's attributes.
+    pub td_attributes: HexArray<8>,
+    /// Set by who started the TD.
+    #[serde(default = "zero")]
+    pub mrconfigid: HexArray<48>,
+    /// Set by who started the TD.
+    #[serde(default = "zero")]
+    pub mrowner: HexArray<48>,
+    /// Set by who started the TD.
+    #[serde(default = "zero")]
+    pub mrownerconfig: HexArray<48>,
+}
+
+/// A guest image on SEV-SNP. All values must match together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SnpReference {
+    /// A name for verdicts.
+    pub name: String,
+    /// The launch measurement.
+    pub measurement: HexArray<48>,
+    /// The guest policy.
+    pub guest_policy: u64,
+    /// Set by who started the guest.
+    #[serde(default = "zero")]
+    pub host_data: HexArray<32>,
+    /// The key that signed the id block.
+    #[serde(default = "zero")]
+    pub id_key_digest: HexArray<48>,
+    /// The key that certified that key.
+    #[serde(default = "zero")]
+    pub author_key_digest: HexArray<48>,
+    /// From the id block.
+    #[serde(default = "zero")]
+    pub family_id: HexArray<16>,
+    /// From the id block.
+    #[serde(default = "zero")]
+    pub image_id: HexArray<16>,
+}
+
+/// A generation of AMD processors, each with its own root certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Generation {
+    /// EPYC 7003.
+    Milan,
+    /// EPYC 9004 and 8004.
+    Genoa,
+    /// EPYC 9005.
+    Turin,
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Milan => "milan",
+            Self::Genoa => "genoa",
+            Self::Turin => "turin",
+        })
+    }
+}
+
+/// The generations that a policy accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Generations {
+    /// Milan, at these versions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub milan: Option<FirmwareFloor>,
+    /// Genoa, at these versions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub genoa: Option<FirmwareFloor>,
+    /// Turin, at these versions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turin: Option<FirmwareFloor>,
+}
+
+impl Generations {
+    /// The accepted ones.
+    pub fn accepted(&self) -> impl Iterator<Item = (Generation, FirmwareFloor)> {
+        [
+            (Generation::Milan, self.milan),
+            (Generation::Genoa, self.genoa),
+            (Generation::Turin, self.turin),
+        ]
+        .into_iter()
+        .filter_map(|(generation, floor)| Some((generation, floor?)))
+    }
+}
+
+/// Security versions of the firmware's parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirmwareFloor {
+    /// The FMC, which Turin has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fmc: Option<u8>,
+    /// The boot loader.
+    pub bootloader: u8,
+    /// The secure processor's operating system.
+    pub tee: u8,
+    /// The SNP firmware.
+    pub snp: u8,
+    /// The microcode.
+    pub microcode: u8,
+}

@@ -1,0 +1,168 @@
+//! Checks of what the host loaded and how it is set.
+
+use hypervisor_protocol::ContentFormat;
+
+use super::{Context, Facts};
+use crate::binding::Binding;
+use crate::log::ComponentLog;
+use crate::manifest;
+use crate::policy::Components;
+use crate::verdict::{CheckId, Recorder};
+
+pub(super) fn verify(
+    context: &Context<'_>,
+    binding: &Binding,
+    facts: Option<&Facts>,
+    recorder: &mut Recorder,
+) {
+    let log = log(context, binding, recorder);
+    register(context, binding, facts, log.as_ref(), recorder);
+    match &log {
+        Some(log) => components(&context.policy.rules.components, log, recorder),
+        None => recorder.blocked(CheckId::Log, &[CheckId::Components]),
+    }
+    manifest(context, binding, recorder);
+}
+
+/// The log, if it is the one that the binding names.
+fn log(context: &Context<'_>, binding: &Binding, recorder: &mut Recorder) -> Option<ComponentLog> {
+    let check = recorder
+        .check(CheckId::Log)
+        .hex("bound_head", binding.log.head)
+        .input("bound_count", binding.log.count);
+    let Some(bytes) = &context.evidence.log else {
+        check.fail("the evidence holds no component log; take it from the host's /attestation");
+        return None;
+    };
+    let log = match ComponentLog::decode(ContentFormat::Cbor, bytes) {
+        Ok(log) => log,
+        Err(error) => {
+            check.fail(format!(
+                "{error}; take the log from the host's /attestation"
+            ));
+            return None;
+        }
+    };
+    let head = log.head();
+    let same = check
+        .hex("head", head.head)
+        .input("count", head.count)
+        .require(head == binding.log, || {
+            "the log is not the one that the quote binds: entries are missing, moved or altered, or it is of another time; take both from the host anew".to_owned()
+        });
+    same.then_some(log)
+}
+
+fn register(
+    context: &Context<'_>,
+    binding: &Binding,
+    facts: Option<&Facts>,
+    log: Option<&ComponentLog>,
+    recorder: &mut Recorder,
+) {
+    const ID: [CheckId; 1] = [CheckId::Register];
+    let required = context.policy.rules.log.register_required;
+    let Some(facts) = facts else {
+        recorder.blocked(CheckId::QuoteForm, &ID);
+        return;
+    };
+    let Some(register) = facts.register else {
+        let check = recorder.check(CheckId::Register);
+        if required {
+            check.fail("`log.register_required` is true and SEV-SNP has no such register; set it to false to accept the log by the report data alone");
+        } else if binding.register_bound {
+            check.fail("the binding claims a register that this hardware does not have; do not rely on this host");
+        } else {
+            check.not_applicable(
+                "this hardware has no register for the log; the report data binds it",
+            );
+        }
+        return;
+    };
+    let Some(start) = facts.register_start else {
+        recorder.blocked(CheckId::Measurements, &ID);
+        return;
+    };
+    let check = recorder
+        .check(CheckId::Register)
+        .hex("rtmr3", register)
+        .hex("start", start)
+        .input("register_bound", binding.register_bound);
+    if !binding.register_bound {
+        if required {
+            check.fail("`log.register_required` is true and this host's kernel does not extend RTMR3; run it on Linux 6.16 or later");
+        } else {
+            check.require(register == start, || {
+                "RTMR3 is not as the reference leaves it, and the host does not say that it extended it: something else did; do not rely on this host".to_owned()
+            });
+        }
+        return;
+    }
+    let Some(log) = log else {
+        check.fail("it could not be judged; put `log` right first");
+        return;
+    };
+    if log.register_start() != Some(start) {
+        check.fail("the log starts from another value of RTMR3 than the reference: something extended it before the host; do not rely on this host, or correct `tdx.reference.rtmr3`");
+        return;
+    }
+    check.require(log.register() == Some(register), || {
+        "RTMR3 is not what the log leads to: the host loaded something that the log does not show; do not rely on this host".to_owned()
+    });
+}
+
+fn components(rules: &Components, log: &ComponentLog, recorder: &mut Recorder) {
+    let mut check = recorder.check(CheckId::Components);
+    for entry in log.entries() {
+        check = check.input("component", format_args!("{} {}", entry.name, entry.digest));
+    }
+    if rules.any {
+        check.skip("`components.any` is true: every component is accepted");
+        return;
+    }
+    let refused = log.entries().iter().find(|entry| {
+        !rules.allowed.iter().any(|allowed| {
+            allowed.digest == entry.digest
+                && allowed.name.as_ref().is_none_or(|name| *name == entry.name)
+        })
+    });
+    match refused {
+        None => check.pass(),
+        Some(entry) => check.fail(format!(
+            "the host loaded `{}` ({}), which the policy does not name; add it to `components.allowed` if it may run, or do not rely on this host",
+            entry.name, entry.digest
+        )),
+    }
+}
+
+fn manifest(context: &Context<'_>, binding: &Binding, recorder: &mut Recorder) {
+    let rules = &context.policy.rules.manifest;
+    let bound = binding.manifest_digest;
+    let check = recorder.check(CheckId::Manifest).hex("bound", bound);
+    match &context.evidence.manifest {
+        None if rules.any => {
+            check.fail("the evidence holds no manifest and the policy names none; take it from the host's /attestation");
+        }
+        // The digest is what counts; the document only explains it.
+        None => check.not_applicable("the evidence holds no manifest; its digest is bound"),
+        Some(document) => {
+            let digest = manifest::digest(document);
+            match manifest::check(document) {
+                Err(error) => check.fail(format!("{error}; take it from the host's /attestation")),
+                Ok(()) => {
+                    check.hex("digest", digest).require(digest == bound, || {
+                        "the manifest is not the one that the quote binds; take both from the host anew".to_owned()
+                    });
+                }
+            }
+        }
+    }
+    let check = recorder.check(CheckId::ManifestAllowed).hex("bound", bound);
+    if rules.any {
+        check.skip("`manifest.any` is true: every manifest is accepted");
+    } else {
+        check.require(rules.allowed.iter().any(|allowed| allowed.0 == bound), || {
+            "the host is set up in a way that the policy does not name; read the manifest, and add its digest to `manifest.allowed` if it is right".to_owned()
+        });
+    }
+}

@@ -1,0 +1,309 @@
+//! `hv policy init`: a policy from what `hypervisor measure` says, and perhaps from evidence.
+
+mod reference;
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use hypervisor_client::attest::{
+    Binding, Challenge, Evidence, Expected, ExpectedSubject, Policy as Rules, RawQuote, Subject,
+    verify,
+};
+use hypervisor_client::attestation::now;
+use hypervisor_client::protocol::HexArray;
+use serde::Deserialize;
+
+use crate::Failure;
+use crate::attest::{evidence, file, print};
+use crate::run::stderr;
+
+/// The most bytes of a measurement: a manifest and a component log, both bounded by the host.
+const MAX_MEASURE: usize = 8 << 20;
+const MEASURE_VERSION: u32 = 1;
+
+#[derive(Debug, Args)]
+pub(crate) struct Policy {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a policy for the host that `hypervisor measure` measured.
+    Init(Init),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hypervisor measure --config hypervisor.toml --output json > measure.json
+  hv attest https://host.example --to evidence.cbor
+  hv policy init --measure measure.json --evidence evidence.cbor --to policy.toml
+
+Without --evidence the policy names no guest image and refuses every host until you add the image's values.")]
+struct Init {
+    /// What `hypervisor measure --output json` printed for the configuration and components that you trust.
+    #[arg(long, value_name = "FILE")]
+    measure: PathBuf,
+    /// Take the guest image's measurements from this evidence: trust on first use.
+    #[arg(long, value_name = "FILE")]
+    evidence: Option<PathBuf>,
+    /// For tests: believe the simulator with this root (SHA-256 of its certificate) and no hardware.
+    #[arg(long, value_name = "HEX")]
+    simulated_root: Option<HexArray<32>>,
+    /// File for the policy; it must not be there yet.
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+}
+
+/// What `hypervisor measure` prints, as far as a policy needs it.
+#[derive(Debug, Deserialize)]
+struct Measure {
+    version: u32,
+    manifest_sha384: HexArray<48>,
+    log: Log,
+    backend: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Log {
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Entry {
+    name: String,
+    digest: HexArray<48>,
+}
+
+impl Measure {
+    fn parse(bytes: &[u8]) -> Result<Self, String> {
+        if bytes.len() > MAX_MEASURE {
+            return Err(format!("it has more than {MAX_MEASURE} bytes"));
+        }
+        let measure: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        match measure.version {
+            MEASURE_VERSION => Ok(measure),
+            other => Err(format!(
+                "it has version {other}, this program reads version {MEASURE_VERSION}"
+            )),
+        }
+    }
+}
+
+impl Policy {
+    pub(crate) fn execute(&self) -> Result<ExitCode, Failure> {
+        let Command::Init(init) = &self.command;
+        init.execute()
+    }
+}
+
+impl Init {
+    fn execute(&self) -> Result<ExitCode, Failure> {
+        let measure = self.read_measure()?;
+        let evidence = self.evidence.as_deref().map(evidence).transpose()?;
+        let text = self.compose(&measure, evidence.as_ref())?;
+        // What is written is what `hv verify` will read.
+        let policy = Rules::parse(&text).map_err(|error| Failure::Input(error.to_string()))?;
+        let written = std::fs::File::create_new(&self.to)
+            .and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(|source| Failure::Io {
+            what: match source.kind() {
+                io::ErrorKind::AlreadyExists => format!(
+                    "{} is there already; name another file or remove it",
+                    self.to.display()
+                ),
+                _ => format!("cannot write {}", self.to.display()),
+            },
+            source,
+        })?;
+        match &evidence {
+            Some(evidence) => warn_if_refused(&policy, evidence)?,
+            None => warn(format_args!(
+                "the policy names no guest image and so refuses every host; add one, or start anew with --evidence"
+            ))?,
+        }
+        print(|out| writeln!(out, "wrote {}", self.to.display()))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn read_measure(&self) -> Result<Measure, Failure> {
+        let path = self.measure.display();
+        let wrong = |reason: String| {
+            Failure::Input(format!(
+                "{path} is not what `hypervisor measure --output json` prints: {reason}"
+            ))
+        };
+        Measure::parse(&file(&self.measure)?).map_err(wrong)
+    }
+
+    fn compose(&self, measure: &Measure, evidence: Option<&Evidence>) -> Result<String, Failure> {
+        let mut text = format!(
+            "# What evidence of a host must show. Written by `hv policy init`; it is yours to change.\nversion = 1\n\n[roots]\n{}\n",
+            self.roots(measure, evidence)?
+        );
+        text.push_str(
+            "\n[freshness]\nnonce_required = true\nmax_age = \"5m\"\n\n[manifest]\n# SHA-384 of the measured manifest: host version, engine settings, components, policy rules, limits.\n",
+        );
+        line(
+            &mut text,
+            format_args!("allowed = [\"{}\"]", measure.manifest_sha384),
+        );
+        if !measure.log.entries.is_empty() {
+            text.push_str(
+                "\n# The measured components. A host that loads any other one is refused.\n",
+            );
+        }
+        for Entry { name, digest } in &measure.log.entries {
+            let name = toml::Value::from(name.as_str());
+            line(
+                &mut text,
+                format_args!("[[components.allowed]]\nname = {name}\ndigest = \"{digest}\"\n"),
+            );
+        }
+        if let Some(evidence) = evidence {
+            text.push('\n');
+            text.push_str(&reference::image(evidence).map_err(|reason| {
+                let reason = format!("{reason}; save evidence anew with `hv attest`");
+                Failure::Input(reason)
+            })?);
+        }
+        Ok(text)
+    }
+
+    /// One simulator where its root was given, else the vendor of the evidence or of the measuring machine, else both.
+    fn roots(&self, measure: &Measure, evidence: Option<&Evidence>) -> Result<String, Failure> {
+        if let Some(root) = &self.simulated_root {
+            return Ok(format!(
+                "# SIMULATED: evidence under this root proves nothing about hardware. For tests only.\nsimulated = \"{root}\""
+            ));
+        }
+        let simulated = evidence
+            .and_then(|evidence| Binding::decode(&evidence.binding).ok())
+            .map_or(measure.backend == "simulated", |binding| {
+                binding.header().flags.simulated
+            });
+        if simulated {
+            return Err(Failure::Usage(
+                "this host is simulated and proves nothing about hardware; if that is what you want, give --simulated-root, which `hypervisor check --output json` prints as `attestation.simulated_root`".to_owned(),
+            ));
+        }
+        let vendors = match (
+            evidence.map(|evidence| &evidence.quote),
+            measure.backend.as_str(),
+        ) {
+            (Some(RawQuote::Tdx(_)), _) | (None, "tdx") => "[\"intel\"]",
+            (Some(RawQuote::SevSnp { .. }), _) | (None, "sev-snp") => "[\"amd\"]",
+            _ => "[\"intel\", \"amd\"]",
+        };
+        Ok(format!("vendors = {vendors}"))
+    }
+}
+
+/// The evidence under the policy that was made from it: whatever fails now will fail tomorrow.
+fn warn_if_refused(policy: &Rules, evidence: &Evidence) -> Result<(), Failure> {
+    let binding = Binding::decode(&evidence.binding).ok();
+    let challenge = binding
+        .as_ref()
+        .and_then(|binding| binding.nonce.clone())
+        .map(|nonce| Challenge {
+            nonce,
+            made_at: now(),
+        });
+    let subject = match binding.map(|binding| binding.subject) {
+        Some(Subject::Session {
+            session_public_key,
+            session_id,
+            client_public_key,
+        }) => ExpectedSubject::Session {
+            session_public_key,
+            session_id,
+            client_public_key,
+        },
+        _ => ExpectedSubject::Identity,
+    };
+    let verdict = verify(evidence, policy, &Expected::new(subject, challenge), now());
+    for check in verdict.failures() {
+        warn(format_args!(
+            "this policy refuses the evidence that it was made from: {}: {}",
+            check.id,
+            check.reason.as_deref().unwrap_or_default()
+        ))?;
+    }
+    Ok(())
+}
+
+fn warn(text: std::fmt::Arguments<'_>) -> Result<(), Failure> {
+    stderr(format_args!("warning: {text}")).map_err(|source| Failure::Io {
+        what: "standard error".to_owned(),
+        source,
+    })
+}
+
+/// Writing to a `String` does not fail.
+fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    let _ = writeln!(text, "{arguments}");
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn init() -> Init {
+        Init {
+            measure: PathBuf::new(),
+            evidence: None,
+            simulated_root: None,
+            to: PathBuf::new(),
+        }
+    }
+
+    fn measure(name: &str, backend: &str) -> Measure {
+        Measure {
+            version: MEASURE_VERSION,
+            manifest_sha384: HexArray([1; 48]),
+            log: Log {
+                entries: vec![Entry {
+                    name: name.to_owned(),
+                    digest: HexArray([2; 48]),
+                }],
+            },
+            backend: backend.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_roots_are_those_of_the_measuring_machine_and_both_where_it_has_no_tee() {
+        for (backend, vendors) in [
+            ("tdx", "vendors = [\"intel\"]"),
+            ("sev-snp", "vendors = [\"amd\"]"),
+            ("none", "vendors = [\"intel\", \"amd\"]"),
+        ] {
+            let text = init().compose(&measure("policy", backend), None).unwrap();
+            assert!(text.contains(vendors), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_component_of_any_name_is_named_by_the_policy(name in any::<String>()) {
+            let text = init().compose(&measure(&name, "none"), None).unwrap();
+            let rules = Rules::parse(&text).unwrap().rules;
+            prop_assert_eq!(rules.components.allowed.len(), 1);
+            let allowed = rules.components.allowed.first().unwrap();
+            prop_assert_eq!(allowed.name.as_deref(), Some(name.as_str()));
+            prop_assert_eq!(allowed.digest, HexArray([2; 48]));
+            prop_assert!(!rules.components.any && !rules.manifest.any);
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_of_measurements_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+            let _ = Measure::parse(&bytes);
+        }
+    }
+}

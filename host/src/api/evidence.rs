@@ -1,0 +1,95 @@
+//! Evidence over HTTP: of the host's identity, and beside results.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::{HeaderValue, Uri, header};
+use hypervisor_attest::{Subject, VerifierNonce};
+use hypervisor_protocol::{ContentFormat, ExecuteResponse, HexBytes, PaymentReceipt};
+
+use super::App;
+use super::problem::ApiError;
+use super::route::Route;
+use crate::attestation::quote_bytes;
+
+/// `GET /attestation?nonce=…`: evidence of the identity key, the manifest and the component log.
+pub(super) async fn identity(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let attestation = app.attestation()?;
+    let nonce = nonce_of(request.uri())?;
+    let wants_cbor = request
+        .headers()
+        .get(header::ACCEPT)
+        .is_some_and(|accept| accept.as_bytes().starts_with(b"application/cbor"));
+    let format = if wants_cbor {
+        ContentFormat::Cbor
+    } else {
+        ContentFormat::Json
+    };
+    let evidence = attestation.evidence(Subject::Identity, Some(nonce)).await?;
+    let bytes = evidence
+        .encode(format)
+        .map_err(|e| ApiError::internal(e.to_string()))?;
+    let mut response = Response::new(Body::from(bytes));
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(format.media_type()),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+fn nonce_of(uri: &Uri) -> Result<VerifierNonce, ApiError> {
+    let query = uri.query().unwrap_or_default();
+    let mut nonces = query
+        .split('&')
+        .filter_map(|pair| pair.strip_prefix("nonce="));
+    match (nonces.next(), nonces.next()) {
+        (Some(nonce), None) => nonce
+            .parse()
+            .map_err(|e| ApiError::malformed(format!("`nonce`: {e}"))),
+        (None, _) => Err(ApiError::malformed(
+            "`nonce` is missing: 16 to 64 random bytes of your own, in hex",
+        )),
+        (Some(_), Some(_)) => Err(ApiError::malformed("`nonce` is there twice")),
+    }
+}
+
+/// A nonce from the body of a request.
+pub(super) fn nonce_from(bytes: Option<HexBytes>) -> Result<Option<VerifierNonce>, ApiError> {
+    bytes
+        .map(|bytes| VerifierNonce::new(bytes.0))
+        .transpose()
+        .map_err(|e| ApiError::malformed(format!("`nonce`: {e}")))
+}
+
+/// Adds the receipt, and on an attested route the quote and its evidence.
+pub(super) async fn attach(
+    app: &App,
+    route: &Route,
+    sequence: u64,
+    payment: Option<&PaymentReceipt>,
+    response: &mut ExecuteResponse,
+) -> Result<(), ApiError> {
+    let Ok(attestation) = &app.attestation else {
+        return Ok(());
+    };
+    let receipt = attestation
+        .receipt(response, sequence, payment)
+        .map_err(|e| ApiError::internal(e.to_string()))?;
+    response.receipt = Some(HexBytes(receipt));
+    if route.attested {
+        let evidence = attestation.result(response.result_commitment).await?;
+        let encoded = evidence
+            .encode(ContentFormat::Cbor)
+            .map_err(|e| ApiError::internal(e.to_string()))?;
+        response.result_quote = Some(HexBytes(quote_bytes(&evidence)));
+        response.result_evidence = Some(HexBytes(encoded));
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! What this machine attests with: chosen by the configuration, never by what happens to answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hypervisor_attest::Backend;
+use hypervisor_attest_simulated::Simulator;
+use hypervisor_attest_tsm::{Attester, Error as TsmError, Quote, Tsm};
+
+use crate::config::{Attestation as Settings, AttestationBackend};
+use crate::error::Error;
+
+/// The attester, or why there is none.
+pub struct Platform {
+    attester: Result<Arc<dyn Attester>, String>,
+    collateral: Option<Vec<u8>>,
+    simulated_root: Option<[u8; 32]>,
+}
+
+impl Platform {
+    /// No attester at all.
+    pub fn none(reason: impl Into<String>) -> Self {
+        Self {
+            attester: Err(reason.into()),
+            collateral: None,
+            simulated_root: None,
+        }
+    }
+
+    /// What `[attestation]` asks for.
+    ///
+    /// # Errors
+    /// A backend that was asked for by name and is not there; collateral that cannot be read.
+    pub fn open(settings: &Settings) -> Result<Self, Error> {
+        let mut platform = match settings.backend {
+            AttestationBackend::None => Self::none("attestation is switched off"),
+            AttestationBackend::Simulated => return simulated(settings),
+            AttestationBackend::Auto => match Tsm::open() {
+                Ok(tsm) => Self::of(Arc::new(tsm)),
+                Err(error) => Self::none(format!("this machine attests nothing: {error}")),
+            },
+            AttestationBackend::Tsm => Self::of(Arc::new(Tsm::open().map_err(|e| failed(&e))?)),
+        };
+        if !settings.collateral.as_os_str().is_empty() {
+            let path = &settings.collateral;
+            let bytes = std::fs::read(path).map_err(|source| Error::FileUnreadable {
+                path: path.clone(),
+                source,
+            })?;
+            platform.collateral = Some(bytes);
+        }
+        Ok(platform)
+    }
+
+    fn of(attester: Arc<dyn Attester>) -> Self {
+        Self {
+            attester: Ok(attester),
+            collateral: None,
+            simulated_root: None,
+        }
+    }
+
+    /// The attester.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn attester(&self) -> Result<&Arc<dyn Attester>, &str> {
+        self.attester.as_ref().map_err(String::as_str)
+    }
+
+    /// The collateral to send with quotes: JSON.
+    pub fn collateral(&self) -> Option<&[u8]> {
+        self.collateral.as_deref()
+    }
+
+    /// SHA-256 of the simulated root certificate, where quotes are simulated.
+    pub fn simulated_root(&self) -> Option<&[u8; 32]> {
+        self.simulated_root.as_ref()
+    }
+
+    /// The backend's name in bindings; none where nothing attests.
+    pub fn backend(&self) -> Option<Backend> {
+        let backend = self.attester.as_ref().ok()?.backend();
+        [Backend::Tdx, Backend::SevSnp, Backend::Simulated]
+            .into_iter()
+            .find(|known| known.name() == backend.as_str())
+    }
+}
+
+fn simulated(settings: &Settings) -> Result<Platform, Error> {
+    if settings.simulated_seed.is_empty() {
+        return Err(Error::ConfigValue {
+            key: "attestation.simulated_seed",
+            message: "the simulated backend needs a seed, from which its root is made".to_owned(),
+        });
+    }
+    let simulator = Simulator::builder(settings.simulated_seed.as_bytes())
+        .build()
+        .map_err(|e| failed(&e))?;
+    let collateral = simulator.collateral_json().map_err(|e| failed(&e))?;
+    let root = simulator.fingerprint();
+    tracing::warn!(
+        root = crate::manifest::hex(&root),
+        "SIMULATED attestation: evidence of this host proves nothing about any machine"
+    );
+    let attester: Arc<dyn Attester> = if settings.simulated_delay.is_zero() {
+        Arc::new(simulator)
+    } else {
+        Arc::new(Slow(simulator, settings.simulated_delay))
+    };
+    Ok(Platform {
+        attester: Ok(attester),
+        collateral: Some(collateral.into_bytes()),
+        simulated_root: Some(root),
+    })
+}
+
+fn failed(error: &dyn std::fmt::Display) -> Error {
+    Error::Attestation(error.to_string())
+}
+
+/// A simulator as slow as a real driver.
+struct Slow(Simulator, Duration);
+
+impl Attester for Slow {
+    fn backend(&self) -> hypervisor_attest_tsm::Backend {
+        self.0.backend()
+    }
+
+    fn capabilities(&self) -> hypervisor_attest_tsm::Capabilities {
+        self.0.capabilities()
+    }
+
+    fn quote(&self, report_data: &[u8; 64]) -> Result<Quote, TsmError> {
+        std::thread::sleep(self.1);
+        self.0.quote(report_data)
+    }
+
+    fn extend(&self, digest: &[u8; 48]) -> Result<(), TsmError> {
+        self.0.extend(digest)
+    }
+
+    fn read_register(&self) -> Result<[u8; 48], TsmError> {
+        self.0.read_register()
+    }
+}

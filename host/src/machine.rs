@@ -1,0 +1,137 @@
+//! What a machine offers for attestation, and what a configuration will be measured as: `doctor`, `record`, `measure`.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use hypervisor_attest_tsm::doctor::{Examination, examine};
+use hypervisor_attest_tsm::{Tsm, record};
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::executor::Executor;
+use crate::manifest::{Manifest, hex};
+
+/// Looks at this machine and prints what it found. True where it can attest.
+///
+/// # Errors
+/// When the output cannot be written.
+pub fn doctor(json: bool, out: &mut impl Write) -> io::Result<bool> {
+    let found = examine();
+    if json {
+        serde_json::to_writer_pretty(&mut *out, &found)?;
+        writeln!(out)?;
+    } else {
+        print(&found, out)?;
+    }
+    Ok(found.backend.is_some())
+}
+
+fn print(found: &Examination, out: &mut impl Write) -> io::Result<()> {
+    let mut fields = serde_json::to_value(found)?;
+    if let Some(fields) = fields.as_object_mut() {
+        fields.remove("backend");
+        for (name, finding) in fields.iter() {
+            let text = |key: &str| {
+                finding
+                    .get(key)
+                    .and_then(|v| v.as_str())
+                    .unwrap_or_default()
+            };
+            let mark = match finding.get("present").and_then(serde_json::Value::as_bool) {
+                Some(true) => "yes",
+                _ => "no",
+            };
+            let name = name.replace('_', " ");
+            writeln!(out, "{mark:<4}{name}: {}", text("detail"))?;
+            writeln!(out, "    {}", text("advice"))?;
+        }
+    }
+    match found.backend {
+        Some(backend) => writeln!(out, "This machine attests by {backend}."),
+        None => writeln!(
+            out,
+            "This machine attests nothing. `[attestation] backend = \"simulated\"` is for tests and for learning."
+        ),
+    }
+}
+
+/// Takes a quote of this machine and writes it to the new folder `folder`, for a test suite to replay.
+///
+/// # Errors
+/// Where the machine has no TEE, or the folder exists or cannot be written.
+pub fn record_to(folder: &Path) -> Result<(), Error> {
+    let failed = |e: &dyn std::fmt::Display| Error::Attestation(e.to_string());
+    let tsm = Tsm::open().map_err(|e| failed(&e))?;
+    let mut report_data = [0; 64];
+    getrandom::fill(&mut report_data).map_err(|e| failed(&e))?;
+    record::record(&tsm, folder, &report_data).map_err(|e| failed(&e))?;
+    Ok(())
+}
+
+/// What a configuration and its components will be measured as.
+#[derive(Debug, Serialize)]
+pub struct Measured<'a> {
+    version: u32,
+    manifest_sha384: String,
+    manifest: &'a Manifest<'a>,
+    log: Log,
+    backend: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Log {
+    head: String,
+    count: usize,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug, Serialize)]
+struct Entry {
+    name: String,
+    digest: String,
+    imports: Vec<String>,
+}
+
+impl<'a> Measured<'a> {
+    /// Of a host whose plugins are loaded.
+    pub fn new(manifest: &'a Manifest<'a>, executor: &Executor, backend: &'static str) -> Self {
+        let log = executor.facts().component_log();
+        let entries: Vec<Entry> = log
+            .entries
+            .into_iter()
+            .map(|entry| Entry {
+                name: entry.name,
+                digest: hex(&entry.digest),
+                imports: entry.imports,
+            })
+            .collect();
+        Self {
+            version: 1,
+            manifest_sha384: manifest.digest(),
+            manifest,
+            log: Log {
+                head: hex(&log.head),
+                count: entries.len(),
+                entries,
+            },
+            backend,
+        }
+    }
+
+    /// Prints for people.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
+    pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "manifest  {}", self.manifest_sha384)?;
+        writeln!(
+            out,
+            "log head  {}  ({} entries)",
+            self.log.head, self.log.count
+        )?;
+        for entry in &self.log.entries {
+            writeln!(out, "  {:<10} {}", entry.name, entry.digest)?;
+        }
+        Ok(())
+    }
+}
