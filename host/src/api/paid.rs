@@ -174,7 +174,9 @@ async fn paid(
             payment: authorized.clone(),
         };
         match payments.ledger().begin(key, record)? {
-            Begin::New(turn) => return detached(Job::new(&app, route, received, info, turn)).await,
+            Begin::New(turn) => {
+                return detached(Job::new(&app, route, received, info, *turn)).await;
+            }
             // Somebody was faster: on to what came of it.
             Begin::Taken => payment = Some(authorized),
         }

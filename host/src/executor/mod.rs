@@ -396,7 +396,7 @@ mod tests {
         let executor = Executor::new(
             &Limits::default(),
             PathBuf::new(),
-            PrivateKey::generate().public_key().clone(),
+            HostFacts::new(PrivateKey::generate().public_key().clone()),
         )
         .unwrap();
         let component = Component::new(executor.linker.engine(), &component).unwrap();

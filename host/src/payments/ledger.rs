@@ -17,13 +17,16 @@ pub(crate) struct Ledger {
 struct Shared {
     store: Store,
     /// Payments being worked on; the channel closes when that ends.
-    busy: Mutex<HashMap<Key, watch::Receiver<()>>>,
+    busy: Mutex<HashMap<Key, Working>>,
 }
+
+/// Closes when whoever works on a payment is done.
+pub(crate) type Working = watch::Receiver<()>;
 
 /// What came of the wish to use a payment.
 pub(crate) enum Begin {
     /// It is new, and set aside for the caller.
-    New(Turn),
+    New(Box<Turn>),
     /// It was used before, or is being used; [`Ledger::look`] tells more.
     Taken,
 }
@@ -53,7 +56,7 @@ impl Ledger {
         if busy.contains_key(&key) || self.shared.store.reserve(&key, &record)?.is_some() {
             return Ok(Begin::Taken);
         }
-        Ok(Begin::New(self.turn(&mut busy, key, record)))
+        Ok(Begin::New(Box::new(self.turn(&mut busy, key, record))))
     }
 
     /// Works on a payment that is known; none while another does, or where it is not known.
@@ -67,10 +70,7 @@ impl Ledger {
     }
 
     /// What is known of a payment, and the sign that somebody works on it.
-    pub(crate) fn look(
-        &self,
-        key: &Key,
-    ) -> Result<Option<(Record, Option<watch::Receiver<()>>)>, StoreError> {
+    pub(crate) fn look(&self, key: &Key) -> Result<Option<(Record, Option<Working>)>, StoreError> {
         let busy = self.shared.busy();
         let record = self.shared.store.record(key)?;
         Ok(record.map(|record| (record, busy.get(key).cloned())))
@@ -98,7 +98,7 @@ impl Ledger {
         });
     }
 
-    fn turn(&self, busy: &mut HashMap<Key, watch::Receiver<()>>, key: Key, record: Record) -> Turn {
+    fn turn(&self, busy: &mut HashMap<Key, Working>, key: Key, record: Record) -> Turn {
         let (done, working) = watch::channel(());
         busy.insert(key, working);
         Turn {
@@ -111,7 +111,7 @@ impl Ledger {
 }
 
 impl Shared {
-    fn busy(&self) -> std::sync::MutexGuard<'_, HashMap<Key, watch::Receiver<()>>> {
+    fn busy(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Working>> {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

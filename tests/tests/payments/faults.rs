@@ -16,7 +16,7 @@ struct Scene {
 impl Scene {
     /// Settlements are confirmed on the chain.
     async fn new() -> Self {
-        Self::with(|chain| confirmed(chain)).await
+        Self::with(confirmed).await
     }
 
     /// The facilitator is all there is to know.
