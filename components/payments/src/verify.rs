@@ -102,7 +102,11 @@ pub fn identify(headers: &[Header], offers: &[Offer], crypto: &impl Crypto) -> O
     let chosen = candidates
         .iter()
         .find(is_signed)
-        .or_else(|| candidates.iter().find(|terms| offline::money(&payment, terms).is_ok()))
+        .or_else(|| {
+            candidates
+                .iter()
+                .find(|terms| offline::money(&payment, terms).is_ok())
+        })
         .or_else(|| candidates.first())?;
     Some(payment.id_for(&chosen.offer.network, chosen.asset))
 }
