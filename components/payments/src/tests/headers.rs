@@ -322,6 +322,6 @@ fn identify_names_a_payment_whose_price_has_changed_since() {
         ..usdc()
     };
     for headers in [Purse::new(&usdc()).v2(), Purse::new(&usdc()).v1()] {
-        assert!(identified(&headers, &[dearer.clone()]).is_some());
+        assert!(identified(&headers, std::slice::from_ref(&dearer)).is_some());
     }
 }
