@@ -27,6 +27,7 @@ test: guests components payments ## run all tests
 	cargo build --workspace --bins --locked
 	@scripts/compile-components.sh target/debug/hypervisor
 	cargo test --workspace --locked
+	cargo test --manifest-path guests/Cargo.toml --target-dir guests/target --locked -p payments
 
 serve: ## run the host with hypervisor.toml
 	cargo run --release --locked -p hypervisor -- --config hypervisor.toml
