@@ -128,6 +128,9 @@ pay_to = "$pay_to"
 facilitators = ["$facilitator"]
 rpc = { "eip155:84532" = "$rpc" }
 $(cat "$root/target/components/payments.toml")
+[attestation]
+backend = "simulated"
+simulated_seed = "demo"
 TOML
 say "(the paths and digests of the plugins are left out here)"
 sed '/^comp/d' demo.toml
@@ -209,6 +212,23 @@ good 'one cent moved from the payer to the operator, and the receipt names the t
 try hv run guests/jq.wasm --stdin metadata.json --pay payer.key --max-price 0.001 -- '.packages | length'
 ((status != 0)) || fail 'hv paid more than it was allowed to'
 good 'hv pays no more than it was told'
+
+section 'Evidence: what the operator published, held against what answers; a simulation here, which proves nothing about hardware'
+hypervisor measure --config demo.toml --output json >measure.json </dev/null
+hypervisor check --config demo.toml --output json >checked.json </dev/null
+simulated_root=$(node --print 'JSON.parse(require("fs").readFileSync("checked.json")).attestation.simulated_root' </dev/null)
+say 'hypervisor measure --output json says what this configuration and its components are measured as'
+try hv attest "$HYPERVISOR_SERVER" --to evidence.cbor
+try hv policy init --measure measure.json --simulated-root "$simulated_root" --evidence evidence.cbor --to policy.toml
+((status == 0)) || fail 'no policy was written'
+try hv python licences.py --stdin metadata.json --verify policy.toml
+((status == 0)) || fail "the attested run ended with $status"
+grep -q "^$packages packages" out || fail "Cargo.lock has $packages packages"
+good 'the host verified before it got the script; so did the result, its place under a quote, and the receipt'
+sed 's/^simulated = .*/vendors = ["intel", "amd"]/' policy.toml >hardware.toml
+try hv python licences.py --stdin metadata.json --verify hardware.toml
+((status == 3)) || fail "hv took a simulation for hardware (status $status)"
+good 'a policy for real hardware refuses it, and nothing was sent (hv exits with 3)'
 
 section 'What the operator saw: the whole log of the host'
 sed -E 's/^[^ ]+ +//; s/request_id="?[0-9a-f]+"? //' host.log

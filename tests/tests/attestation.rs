@@ -439,3 +439,108 @@ fn doctor_says_what_this_machine_offers() {
     assert_eq!(doctor.status.success(), !found["backend"].is_null());
     assert!(found["configfs"]["advice"].is_string());
 }
+
+/// A host, and what its operator and its client write down about it: the policy file made by `hv policy init`.
+struct Known {
+    host: Host,
+    folder: tempfile::TempDir,
+}
+
+impl Known {
+    fn start() -> Self {
+        let host = with_python("one");
+        let known = Self {
+            host,
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let plugin = hypervisor_tests::programs::python_plugin();
+        std::fs::write(known.path("host.toml"), format!("[script]\n{plugin}")).unwrap();
+        std::fs::write(known.path("script.py"), "print('attested')\n").unwrap();
+        let measured = Command::new(binary("hypervisor"))
+            .args(["measure", "--output", "json", "--config"])
+            .arg(known.path("host.toml"))
+            .output()
+            .unwrap();
+        std::fs::write(known.path("measure.json"), measured.stdout).unwrap();
+        let root = const_hex::encode(simulator("one").fingerprint());
+        known.hv(&["attest", known.host.url(), "--to", "evidence.cbor"]);
+        known.hv(&[
+            "policy",
+            "init",
+            "--measure",
+            "measure.json",
+            "--simulated-root",
+            &root,
+            "--evidence",
+            "evidence.cbor",
+            "--to",
+            "policy.toml",
+        ]);
+        known
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs `hv` in the folder: status, standard output, standard error.
+    fn hv(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = Command::new(binary("hv"))
+            .args(arguments)
+            .env("HYPERVISOR_SERVER", self.host.url())
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap();
+        (
+            output.status.code().unwrap(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    }
+}
+
+#[test]
+fn hv_runs_on_a_host_that_measures_as_its_operator_said() {
+    let known = Known::start();
+    let (status, out, err) = known.hv(&["python", "--verify", "policy.toml", "script.py"]);
+    assert_eq!((status, out.as_str()), (0, "attested\n"), "{err}");
+    assert!(err.contains("SIMULATED"), "{err}");
+    let (status, ..) = known.hv(&["verify", known.host.url(), "--policy", "policy.toml"]);
+    assert_eq!(status, 0);
+}
+
+#[test]
+fn hv_sends_nothing_to_a_host_that_runs_something_else() {
+    let known = Known::start();
+    let other = simulated("one", "");
+    let (status, out, err) = known.hv(&[
+        "python",
+        "--server",
+        other.url(),
+        "--verify",
+        "policy.toml",
+        "script.py",
+    ]);
+    assert_eq!((status, out.as_str()), (3, ""), "{err}");
+    assert!(err.contains("manifest"), "{err}");
+    assert!(
+        !other.log().contains("unsafe/python"),
+        "the script was sent"
+    );
+}
+
+#[test]
+fn hv_sends_nothing_to_a_simulation_that_its_policy_does_not_name() {
+    let known = Known::start();
+    let text = std::fs::read_to_string(known.path("policy.toml")).unwrap();
+    let root = const_hex::encode(simulator("one").fingerprint());
+    let hardware = text.replace(&format!("simulated = \"{root}\""), "vendors = [\"intel\"]");
+    assert_ne!(hardware, text);
+    std::fs::write(known.path("hardware.toml"), hardware).unwrap();
+    let (status, out, err) = known.hv(&["python", "--verify", "hardware.toml", "script.py"]);
+    assert_eq!((status, out.as_str()), (3, ""), "{err}");
+    assert!(
+        !known.host.log().contains("unsafe/python"),
+        "the script was sent"
+    );
+}
