@@ -3,6 +3,7 @@
 //! Every figure is the median of some rounds with the range of the rounds beside it; what is compared runs in turns
 //! within a round. Nothing here passes or fails by time. `docs/PERFORMANCE.md` says what the figures mean.
 
+mod attestation;
 mod cold;
 mod concurrency;
 mod error;
@@ -65,6 +66,8 @@ enum Command {
     Python,
     /// Payments: judging one offline, and a paid execution beside a free one.
     Payments,
+    /// Evidence: sessions and results at one quote a second, and verifying.
+    Attestation,
     /// All of them.
     All,
     /// The floor of HTTP; started by `overhead` and `concurrency`.
@@ -94,7 +97,7 @@ fn main() -> ExitCode {
 /// One benchmark: its subcommand, its default number of rounds, and its code.
 type Benchmark = (Command, u32, fn(u32) -> Result<Section>);
 
-const BENCHMARKS: [Benchmark; 7] = [
+const BENCHMARKS: [Benchmark; 8] = [
     (Command::Overhead, 21, overhead::measure),
     (Command::Cold, 5, cold::measure),
     (Command::Concurrency, 5, concurrency::measure),
@@ -102,6 +105,7 @@ const BENCHMARKS: [Benchmark; 7] = [
     (Command::Ingest, 15, ingest::measure),
     (Command::Python, 7, python::measure),
     (Command::Payments, 7, payments::measure),
+    (Command::Attestation, 3, attestation::measure),
 ];
 
 fn measure(command: Command, rounds: Option<u32>, output: Output) -> Result<()> {

@@ -3,6 +3,7 @@
 //! The library exists for the binary, its tests and the benchmarks; its parts are [`config`], the [`executor`] (programs
 //! in, outcomes out), [`sessions`], payments, the HTTP [`api`] and the [`server`] that carries it.
 
+pub mod admin;
 pub mod api;
 pub mod attestation;
 pub mod check;

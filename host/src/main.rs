@@ -343,14 +343,16 @@ fn serve(cli: &Cli) -> Result<(), Error> {
         let unattested = platform.attester().err().map(str::to_owned);
         let server = Server::bind(config.listening, &config.limits).await?;
         let allocation = executor.allocation();
+        let admin = config.admin.listening.clone();
         let app = App::start(
             config,
             executor,
             attestation.ok_or(unattested.unwrap_or_default()),
         )
         .await?;
-        announce(&server, allocation)?;
         let app = Arc::new(app);
+        let probed = probes(&admin, &app).await?;
+        announce(&server, allocation)?;
         let expiring = tokio::spawn(expire(Arc::clone(&app)));
         let of_payments = Arc::clone(&app);
         let introduced = Arc::clone(&app);
@@ -360,8 +362,32 @@ fn serve(cli: &Cli) -> Result<(), Error> {
         expiring.abort();
         clearing.abort();
         introducing.abort();
+        probed.abort();
         result
     })
+}
+
+/// Serves the admin port, where there is one.
+async fn probes(address: &str, app: &Arc<App>) -> Result<tokio::task::JoinHandle<()>, Error> {
+    if address.is_empty() {
+        return Ok(tokio::spawn(async {}));
+    }
+    let address: SocketAddr = address.parse().map_err(|_| Error::ConfigValue {
+        key: "admin.listening",
+        message: format!("`{address}` is no ip:port"),
+    })?;
+    let listen = |source| Error::Listen { address, source };
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .map_err(listen)?;
+    let address = listener.local_addr().map_err(listen)?;
+    tracing::info!(%address, "the admin port is open");
+    let router = hypervisor::admin::router(Arc::clone(app));
+    Ok(tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "the admin port failed");
+        }
+    }))
 }
 
 /// Tells people (standard output), the log and the service manager where the host answers.

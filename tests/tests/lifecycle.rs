@@ -256,3 +256,31 @@ async fn ids_of_sessions_sort_by_time() {
     let second = *host.session().await.id();
     assert!(first < second);
 }
+
+#[tokio::test]
+async fn probes_find_the_host_alive_and_ready_on_a_port_of_their_own() {
+    let host = Host::with("[admin]\nlistening = '127.0.0.1:0'\n");
+    let log = host.log();
+    let address = log
+        .split_whitespace()
+        .skip_while(|word| !word.starts_with("address="))
+        .filter_map(|word| word.strip_prefix("address="))
+        .find(|address| !host.url().ends_with(*address))
+        .unwrap();
+    for probe in ["livez", "readyz"] {
+        let answer = reqwest::get(format!("http://{address}/{probe}"))
+            .await
+            .unwrap();
+        assert_eq!(
+            (
+                answer.status().as_u16(),
+                answer.text().await.unwrap().as_str()
+            ),
+            (200, "ok\n")
+        );
+    }
+    let public = reqwest::get(format!("{}/readyz", host.url()))
+        .await
+        .unwrap();
+    assert_eq!(public.status(), 404);
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, header};
 use http_body_util::BodyExt;
 use hypervisor_protocol::ContentFormat;
 use serde::Serialize;
@@ -180,15 +180,19 @@ pub(super) fn answer<T: Serialize>(format: ContentFormat, value: &T) -> Result<R
     let bytes = format
         .encode(value)
         .map_err(|_| ApiError::internal("encoding an answer"))?;
+    Ok(in_format(format, bytes))
+}
+
+/// A 200 answer of bytes in a format, not to be kept by a cache.
+pub(super) fn in_format(format: ContentFormat, bytes: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(bytes));
-    *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static(format.media_type()),
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    response
 }
 
 /// `Content-Type`, parameters ignored; JSON where there is none.

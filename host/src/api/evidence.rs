@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::{HeaderValue, Uri, header};
+use http::{Uri, header};
 use hypervisor_attest::{Subject, VerifierNonce};
 use hypervisor_protocol::{ContentFormat, ExecuteResponse, HexBytes, PaymentReceipt};
 
 use super::App;
+use super::body::in_format;
 use super::problem::ApiError;
 use super::route::Route;
 use crate::attestation::quote_bytes;
@@ -34,14 +34,7 @@ pub(super) async fn identity(
     let bytes = evidence
         .encode(format)
         .map_err(|e| ApiError::internal(e.to_string()))?;
-    let mut response = Response::new(Body::from(bytes));
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static(format.media_type()),
-    );
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    Ok(in_format(format, bytes))
 }
 
 fn nonce_of(uri: &Uri) -> Result<VerifierNonce, ApiError> {

@@ -75,6 +75,13 @@ impl App {
             .map_err(|reason| ApiError::unattested(reason))
     }
 
+    /// Why requests should go elsewhere; none where all is well.
+    pub fn not_ready(&self) -> Option<&'static str> {
+        self.executor.facts().log().poisoned.then_some(
+            "the component log and the runtime register disagree: no evidence until the host is started anew",
+        )
+    }
+
     /// Gets the evidence that goes with components' statements.
     pub async fn introduce(&self) {
         if let Ok(attestation) = &self.attestation

@@ -15,12 +15,12 @@ use super::evidence::attach;
 use super::execute::{Ran, decode, open, serves};
 use super::problem::ApiError;
 use super::route::{self, Route};
+use crate::attestation::now;
 use crate::executor::{
     AuthorizedPayment, ChallengeResponse, Charge, Header, ResourceInfo, Verification,
 };
 use crate::payments::{
     self, Answer, Begin, Outcome, PaymentFault, Payments, Record, State as Paid, StoreError, Turn,
-    now,
 };
 
 /// `POST /x402_execute/test/wasm`.

@@ -46,6 +46,16 @@ pub struct Config {
     pub payments: Payments,
     /// What the host proves itself with.
     pub attestation: Attestation,
+    /// The port for probes.
+    pub admin: Admin,
+}
+
+/// `[admin]`: the port for probes and operators.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Admin {
+    /// Its address, `ip:port`; port 0 takes a free one, named in the log; empty switches it off. Keep it on the loopback interface.
+    pub listening: String,
 }
 
 /// `[script]`: the component that runs scripts.
@@ -150,6 +160,7 @@ impl Default for Config {
             policy: Policy::default(),
             payments: Payments::default(),
             attestation: Attestation::default(),
+            admin: Admin::default(),
         }
     }
 }

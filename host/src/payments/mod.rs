@@ -8,7 +8,7 @@ mod reconcile;
 mod store;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::HeaderMap;
 use tokio::sync::Notify;
@@ -274,11 +274,4 @@ pub(crate) fn headers(map: &HeaderMap) -> Vec<Header> {
             })
         })
         .collect()
-}
-
-/// Unix seconds.
-pub(crate) fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }

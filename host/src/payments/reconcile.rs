@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::store::{Key, State, StoreError};
-use super::{Outcome, Payments, now};
+use super::{Outcome, Payments};
+use crate::attestation::now;
 
 /// Pauses between two rounds of questions.
 const SHORTEST: Duration = Duration::from_secs(2);

@@ -1,6 +1,7 @@
 //! What is asked for, what is charged for, and what is not.
 
-use hypervisor_client::protocol::Exit;
+use hypervisor_attest::{Binding, Evidence, Receipt};
+use hypervisor_client::protocol::{ContentFormat, ExecuteResponse, Exit, PaymentReceipt};
 use hypervisor_tests::payments::Version;
 use hypervisor_tests::programs::guest;
 
@@ -272,4 +273,28 @@ async fn payer_payment_and_signature_are_in_no_log() {
     for mark in marks {
         assert!(!log.contains(&mark), "{mark} is in the log");
     }
+}
+
+#[tokio::test]
+async fn a_paid_result_comes_with_evidence_and_a_receipt_that_holds_the_payment() {
+    let shop = Shop::with("[attestation]\nbackend = 'simulated'\nsimulated_seed = 'shop'");
+    let mut purchase = Purchase::of_echo(&shop.host, "proved").await;
+    purchase.url = purchase.url.replace("/test/wasm", "/verifiable/wasm");
+    let answer = purchase.pay(&shop.payment(&purchase).await).await;
+    assert_eq!(purchase.opened(&answer).result, b"proved\n");
+    let response: ExecuteResponse = ContentFormat::Cbor.decode(&answer.body).unwrap();
+    let evidence =
+        Evidence::decode(ContentFormat::Cbor, &response.result_evidence.unwrap().0).unwrap();
+    let identity = Binding::decode(&evidence.binding)
+        .unwrap()
+        .identity_public_key;
+    let receipt = Receipt::verify(&response.receipt.unwrap().0, &identity).unwrap();
+    assert_eq!(receipt.result_commitment, response.result_commitment);
+    let payment: PaymentReceipt = ContentFormat::Cbor
+        .decode(&receipt.payment.unwrap().0)
+        .unwrap();
+    assert_eq!(
+        payment.transaction.unwrap(),
+        shop.chain.transfers().await[0].transaction
+    );
 }
