@@ -52,7 +52,8 @@ impl Platform {
         Ok(platform)
     }
 
-    fn of(attester: Arc<dyn Attester>) -> Self {
+    /// One that attests by `attester`.
+    pub(crate) fn of(attester: Arc<dyn Attester>) -> Self {
         Self {
             attester: Ok(attester),
             collateral: None,

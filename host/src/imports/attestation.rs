@@ -339,4 +339,48 @@ mod tests {
         ));
         assert_eq!(view.identity().backend, "none");
     }
+
+    /// A platform whose register takes no extension, though it says so.
+    struct Stuck;
+
+    impl Attester for Stuck {
+        fn backend(&self) -> hypervisor_attest_tsm::Backend {
+            hypervisor_attest_tsm::Backend::Tdx
+        }
+
+        fn capabilities(&self) -> hypervisor_attest_tsm::Capabilities {
+            hypervisor_attest_tsm::Capabilities {
+                runtime_register: true,
+                certificates: false,
+            }
+        }
+
+        fn quote(
+            &self,
+            _: &[u8; 64],
+        ) -> Result<hypervisor_attest_tsm::Quote, hypervisor_attest_tsm::Error> {
+            Err(hypervisor_attest_tsm::Error::RegisterMismatch)
+        }
+
+        fn extend(&self, _: &[u8; 48]) -> Result<(), hypervisor_attest_tsm::Error> {
+            Ok(())
+        }
+
+        fn read_register(&self) -> Result<[u8; 48], hypervisor_attest_tsm::Error> {
+            Ok([0; 48])
+        }
+    }
+
+    #[test]
+    fn a_register_that_does_not_hold_the_log_refuses_the_component_and_poisons_the_log() {
+        let identity = PrivateKey::generate().public_key().clone();
+        let platform = Platform::of(Arc::new(Stuck));
+        let folder = tempfile::tempdir().unwrap();
+        let facts = HostFacts::on(&platform, identity, Some(folder.path())).unwrap();
+        assert!(!facts.log().poisoned);
+        assert!(facts.measure("policy", b"component", Vec::new()).is_err());
+        assert!(facts.log().poisoned);
+        let written = std::fs::read_to_string(folder.path().join("component-log.jsonl")).unwrap();
+        assert_eq!(written.lines().count(), 1);
+    }
 }
