@@ -35,7 +35,8 @@ async fn send(
 
 #[tokio::test]
 async fn the_attested_endpoint_gives_the_same_execution() {
-    let host = Host::with_python("");
+    let host =
+        Host::with_python("[attestation]\nbackend = 'simulated'\nsimulated_seed = 'python'\n");
     let script = b"import sys; print(sys.argv, sys.stdin.read()); sys.exit(4)";
     for format in [ContentFormat::Cbor, ContentFormat::Json] {
         let (_, plain) = send(&host, PYTHON, format, script).await;
@@ -46,6 +47,15 @@ async fn the_attested_endpoint_gives_the_same_execution() {
         assert_eq!(plain.report.exit, Exit::Code { code: 4 });
         assert_eq!(plain.report.exit, attested.report.exit);
     }
+}
+
+#[tokio::test]
+async fn the_attested_endpoint_runs_nothing_without_an_attester() {
+    let host = Host::with_python("[attestation]\nbackend = 'none'\n");
+    let endpoint = format!("{PYTHON}/attest");
+    let (answer, _) = send(&host, &endpoint, ContentFormat::Json, b"print(1)").await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.problem(), "attestation-unavailable");
 }
 
 #[tokio::test]
