@@ -258,7 +258,7 @@ impl Job {
             match settle(payments, &mut turn, false).await? {
                 Settled::Yes => {}
                 Settled::No(headers) => return refuse(payments, &info, route, headers).await,
-                Settled::Unknown(_) => {
+                Settled::Unknown => {
                     turn.conclude(Paid::Unknown, None)?;
                     payments.ledger().flush();
                     payments.doubts();
@@ -277,8 +277,8 @@ impl Job {
             match settle(payments, &mut turn, true).await? {
                 Settled::Yes => {}
                 Settled::No(headers) => return refuse(payments, &info, route, headers).await,
-                Settled::Unknown(transaction) => {
-                    let receipt = receipt(&turn.record().payment, transaction);
+                Settled::Unknown => {
+                    let receipt = receipt(&turn.record().payment, None);
                     let answer = seal(ran, Some(receipt)).await?;
                     turn.conclude(Paid::Unknown, Some(&answer))?;
                     payments.ledger().flush();
@@ -316,7 +316,7 @@ fn is_settled(turn: &Turn) -> bool {
 enum Settled {
     Yes,
     No(Vec<Header>),
-    Unknown(Option<String>),
+    Unknown,
 }
 
 async fn settle(payments: &Payments, turn: &mut Turn, ran: bool) -> Result<Settled, ApiError> {
@@ -341,7 +341,7 @@ async fn settle(payments: &Payments, turn: &mut Turn, ran: bool) -> Result<Settl
         }
         Outcome::Unknown(payment) => {
             turn.set_payment(*payment);
-            Ok(Settled::Unknown(None))
+            Ok(Settled::Unknown)
         }
     }
 }
