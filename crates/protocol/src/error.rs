@@ -101,6 +101,12 @@ pub enum Error {
         /// What the encoder says.
         reason: String,
     },
+    /// The proof of an owner's key does not hold for this session.
+    #[error("the owner's signature does not hold for this session: {reason}")]
+    InvalidOwner {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// Text is not hex.
     #[error("invalid hex: {reason}")]
     InvalidHex {
@@ -135,6 +141,7 @@ impl Error {
     pub fn problem_type(&self) -> ProblemType {
         match self {
             Self::InvalidPublicKey { .. } => ProblemType::InvalidKey,
+            Self::InvalidOwner { .. } => ProblemType::AuthenticationFailed,
             Self::Authentication { .. } => ProblemType::AuthenticationFailed,
             Self::Replayed { .. } => ProblemType::ReplayedSequence,
             Self::TooManyArguments { .. } => ProblemType::TooManyArguments,

@@ -32,11 +32,13 @@
 
 #![deny(missing_docs)]
 
+pub mod agent;
 pub mod commitment;
 pub mod error;
 mod format;
 pub mod hex_bytes;
 pub mod keys;
+pub mod owner;
 pub mod problem;
 pub mod replay;
 pub mod report;
@@ -44,10 +46,15 @@ pub mod sealing;
 pub mod session;
 pub mod wire;
 
+pub use agent::{
+    AgentImport, AgentInfo, AgentList, AgentLog, AgentRequest, AgentWorld, DeployRequest,
+    DeployResponse, Found, RegistryRequest, SearchRequest, SearchResponse,
+};
 pub use commitment::Commitment;
 pub use error::Error;
 pub use hex_bytes::{HexArray, HexBytes};
 pub use keys::{PrivateKey, PublicKey};
+pub use owner::{OwnerKey, OwnerProof};
 pub use problem::{Problem, ProblemType};
 pub use replay::ReplayWindow;
 pub use report::{Exit, LimitKind, PaymentReceipt, PolicyDecision, Rejection, Report};

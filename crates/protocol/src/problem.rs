@@ -55,13 +55,27 @@ pub enum ProblemType {
     PaymentReused,
     /// The payment was made for this request, whose answer is no longer held; the response's headers are the receipt.
     AnswerGone,
+    /// There is no such agent, or none that the caller may know of.
+    AgentNotFound,
+    /// An agent of the registry can not be deployed; `detail` says why.
+    AgentRefused,
+    /// The policy does not allow the call, or the deployment.
+    AgentDenied,
+    /// The agent trapped, or ended without a response.
+    AgentFailed,
+    /// The agent was stopped at a limit before it gave a response; `limit`, `used` and `allowed` say which.
+    AgentLimit,
+    /// The request asks for another protocol (WebSocket, say), which WASI 0.2 has no interface for.
+    UpgradeUnsupported,
+    /// A plugin that was to be swapped in is refused; the one in use stays.
+    SwapRefused,
     /// The host failed; the request id finds the reason in its log.
     Internal,
 }
 
 impl ProblemType {
     /// Every type.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 29] = [
         Self::MalformedRequest,
         Self::UnsupportedMediaType,
         Self::BodyTooLarge,
@@ -83,6 +97,13 @@ impl ProblemType {
         Self::SettlementUnknown,
         Self::PaymentReused,
         Self::AnswerGone,
+        Self::AgentNotFound,
+        Self::AgentRefused,
+        Self::AgentDenied,
+        Self::AgentFailed,
+        Self::AgentLimit,
+        Self::UpgradeUnsupported,
+        Self::SwapRefused,
         Self::Internal,
     ];
 
@@ -189,6 +210,41 @@ impl ProblemType {
                 "urn:hypervisor:problem:answer-gone",
                 409,
                 "The answer that was paid for is gone",
+            ),
+            Self::AgentNotFound => (
+                "urn:hypervisor:problem:agent-not-found",
+                404,
+                "There is no such agent",
+            ),
+            Self::AgentRefused => (
+                "urn:hypervisor:problem:agent-refused",
+                422,
+                "The agent cannot be deployed",
+            ),
+            Self::AgentDenied => (
+                "urn:hypervisor:problem:agent-denied",
+                403,
+                "The policy does not allow it",
+            ),
+            Self::AgentFailed => (
+                "urn:hypervisor:problem:agent-failed",
+                502,
+                "The agent failed",
+            ),
+            Self::AgentLimit => (
+                "urn:hypervisor:problem:agent-limit",
+                504,
+                "The agent was stopped at a limit",
+            ),
+            Self::UpgradeUnsupported => (
+                "urn:hypervisor:problem:upgrade-unsupported",
+                501,
+                "Protocol upgrades are not supported",
+            ),
+            Self::SwapRefused => (
+                "urn:hypervisor:problem:swap-refused",
+                422,
+                "The plugin is refused",
             ),
             Self::Internal => ("urn:hypervisor:problem:internal", 500, "Internal error"),
         }

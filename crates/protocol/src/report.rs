@@ -134,6 +134,18 @@ pub enum Rejection {
     InvalidSource,
     /// It is larger than the host compiles.
     ProgramTooLarge,
+    /// The manifest can not be read, or asks for what can not be had.
+    InvalidManifest,
+    /// The request needs the proof of an owner's key, and has none that holds.
+    NotOwner,
+    /// The name belongs to somebody else.
+    NameTaken,
+    /// There is no such agent, or none that the caller may know of.
+    UnknownAgent,
+    /// The host, or the owner, has as many agents as may be.
+    TooManyAgents,
+    /// The request that was sealed for a service is no Binary HTTP message (RFC 9292).
+    InvalidRequest,
 }
 
 /// What was paid for the run.

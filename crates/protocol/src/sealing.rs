@@ -28,6 +28,14 @@ pub enum Operation {
     Python,
     /// Deploy a component as an agent.
     Deploy,
+    /// Call a deployed agent.
+    Agent,
+    /// Remove a deployed agent.
+    Remove,
+    /// List the agents of an owner.
+    List,
+    /// Read what an agent wrote to its log.
+    Logs,
 }
 
 impl Operation {
@@ -37,6 +45,10 @@ impl Operation {
             Self::Wasm => "wasm",
             Self::Python => "python",
             Self::Deploy => "deploy",
+            Self::Agent => "agent",
+            Self::Remove => "remove",
+            Self::List => "list",
+            Self::Logs => "logs",
         }
     }
 }

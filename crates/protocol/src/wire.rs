@@ -116,7 +116,9 @@ pub struct ExecuteResponse {
 
 /// A list of byte strings of which no more than one beyond the limit is kept, so that a small body of empty arguments can not
 /// take many times its size in memory.
-fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<HexBytes>, D::Error> {
+pub(crate) fn arguments<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<HexBytes>, D::Error> {
     struct Arguments;
 
     impl<'de> Visitor<'de> for Arguments {
@@ -142,7 +144,7 @@ fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<HexBytes>
     deserializer.deserialize_seq(Arguments)
 }
 
-fn sealed(
+pub(crate) fn sealed(
     sequence: u64,
     program: HexBytes,
     stdin: Option<HexBytes>,

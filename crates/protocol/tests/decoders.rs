@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use hypervisor_protocol::{
-    ContentFormat, CreateKeypairRequest, CreateKeypairResponse, ExecutePythonRequest,
-    ExecuteResponse, ExecuteWasmRequest, Exit, HexArray, HexBytes, LimitKind, PolicyDecision,
-    PrivateKey, Problem, PublicKey, Report, SessionId,
+    AgentInfo, AgentList, AgentLog, AgentRequest, ContentFormat, CreateKeypairRequest,
+    CreateKeypairResponse, DeployRequest, DeployResponse, ExecutePythonRequest, ExecuteResponse,
+    ExecuteWasmRequest, Exit, Found, HexArray, HexBytes, LimitKind, OwnerKey, OwnerProof,
+    PolicyDecision, PrivateKey, Problem, PublicKey, RegistryRequest, Report, SearchRequest,
+    SearchResponse, SessionId,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -21,6 +23,16 @@ fn decode_all(bytes: &[u8]) {
         let _ = format.decode::<ExecuteWasmRequest>(bytes);
         let _ = format.decode::<ExecutePythonRequest>(bytes);
         let _ = format.decode::<ExecuteResponse>(bytes);
+        let _ = format.decode::<DeployRequest>(bytes);
+        let _ = format.decode::<RegistryRequest>(bytes);
+        let _ = format.decode::<DeployResponse>(bytes);
+        let _ = format.decode::<AgentRequest>(bytes);
+        let _ = format.decode::<OwnerProof>(bytes);
+        let _ = format.decode::<AgentInfo>(bytes);
+        let _ = format.decode::<AgentList>(bytes);
+        let _ = format.decode::<AgentLog>(bytes);
+        let _ = format.decode::<SearchRequest>(bytes);
+        let _ = format.decode::<SearchResponse>(bytes);
         let _ = format.decode::<Problem>(bytes);
         let _ = format.decode::<Report>(bytes);
         let _ = format.decode::<HexBytes>(bytes);
@@ -56,6 +68,55 @@ prop_compose! {
         encrypted_stdin in option::of(blob()),
     ) -> ExecuteWasmRequest {
         ExecuteWasmRequest { encrypted_wasm, encrypted_arguments, public_key, session_id, sequence, encrypted_stdin }
+    }
+}
+
+fn proof() -> impl Strategy<Value = OwnerProof> {
+    (blob(), blob()).prop_map(|(public_key, signature)| OwnerProof {
+        public_key,
+        signature,
+    })
+}
+
+prop_compose! {
+    fn agent_request()(
+        encrypted_agent in blob(),
+        encrypted_stdin in option::of(blob()),
+        encrypted_arguments in vec(blob(), 0..5),
+        public_key in blob(),
+        session_id in option::of(id()),
+        sequence: u64,
+        owner in option::of(proof()),
+    ) -> AgentRequest {
+        AgentRequest { encrypted_agent, encrypted_stdin, encrypted_arguments, public_key, session_id, sequence, owner }
+    }
+}
+
+prop_compose! {
+    fn deploy_request()(
+        encrypted_wasm in blob(),
+        encrypted_manifest in blob(),
+        public_key in blob(),
+        session_id in option::of(id()),
+        sequence: u64,
+        owner in proof(),
+    ) -> DeployRequest {
+        DeployRequest { encrypted_wasm, encrypted_manifest, public_key, session_id, sequence, owner }
+    }
+}
+
+prop_compose! {
+    fn found()(
+        texts: [String; 4],
+        skills in vec(".*", 0..3),
+        score in prop_oneof![any::<f32>().prop_map(f64::from), any::<f64>(), (0_u16..1000).prop_map(f64::from)]
+            .prop_filter("a number", |score| score.is_finite()),
+        price in option::of(".*"),
+        digest: [u8; 32],
+        deployed: bool,
+    ) -> Found {
+        let [name, address, description, version] = texts;
+        Found { name, address, description, version, skills, score, price, digest: HexArray(digest), deployed }
     }
 }
 
@@ -189,6 +250,55 @@ proptest! {
     }
 
     #[test]
+    fn requests_about_agents_return_as_they_were(call in agent_request(), deployment in deploy_request()) {
+        for format in BOTH {
+            let bytes = format.encode(&call).unwrap();
+            prop_assert_eq!(&format.decode::<AgentRequest>(&bytes).unwrap(), &call);
+            let bytes = format.encode(&deployment).unwrap();
+            prop_assert_eq!(&format.decode::<DeployRequest>(&bytes).unwrap(), &deployment);
+        }
+    }
+
+    #[test]
+    fn agents_that_were_found_return_as_they_were(found in found()) {
+        let bytes = ContentFormat::Cbor.encode(&found).unwrap();
+        prop_assert_eq!(&ContentFormat::Cbor.decode::<Found>(&bytes).unwrap(), &found);
+        // JSON's reader may be off by the last bits of a number.
+        let bytes = ContentFormat::Json.encode(&found).unwrap();
+        let read = ContentFormat::Json.decode::<Found>(&bytes).unwrap();
+        prop_assert!((read.score - found.score).abs() <= found.score.abs() * 1e-12);
+        prop_assert_eq!(Found { score: found.score, ..read }, found);
+    }
+
+    #[test]
+    fn an_altered_request_about_an_agent_never_panics(
+        body in agent_request(),
+        at: prop::sample::Index,
+        value: u8,
+        cut: prop::sample::Index,
+    ) {
+        for format in BOTH {
+            let mut bytes = format.encode(&body).unwrap();
+            let place = at.index(bytes.len());
+            if let Some(byte) = bytes.get_mut(place) {
+                *byte = value;
+            }
+            decode_all(&bytes);
+            bytes.truncate(cut.index(bytes.len()));
+            decode_all(&bytes);
+        }
+    }
+
+    #[test]
+    fn no_proof_that_was_not_signed_holds(proof in proof(), client: [u8; 32], id in id()) {
+        let Ok(client) = PrivateKey::from_bytes(&client) else {
+            return Ok(());
+        };
+        let client = client.public_key();
+        prop_assert!(proof.verify(client, client, &id).is_err());
+    }
+
+    #[test]
     fn responses_return_as_they_were(body in response()) {
         for format in BOTH {
             let bytes = format.encode(&body).unwrap();
@@ -238,6 +348,19 @@ proptest! {
         let key = PrivateKey::from_bytes(&secret).unwrap();
         let public = key.public_key();
         prop_assert_eq!(&PublicKey::from_sec1(&public.to_bytes()).unwrap(), public);
+    }
+
+    #[test]
+    fn an_altered_proof_does_not_hold(owner: [u8; 32], place in 0_usize..64, bit in 0_u8..8, id in id()) {
+        let owner = OwnerKey::from_bytes(&owner).unwrap();
+        let (client, session) = (PrivateKey::generate(), PrivateKey::generate());
+        let (client, session) = (client.public_key(), session.public_key());
+        let mut proof = owner.prove(client, session, &id);
+        prop_assert_eq!(&proof.verify(client, session, &id).unwrap(), owner.public_key());
+        if let Some(byte) = proof.signature.0.get_mut(place) {
+            *byte ^= 1 << bit;
+        }
+        prop_assert!(proof.verify(client, session, &id).is_err());
     }
 
     #[test]

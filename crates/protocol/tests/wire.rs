@@ -428,6 +428,13 @@ fn problem_types_and_their_statuses() {
         ("settlement-unknown", 503),
         ("payment-reused", 409),
         ("answer-gone", 409),
+        ("agent-not-found", 404),
+        ("agent-refused", 422),
+        ("agent-denied", 403),
+        ("agent-failed", 502),
+        ("agent-limit", 504),
+        ("upgrade-unsupported", 501),
+        ("swap-refused", 422),
         ("internal", 500),
     ];
     assert_eq!(listed, expected);
