@@ -1,0 +1,155 @@
+//! Addresses: which are public, and which others the operator allows.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::error::NetworkError;
+
+/// Most characters of a text that an error repeats.
+const MAX_SHOWN: usize = 64;
+
+const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix)
+}
+
+const fn v6(first: u16, second: u16, third: u16, prefix: u8) -> Ipv6Net {
+    Ipv6Net::new_assert(Ipv6Addr::new(first, second, third, 0, 0, 0, 0, 0), prefix)
+}
+
+/// What of IPv4 is not public: the IANA special-purpose registry and the address space registry.
+const SPECIAL_V4: [Ipv4Net; 17] = [
+    // "This network", RFC 791 §3.2; Linux connects 0.0.0.0 to itself.
+    v4(0, 0, 0, 0, 8),
+    // Private use, RFC 1918.
+    v4(10, 0, 0, 0, 8),
+    // Shared address space of carriers' NAT, RFC 6598; a cloud's metadata service uses it too.
+    v4(100, 64, 0, 0, 10),
+    // Loopback, RFC 1122 §3.2.1.3.
+    v4(127, 0, 0, 0, 8),
+    // Link-local, RFC 3927; metadata services of clouds are at 169.254.169.254.
+    v4(169, 254, 0, 0, 16),
+    // Private use, RFC 1918.
+    v4(172, 16, 0, 0, 12),
+    // Azure's platform services: public in form, private to each machine.
+    v4(168, 63, 129, 16, 32),
+    // IETF protocol assignments, RFC 6890.
+    v4(192, 0, 0, 0, 24),
+    // TEST-NET-1, RFC 5737.
+    v4(192, 0, 2, 0, 24),
+    // 6to4 relay anycast, deprecated by RFC 7526.
+    v4(192, 88, 99, 0, 24),
+    // Private use, RFC 1918.
+    v4(192, 168, 0, 0, 16),
+    // Benchmarking, RFC 2544.
+    v4(198, 18, 0, 0, 15),
+    // TEST-NET-2, RFC 5737.
+    v4(198, 51, 100, 0, 24),
+    // TEST-NET-3, RFC 5737.
+    v4(203, 0, 113, 0, 24),
+    // Multicast, RFC 5771.
+    v4(224, 0, 0, 0, 4),
+    // Reserved, RFC 1112 §4.
+    v4(240, 0, 0, 0, 4),
+    // Limited broadcast, RFC 919.
+    v4(255, 255, 255, 255, 32),
+];
+
+/// All that is assigned as global unicast, RFC 4291 §2.4. Loopback, unique local (RFC 4193), link-local, site-local (RFC 3879),
+/// multicast, discard-only (RFC 6666), NAT64 (RFC 6052, RFC 8215), translated IPv4 (RFC 2765) and segment routing (RFC 9602) lie
+/// outside of it.
+const GLOBAL_V6: Ipv6Net = v6(0x2000, 0, 0, 3);
+
+/// What of global unicast is not public after all: the IANA special-purpose registry.
+const SPECIAL_V6: [Ipv6Net; 4] = [
+    // IETF protocol assignments, RFC 2928: Teredo (RFC 4380), benchmarking (RFC 5180), ORCHIDv2 (RFC 7343) and others.
+    v6(0x2001, 0, 0, 23),
+    // Documentation, RFC 3849.
+    v6(0x2001, 0xdb8, 0, 32),
+    // 6to4, RFC 3056: holds an IPv4 address that a relay would go to.
+    v6(0x2002, 0, 0, 16),
+    // Documentation, RFC 9637.
+    v6(0x3fff, 0, 0, 20),
+];
+
+/// IPv4-compatible IPv6, deprecated by RFC 4291 §2.5.5.1.
+const COMPATIBLE: Ipv6Net = v6(0, 0, 0, 96);
+
+/// Whether `address` is one of the public internet, by the IANA special-purpose registries (RFC 6890).
+///
+/// An IPv6 address that holds an IPv4 address in its last 32 bits (IPv4-mapped and IPv4-compatible, RFC 4291 §2.5.5) is what that
+/// one is. Addresses of translators and tunnels (NAT64, 6to4, Teredo) are not public: what is behind them can not be seen.
+pub fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    !SPECIAL_V4.iter().any(|net| net.contains(&address))
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    if let Some(mapped) = address.to_ipv4_mapped() {
+        return is_public_v4(mapped);
+    }
+    if COMPATIBLE.contains(&address) {
+        let [.., a, b, c, d] = address.octets();
+        return is_public_v4(Ipv4Addr::new(a, b, c, d));
+    }
+    GLOBAL_V6.contains(&address) && !SPECIAL_V6.iter().any(|net| net.contains(&address))
+}
+
+/// Ranges of addresses that may be connected to although they are not public; by default none.
+///
+/// A range that is listed is allowed as it is: with `64:ff9b::/96` (NAT64) every IPv4 address behind the translator is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Networks(Vec<IpNet>);
+
+impl Networks {
+    /// Reads ranges, each `10.1.0.0/16`, `fd00::/8` or one address.
+    ///
+    /// # Errors
+    ///
+    /// [`NetworkError`] for a text that is no range, or has bits after its prefix.
+    pub fn parse<T: AsRef<str>>(texts: &[T]) -> Result<Self, NetworkError> {
+        texts
+            .iter()
+            .map(|text| range(text.as_ref()))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// Whether `address` may be connected to: it is public, or in one of the ranges. An IPv4-mapped address is in a range
+    /// when its IPv4 address is.
+    pub fn allow(&self, address: IpAddr) -> bool {
+        let canonical = address.to_canonical();
+        is_public(address) || self.0.iter().any(|net| net.contains(&canonical))
+    }
+
+    /// Whether no range is listed, and so public addresses alone are allowed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+fn range(text: &str) -> Result<IpNet, NetworkError> {
+    let shown = || text.chars().take(MAX_SHOWN).collect();
+    let net: IpNet = match text.parse::<IpAddr>() {
+        Ok(address) => address.into(),
+        Err(_) => text
+            .parse()
+            .map_err(|_| NetworkError::Invalid { text: shown() })?,
+    };
+    if net != net.trunc() {
+        return Err(NetworkError::HostBits {
+            text: shown(),
+            network: net.trunc().to_string(),
+        });
+    }
+    Ok(net)
+}
+
+#[cfg(test)]
+mod tests;

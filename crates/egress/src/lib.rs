@@ -1,0 +1,26 @@
+//! Where sandboxed components may send HTTP requests, and the sending itself.
+//!
+//! Two questions are asked about a request, one after the other. *May it go to this origin?* is answered by an [`AllowList`] of
+//! [`OriginPattern`]s, before anything is looked up. *May it go to this address?* is answered by [`Networks`]: public addresses
+//! are allowed, and private ones only where the operator lists them. A [`Sender`] asks the second question for every address
+//! that a name resolves to, and connects to exactly the addresses that were checked.
+//!
+//! Nothing here logs, and no [`Error`] of a request says where the request was going.
+
+pub mod address;
+mod body;
+mod connect;
+pub mod error;
+pub mod origin;
+pub mod pattern;
+pub mod resolve;
+pub mod send;
+mod tls;
+
+pub use address::{Networks, is_public};
+pub use body::ResponseBody;
+pub use error::{Error, NetworkError, PatternError};
+pub use origin::Origin;
+pub use pattern::{AllowList, OriginPattern};
+pub use resolve::{Resolve, SystemResolver};
+pub use send::{Connection, Sender, Timeouts};

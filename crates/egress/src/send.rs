@@ -1,0 +1,355 @@
+//! Sending a request: checked, over a connection of its own, within its times.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http_body::Body;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::RootCertStore;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+
+use crate::address::Networks;
+use crate::body::ResponseBody;
+use crate::error::Error;
+use crate::origin::Origin;
+use crate::resolve::{Resolve, destinations};
+use crate::{connect, tls};
+
+/// Each time that a request does not set: the default of wasi:http hosts.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+/// Longest time that can be set; longer ones are cut.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Most fields in the head of a response.
+const MAX_HEADERS: usize = 256;
+/// Most bytes of a response's head, and of its body that are buffered.
+const MAX_BUFFER: usize = 128 * 1024;
+
+/// Fields about one connection (RFC 9110 §7.6.1), which is the sender's own and not the caller's.
+const CONNECTION_FIELDS: [HeaderName; 6] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("http2-settings"),
+];
+
+/// How long a request waits, where it says so: 600 seconds each where not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the connection: resolving the name, TCP and TLS together.
+    pub connect: Option<Duration>,
+    /// From there to the response's head.
+    pub first_byte: Option<Duration>,
+    /// Between two parts of the response's body.
+    pub between_bytes: Option<Duration>,
+}
+
+/// Sends requests, each over a connection of its own: HTTP/1.1, TLS for `https`, to addresses that are allowed.
+///
+/// Cloning is cheap, and clones share everything.
+#[derive(Clone)]
+pub struct Sender {
+    networks: Arc<Networks>,
+    resolver: Arc<dyn Resolve>,
+    tls: TlsConnector,
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("networks", &self.networks)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sender {
+    /// A sender that trusts Mozilla's root certificates.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ConfigurationError`] when TLS can not be set up.
+    pub fn new(networks: Networks, resolver: Arc<dyn Resolve>) -> Result<Self, Error> {
+        Self::with_roots(networks, resolver, tls::mozilla())
+    }
+
+    /// A sender that trusts the authorities in `roots` and no other.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::new`].
+    pub fn with_roots(
+        networks: Networks,
+        resolver: Arc<dyn Resolve>,
+        roots: RootCertStore,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            networks: Arc::new(networks),
+            resolver,
+            tls: tls::connector(roots)?,
+        })
+    }
+
+    /// Sends `request`, whose URI is absolute, and gives the head of the response as soon as it is there.
+    ///
+    /// The [`Connection`] must be polled, in a task as a rule, for either body to move. The caller has decided that the origin is
+    /// allowed; the addresses are checked here. What goes out is the origin as it was checked: the field `host` is set from the
+    /// URI, whatever the request says, and fields about the connection are replaced.
+    ///
+    /// # Errors
+    ///
+    /// Every [`Error`] but [`Error::HttpRequestDenied`] and [`Error::LoopDetected`], which are for the caller to use.
+    pub async fn send<B>(
+        &self,
+        request: Request<B>,
+        timeouts: Timeouts,
+    ) -> Result<(Response<ResponseBody>, Connection), Error>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (origin, request) = prepare(request)?;
+        let stream = self.connect(&origin, duration(timeouts.connect)).await?;
+        let between_bytes = duration(timeouts.between_bytes);
+        let exchange = exchange(stream, request);
+        // The same to the caller as no bytes of a body (RFC 9209 §2.3.10).
+        let (response, connection) = timeout(duration(timeouts.first_byte), exchange)
+            .await
+            .map_err(|_| Error::ConnectionReadTimeout)??;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Error::HttpUpgradeFailed);
+        }
+        Ok((
+            response.map(|body| ResponseBody::new(body, between_bytes)),
+            connection,
+        ))
+    }
+
+    /// A connection to an address of `origin` that is allowed.
+    async fn connect(&self, origin: &Origin, limit: Duration) -> Result<Box<dyn Stream>, Error> {
+        let deadline = Instant::now() + limit;
+        let found = destinations(self.resolver.as_ref(), &self.networks, origin);
+        let addresses = timeout_at(deadline, found)
+            .await
+            .map_err(|_| Error::DnsTimeout)??;
+        let connected = async {
+            let stream = connect::connect(addresses).await?;
+            Ok(if origin.is_tls() {
+                Box::new(tls::handshake(&self.tls, origin, stream).await?) as Box<dyn Stream>
+            } else {
+                Box::new(stream)
+            })
+        };
+        timeout_at(deadline, connected)
+            .await
+            .map_err(|_| Error::ConnectionTimeout)?
+    }
+}
+
+/// Drives the connection of a response: polled, it moves the bodies of both directions. It ends when the response is complete, and
+/// dropping it ends the connection.
+#[must_use = "neither body moves unless the connection is polled"]
+pub struct Connection(Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>);
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connection")
+    }
+}
+
+impl Future for Connection {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+/// TCP, or TLS over it.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+fn duration(chosen: Option<Duration>) -> Duration {
+    chosen.unwrap_or(DEFAULT_TIMEOUT).min(LONGEST_TIMEOUT)
+}
+
+/// Sends `request` over `stream` and waits for the head of the response, while the connection moves the request's body.
+async fn exchange<B>(
+    stream: Box<dyn Stream>,
+    request: Request<B>,
+) -> Result<(Response<hyper::body::Incoming>, Connection), Error>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (mut requests, connection) = http1::Builder::new()
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_BUFFER)
+        .handshake::<_, B>(TokioIo::new(stream))
+        .await
+        .map_err(|error| Error::of_http(&error))?;
+    let mut connection = Connection(Box::pin(async move {
+        connection.await.map_err(|error| Error::of_http(&error))
+    }));
+    let mut response = std::pin::pin!(requests.send_request(request));
+    tokio::select! {
+        // A head that has arrived counts, whatever became of the connection after it.
+        biased;
+        answered = &mut response => match answered {
+            Ok(response) => Ok((response, connection)),
+            Err(error) => Err(Error::of_http(&error)),
+        },
+        ended = &mut connection => match (response.await, ended) {
+            (Ok(response), ended) => Ok((
+                response,
+                Connection(Box::pin(std::future::ready(ended))),
+            )),
+            (Err(_), Err(ended)) => Err(ended),
+            (Err(error), Ok(())) => Err(Error::of_http(&error)),
+        },
+    }
+}
+
+/// The origin of `request`, and the request as it goes to the server of that origin: a path for its URI, and `host`.
+fn prepare<B>(mut request: Request<B>) -> Result<(Origin, Request<B>), Error> {
+    let uri = request.uri();
+    let origin = Origin::of(uri).ok_or(Error::HttpRequestUriInvalid)?;
+    // RFC 9110 §4.2.4: user information in a URI from someone untrusted is an error.
+    if uri.authority().is_none_or(|a| a.as_str().contains('@')) {
+        return Err(Error::HttpRequestUriInvalid);
+    }
+    if request.method() == Method::CONNECT {
+        return Err(Error::HttpRequestMethodInvalid);
+    }
+    let path = match uri.path_and_query() {
+        Some(path) => path.clone(),
+        None => PathAndQuery::from_static("/"),
+    };
+    *request.uri_mut() = Uri::from(path);
+    *request.version_mut() = Version::HTTP_11;
+    set_fields(request.headers_mut(), &origin)?;
+    Ok((origin, request))
+}
+
+fn set_fields(fields: &mut HeaderMap, origin: &Origin) -> Result<(), Error> {
+    for name in &CONNECTION_FIELDS {
+        fields.remove(name);
+    }
+    // RFC 9110 §10.1.4: whoever sends TE names it here.
+    let options = if fields.contains_key(TE) {
+        "TE, close"
+    } else {
+        "close"
+    };
+    fields.insert(CONNECTION, HeaderValue::from_static(options));
+    // RFC 9112 §3.2: the URI decides. A server of several sites would else serve one that the origin does not name.
+    let host =
+        HeaderValue::try_from(origin.authority()).map_err(|_| Error::HttpRequestUriInvalid)?;
+    fields.insert(HOST, host);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prepared(request: http::request::Builder) -> Result<(Origin, Request<()>), Error> {
+        prepare(request.body(()).unwrap())
+    }
+
+    fn get(uri: &str) -> http::request::Builder {
+        Request::get(uri)
+    }
+
+    #[test]
+    fn a_request_goes_out_with_a_path_and_the_host_of_its_uri() {
+        let (origin, request) = prepared(get("http://A.example.:8080/a/b?c=d")).unwrap();
+        assert_eq!(origin.to_string(), "http://a.example:8080");
+        assert_eq!(request.uri(), "/a/b?c=d");
+        assert_eq!(request.headers()[HOST], "a.example:8080");
+        assert_eq!(request.headers()[CONNECTION], "close");
+        assert_eq!(request.version(), Version::HTTP_11);
+    }
+
+    #[test]
+    fn a_uri_without_path_asks_for_the_root() {
+        let (_, request) = prepared(get("https://a.example")).unwrap();
+        assert_eq!(request.uri(), "/");
+        assert_eq!(request.headers()[HOST], "a.example");
+        let (_, request) = prepared(get("https://a.example?q")).unwrap();
+        assert_eq!(request.uri(), "/?q");
+    }
+
+    #[test]
+    fn a_host_field_of_another_site_is_replaced() {
+        let request = get("https://a.example/")
+            .header(HOST, "b.example")
+            .header(HOST, "c.example");
+        let (_, request) = prepared(request).unwrap();
+        let hosts: Vec<_> = request.headers().get_all(HOST).iter().collect();
+        assert_eq!(hosts, ["a.example"]);
+    }
+
+    #[test]
+    fn fields_about_the_connection_are_the_senders() {
+        let request = get("http://a.example/")
+            .header("connection", "keep-alive, x-secret")
+            .header("transfer-encoding", "gzip, chunked")
+            .header("upgrade", "websocket")
+            .header("te", "trailers")
+            .header("x-other", "stays");
+        let (_, request) = prepared(request).unwrap();
+        assert_eq!(request.headers()[CONNECTION], "TE, close");
+        assert!(!request.headers().contains_key(TRANSFER_ENCODING));
+        assert!(!request.headers().contains_key(UPGRADE));
+        assert_eq!(request.headers()["te"], "trailers");
+        assert_eq!(request.headers()["x-other"], "stays");
+    }
+
+    #[test]
+    fn a_uri_without_origin_or_with_user_information_is_refused() {
+        for uri in [
+            "/path",
+            "ftp://a.example/",
+            "http://user@a.example/",
+            "http://127.1/",
+        ] {
+            assert_eq!(
+                prepared(get(uri)).err(),
+                Some(Error::HttpRequestUriInvalid),
+                "{uri}"
+            );
+        }
+    }
+
+    #[test]
+    fn tunnels_are_refused() {
+        let request = Request::builder()
+            .method(Method::CONNECT)
+            .uri("http://a.example/");
+        assert_eq!(
+            prepared(request).err(),
+            Some(Error::HttpRequestMethodInvalid)
+        );
+    }
+
+    #[test]
+    fn a_time_that_is_not_set_is_ten_minutes_and_none_is_longer_than_a_day() {
+        assert_eq!(duration(None), Duration::from_secs(600));
+        assert_eq!(duration(Some(Duration::ZERO)), Duration::ZERO);
+        assert_eq!(duration(Some(Duration::MAX)), Duration::from_secs(86_400));
+    }
+}
