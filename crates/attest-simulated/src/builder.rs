@@ -17,6 +17,7 @@ pub struct SimulatorBuilder {
     platform: Platform,
     td: Td,
     delay: Duration,
+    sealing: bool,
 }
 
 impl SimulatorBuilder {
@@ -26,6 +27,7 @@ impl SimulatorBuilder {
             platform: Platform::default(),
             td: Td::default(),
             delay: Duration::ZERO,
+            sealing: true,
         }
     }
 
@@ -35,7 +37,7 @@ impl SimulatorBuilder {
     ///
     /// [`Error::Time`] for a collateral window that X.509 can not hold.
     pub fn build(self) -> Result<Simulator, Error> {
-        Simulator::new(&self.seed, self.platform, self.td, self.delay)
+        Simulator::new(&self.seed, self.platform, self.td, self.delay, self.sealing)
     }
 
     /// Version of the quote and its body. Default: [`QuoteBody::V4`].
@@ -224,6 +226,14 @@ impl SimulatorBuilder {
     #[must_use]
     pub fn driver_delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
+        self
+    }
+
+    /// A platform without sealing keys: for a seed that is random, and so another the next time. Default: keys of the seed, the
+    /// MRTD and the attributes, which whoever knows the seed can make too.
+    #[must_use]
+    pub fn without_sealing_key(mut self) -> Self {
+        self.sealing = false;
         self
     }
 

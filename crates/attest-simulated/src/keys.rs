@@ -4,6 +4,8 @@ use hkdf::Hkdf;
 use p256::ecdsa::{Signature, SigningKey, signature::Signer};
 use sha2::Sha256;
 
+use zeroize::Zeroizing;
+
 use crate::error::Error;
 
 /// Salt of the derivation: no other use of a seed gives these keys.
@@ -22,6 +24,23 @@ pub(crate) fn derive(seed: &[u8], label: &'static str) -> Result<SigningKey, Err
         }
     }
     Err(failed(label, "no scalar of P-256 came of this seed"))
+}
+
+/// What the platform's sealing keys are made of: another seed, image or set of attributes gives another secret, as on hardware.
+pub(crate) fn sealing_secret(
+    seed: &[u8],
+    mrtd: &[u8; 48],
+    attributes: u64,
+) -> Result<Zeroizing<[u8; 32]>, Error> {
+    const LABEL: &str = "sealing secret";
+    let mut secret = Zeroizing::new([0; 32]);
+    Hkdf::<Sha256>::new(Some(SALT), seed)
+        .expand_multi_info(
+            &[LABEL.as_bytes(), mrtd, &attributes.to_le_bytes()],
+            secret.as_mut_slice(),
+        )
+        .map_err(|error| failed(LABEL, error))?;
+    Ok(secret)
 }
 
 /// ECDSA over SHA-256 as `r ‖ s`, nonce by RFC 6979.

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use dcap_qvl::QuoteCollateralV3;
 use hypervisor_attest_tsm::{
-    Attester, Backend, Capabilities, Error as AttestError, Quote, REGISTER, REPORT_DATA, extended,
-    trim,
+    Attester, Backend, Capabilities, Error as AttestError, Quote, REGISTER, REPORT_DATA,
+    SealingKey, extended, trim,
 };
 use p256::ecdsa::SigningKey;
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::builder::SimulatorBuilder;
 use crate::collateral::collateral;
 use crate::error::Error;
-use crate::keys::derive;
+use crate::keys::{derive, sealing_secret};
 use crate::pki::Pki;
 use crate::platform::Platform;
 use crate::quote::quote;
@@ -34,6 +35,7 @@ pub struct Simulator {
     registers: Mutex<[[u8; REGISTER]; 4]>,
     delay: Duration,
     driver: Mutex<()>,
+    sealing: Option<Zeroizing<[u8; 32]>>,
 }
 
 impl std::fmt::Debug for Simulator {
@@ -56,14 +58,19 @@ impl Simulator {
         platform: Platform,
         td: Td,
         delay: Duration,
+        sealing: bool,
     ) -> Result<Self, Error> {
         let pki = Pki::new(seed, &platform)?;
+        let sealing = sealing
+            .then(|| sealing_secret(seed, &td.mrtd, td.attributes))
+            .transpose()?;
         Ok(Self {
             attestation_key: derive(seed, "attestation key")?,
             root: pki.root_der()?,
             collateral: collateral(&pki, &platform)?,
             registers: Mutex::new(td.registers),
             driver: Mutex::new(()),
+            sealing,
             pki,
             platform,
             td,
@@ -160,5 +167,13 @@ impl Attester for Simulator {
     fn read_register(&self) -> Result<[u8; REGISTER], AttestError> {
         let [.., register] = self.registers();
         Ok(register)
+    }
+
+    /// Not a TEE: whoever knows the seed makes the same key.
+    fn sealing_key(&self, label: &[u8]) -> Result<Option<SealingKey>, AttestError> {
+        self.sealing
+            .as_ref()
+            .map(|secret| SealingKey::derive(secret.as_slice(), label))
+            .transpose()
     }
 }

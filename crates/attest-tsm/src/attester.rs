@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha384};
 
 use crate::error::Error;
+use crate::sealing::SealingKey;
 
 /// Length of the report data of a quote, bytes.
 pub const REPORT_DATA: usize = 64;
@@ -108,6 +109,18 @@ pub trait Attester: Send + Sync {
     ///
     /// [`Error::NoRuntimeRegister`] where the platform has none.
     fn read_register(&self) -> Result<[u8; REGISTER], Error>;
+
+    /// A key that only this guest image on this machine gets, and gets again after a restart; none where the platform has no
+    /// such key. Different labels give independent keys. It protects what is kept outside of the guest from being read and
+    /// altered, and not from being put back to an earlier state.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSealingKey`] and [`Error::NoPermission`] when the platform has one and does not give it.
+    fn sealing_key(&self, label: &[u8]) -> Result<Option<SealingKey>, Error> {
+        let _ = label;
+        Ok(None)
+    }
 }
 
 impl<A: Attester + ?Sized> Attester for std::sync::Arc<A> {
@@ -129,6 +142,10 @@ impl<A: Attester + ?Sized> Attester for std::sync::Arc<A> {
 
     fn read_register(&self) -> Result<[u8; REGISTER], Error> {
         (**self).read_register()
+    }
+
+    fn sealing_key(&self, label: &[u8]) -> Result<Option<SealingKey>, Error> {
+        (**self).sealing_key(label)
     }
 }
 

@@ -88,7 +88,7 @@ pub fn examine_at(root: &Path) -> Examination {
         ),
         sev_device: device(
             root.join("dev/sev-guest"),
-            "The SEV-SNP guest driver is loaded; reports are read through configfs and not through it.",
+            "The SEV-SNP guest driver is loaded; sealing keys come from it, and reports are read through configfs.",
             "In an SEV-SNP guest, load the sev-guest module.",
         ),
         cpu: cpu(root),

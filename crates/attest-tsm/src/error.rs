@@ -121,6 +121,14 @@ pub enum Error {
         "the runtime register does not hold the value that the extension should have left: something else extended it, and its log is no longer complete; restart the guest"
     )]
     RegisterMismatch,
+    /// The platform has sealing keys and gave none.
+    #[error(
+        "the platform gave no sealing key: {reason}; its firmware may be set to keep the chip's key to itself"
+    )]
+    NoSealingKey {
+        /// What it answered.
+        reason: String,
+    },
     /// Too many requests wait for the driver.
     #[error("{maximum} quotes are waited for already, about one is made a second; try later")]
     QueueFull {

@@ -4,6 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 /// File operations on configfs and sysfs. A trait, so that tests can obey the kernel's semantics without a kernel.
 pub trait TsmFs: Send + Sync {
     /// Makes a directory, which must not exist.
@@ -33,6 +35,16 @@ pub trait TsmFs: Send + Sync {
     ///
     /// As open(2) and read(2); `FileTooLarge` when there is more.
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>>;
+
+    /// A key that the SEV-SNP firmware derives for this guest at VMPL 0, with its policy and its launch measurement mixed in.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` where there is no device to ask, which is what this does unless it is implemented; as open(2); any other kind
+    /// when the firmware refuses.
+    fn snp_derived_key(&self) -> io::Result<Zeroizing<[u8; 32]>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
 }
 
 /// The operating system's files.
@@ -75,5 +87,47 @@ impl TsmFs for SystemFs {
         buffer.truncate(filled);
         buffer.shrink_to_fit();
         Ok(buffer)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn snp_derived_key(&self) -> io::Result<Zeroizing<[u8; 32]>> {
+        use sev::firmware::guest::Firmware;
+
+        let mut firmware = Firmware::open()?;
+        firmware
+            .get_derived_key(Some(KEY_REQUEST_VERSION), key_request())
+            .map(Zeroizing::new)
+            .map_err(|error| io::Error::other(error.to_string()))
+    }
+}
+
+/// Version of the request that every firmware knows; version 2 adds the mitigation vector, which is not mixed in.
+#[cfg(target_os = "linux")]
+const KEY_REQUEST_VERSION: u32 = 1;
+
+/// What is asked of the firmware. No TCB version: the root key is the running firmware's own, which an older firmware can not
+/// derive.
+#[cfg(target_os = "linux")]
+fn key_request() -> sev::firmware::guest::DerivedKey {
+    use sev::firmware::guest::{DerivedKey, GuestFieldSelect};
+
+    let mut mixed = GuestFieldSelect::default();
+    mixed.set_guest_policy(true);
+    mixed.set_measurement(true);
+    DerivedKey::new(false, mixed, 0, 0, 0, None)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policy_and_measurement_are_mixed_into_a_key_of_vmpl_0_and_the_endorsement_key() {
+        let request = key_request();
+        // Firmware ABI 56860, GUEST_FIELD_SELECT: bit 0 is the policy, bit 3 the measurement.
+        assert_eq!(request.guest_field_select.0, 0b1001);
+        assert_eq!(request.get_root_key_select(), 0);
+        assert_eq!((request.vmpl, request.guest_svn), (0, 0));
+        assert_eq!((request.tcb_version, request.launch_mit_vector), (0, None));
     }
 }

@@ -7,6 +7,8 @@
 //! What leaves this crate as a quote is cut to its parsed end ([`trim`]) and is over the report data that was asked for. It is
 //! not verified: that is for whoever relies on it.
 //!
+//! Where the platform derives keys for a guest, [`Attester::sealing_key`] gives one that survives a restart ([`sealing`]).
+//!
 //! [`doctor`] tells what a machine offers, [`record`](mod@record) keeps its quotes for tests elsewhere.
 
 pub mod attester;
@@ -18,6 +20,7 @@ pub mod fs;
 mod provider;
 pub mod record;
 mod registers;
+pub mod sealing;
 pub mod service;
 pub mod trim;
 pub mod tsm;
@@ -29,5 +32,6 @@ pub use attester::{
 pub use error::{Error, Refusal};
 pub use fs::{SystemFs, TsmFs};
 pub use provider::Provider;
+pub use sealing::{SEALING_KEY, SealingKey};
 pub use service::{QueueLimits, QuoteService};
 pub use tsm::{Paths, Retry, Tsm};

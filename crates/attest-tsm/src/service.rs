@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::attester::{Attester, Backend, Capabilities, Quote, REGISTER, REPORT_DATA};
 use crate::error::Error;
+use crate::sealing::SealingKey;
 
 /// Bounds of a [`QuoteService`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,6 +260,10 @@ impl Attester for QuoteService {
 
     fn read_register(&self) -> Result<[u8; REGISTER], Error> {
         self.attester.read_register()
+    }
+
+    fn sealing_key(&self, label: &[u8]) -> Result<Option<SealingKey>, Error> {
+        self.attester.sealing_key(label)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::entry::{self, Blobs, Entry, Stop};
 use crate::error::{Error, Refusal};
 use crate::fs::{SystemFs, TsmFs};
 use crate::provider::Provider;
+use crate::sealing::{self, SealingKey};
 use crate::{registers, trim};
 
 /// Most entries that may wait for their removal.
@@ -221,5 +222,13 @@ impl Attester for Tsm {
     fn read_register(&self) -> Result<[u8; REGISTER], Error> {
         let path = self.register.as_ref().ok_or(Error::NoRuntimeRegister)?;
         registers::read(self.fs.as_ref(), path)
+    }
+
+    /// SEV-SNP: a key that the firmware derives. TDX: none, since TDX 1.5 gives a guest none. See [`sealing`].
+    fn sealing_key(&self, label: &[u8]) -> Result<Option<SealingKey>, Error> {
+        match self.provider {
+            Provider::SevGuest => sealing::snp(self.fs.as_ref(), label),
+            Provider::TdxGuest => Ok(None),
+        }
     }
 }

@@ -111,13 +111,27 @@ pub struct LogRules {
 }
 
 /// `[components]`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Components {
     /// Whether every component is accepted.
     pub any: bool,
+    /// Whether agents (entries named `agent/…`) are accepted though they are not named. They come and go with whoever
+    /// deploys them, run in sandboxes of their own, and have no part in other executions; what answered a sealed call is
+    /// named in its report.
+    pub agents: bool,
     /// The components that are.
     pub allowed: Vec<AllowedComponent>,
+}
+
+impl Default for Components {
+    fn default() -> Self {
+        Self {
+            any: false,
+            agents: true,
+            allowed: Vec::new(),
+        }
+    }
 }
 
 /// A component that may be in the log.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use hypervisor_attest_simulated::Simulator;
 use hypervisor_attest_tsm::{Attester, TsmFs};
 use rustix::io::Errno;
+use zeroize::Zeroizing;
 
 pub const REPORTS: &str = "/config/tsm/report";
 pub const MEASUREMENTS: &str = "/measurements";
@@ -72,6 +73,8 @@ struct State {
     registers: BTreeMap<String, Vec<u8>>,
     /// Extends of RTMR3 that another process slips in before ours.
     foreign_extends: usize,
+    /// What the SEV-SNP firmware derives, or how its device fails; none without a device.
+    derived: Option<Answer<[u8; 32]>>,
     quotes: usize,
 }
 
@@ -109,6 +112,7 @@ impl Kernel {
                 privlevel_floor: 0,
                 registers,
                 foreign_extends: 0,
+                derived: None,
                 quotes: 0,
             }),
         })
@@ -156,6 +160,14 @@ impl Kernel {
 
     pub fn foreign_extends(&self, times: usize) {
         self.with(|state| state.foreign_extends = times);
+    }
+
+    pub fn derives(&self, key: [u8; 32]) {
+        self.with(|state| state.derived = Some(Ok(key)));
+    }
+
+    pub fn refuse_keys(&self, errno: Errno) {
+        self.with(|state| state.derived = Some(Err(errno)));
     }
 
     /// Entries that exist now.
@@ -386,6 +398,11 @@ impl TsmFs for Kernel {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         Ok(bytes)
+    }
+
+    fn snp_derived_key(&self) -> io::Result<Zeroizing<[u8; 32]>> {
+        let derived = self.with(|state| state.derived).ok_or(Errno::NOENT)?;
+        Ok(Zeroizing::new(derived?))
     }
 }
 

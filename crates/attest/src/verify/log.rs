@@ -111,6 +111,9 @@ fn register(
     });
 }
 
+/// What the names of agents begin with, and of no plugin.
+const AGENT: &str = "agent/";
+
 fn components(rules: &Components, log: &ComponentLog, recorder: &mut Recorder) {
     let mut check = recorder.check(CheckId::Components);
     for entry in log.entries() {
@@ -121,10 +124,12 @@ fn components(rules: &Components, log: &ComponentLog, recorder: &mut Recorder) {
         return;
     }
     let refused = log.entries().iter().find(|entry| {
-        !rules.allowed.iter().any(|allowed| {
-            allowed.digest == entry.digest
-                && allowed.name.as_ref().is_none_or(|name| *name == entry.name)
-        })
+        let is_agent = entry.name.starts_with(AGENT) && rules.agents;
+        !is_agent
+            && !rules.allowed.iter().any(|allowed| {
+                allowed.digest == entry.digest
+                    && allowed.name.as_ref().is_none_or(|name| *name == entry.name)
+            })
     });
     match refused {
         None => check.pass(),
