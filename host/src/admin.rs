@@ -1,19 +1,33 @@
-//! The admin port: whether the host lives, and whether it can do its work. For probes and operators; clients never see it.
+//! The admin port: whether the host lives, whether it can do its work, its counters, and swapping plugins. For probes and
+//! operators; clients never see it.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
-use axum::routing::get;
-use http::StatusCode;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use hypervisor_protocol::{Problem, ProblemType};
+use serde::Serialize;
 
-use crate::api::App;
+use crate::api::{App, Plugin};
+use crate::metrics;
 
-/// `GET /livez`: 200 as long as the process answers. `GET /readyz`: 200, or 503 with one reason a line.
+/// `GET /livez`: 200 as long as the process answers. `GET /readyz`: 200, or 503 with one reason a line. `GET /metrics`: counters
+/// for Prometheus. `POST /swap/payments` and `POST /swap/policy`: the component as the body. `DELETE /agents/{name}`: removes an
+/// agent of the registry.
 pub fn router(app: Arc<App>) -> Router {
+    let most = usize::try_from(app.most_bytes()).unwrap_or(usize::MAX);
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
+        .route("/metrics", get(counters))
+        .route("/swap/{plugin}", post(swap))
+        .route("/agents/{name}", delete(remove))
+        .layer(DefaultBodyLimit::max(most))
         .with_state(app)
 }
 
@@ -22,4 +36,79 @@ async fn ready(State(app): State<Arc<App>>) -> (StatusCode, String) {
         None => (StatusCode::OK, "ok\n".to_owned()),
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     }
+}
+
+async fn counters(State(app): State<Arc<App>>) -> Response {
+    let agents = u64::try_from(app.agents().len()).unwrap_or(u64::MAX);
+    let text = metrics::text(&[("hypervisor_agents", "Agents deployed now.", agents)]);
+    let mut response = Response::new(Body::from(text));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; version=0.0.4"),
+    );
+    response
+}
+
+async fn swap(
+    State(app): State<Arc<App>>,
+    Path(plugin): Path<String>,
+    component: Bytes,
+) -> Response {
+    let plugin = match plugin.as_str() {
+        "payments" => Plugin::Payments,
+        "policy" => Plugin::Policy,
+        _ => {
+            return (
+                StatusCode::NOT_FOUND,
+                "payments and policy can be swapped\n",
+            )
+                .into_response();
+        }
+    };
+    // In a task of its own: a swap that has begun is not left half done when the operator goes away.
+    let swapping = tokio::spawn(async move { app.swap(plugin, component.to_vec()).await });
+    match swapping.await {
+        Ok(Ok(swapped)) => json(&swapped),
+        Ok(Err(detail)) => refused(detail),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the swap was lost\n").into_response(),
+    }
+}
+
+async fn remove(State(app): State<Arc<App>>, Path(name): Path<String>) -> Response {
+    let address = format!("{name}.operator");
+    let Some(agent) = app
+        .agents()
+        .find(&address, Some(&hypervisor_agents::Owner::Operator))
+    else {
+        let text = "no agent of the registry is deployed under this name\n";
+        return (StatusCode::NOT_FOUND, text).into_response();
+    };
+    match app.agents().remove(&agent).await {
+        Ok(info) => json(&info),
+        Err(exit) => {
+            let text = format!("{}\n", crate::agents::words(&exit));
+            (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+        }
+    }
+}
+
+fn refused(detail: String) -> Response {
+    let problem = Problem::new(ProblemType::SwapRefused).with_detail(detail);
+    let mut response = json(&problem);
+    *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(hypervisor_protocol::problem::MEDIA_TYPE),
+    );
+    response
+}
+
+fn json<T: Serialize>(value: &T) -> Response {
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
 }

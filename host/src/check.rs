@@ -3,19 +3,25 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use hypervisor_protocol::agent::AgentWorld;
 use serde::Serialize;
 
-use crate::executor::{Inspection, Refusal, Standing, inspect};
+use crate::executor::{Inspection, Plugins, Refusal, Standing, inspect};
 
 /// What the check of one file found.
 #[derive(Debug, Serialize)]
 pub struct Checked {
     /// The file.
     pub file: String,
-    /// What it holds, where it could be read as WebAssembly.
+    /// What it holds, where it could be read as WebAssembly. Its imports are judged for what it can be: for an agent, where
+    /// it cannot run as a program.
     pub program: Option<Inspection>,
-    /// Why it cannot run as a command.
+    /// Why it cannot run as a program that a client sends.
     pub refusal: Option<Refused>,
+    /// What it is called by as an agent, where it can be one.
+    pub agent: Option<AgentWorld>,
+    /// Why it cannot be deployed as an agent.
+    pub agent_refusal: Option<Refused>,
 }
 
 /// A refusal for output.
@@ -36,30 +42,45 @@ impl From<Refusal> for Refused {
     }
 }
 
-/// Checks a program's bytes as the host would before compiling it.
-pub fn check(file: &Path, bytes: &[u8]) -> Checked {
+/// Checks a program's bytes as the host would before compiling it. `plugins` are those that agents may call.
+pub fn check(file: &Path, bytes: &[u8], plugins: Plugins) -> Checked {
     let file = file.display().to_string();
-    match inspect(bytes) {
-        Ok(program) => {
-            let refusal = program.require_command().err().map(Into::into);
-            Checked {
+    let program = match inspect(bytes) {
+        Ok(program) => program,
+        Err(refusal) => {
+            return Checked {
                 file,
-                program: Some(program),
-                refusal,
-            }
+                program: None,
+                refusal: Some(refusal.clone().into()),
+                agent: None,
+                agent_refusal: Some(refusal.into()),
+            };
         }
-        Err(refusal) => Checked {
-            file,
-            program: None,
-            refusal: Some(refusal.into()),
-        },
+    };
+    let refusal = program.require_command().err().map(Into::into);
+    let judged = program.clone().for_agent(plugins);
+    let (agent, agent_refusal) = match program.clone().as_agent(plugins) {
+        Ok(found) => (Some(found.world), None),
+        Err(refusal) => (None, Some(refusal.into())),
+    };
+    let is_agent = refusal.is_some() && program.exports_handler() || agent.is_some();
+    Checked {
+        file,
+        program: Some(if is_agent && refusal.is_some() {
+            judged
+        } else {
+            program
+        }),
+        refusal,
+        agent,
+        agent_refusal,
     }
 }
 
 impl Checked {
-    /// Whether the host would run it.
+    /// Whether the host would run it, or deploy it.
     pub fn runs(&self) -> bool {
-        self.refusal.is_none()
+        self.refusal.is_none() || self.agent.is_some()
     }
 
     /// Prints for people.
@@ -87,9 +108,24 @@ impl Checked {
                 writeln!(out, "  {:<8} {}{note}", import.standing, import.name)?;
             }
         }
-        match &self.refusal {
-            None => writeln!(out, "  ok: runs as a command"),
-            Some(refusal) => writeln!(out, "  refused: {}", refusal.detail),
+        let agent = match self.agent {
+            Some(AgentWorld::Service) => Some("as an agent, a service"),
+            Some(AgentWorld::Command) => Some("as an agent, a command"),
+            None => None,
+        };
+        match (&self.refusal, agent) {
+            (None, Some(_)) => writeln!(out, "  ok: runs as a command, and as an agent"),
+            (None, None) => writeln!(out, "  ok: runs as a command"),
+            (Some(_), Some(agent)) => writeln!(out, "  ok: runs {agent}"),
+            (Some(refusal), None) => {
+                let as_agent = self.agent_refusal.as_ref();
+                let service = self
+                    .program
+                    .as_ref()
+                    .is_some_and(Inspection::exports_handler);
+                let refusal = as_agent.filter(|_| service).unwrap_or(refusal);
+                writeln!(out, "  refused: {}", refusal.detail)
+            }
         }
     }
 }

@@ -52,6 +52,17 @@ pub enum Error {
     /// The payment component does not take the operator's offers.
     #[error("[payments]: {0}")]
     Payments(String),
+    /// No admin port was named.
+    #[error(
+        "name the host's admin port with --admin, or in [admin] `listening` of its configuration"
+    )]
+    NoAdminPort,
+    /// The host did not swap a plugin.
+    #[error("nothing was swapped: {0}")]
+    NotSwapped(String),
+    /// Agents cannot be taken up.
+    #[error("[agents]: {0}")]
+    Agents(String),
     /// Attestation cannot be had as the configuration asks for it.
     #[error("[attestation]: {0}; `hypervisor doctor` says what this machine offers")]
     Attestation(String),

@@ -4,6 +4,7 @@
 //! in, outcomes out), [`sessions`], payments, the HTTP [`api`] and the [`server`] that carries it.
 
 pub mod admin;
+pub mod agents;
 pub mod api;
 pub mod attestation;
 pub mod check;
@@ -13,6 +14,8 @@ pub mod executor;
 pub mod imports;
 pub mod machine;
 pub mod manifest;
+pub mod metrics;
+pub mod operator;
 pub mod payments;
 pub mod server;
 pub mod sessions;

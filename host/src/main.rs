@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use hypervisor::api::{App, PAID_ROUTES, router};
+use hypervisor::api::{App, PAID_ROUTES, Plugin, service};
 use hypervisor::attestation::{Attestation, Identity, Platform};
 use hypervisor::check::{Checked, check};
 use hypervisor::config::Config;
 use hypervisor::error::Error;
-use hypervisor::executor::{Allocation, Executor, compile_worker};
+use hypervisor::executor::{Allocation, Executor, Plugins, compile_worker};
 use hypervisor::imports::attestation::HostFacts;
 use hypervisor::machine::{self, Measured};
 use hypervisor::manifest::{Manifest, hex};
+use hypervisor::operator;
 use hypervisor::server::{Server, Shutdown};
 use hypervisor::telemetry::{self, LogFormat};
 
@@ -97,6 +98,27 @@ enum Command {
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
+    /// Put another plugin in the place of the one in use, on a host that is serving.
+    #[command(after_help = "Examples:
+  hypervisor swap payments payments.wasm
+  hypervisor swap policy policy-rust.wasm --admin 127.0.0.1:8081
+
+The component is checked, compiled, measured and tried first; where anything is wrong with it, nothing changes. Requests under
+way finish on the old one. `swap policy` reads the rules file again.")]
+    Swap {
+        /// Which plugin.
+        #[arg(value_enum)]
+        plugin: SwapPlugin,
+        /// The component.
+        #[arg(value_name = "FILE")]
+        component: PathBuf,
+        /// Address of the host's admin port, `ip:port`; by default `[admin] listening` of the configuration.
+        #[arg(long, value_name = "ADDRESS", env = "HYPERVISOR_ADMIN")]
+        admin: Option<SocketAddr>,
+        /// Form of the output.
+        #[arg(long, value_enum, default_value = "text")]
+        output: Output,
+    },
     /// Compile a plugin once, for all starts; prints the lines that the configuration then needs.
     Compile {
         /// The component.
@@ -116,6 +138,15 @@ enum Output {
     Json,
 }
 
+/// The plugins that can be swapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SwapPlugin {
+    /// What takes payments.
+    Payments,
+    /// What decides.
+    Policy,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
@@ -129,7 +160,7 @@ fn main() -> ExitCode {
             })
             .map(|()| true),
         Some(Command::Check { files, output }) if files.is_empty() => check_config(&cli, *output),
-        Some(Command::Check { files, output }) => check_files(files, *output),
+        Some(Command::Check { files, output }) => check_files(&cli, files, *output),
         Some(Command::Measure { output }) => measure(&cli, *output).map(|()| true),
         Some(Command::Doctor { output }) => {
             machine::doctor(matches!(output, Output::Json), &mut io::stdout().lock())
@@ -137,6 +168,12 @@ fn main() -> ExitCode {
         }
         Some(Command::Record { folder }) => machine::record_to(folder).map(|()| true),
         Some(Command::Compile { component, to }) => compile(&cli, component, to).map(|()| true),
+        Some(Command::Swap {
+            plugin,
+            component,
+            admin,
+            output,
+        }) => swap(&cli, *plugin, component, *admin, *output).map(|()| true),
         None => serve(&cli).map(|()| true),
     };
     match result {
@@ -218,6 +255,43 @@ fn compile(cli: &Cli, component: &Path, to: &Path) -> Result<(), Error> {
     })
 }
 
+fn swap(
+    cli: &Cli,
+    plugin: SwapPlugin,
+    component: &Path,
+    admin: Option<SocketAddr>,
+    output: Output,
+) -> Result<(), Error> {
+    let admin = match admin {
+        Some(admin) => admin,
+        None => load_config(cli)?
+            .admin
+            .address()?
+            .ok_or(Error::NoAdminPort)?,
+    };
+    let bytes = std::fs::read(component).map_err(|source| Error::FileUnreadable {
+        path: component.to_owned(),
+        source,
+    })?;
+    let plugin = match plugin {
+        SwapPlugin::Payments => Plugin::Payments,
+        SwapPlugin::Policy => Plugin::Policy,
+    };
+    let swapped = runtime()?.block_on(operator::swap(admin, plugin, bytes))?;
+    let mut out = io::stdout().lock();
+    match output {
+        Output::Json => serde_json::to_writer_pretty(&mut out, &swapped)
+            .map_err(Into::into)
+            .and_then(|()| writeln!(out)),
+        Output::Text => writeln!(
+            out,
+            "swapped; in use now: {}\nmanifest  {}\nlog       {} entries",
+            swapped.sha384, swapped.manifest_sha384, swapped.log_entries
+        ),
+    }
+    .map_err(written)
+}
+
 fn written(source: io::Error) -> Error {
     Error::Io {
         what: "writing",
@@ -291,14 +365,19 @@ fn check_config(cli: &Cli, output: Output) -> Result<bool, Error> {
     done.map_err(written).map(|()| true)
 }
 
-fn check_files(files: &[PathBuf], output: Output) -> Result<bool, Error> {
+fn check_files(cli: &Cli, files: &[PathBuf], output: Output) -> Result<bool, Error> {
+    let config = load_config(cli)?;
+    let plugins = Plugins {
+        policy: config.policy.source().is_some(),
+        payments: config.payments.source().is_some(),
+    };
     let mut checked: Vec<Checked> = Vec::new();
     for path in files {
         let bytes = std::fs::read(path).map_err(|source| Error::FileUnreadable {
             path: path.clone(),
             source,
         })?;
-        checked.push(check(path, &bytes));
+        checked.push(check(path, &bytes, plugins));
     }
     let mut out = io::stdout().lock();
     let done = match output {
@@ -343,22 +422,25 @@ fn serve(cli: &Cli) -> Result<(), Error> {
         let unattested = platform.attester().err().map(str::to_owned);
         let server = Server::bind(config.listening, &config.limits).await?;
         let allocation = executor.allocation();
-        let admin = config.admin.listening.clone();
+        let admin = config.admin.address()?;
         let app = App::start(
             config,
             executor,
             attestation.ok_or(unattested.unwrap_or_default()),
+            platform.sealing_key(),
         )
         .await?;
-        let app = Arc::new(app);
-        let probed = probes(&admin, &app).await?;
+        let probed = probes(admin, &app).await?;
         announce(&server, allocation)?;
         let expiring = tokio::spawn(expire(Arc::clone(&app)));
         let of_payments = Arc::clone(&app);
         let introduced = Arc::clone(&app);
         let introducing = tokio::spawn(async move { introduced.introduce().await });
         let clearing = tokio::spawn(async move { of_payments.clear_doubts().await });
-        let result = server.serve(router(app), shutdown).await;
+        let agents = Arc::clone(app.agents());
+        let warming = tokio::spawn(async move { agents.warm_up().await });
+        let result = server.serve(service(&app), shutdown).await;
+        warming.abort();
         expiring.abort();
         clearing.abort();
         introducing.abort();
@@ -368,14 +450,13 @@ fn serve(cli: &Cli) -> Result<(), Error> {
 }
 
 /// Serves the admin port, where there is one.
-async fn probes(address: &str, app: &Arc<App>) -> Result<tokio::task::JoinHandle<()>, Error> {
-    if address.is_empty() {
+async fn probes(
+    address: Option<SocketAddr>,
+    app: &Arc<App>,
+) -> Result<tokio::task::JoinHandle<()>, Error> {
+    let Some(address) = address else {
         return Ok(tokio::spawn(async {}));
-    }
-    let address: SocketAddr = address.parse().map_err(|_| Error::ConfigValue {
-        key: "admin.listening",
-        message: format!("`{address}` is no ip:port"),
-    })?;
+    };
     let listen = |source| Error::Listen { address, source };
     let listener = tokio::net::TcpListener::bind(address)
         .await
@@ -409,5 +490,6 @@ async fn expire(app: Arc<App>) {
     loop {
         rounds.tick().await;
         app.sessions().sweep();
+        app.agents().sweep();
     }
 }

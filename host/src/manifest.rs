@@ -1,15 +1,18 @@
 //! The manifest: what this host is made of and how it is set, in one document with one digest.
 //!
-//! It is what evidence will bind, so it says everything that decides how a client's program is treated: the host's
-//! version, the engine's settings, the components loaded with authority, the policy's rules, and the limits.
+//! It is what evidence binds, so it says everything that decides how a client's program is treated: the host's version, the
+//! engine's settings, the plugins in use, the policy's rules, prices, what agents may do, and the limits. It changes when a
+//! plugin is swapped, and at no other time while the host runs.
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::config::{Config, Limits};
-use crate::executor::{Allocation, Executor};
+use crate::executor::{Allocation, Executor, LoadedPlugin};
 
 /// Version of this document's form.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The document. As CBOR its keys stand in this order.
 #[derive(Debug, Serialize)]
@@ -17,11 +20,13 @@ pub struct Manifest<'a> {
     version: u32,
     host: &'static str,
     engine: Engine,
-    components: Vec<Component>,
-    /// SHA-384 over the component log: each entry in its order.
-    log_head: String,
+    /// The plugins in use. Agents come and go: they are in the component log alone.
+    components: Vec<LoadedPlugin>,
     /// SHA-256 of the policy's rules, hex; none where there is no policy.
     policy_rules: Option<String>,
+    /// What executions cost; none where nothing is taken.
+    payments: Option<Payments<'a>>,
+    agents: Agents<'a>,
     shared_compile_cache: bool,
     limits: &'a Limits,
 }
@@ -33,28 +38,28 @@ struct Engine {
 }
 
 #[derive(Debug, Serialize)]
-struct Component {
-    name: String,
-    /// SHA-384 of the component, hex.
-    sha384: String,
-    /// SHA-384 of its machine code where that was made beforehand, hex.
-    compiled_sha384: Option<String>,
-    imports: Vec<String>,
+struct Payments<'a> {
+    price: &'a str,
+    prices: &'a BTreeMap<String, String>,
+    networks: &'a [String],
+    pay_to: &'a str,
+    settle_first: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Agents<'a> {
+    deploy: bool,
+    owners: &'a [String],
+    outgoing: &'a [String],
+    private_networks: &'a [String],
+    depth: usize,
 }
 
 impl<'a> Manifest<'a> {
     /// Of a host whose plugins are loaded.
     pub fn new(config: &'a Config, executor: &Executor) -> Self {
-        let log = executor.facts().component_log();
-        let compiled = |name: &str| {
-            let source = match name {
-                "script" => config.script.source(),
-                "policy" => config.policy.source(),
-                "payments" => config.payments.source(),
-                _ => None,
-            };
-            source.and_then(|source| source.compiled_sha384().map(str::to_owned))
-        };
+        let payments = &config.payments;
+        let agents = &config.agents;
         Self {
             version: VERSION,
             host: concat!("hypervisor ", env!("CARGO_PKG_VERSION")),
@@ -62,18 +67,22 @@ impl<'a> Manifest<'a> {
                 allocation: executor.allocation(),
                 wasi: crate::executor::WASI_VERSION,
             },
-            components: log
-                .entries
-                .into_iter()
-                .map(|entry| Component {
-                    compiled_sha384: compiled(&entry.name),
-                    sha384: hex(&entry.digest),
-                    imports: entry.imports,
-                    name: entry.name,
-                })
-                .collect(),
-            log_head: hex(&log.head),
-            policy_rules: executor.rules_digest().map(|digest| hex(digest)),
+            components: executor.plugins(),
+            policy_rules: executor.rules_digest().map(|digest| hex(&digest)),
+            payments: executor.payments().map(|_| Payments {
+                price: &payments.price,
+                prices: &payments.prices,
+                networks: &payments.networks,
+                pay_to: &payments.pay_to,
+                settle_first: payments.settle_first,
+            }),
+            agents: Agents {
+                deploy: agents.deploy,
+                owners: &agents.owners,
+                outgoing: &agents.outgoing,
+                private_networks: &agents.private_networks,
+                depth: agents.depth,
+            },
             shared_compile_cache: config.execution.shared_compile_cache,
             limits: &config.limits,
         }

@@ -24,6 +24,11 @@ impl Admission {
         }
     }
 
+    /// A slot, if one is free now.
+    pub(super) fn try_enter(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.slots).try_acquire_owned().ok()
+    }
+
     /// A slot, held until dropped. Waits in arrival order; a full queue is refused at once.
     pub(super) async fn enter(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {

@@ -61,6 +61,19 @@ impl Bodies {
     /// Receives the whole body of `request`.
     pub(super) async fn receive(&self, request: Request) -> Result<Received, ApiError> {
         let format = format_of(&request)?;
+        self.receive_as(format, request).await
+    }
+
+    /// Receives the whole body of `request`, whatever it is.
+    pub(super) async fn receive_any(&self, request: Request) -> Result<Received, ApiError> {
+        self.receive_as(ContentFormat::Json, request).await
+    }
+
+    async fn receive_as(
+        &self,
+        format: ContentFormat,
+        request: Request,
+    ) -> Result<Received, ApiError> {
         let declared = declared_length(&request);
         if declared.is_some_and(|length| length > self.one) {
             return Err(ApiError::body_too_large(self.one));
@@ -151,6 +164,19 @@ impl Received {
         }
         heavy(self.bytes.len(), || hash.update(&self.bytes));
         hash.finalize().into()
+    }
+
+    /// The body as `T`, where it is one.
+    pub(super) fn peek<T: DeserializeOwned>(&self) -> Option<T> {
+        if self.bytes.len() > HEAVY {
+            return None;
+        }
+        self.format.decode(&self.bytes).ok()
+    }
+
+    /// The bytes and their share, as they are.
+    pub(super) fn into_bytes(self) -> (bytes::Bytes, Share) {
+        (self.bytes.into(), self.share)
     }
 
     /// Decodes the body, gives up its bytes and keeps its share.

@@ -12,7 +12,7 @@ use super::App;
 use super::body::in_format;
 use super::problem::ApiError;
 use super::route::Route;
-use crate::attestation::quote_bytes;
+use crate::attestation::{self, quote_bytes};
 
 /// `GET /attestation?nonce=…`: evidence of the identity key, the manifest and the component log.
 pub(super) async fn identity(
@@ -61,22 +61,34 @@ pub(super) fn nonce_from(bytes: Option<HexBytes>) -> Result<Option<VerifierNonce
         .map_err(|e| ApiError::malformed(format!("`nonce`: {e}")))
 }
 
-/// Adds the receipt, and on an attested route the quote and its evidence.
-pub(super) async fn attach(
+/// What the host is at one moment; none where it proves nothing.
+pub(super) type Manifest = Option<Arc<attestation::Document>>;
+
+/// Adds the receipt. `manifest` is what the host was when the request came.
+pub(super) fn receipt(
     app: &App,
-    route: &Route,
     sequence: u64,
     payment: Option<&PaymentReceipt>,
+    manifest: &Manifest,
     response: &mut ExecuteResponse,
 ) -> Result<(), ApiError> {
-    let Ok(attestation) = &app.attestation else {
-        return Ok(());
-    };
-    let receipt = attestation
-        .receipt(response, sequence, payment)
-        .map_err(|e| ApiError::internal(e.to_string()))?;
-    response.receipt = Some(HexBytes(receipt));
-    if route.attested {
+    if let (Ok(attestation), Some(manifest)) = (&app.attestation, manifest) {
+        let receipt = attestation
+            .receipt(response, sequence, payment, manifest)
+            .map_err(|e| ApiError::internal(e.to_string()))?;
+        response.receipt = Some(HexBytes(receipt));
+    }
+    Ok(())
+}
+
+/// Adds the quote and its evidence, on an attested route. The response without it is whole, and can be quoted later.
+pub(super) async fn quote(
+    app: &App,
+    route: &Route,
+    mut response: ExecuteResponse,
+) -> Result<ExecuteResponse, ApiError> {
+    if route.attested && response.result_quote.is_none() {
+        let attestation = app.attestation()?;
         let evidence = attestation.result(response.result_commitment).await?;
         let encoded = evidence
             .encode(ContentFormat::Cbor)
@@ -84,5 +96,5 @@ pub(super) async fn attach(
         response.result_quote = Some(HexBytes(quote_bytes(&evidence)));
         response.result_evidence = Some(HexBytes(encoded));
     }
-    Ok(())
+    Ok(response)
 }

@@ -1,26 +1,44 @@
 //! The public HTTP API.
 
 mod admission;
+mod agent_sale;
+mod agents;
+mod binary_http;
 mod body;
 mod evidence;
 mod execute;
+mod moment;
 mod openapi;
 mod paid;
 mod problem;
+mod request;
 mod request_id;
 mod route;
+mod sealed_agent;
+mod serve;
 mod session;
+mod sold;
+mod swap;
+mod work;
 
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock, RwLock};
 
 use axum::Router;
+use axum::response::Response;
 use axum::routing::{get, post};
-use http::{HeaderName, Method};
+use http::{HeaderName, Method, Request};
+use hyper::body::Incoming;
+use tower::ServiceExt;
 use tower_http::cors::{Any, CorsLayer};
 
 pub use openapi::DOCUMENT as OPENAPI;
 pub use route::PAID as PAID_ROUTES;
+pub use swap::{Plugin, Swapped};
 
+use hypervisor_agents::SealingKey;
+
+use crate::agents::{Agents, Neighbours};
 use crate::attestation::Attestation;
 use crate::config::Config;
 use crate::error::Error;
@@ -34,13 +52,20 @@ use problem::ApiError;
 /// Everything a request may need.
 pub struct App {
     config: Config,
-    executor: Executor,
+    executor: Arc<Executor>,
+    agents: Arc<Agents>,
     sessions: Sessions,
     admission: Admission,
     bodies: Bodies,
-    payments: Option<Payments>,
+    payments: Option<Arc<Payments>>,
     /// What makes evidence, or why there is none.
     attestation: Result<Attestation, String>,
+    /// Held while a plugin is swapped: one at a time.
+    swapping: tokio::sync::Mutex<()>,
+    /// Held while the host becomes another one by a swap, which takes no time.
+    switching: RwLock<()>,
+    /// How agents reach each other.
+    inside: OnceLock<Arc<dyn Neighbours>>,
 }
 
 impl App {
@@ -52,20 +77,43 @@ impl App {
         config: Config,
         executor: Executor,
         attestation: Result<Attestation, String>,
-    ) -> Result<Self, Error> {
+        sealing_key: Option<SealingKey>,
+    ) -> Result<Arc<Self>, Error> {
+        let executor = Arc::new(executor);
         let payments = Payments::start(&config, &executor, &PAID_ROUTES).await?;
+        let payments = payments.map(Arc::new);
+        let agents = Agents::start(&config, &executor, payments.as_ref(), sealing_key)?;
         let sessions = Sessions::new(&config.limits);
         let admission = Admission::new(config.limits.executions, config.limits.queue);
         let bodies = Bodies::new(&config.limits);
-        Ok(Self {
+        let app = Arc::new(Self {
             config,
             executor,
+            agents,
             sessions,
             admission,
             bodies,
             payments,
             attestation,
-        })
+            swapping: tokio::sync::Mutex::default(),
+            switching: RwLock::default(),
+            inside: OnceLock::new(),
+        });
+        let inside: Arc<dyn Neighbours> = Arc::new(serve::Inside(Arc::downgrade(&app)));
+        app.agents.introduce(Arc::downgrade(&inside));
+        // It lives as long as the host does.
+        app.inside.get_or_init(|| inside);
+        Ok(app)
+    }
+
+    /// Bytes of a component at most.
+    pub fn most_bytes(&self) -> u64 {
+        self.config.limits.body.as_u64()
+    }
+
+    /// The agents of the host.
+    pub fn agents(&self) -> &Arc<Agents> {
+        &self.agents
     }
 
     /// What makes evidence.
@@ -115,13 +163,13 @@ fn cross_origin() -> CorsLayer {
     ];
     CorsLayer::new()
         .allow_origin(Any)
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(Any)
         .expose_headers(exposed.map(HeaderName::from_static))
 }
 
 /// Paths and methods, as documented in `/openapi.json`.
-pub fn router(app: Arc<App>) -> Router {
+fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/ping", get(async || "pong"))
         .route("/openapi.json", get(openapi::document))
@@ -144,9 +192,36 @@ pub fn router(app: Arc<App>) -> Router {
             "/x402_policy/unsafe/python/attest",
             post(paid::attested_python),
         )
+        .route("/search", post(agents::search))
+        .route("/agent/deploy", post(agents::deploy))
+        .route("/agent/list", post(agents::own))
+        .route("/agent/logs", post(agents::logs))
+        .route("/agents", get(agents::list))
+        .route(
+            "/agents/{agent}",
+            get(agents::show).post(agents::call).delete(agents::remove),
+        )
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .layer(axum::middleware::from_fn(request_id::layer))
         .layer(cross_origin())
         .with_state(app)
 }
+
+/// Answers requests: what goes to an agent is the agent's, from the method to the headers, and the router has no part in it.
+pub fn service(
+    app: &Arc<App>,
+) -> impl Fn(Request<Incoming>) -> Answering + Clone + Send + Sync + 'static {
+    let (app, router) = (Arc::clone(app), router(Arc::clone(app)));
+    move |request| {
+        if serve::is_for_an_agent(request.uri().path()) {
+            Box::pin(serve::call(Arc::clone(&app), request))
+        } else {
+            let answered = router.clone().oneshot(request);
+            Box::pin(async { answered.await.unwrap_or_else(|never| match never {}) })
+        }
+    }
+}
+
+/// A request that is being answered.
+pub type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;

@@ -14,8 +14,8 @@ pub(super) async fn document() -> impl IntoResponse {
 mod tests {
     use super::*;
     use hypervisor_protocol::{
-        CreateKeypairRequest, CreateKeypairResponse, ExecuteResponse, ExecuteWasmRequest, Problem,
-        ProblemType,
+        AgentInfo, AgentRequest, CreateKeypairRequest, CreateKeypairResponse, DeployRequest,
+        ExecuteResponse, ExecuteWasmRequest, Found, Problem, ProblemType, SearchRequest,
     };
     use serde::Serialize;
     use serde_json::{Value, json};
@@ -86,6 +86,36 @@ mod tests {
         }))
         .unwrap();
         agrees("ExecuteResponse", &answer);
+        let owner = json!({"public_key": hex, "signature": hex});
+        let deploy: DeployRequest = serde_json::from_value(json!({
+            "encrypted_wasm": hex, "encrypted_manifest": hex, "public_key": hex, "session_id": id, "sequence": 1, "owner": owner
+        }))
+        .unwrap();
+        agrees("DeployRequest", &deploy);
+        let agent: AgentRequest = serde_json::from_value(json!({
+            "encrypted_agent": hex, "encrypted_stdin": hex, "encrypted_arguments": [hex], "public_key": hex,
+            "session_id": id, "sequence": 1, "owner": owner
+        }))
+        .unwrap();
+        agrees("AgentRequest", &agent);
+        let info: AgentInfo = serde_json::from_value(json!({
+            "name": "a", "address": "a.operator", "path": "/agents/a/", "description": "d", "version": "1",
+            "world": "service", "private": false, "price": "0.01 USDC", "digest": "00".repeat(32),
+            "sha384": "00".repeat(48), "reuse": 1, "persistent": false, "note": "n", "deployed_at": 1,
+            "imports": [{"name": "wasi:io/poll@0.2.0", "standing": "granted", "host_version": "0.2.12"}]
+        }))
+        .unwrap();
+        agrees("AgentInfo", &info);
+        agrees("AgentImport", &info.imports[0]);
+        let found: Found = serde_json::from_value(json!({
+            "name": "a", "address": "a.operator", "description": "d", "version": "1", "score": 1.0, "price": "0.01 USDC",
+            "digest": "00".repeat(32), "deployed": true
+        }))
+        .unwrap();
+        agrees("Found", &found);
+        let search: SearchRequest =
+            serde_json::from_value(json!({"description": "d", "limit": 1})).unwrap();
+        agrees("SearchRequest", &search);
         agrees(
             "Problem",
             &Problem::new(ProblemType::Internal)

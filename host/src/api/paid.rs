@@ -1,4 +1,4 @@
-//! Paid routes: verify, run, settle, release; or settle first, where the operator says so. What the money does is in
+//! Paid requests: verify, run, settle, release; or settle first, where the operator says so. What the money does is in
 //! `payments`; here is the order of the steps, and what each end of them answers.
 
 use std::sync::Arc;
@@ -7,25 +7,32 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use hypervisor_protocol::{ExecuteResponse, PaymentReceipt, ProblemType};
+use hypervisor_protocol::{ContentFormat, ExecuteResponse, PaymentReceipt, ProblemType};
 
 use super::App;
-use super::body::{Received, heavy};
-use super::evidence::attach;
-use super::execute::{Ran, decode, open, serves};
+use super::binary_http;
+use super::body::{Received, answer, heavy};
+use super::evidence::quote;
+use super::execute::serves;
+use super::moment::Moment;
 use super::problem::ApiError;
 use super::route::{self, Route};
+use super::sold::{Sold, Task};
 use crate::attestation::now;
 use crate::executor::{
-    AuthorizedPayment, ChallengeResponse, Charge, Header, ResourceInfo, Verification,
+    AuthorizedPayment, ChallengeResponse, Charge, Header, Offer, ResourceInfo, Verification,
 };
 use crate::payments::{
-    self, Answer, Begin, Outcome, PaymentFault, Payments, Record, State as Paid, StoreError, Turn,
+    self, Answer, Begin, Outcome, PaymentFault, Payments, Record, State as Paid, StoreError,
+    Teller, Turn,
 };
+
+/// What executions are, in a challenge.
+const EXECUTION: &str = "A sealed execution in a confidential host";
 
 /// `POST /x402_execute/test/wasm`.
 pub(super) async fn wasm(State(app): State<Arc<App>>, r: Request) -> Result<Response, ApiError> {
-    paid(app, &route::PAID_WASM, r).await
+    paid(app, route::PAID_WASM, r).await
 }
 
 /// `POST /x402_execute/verifiable/wasm`.
@@ -33,12 +40,12 @@ pub(super) async fn attested_wasm(
     State(app): State<Arc<App>>,
     r: Request,
 ) -> Result<Response, ApiError> {
-    paid(app, &route::PAID_ATTESTED_WASM, r).await
+    paid(app, route::PAID_ATTESTED_WASM, r).await
 }
 
 /// `POST /x402_policy/unsafe/python`.
 pub(super) async fn python(State(app): State<Arc<App>>, r: Request) -> Result<Response, ApiError> {
-    paid(app, &route::PAID_PYTHON, r).await
+    paid(app, route::PAID_PYTHON, r).await
 }
 
 /// `POST /x402_policy/unsafe/python/attest`.
@@ -46,7 +53,38 @@ pub(super) async fn attested_python(
     State(app): State<Arc<App>>,
     r: Request,
 ) -> Result<Response, ApiError> {
-    paid(app, &route::PAID_ATTESTED_PYTHON, r).await
+    paid(app, route::PAID_ATTESTED_PYTHON, r).await
+}
+
+/// Sells an execution.
+async fn paid(app: Arc<App>, route: Route, request: Request) -> Result<Response, ApiError> {
+    let payments = taking(&app)?;
+    serves(&app, &route)?;
+    let sale = Sale {
+        info: payments.resource(&route.path, EXECUTION, request.headers()),
+        offers: payments.offers(&route.path).into(),
+        sold: Sold::Sealed(route),
+    };
+    sell(app, sale, request).await
+}
+
+/// The part that takes payments.
+pub(super) fn taking(app: &App) -> Result<&Payments, ApiError> {
+    app.payments.as_deref().ok_or_else(untaken)
+}
+
+fn untaken() -> ApiError {
+    ApiError::new(
+        ProblemType::PaymentsUnavailable,
+        "this host takes no payments; its operator names a component in [payments]",
+    )
+}
+
+/// What is sold, and for what.
+pub(super) struct Sale {
+    pub(super) info: ResourceInfo,
+    pub(super) offers: Arc<[Offer]>,
+    pub(super) sold: Sold,
 }
 
 impl From<PaymentFault> for ApiError {
@@ -76,31 +114,27 @@ fn in_doubt() -> ApiError {
     )
 }
 
-async fn paid(
+/// Sells a request.
+pub(super) async fn sell(
     app: Arc<App>,
-    route: &'static Route,
+    sale: Sale,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let payments = app.payments.as_ref().ok_or_else(|| {
-        ApiError::new(
-            ProblemType::PaymentsUnavailable,
-            "this host takes no payments; its operator names a component in [payments]",
-        )
-    })?;
-    serves(&app, route)?;
-    let info = payments.resource(route.path, request.headers());
+    let payments = taking(&app)?;
+    let moment = app.moment();
+    let teller = moment.teller.clone().ok_or_else(untaken)?;
     let headers = payments::headers(request.headers());
-    let Some(id) = payments.identify(route.path, &headers).await? else {
+    let Some(id) = teller.identify(&sale.offers, &headers).await? else {
         app.bodies.discard(request.into_body()).await;
-        return match payments.verify(&info, route.path, &headers).await? {
+        return match teller.verify(&sale.info, &sale.offers, &headers).await? {
             Verification::Refused(refusal) => to_response(refusal.challenge, Vec::new()),
             // An authorized payment without a name cannot be kept from being used twice.
             Verification::Authorized(_) => Err(PaymentFault::Component.into()),
         };
     };
     let key = payments::key(&id);
-    let received = app.bodies.receive(request).await?;
-    let fingerprint = received.fingerprint(route.path);
+    let received = sale.sold.receive(&app, request).await?;
+    let fingerprint = received.fingerprint(&sale.sold.target());
     let mut payment = None;
     loop {
         // What is known of the payment goes before asking anyone: a facilitator would refuse one that was settled.
@@ -128,13 +162,13 @@ async fn paid(
                     let Some(turn) = payments.ledger().resume(&key)? else {
                         continue;
                     };
-                    let job = Job::new(&app, route, received, info, turn);
+                    let job = Job::new(app, sale, moment, received, turn);
                     let outcome = detached(job).await;
                     return outcome.map_err(|error| error.with_headers(headers));
                 }
                 (Paid::Settled { headers, .. }, None) => {
                     return match payments.ledger().answer(&key)? {
-                        Some(answer) => Ok(release(answer, headers)),
+                        Some(answer) => sale.sold.release(&app, answer, headers).await,
                         None => Err(ApiError::new(
                             ProblemType::AnswerGone,
                             "the payment was made and its answer is no longer held; the receipt is in the headers",
@@ -159,7 +193,7 @@ async fn paid(
         }
         let authorized = match payment.take() {
             Some(authorized) => authorized,
-            None => match payments.verify(&info, route.path, &headers).await? {
+            None => match teller.verify(&sale.info, &sale.offers, &headers).await? {
                 Verification::Refused(refusal) => {
                     return to_response(refusal.challenge, Vec::new());
                 }
@@ -175,7 +209,7 @@ async fn paid(
         };
         match payments.ledger().begin(key, record)? {
             Begin::New(turn) => {
-                return detached(Job::new(&app, route, received, info, *turn)).await;
+                return detached(Job::new(app, sale, moment, received, *turn)).await;
             }
             // Somebody was faster: on to what came of it.
             Begin::Taken => payment = Some(authorized),
@@ -193,25 +227,19 @@ async fn detached(job: Job) -> Result<Response, ApiError> {
 /// One paid request with the turn on its payment.
 struct Job {
     app: Arc<App>,
-    route: &'static Route,
+    sale: Sale,
+    moment: Moment,
     received: Received,
-    info: ResourceInfo,
     turn: Turn,
 }
 
 impl Job {
-    fn new(
-        app: &Arc<App>,
-        route: &'static Route,
-        received: Received,
-        info: ResourceInfo,
-        turn: Turn,
-    ) -> Self {
+    fn new(app: Arc<App>, sale: Sale, moment: Moment, received: Received, turn: Turn) -> Self {
         Self {
-            app: Arc::clone(app),
-            route,
+            app,
+            sale,
+            moment,
             received,
-            info,
             turn,
         }
     }
@@ -219,45 +247,27 @@ impl Job {
     async fn work(self) -> Result<Response, ApiError> {
         let Self {
             app,
-            route,
+            sale,
+            moment,
             received,
-            info,
             mut turn,
         } = self;
-        let payments = app
-            .payments
-            .as_ref()
-            .ok_or_else(|| ApiError::internal("no payments"))?;
-        let slot = app.admission.enter().await?;
-        let media_type = received.format.media_type();
-        let (call, request, _share, format) = decode(&app, route, received)?;
-        let opened = open(&app, call, request).await?;
+        let payments = taking(&app)?;
+        let teller = moment.teller.clone().ok_or_else(untaken)?;
+        let slot = sale.sold.enter(&app).await?;
         let charge = charge(&turn.record().payment);
-        let admitted = opened.admit(&app, Some(charge)).await?;
+        let task = Task::begin(&app, &sale.sold, received, moment, charge).await?;
 
-        let seal = async |ran: Ran, receipt: Option<PaymentReceipt>| -> Result<Answer, ApiError> {
-            let sequence = ran.sequence();
-            let mut response: ExecuteResponse = ran.seal(receipt.clone())?;
-            attach(&app, route, sequence, receipt.as_ref(), &mut response).await?;
-            let body = heavy(response.encrypted_result.0.len(), || {
-                format.encode(&response)
-            });
-            Ok(Answer {
-                media_type: media_type.to_owned(),
-                body: body.map_err(|_| ApiError::internal("encoding an answer"))?,
-            })
-        };
-
-        if !admitted.will_run() && !is_settled(&turn) {
+        if !task.will_run() && !is_settled(&turn) {
             // Refused before it ran: not charged, whatever the order of the steps.
-            let answer = seal(admitted.run(&app).await, None).await?;
+            let answer = task.run(&app).await?.answer(&app, None)?;
             turn.release()?;
-            return Ok(release(answer, Vec::new()));
+            return sale.sold.release(&app, answer, Vec::new()).await;
         }
         if payments.settle_first && !is_settled(&turn) {
-            match settle(payments, &mut turn, false).await? {
+            match settle(&teller, &mut turn, false).await? {
                 Settled::Yes => {}
-                Settled::No(headers) => return refuse(payments, &info, route, headers).await,
+                Settled::No(headers) => return refuse(&teller, &sale, headers).await,
                 Settled::Unknown => {
                     turn.conclude(Paid::Unknown, None)?;
                     payments.ledger().flush();
@@ -266,20 +276,20 @@ impl Job {
                 }
             }
         }
-        let ran = admitted.run(&app).await;
+        let ran = task.run(&app).await?;
         drop(slot);
         if !is_settled(&turn) {
             if !ran.is_charged() {
-                let answer = seal(ran, None).await?;
+                let answer = ran.answer(&app, None)?;
                 turn.release()?;
-                return Ok(release(answer, Vec::new()));
+                return sale.sold.release(&app, answer, Vec::new()).await;
             }
-            match settle(payments, &mut turn, true).await? {
+            match settle(&teller, &mut turn, true).await? {
                 Settled::Yes => {}
-                Settled::No(headers) => return refuse(payments, &info, route, headers).await,
+                Settled::No(headers) => return refuse(&teller, &sale, headers).await,
                 Settled::Unknown => {
                     let receipt = receipt(&turn.record().payment, None);
-                    let answer = seal(ran, Some(receipt)).await?;
+                    let answer = ran.answer(&app, Some(&receipt))?;
                     turn.conclude(Paid::Unknown, Some(&answer))?;
                     payments.ledger().flush();
                     payments.doubts();
@@ -296,7 +306,7 @@ impl Job {
             return Err(ApiError::internal("a payment neither settled nor in doubt"));
         };
         let receipt = receipt(&turn.record().payment, Some(transaction.clone()));
-        let answer = seal(ran, Some(receipt)).await?;
+        let answer = ran.answer(&app, Some(&receipt))?;
         let state = Paid::Settled {
             transaction,
             headers: headers.clone(),
@@ -304,7 +314,8 @@ impl Job {
         };
         turn.conclude(state, Some(&answer))?;
         payments.ledger().flush();
-        Ok(release(answer, headers))
+        // A quote that cannot be had now is asked for when the answer is fetched again.
+        sale.sold.release(&app, answer, headers).await
     }
 }
 
@@ -319,10 +330,10 @@ enum Settled {
     Unknown,
 }
 
-async fn settle(payments: &Payments, turn: &mut Turn, ran: bool) -> Result<Settled, ApiError> {
+async fn settle(teller: &Teller, turn: &mut Turn, ran: bool) -> Result<Settled, ApiError> {
     turn.settling()?;
     let payment = turn.record().payment.clone();
-    match payments.settle(&payment).await {
+    match teller.settle(&payment).await {
         Outcome::Settled {
             transaction,
             headers,
@@ -347,13 +358,8 @@ async fn settle(payments: &Payments, turn: &mut Turn, ran: bool) -> Result<Settl
 }
 
 /// The 402 after a settlement that failed, with the headers that say why.
-async fn refuse(
-    payments: &Payments,
-    info: &ResourceInfo,
-    route: &Route,
-    headers: Vec<Header>,
-) -> Result<Response, ApiError> {
-    let challenge = payments.challenge(info, route.path).await?;
+async fn refuse(teller: &Teller, sale: &Sale, headers: Vec<Header>) -> Result<Response, ApiError> {
+    let challenge = teller.challenge(&sale.info, &sale.offers).await?;
     to_response(challenge, headers)
 }
 
@@ -391,16 +397,48 @@ fn to_response(challenge: ChallengeResponse, more: Vec<Header>) -> Result<Respon
     Ok(response)
 }
 
-/// An answer that is paid for, or free.
-fn release(answer: Answer, headers: Vec<(String, String)>) -> Response {
-    let mut response = Response::new(Body::from(answer.body));
-    if let Ok(media_type) = HeaderValue::from_str(&answer.media_type) {
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, media_type);
+impl Sold {
+    /// An answer that is paid for, or free. On an attested route it gets its quote here: the answer is kept without one.
+    async fn release(
+        &self,
+        app: &App,
+        kept: Answer,
+        headers: Vec<(String, String)>,
+    ) -> Result<Response, ApiError> {
+        let mut response = match self {
+            Self::Sealed(route) if route.attested => {
+                let quoted = quoted(app, route, &kept).await;
+                quoted.map_err(|error| error.with_headers(headers.clone()))?
+            }
+            _ if kept.media_type == binary_http::MEDIA_TYPE => {
+                let (response, trailers) = binary_http::decode_response(&kept.body)
+                    .ok_or_else(|| ApiError::internal("an answer that was kept is damaged"))?;
+                response.map(|body| Body::new(binary_http::whole(body, trailers)))
+            }
+            _ => {
+                let mut response = Response::new(Body::from(kept.body));
+                if let Ok(media_type) = HeaderValue::from_str(&kept.media_type) {
+                    response
+                        .headers_mut()
+                        .insert(header::CONTENT_TYPE, media_type);
+                }
+                response
+            }
+        };
+        insert(&mut response, headers);
+        Ok(response)
     }
-    insert(&mut response, headers);
-    response
+}
+
+async fn quoted(app: &App, route: &Route, kept: &Answer) -> Result<Response, ApiError> {
+    let format = [ContentFormat::Json, ContentFormat::Cbor]
+        .into_iter()
+        .find(|format| format.media_type() == kept.media_type)
+        .unwrap_or(ContentFormat::Json);
+    let response: ExecuteResponse = heavy(kept.body.len(), || format.decode(&kept.body))
+        .map_err(|_| ApiError::internal("an answer that was kept is damaged"))?;
+    let response = quote(app, route, response).await?;
+    heavy(kept.body.len(), || answer(format, &response))
 }
 
 /// Adds a component's header fields; those that are no HTTP fields, or are the connection's own, are left out. Nothing here

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use hypervisor_protocol::{Error, Problem, ProblemType};
+use hypervisor_protocol::{Error, LimitKind, Problem, ProblemType};
 
 use super::paid::insert;
 use crate::attestation::EvidenceError;
@@ -25,6 +25,8 @@ pub(super) struct ApiError {
     cause: Option<String>,
     /// Header fields of the answer: the receipt of a payment.
     headers: Vec<(String, String)>,
+    /// Further members of the problem.
+    members: Vec<(&'static str, serde_json::Value)>,
 }
 
 impl ApiError {
@@ -34,6 +36,7 @@ impl ApiError {
             detail: detail.into(),
             cause: None,
             headers: Vec::new(),
+            members: Vec::new(),
         }
     }
 
@@ -89,6 +92,30 @@ impl ApiError {
         )
     }
 
+    pub(super) fn no_agent() -> Self {
+        Self::new(
+            ProblemType::AgentNotFound,
+            "there is no such agent, or none that this caller may know of; GET /agents lists the public ones",
+        )
+    }
+
+    /// An agent was stopped before it answered.
+    pub(super) fn agent_limit(which: LimitKind, used: u64, allowed: u64) -> Self {
+        let which = serde_json::to_value(which).unwrap_or_default();
+        let name = which.as_str().unwrap_or_default();
+        Self {
+            members: vec![
+                ("limit", which.clone()),
+                ("used", used.into()),
+                ("allowed", allowed.into()),
+            ],
+            ..Self::new(
+                ProblemType::AgentLimit,
+                format!("the agent was stopped at its limit `{name}`"),
+            )
+        }
+    }
+
     pub(super) fn unattested(reason: &str) -> Self {
         Self::new(
             ProblemType::AttestationUnavailable,
@@ -121,6 +148,12 @@ impl ApiError {
         let problem = Problem::new(self.kind)
             .with_detail(self.detail)
             .with_request_id(request_id);
+        let problem = self
+            .members
+            .into_iter()
+            .fold(problem, |problem, (name, value)| {
+                problem.with_extension(name, value)
+            });
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() =

@@ -17,19 +17,14 @@ const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// Middleware: gives the request its id, writes problem bodies, logs sizes and times.
 pub(super) async fn layer(request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let id = Uuid::now_v7().simple().to_string();
+    let id = Uuid::now_v7();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
 
     let mut response = next.run(request).await;
-    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
-        response = error.into_problem(&id);
-    }
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(HEADER, value);
-    }
+    finish(&id, &mut response);
     tracing::debug!(
-        request_id = id,
+        request_id = %id.simple(),
         %method,
         // The route's template: a path as sent could carry anything.
         route = route.as_ref().map_or("none", MatchedPath::as_str),
@@ -38,4 +33,16 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
         "request"
     );
     response
+}
+
+/// Writes the problem's body, where there is one, and the id.
+pub(super) fn finish(id: &Uuid, response: &mut Response) {
+    let mut buffer = Uuid::encode_buffer();
+    let id = id.simple().encode_lower(&mut buffer);
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        *response = error.into_problem(id);
+    }
+    if let Ok(value) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(HEADER, value);
+    }
 }

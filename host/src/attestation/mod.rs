@@ -4,7 +4,7 @@ mod identity;
 mod platform;
 mod results;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hypervisor_attest::{
@@ -32,9 +32,26 @@ struct Shared {
     facts: Arc<HostFacts>,
     backend: Backend,
     collateral: Option<Vec<u8>>,
-    manifest: Vec<u8>,
-    manifest_digest: [u8; 48],
+    /// Another one takes its place when a plugin is swapped.
+    manifest: RwLock<Arc<Document>>,
     boot_id: [u8; 16],
+}
+
+/// A manifest with its digest.
+#[derive(Debug)]
+pub struct Document {
+    encoded: Vec<u8>,
+    digest: [u8; 48],
+}
+
+impl Document {
+    /// `encoded` is the manifest in CBOR.
+    pub fn new(encoded: Vec<u8>) -> Self {
+        Self {
+            digest: hypervisor_attest::manifest::digest(&encoded),
+            encoded,
+        }
+    }
 }
 
 /// Why there is no evidence now.
@@ -82,12 +99,26 @@ impl Attestation {
             facts,
             backend,
             collateral: platform.collateral().map(<[u8]>::to_vec),
-            manifest_digest: hypervisor_attest::manifest::digest(&manifest),
-            manifest,
+            manifest: RwLock::new(Arc::new(Document::new(manifest))),
             boot_id,
         });
         let results = Results::start(Arc::clone(&shared));
         Ok(Some(Self { shared, results }))
+    }
+
+    /// What the host is now.
+    pub fn manifest(&self) -> Arc<Document> {
+        self.shared.manifest()
+    }
+
+    /// The host has become another one: a plugin was swapped.
+    pub fn replace_manifest(&self, manifest: Vec<u8>) {
+        let mut current = self
+            .shared
+            .manifest
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(Document::new(manifest));
     }
 
     /// Evidence about `subject`.
@@ -100,7 +131,7 @@ impl Attestation {
         nonce: Option<VerifierNonce>,
     ) -> Result<Evidence, EvidenceError> {
         let shared = Arc::clone(&self.shared);
-        let work = move || shared.evidence(subject, nonce);
+        let work = move || shared.evidence(subject, nonce, &shared.manifest());
         tokio::task::spawn_blocking(work)
             .await
             .map_err(|e| EvidenceError::Platform(e.to_string()))?
@@ -134,6 +165,7 @@ impl Attestation {
         response: &ExecuteResponse,
         sequence: u64,
         payment: Option<&PaymentReceipt>,
+        manifest: &Document,
     ) -> Result<Vec<u8>, Error> {
         let failed = |e: &dyn std::fmt::Display| Error::Attestation(e.to_string());
         let mut receipt = Receipt::new(
@@ -141,7 +173,7 @@ impl Attestation {
             sequence,
             response.request_commitment,
             response.result_commitment,
-            self.shared.manifest_digest,
+            manifest.digest,
             now(),
         );
         if let Some(payment) = payment {
@@ -157,16 +189,22 @@ impl Attestation {
 }
 
 impl Shared {
+    fn manifest(&self) -> Arc<Document> {
+        let current = self.manifest.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&current)
+    }
+
     fn evidence(
         &self,
         subject: Subject,
         nonce: Option<VerifierNonce>,
+        manifest: &Document,
     ) -> Result<Evidence, EvidenceError> {
         let log = self.facts.log();
         if log.poisoned {
             return Err(EvidenceError::Poisoned);
         }
-        let binding = self.binding(subject, nonce, log.head, log.register_bound);
+        let binding = self.binding(subject, nonce, manifest, log.head, log.register_bound);
         let quote = self
             .quotes
             .shared_quote(binding.report_data().as_bytes())
@@ -178,7 +216,7 @@ impl Shared {
         let (quote, crl) = raw(&quote)?;
         let mut evidence = Evidence::new(quote, &binding);
         evidence.log = Some(log.encoded);
-        evidence.manifest = Some(self.manifest.clone());
+        evidence.manifest = Some(manifest.encoded.clone());
         evidence.collateral.clone_from(&self.collateral);
         evidence.crl = crl;
         Ok(evidence)
@@ -188,6 +226,7 @@ impl Shared {
         &self,
         subject: Subject,
         nonce: Option<VerifierNonce>,
+        manifest: &Document,
         log: LogHead,
         register_bound: bool,
     ) -> Binding {
@@ -195,7 +234,7 @@ impl Shared {
             subject,
             nonce,
             identity_public_key: self.identity.public_key().clone(),
-            manifest_digest: self.manifest_digest,
+            manifest_digest: manifest.digest,
             log,
             register_bound,
             backend: self.backend,

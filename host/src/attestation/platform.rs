@@ -10,6 +10,9 @@ use hypervisor_attest_tsm::{Attester, Error as TsmError, Quote, Tsm};
 use crate::config::{Attestation as Settings, AttestationBackend};
 use crate::error::Error;
 
+/// What the key for agents on the disk is derived for.
+const SEALING_LABEL: &[u8] = b"agents";
+
 /// The attester, or why there is none.
 pub struct Platform {
     attester: Result<Arc<dyn Attester>, String>,
@@ -18,6 +21,18 @@ pub struct Platform {
 }
 
 impl Platform {
+    /// A key to seal agents on the disk with; none where the platform gives none.
+    pub fn sealing_key(&self) -> Option<hypervisor_agents::SealingKey> {
+        let key = self.attester.as_ref().ok()?.sealing_key(SEALING_LABEL);
+        match key {
+            Ok(key) => key.map(|key| hypervisor_agents::SealingKey::new(key.into_bytes())),
+            Err(error) => {
+                tracing::warn!(%error, "the platform's sealing key cannot be had: agents are kept in memory only");
+                None
+            }
+        }
+    }
+
     /// No attester at all.
     pub fn none(reason: impl Into<String>) -> Self {
         Self {
@@ -143,5 +158,12 @@ impl Attester for Slow {
 
     fn read_register(&self) -> Result<[u8; 48], TsmError> {
         self.0.read_register()
+    }
+
+    fn sealing_key(
+        &self,
+        label: &[u8],
+    ) -> Result<Option<hypervisor_attest_tsm::SealingKey>, TsmError> {
+        self.0.sealing_key(label)
     }
 }

@@ -66,7 +66,7 @@ fn quote(shared: &Shared, results: &[Commitment]) -> Result<Vec<Evidence>, Evide
     let failed = |e: hypervisor_attest::Error| EvidenceError::Platform(e.to_string());
     let tree = ResultTree::new(results).map_err(failed)?;
     let results = tree.root();
-    let evidence = shared.evidence(Subject::ResultBatch { results }, None)?;
+    let evidence = shared.evidence(Subject::ResultBatch { results }, None, &shared.manifest())?;
     let count = usize::try_from(tree.root().count).unwrap_or(usize::MAX);
     (0..count)
         .map(|index| {

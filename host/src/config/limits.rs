@@ -38,6 +38,9 @@ pub struct Limits {
     /// Wall-clock time of one compilation; it runs in a process of its own and is ended at the deadline.
     #[serde(with = "humantime_serde")]
     pub compile: Duration,
+    /// The same for an agent: it is compiled once, and those in Python or JavaScript bring their engines along.
+    #[serde(with = "humantime_serde")]
+    pub compile_agent: Duration,
     /// Address space of the compiler process.
     pub compile_memory: ByteSize,
     /// Compilations at once.
@@ -90,6 +93,7 @@ impl Default for Limits {
             host_buffer: ByteSize::mib(32),
             handles: 10_000,
             compile: Duration::from_secs(30),
+            compile_agent: Duration::from_secs(180),
             compile_memory: ByteSize::gib(4),
             compilations: 2,
             compile_cache: ByteSize::mib(512),

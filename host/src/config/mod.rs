@@ -3,6 +3,7 @@
 //! A file is read into [`Config`] with every key optional; unknown keys are refused with the nearest known one, so a
 //! misspelt limit never silently keeps its default.
 
+mod agents;
 mod attestation;
 mod limits;
 mod payments;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use agents::Agents;
 pub use attestation::{Attestation, AttestationBackend};
 pub use limits::Limits;
 pub use payments::{Asset, Payments};
@@ -44,6 +46,8 @@ pub struct Config {
     pub policy: Policy,
     /// Taking payments: without a component paid routes answer 503.
     pub payments: Payments,
+    /// Deployed agents.
+    pub agents: Agents,
     /// What the host proves itself with.
     pub attestation: Attestation,
     /// The port for probes.
@@ -56,6 +60,25 @@ pub struct Config {
 pub struct Admin {
     /// Its address, `ip:port`; port 0 takes a free one, named in the log; empty switches it off. Keep it on the loopback interface.
     pub listening: String,
+}
+
+impl Admin {
+    /// The address; none where the port is off.
+    ///
+    /// # Errors
+    /// When it is no address.
+    pub fn address(&self) -> Result<Option<SocketAddr>, Error> {
+        if self.listening.is_empty() {
+            return Ok(None);
+        }
+        self.listening
+            .parse()
+            .map(Some)
+            .map_err(|_| Error::ConfigValue {
+                key: "admin.listening",
+                message: format!("`{}` is no ip:port", self.listening),
+            })
+    }
 }
 
 /// `[script]`: the component that runs scripts.
@@ -159,6 +182,7 @@ impl Default for Config {
             script: Script::default(),
             policy: Policy::default(),
             payments: Payments::default(),
+            agents: Agents::default(),
             attestation: Attestation::default(),
             admin: Admin::default(),
         }
@@ -207,7 +231,15 @@ impl Config {
                 message: "a policy needs a rules file".to_owned(),
             });
         }
+        if config.policy.source().is_none() && !config.policy.rules.as_os_str().is_empty() {
+            return Err(Error::ConfigValue {
+                key: "policy.component",
+                message: "rules need a component that reads them; without one nothing is asked"
+                    .to_owned(),
+            });
+        }
         config.payments.validate()?;
+        config.agents.validate()?;
         Ok(config)
     }
 

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Limits;
 use crate::error::Error;
-use crate::executor::{Origin, Source};
+use crate::executor::Source;
+use hypervisor_egress::Origin;
 
 /// `[payments]`: the component that takes payments, and the prices.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -63,9 +63,14 @@ impl Compiler {
 
     /// A compiler for what the operator loads: any world, and time for the largest.
     pub(super) fn for_plugins(executable: PathBuf, address_space: u64) -> Self {
+        Self::new(executable, PLUGIN_DEADLINE, address_space, 1).any_world()
+    }
+
+    /// For components that need not be commands: their world was checked.
+    pub(super) fn any_world(self) -> Self {
         Self {
             plugins: true,
-            ..Self::new(executable, PLUGIN_DEADLINE, address_space, 1)
+            ..self
         }
     }
 

@@ -18,8 +18,8 @@ const HOST_STACK: usize = 512 << 10;
 /// Memories and tables one component may define. Composed components bring several.
 const MEMORIES_PER_COMPONENT: u32 = 8;
 const TABLES_PER_COMPONENT: u32 = 16;
-/// Instances of plugins that wait for their next call, beside the executions.
-const PLUGIN_INSTANCES: u32 = 64;
+/// Instances that wait for their next call, beside the executions: of plugins, and (see `idle`) of services.
+const WAITING_INSTANCES: u32 = 128;
 /// Bytes of runtime metadata of one core instance, and of one component instance.
 const INSTANCE_METADATA: usize = 1 << 20;
 
@@ -83,7 +83,7 @@ pub(super) fn host_engine(limits: &Limits) -> Result<(Engine, Allocation), Error
 fn pool(limits: &Limits, scan: bool) -> PoolingAllocationConfig {
     let executions = u32::try_from(limits.executions)
         .unwrap_or(u32::MAX)
-        .saturating_add(PLUGIN_INSTANCES);
+        .saturating_add(WAITING_INSTANCES);
     let instances = u32::try_from(limits.instances).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(executions)

@@ -17,6 +17,9 @@ pub struct Inspection {
     pub exports: Vec<String>,
     /// Bytes of linear memory asked for before the first instruction.
     pub initial_memory: u64,
+    /// Whether the imports are judged as an agent's.
+    #[serde(skip)]
+    pub(super) agent: bool,
 }
 
 /// The two forms a program may take.
@@ -52,7 +55,7 @@ impl Refusal {
 const MAX_DETAIL: usize = 2_000;
 const PREVIEW1: &str = "wasi_snapshot_preview1";
 const RUN: &str = "wasi:cli/run";
-const INCOMING_HANDLER: &str = "wasi:http/incoming-handler";
+pub(super) const INCOMING_HANDLER: &str = "wasi:http/incoming-handler";
 
 /// Reads the outermost level of `program`. Nested modules are read for their memories only; full validation is the
 /// compiler's. Cost is linear in the number of sections, not of bytes.
@@ -69,6 +72,7 @@ pub fn inspect(program: &[u8]) -> Result<Inspection, Refusal> {
         imports: Vec::new(),
         exports: Vec::new(),
         initial_memory: 0,
+        agent: false,
     };
     let mut foreign_imports = Vec::new();
     let mut depth = 0_usize;
@@ -142,6 +146,22 @@ impl Inspection {
             .filter(|import| import.standing == Standing::Missing)
     }
 
+    /// The missing imports in words, as far as a refusal quotes them; none where nothing is missing.
+    pub(super) fn missing_in_words(&self) -> Option<String> {
+        let mut words = String::new();
+        for import in self.missing() {
+            if !words.is_empty() {
+                words.push_str("; ");
+            }
+            words.push_str(&import.explain(self.agent));
+            // In UTF-8 that is more than as many characters: the rest would be cut.
+            if words.len() > MAX_DETAIL.saturating_mul(4) {
+                break;
+            }
+        }
+        (!words.is_empty()).then(|| bounded(words))
+    }
+
     /// Whether it exports this interface or function, in any version.
     pub(super) fn exports_interface(&self, interface: &str) -> bool {
         let name = |export: &'_ String| {
@@ -186,14 +206,9 @@ impl Inspection {
             )),
         };
         entry?;
-        let missing: Vec<String> = self.missing().map(Import::explain).collect();
-        if missing.is_empty() {
-            Ok(())
-        } else {
-            Err(Refusal::new(
-                Rejection::MissingImport,
-                bounded(missing.join("; ")),
-            ))
+        match self.missing_in_words() {
+            None => Ok(()),
+            Some(words) => Err(Refusal::new(Rejection::MissingImport, words)),
         }
     }
 }

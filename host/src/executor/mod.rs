@@ -4,24 +4,30 @@
 //! (compiled in a process of its own, linked, cached in memory) and run in a fresh instance each time.
 
 mod adapt;
+mod agent;
 mod cache;
 mod compile;
 mod engine;
 mod epoch;
 mod guest;
+mod idle;
 mod inspect;
+mod linked;
 mod meter;
 mod native;
 mod offer;
+mod origins;
 mod outcome;
 mod outgoing;
 mod payment;
 mod plugin;
+mod plugins;
 mod policy;
 mod ready;
 mod run;
 mod sandbox;
 mod script;
+mod service;
 mod stdio;
 mod teardown;
 mod worker;
@@ -35,23 +41,30 @@ use sha2::{Digest, Sha384};
 use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
+pub use agent::{
+    Agent, AgentInspection, AgentSettings, Command, MachineCode, Plugins, granted, refusal,
+};
 pub use cache::{Scope, sha256};
 pub use engine::{Allocation, compile_settings};
 pub use inspect::{Inspection, Kind, Refusal, inspect};
 pub use offer::{Import, PLUGIN_VERSION, Standing, WASI_VERSION};
+pub(crate) use origins::send;
 pub use outcome::{Exit, Inputs, Outcome};
-pub use outgoing::Origin;
+pub(crate) use outgoing::http_error;
+pub use outgoing::{Chain, Connection, Egress, HttpBody, HttpError, HttpTimeouts, Sending, Sent};
 pub use payment::{
     AuthorizedPayment, ChallengeResponse, Header, Offer, PaymentEngine, PaymentError, PaymentId,
     Receipt, ResourceInfo, Settlement, SettlementFailure, Unanswered, UnknownSettlement,
     Verification,
 };
 pub use plugin::{PluginError, Source};
-pub use policy::{Action, ActionKind, Charge};
+pub use plugins::{Fresh, LoadedPlugin};
+pub use policy::{Action, ActionKind, Charge, PolicyEngine};
 pub use run::arguments_from_bytes;
+pub use service::{Ended, Held, NoResponse, Service, ServiceBody, Usage, Witness};
 pub use worker::main as compile_worker;
 
-use crate::config::{Config, Limits};
+use crate::config::Limits;
 use crate::error::Error;
 use crate::imports;
 use crate::imports::attestation::HostFacts;
@@ -61,14 +74,11 @@ use compile::{CompileError, Compiled, Compiler};
 use epoch::EpochClock;
 use guest::Guest;
 use hypervisor_protocol::{LimitKind, PolicyDecision, Rejection};
-use plugin::World;
-use policy::PolicyEngine;
+use idle::Idle;
+use plugins::Swappable;
 use sandbox::Sandboxes;
 use script::ScriptEngine;
 use teardown::Teardown;
-use worlds::payments::PaymentPluginPre;
-use worlds::policy::PolicyPluginPre;
-use worlds::script::ScriptPluginPre;
 
 /// `argv[0]` of every program.
 const PROGRAM_NAME: &str = "program";
@@ -122,12 +132,16 @@ pub struct Executor {
     linker: Linker<Guest>,
     sandboxes: Sandboxes,
     compiler: Compiler,
+    command_compiler: Compiler,
+    service_compiler: Compiler,
     plugin_compiler: Compiler,
     cache: ProgramCache,
     allocation: Allocation,
-    script: Option<Arc<ScriptEngine>>,
-    policy: Option<PolicyEngine>,
-    payments: Option<Arc<PaymentEngine>>,
+    script: Option<(Arc<ScriptEngine>, LoadedPlugin)>,
+    policy: Swappable<PolicyEngine>,
+    payments: Swappable<PaymentEngine>,
+    agent_linker: Linker<Guest>,
+    idle: Idle<()>,
 }
 
 impl Executor {
@@ -149,53 +163,28 @@ impl Executor {
             source,
         })?;
         let address_space = limits.compile_memory.as_u64();
+        let agents = |compiler: PathBuf| {
+            let at_once = limits.compilations;
+            Compiler::new(compiler, limits.compile_agent, address_space, at_once)
+        };
+        let (policy, payments) = (Swappable::empty(), Swappable::empty());
+        let agent_linker =
+            agent::linker(&linker, policy.slot(), payments.slot()).map_err(Error::Engine)?;
         Ok(Self {
             linker,
             sandboxes: Sandboxes::new(&engine, limits, facts, Arc::new(clock), teardown),
             plugin_compiler: Compiler::for_plugins(compiler.clone(), address_space),
+            command_compiler: agents(compiler.clone()),
+            service_compiler: agents(compiler.clone()).any_world(),
             compiler: Compiler::new(compiler, limits.compile, address_space, limits.compilations),
             cache: ProgramCache::new(limits.compile_cache.as_u64(), limits.session_idle),
             allocation,
             script: None,
-            policy: None,
-            payments: None,
+            policy,
+            payments,
+            agent_linker,
+            idle: Idle::new(),
         })
-    }
-
-    /// Loads the plugins that the configuration names.
-    pub async fn load_plugins(&mut self, config: &Config) -> Result<(), PluginError> {
-        if let Some(source) = config.script.source() {
-            let linked = self.load(&source, World::Script, "script").await?;
-            let pre = ScriptPluginPre::new(linked).map_err(|e| source.unusable(&e))?;
-            let engine = ScriptEngine::new(pre, self.sandboxes.clone(), config.script.ready);
-            engine.fill().await;
-            self.script = Some(engine);
-        }
-        if let Some(source) = config.policy.source() {
-            let linked = self.load(&source, World::Policy, "policy").await?;
-            let pre = PolicyPluginPre::new(linked).map_err(|e| source.unusable(&e))?;
-            let sandboxes = self
-                .sandboxes
-                .with_limits(config.policy.limits(&config.limits));
-            let path = &config.policy.rules;
-            let rules = plugin::read(path)?;
-            self.policy = Some(PolicyEngine::new(pre, sandboxes, rules, path).await?);
-        }
-        if let Some(source) = config.payments.source() {
-            let linked = self.load(&source, World::Payments, "payments").await?;
-            let pre = PaymentPluginPre::new(linked).map_err(|e| source.unusable(&e))?;
-            let origins = config
-                .payments
-                .endpoints()
-                .filter_map(|url| Origin::of(&url.parse().ok()?))
-                .collect();
-            let sandboxes = self
-                .sandboxes
-                .with_limits(config.payments.limits(&config.limits))
-                .with_network(config.payments.environment(), origins);
-            self.payments = Some(Arc::new(PaymentEngine::new(pre, sandboxes)));
-        }
-        Ok(())
     }
 
     /// Whether a script engine is loaded.
@@ -205,21 +194,31 @@ impl Executor {
 
     /// Runs a script in an instance of its own; none where no script engine is loaded.
     pub async fn run_script(&self, source: String, inputs: Inputs) -> Option<Outcome> {
-        let engine = self.script.as_ref()?;
+        let (engine, _) = self.script.as_ref()?;
         Some(engine.run(source, inputs.arguments, inputs.stdin).await)
     }
 
     /// Asks the operator's rules; none where there is no policy.
     pub async fn authorize(&self, action: impl FnOnce() -> Action) -> Option<PolicyDecision> {
-        match &self.policy {
+        match self.policy.get() {
             Some(policy) => Some(policy.authorize(action()).await),
             None => None,
         }
     }
 
+    /// The policy in use.
+    pub fn policy(&self) -> Option<Arc<PolicyEngine>> {
+        self.policy.get()
+    }
+
+    /// Whether there is a policy.
+    pub fn has_policy(&self) -> bool {
+        self.policy.get().is_some()
+    }
+
     /// The payment component; none where none is loaded.
-    pub fn payments(&self) -> Option<&Arc<PaymentEngine>> {
-        self.payments.as_ref()
+    pub fn payments(&self) -> Option<Arc<PaymentEngine>> {
+        self.payments.get()
     }
 
     /// What the host says of itself, the log of components loaded with authority in it.
@@ -228,8 +227,8 @@ impl Executor {
     }
 
     /// SHA-256 of the policy's rules; none where there is no policy.
-    pub fn rules_digest(&self) -> Option<&[u8; 32]> {
-        self.policy.as_ref().map(PolicyEngine::rules_digest)
+    pub fn rules_digest(&self) -> Option<[u8; 32]> {
+        self.policy.get().map(|policy| *policy.rules_digest())
     }
 
     /// How instances are allocated on this machine.

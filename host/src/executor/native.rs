@@ -3,9 +3,11 @@
 //! # Audit
 //!
 //! [`Component::deserialize`] runs whatever code it is given, so its input must come from a trusted compiler. There are
-//! two ways in. [`super::compile`] passes bytes read from the standard output of a child process that it started from
+//! three ways in. [`super::compile`] passes bytes read from the standard output of a child process that it started from
 //! its own executable, with the pipe as the only writer; they never touch a file. [`super::plugin`] passes a file whose
-//! SHA-384 it found equal to the one in the operator's configuration, which is part of what is attested. No byte comes
+//! SHA-384 it found equal to the one in the operator's configuration, which is part of what is attested. [`super::agent`] passes
+//! what [`super::compile`] gave an earlier start of this host, from a file that was encrypted and authenticated (AES-256-GCM-SIV)
+//! under a key that the platform gives to this very host image and nobody else. No byte comes
 //! from a client: a client's precompiled code is refused by [`super::inspect`] before anything else looks at it. The
 //! engine still checks that version and settings match its own.
 #![allow(
@@ -30,6 +32,16 @@ impl TrustedCode {
         Self(code)
     }
 
+    /// Only for bytes that were authenticated under the host's sealing key; see the module's audit.
+    pub(super) fn from_sealed_store(code: Vec<u8>) -> Self {
+        Self(code)
+    }
+
+    /// The code, to be kept beside.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The code itself, to be written to a file.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.0
@@ -40,7 +52,7 @@ impl TrustedCode {
     }
 
     pub(super) fn load(self, engine: &Engine) -> wasmtime::Result<Component> {
-        // SAFETY: both constructors take the output of this host's own compiler (module audit).
+        // SAFETY: every constructor takes the output of this host's own compiler (module audit).
         let component = unsafe { Component::deserialize(engine, self.0)? };
         // Pay for the memory images now, not in the first execution.
         component.initialize_copy_on_write_image()?;

@@ -72,6 +72,13 @@ const HTTP: &[&str] = &["wasi:http/outgoing-handler", "wasi:http/types"];
 /// Interfaces of `hypervisor:plugin` that the host itself implements.
 const PLUGIN: &[&str] = &["hypervisor:plugin/attestation", "hypervisor:plugin/crypto"];
 
+/// Interfaces of `hypervisor:plugin` that plugins implement, for agents, and the section of the configuration that names the
+/// plugin.
+const LOADED: &[(&str, &str)] = &[
+    ("hypervisor:plugin/policy", "policy"),
+    ("hypervisor:plugin/payment", "payments"),
+];
+
 /// One import of a program, judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Import {
@@ -109,6 +116,34 @@ impl Import {
         }
     }
 
+    /// The import as it stands for an agent: agents have HTTP, and those plugins that the host has loaded. `plugins` are
+    /// interfaces, and whether a plugin offers them here.
+    #[must_use]
+    pub(super) fn for_agent(self, plugins: &[(&str, bool)]) -> Self {
+        let (interface, version) = self.name.split_once('@').unwrap_or((&self.name, ""));
+        let host_version = if HTTP.contains(&interface) {
+            Some(WASI_VERSION)
+        } else {
+            plugins
+                .iter()
+                .find(|(plugin, _)| *plugin == interface)
+                .filter(|(_, loaded)| *loaded)
+                .map(|_| PLUGIN_VERSION)
+        };
+        match host_version {
+            None => self,
+            Some(host) if same_minor(version, host) => Self {
+                standing: Standing::Granted,
+                host_version,
+                ..self
+            },
+            Some(_) => Self {
+                host_version,
+                ..self
+            },
+        }
+    }
+
     /// Whether it is one of the interfaces by which a component sends HTTP requests, in a version that the host links for
     /// those that may.
     pub fn is_http(&self) -> bool {
@@ -116,8 +151,17 @@ impl Import {
         HTTP.contains(&interface) && same_minor(version, WASI_VERSION)
     }
 
-    /// One sentence for a missing import: what the program wants and what the host has.
-    pub fn explain(&self) -> String {
+    /// One sentence for a missing import: what the program wants and what the host has. Agents have more.
+    pub(super) fn explain(&self, agent: bool) -> String {
+        let (interface, _) = self.name.split_once('@').unwrap_or((&self.name, ""));
+        if let Some((_, section)) = LOADED.iter().find(|(plugin, _)| *plugin == interface)
+            && self.host_version.is_none()
+        {
+            return format!(
+                "`{}` is a plugin's, for agents, and this host has none loaded (its operator names one in [{section}])",
+                self.name
+            );
+        }
         match self.host_version {
             Some(host) => format!(
                 "`{}` is not offered: this host has version {host} of it",
@@ -128,7 +172,8 @@ impl Import {
                     .name
                     .split_once('/')
                     .map_or(self.name.as_str(), |(package, _)| package);
-                let same_package: Vec<&str> = [GRANTED, INERT, PLUGIN]
+                let http: &[&str] = if agent { HTTP } else { &[] };
+                let same_package: Vec<&str> = [GRANTED, INERT, PLUGIN, http]
                     .into_iter()
                     .flatten()
                     .copied()
@@ -136,9 +181,10 @@ impl Import {
                     .collect();
                 if same_package.is_empty() {
                     format!(
-                        "`{}` is not offered: this host has wasi:cli, wasi:clocks, wasi:filesystem, wasi:io, wasi:random and \
+                        "`{}` is not offered: this host has wasi:cli, wasi:clocks, wasi:filesystem,{} wasi:io, wasi:random and \
                          wasi:sockets {WASI_VERSION} and hypervisor:plugin {PLUGIN_VERSION}",
-                        self.name
+                        self.name,
+                        if agent { " wasi:http," } else { "" },
                     )
                 } else {
                     format!(
@@ -202,9 +248,9 @@ mod tests {
             let import = Import::judge(name);
             assert_eq!(import.standing, Standing::Missing, "{name}");
             assert!(
-                import.explain().contains(WASI_VERSION),
+                import.explain(false).contains(WASI_VERSION),
                 "{}",
-                import.explain()
+                import.explain(false)
             );
         }
     }
@@ -227,12 +273,12 @@ mod tests {
         assert_eq!(import.standing, Standing::Missing);
         assert!(
             import
-                .explain()
+                .explain(false)
                 .starts_with("`acme:db/store@1.0.0` is not offered")
         );
         assert!(
             Import::judge("wasi:cli/nonsense@0.2.0")
-                .explain()
+                .explain(false)
                 .contains("wasi:cli/stdin")
         );
     }

@@ -1,71 +1,160 @@
-//! Requests that a component sends: only to origins on its list, over wasi:http.
+//! Requests that a component sends: handed to whoever decides where they may go.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use http_body_util::BodyExt;
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+use http::Request;
+use hypervisor_egress::Error;
+use wasmtime_wasi_http::WasiHttpHooks;
 
-/// An origin (RFC 6454): scheme, host and port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    scheme: String,
-    host: String,
-    port: u16,
+pub use wasmtime_wasi_http::{
+    Error as HttpError, RequestOptions as HttpTimeouts, WasiBody as HttpBody,
+};
+
+/// What a request gave: the response, and what drives its connection.
+pub type Sent = (http::Response<HttpBody>, Connection);
+
+/// Drives a connection until its response is read.
+pub type Connection = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
+
+/// A request on its way.
+pub type Sending = Pin<Box<dyn Future<Output = Result<Sent, HttpError>> + Send>>;
+
+/// Decides where a component's requests may go, and sends them.
+pub trait Egress: Send + Sync {
+    /// Sends `request`. `chain` is how the component came to run.
+    fn send(
+        &self,
+        request: Request<HttpBody>,
+        timeouts: Option<HttpTimeouts>,
+        chain: Chain,
+    ) -> Sending;
 }
 
-impl Origin {
-    /// The origin of an absolute `http` or `https` URL; none of anything else.
-    pub fn of(uri: &http::Uri) -> Option<Self> {
-        let scheme = uri.scheme_str()?;
-        let default = match scheme {
-            "http" => 80,
-            "https" => 443,
-            _ => return None,
-        };
-        Some(Self {
-            scheme: scheme.to_owned(),
-            host: uri.host()?.to_ascii_lowercase(),
-            port: uri.port_u16().unwrap_or(default),
-        })
+/// The calls that led to a call: agents that called agents.
+#[derive(Debug, Clone, Default)]
+pub struct Chain {
+    /// Who called, the first caller first, the component itself last.
+    callers: Arc<[u64]>,
+    deadline: Option<Instant>,
+}
+
+impl Chain {
+    /// The chain with one more link.
+    #[must_use]
+    pub fn with(&self, agent: u64) -> Self {
+        Self {
+            callers: self.callers.iter().copied().chain([agent]).collect(),
+            deadline: self.deadline,
+        }
+    }
+
+    /// Whether an agent is a link already.
+    pub fn has(&self, agent: u64) -> bool {
+        self.callers.contains(&agent)
+    }
+
+    /// Number of links.
+    pub fn len(&self) -> usize {
+        self.callers.len()
+    }
+
+    /// Whether nobody called yet.
+    pub fn is_empty(&self) -> bool {
+        self.callers.is_empty()
+    }
+
+    /// The chain of whom this one calls: no link has more time than the one before.
+    fn ending_by(&self, deadline: Option<Instant>) -> Self {
+        Self {
+            callers: Arc::clone(&self.callers),
+            deadline: match (self.deadline, deadline) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            },
+        }
     }
 }
 
 /// The hooks of wasi:http in one store.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Outgoing {
-    allowed: Arc<[Origin]>,
+    egress: Option<Arc<dyn Egress>>,
+    /// How the component came to run.
+    pub(super) chain: Chain,
+    /// When the call under way has to end.
+    ends: Option<Instant>,
 }
 
 impl Outgoing {
-    pub(super) fn to(allowed: Arc<[Origin]>) -> Self {
-        Self { allowed }
+    pub(super) fn by(egress: Option<Arc<dyn Egress>>) -> Self {
+        Self {
+            egress,
+            ..Self::default()
+        }
+    }
+
+    /// A call begins, which may take `wall` if its chain leaves it that much; gives the time that it has.
+    pub(super) fn begin(&mut self, wall: Duration) -> Duration {
+        let now = Instant::now();
+        let allowed = self.chain.deadline.map_or(wall, |deadline| {
+            wall.min(deadline.saturating_duration_since(now))
+        });
+        self.ends = now.checked_add(allowed);
+        allowed
     }
 }
-
-/// What a sent request gives: the response, and what drives its connection.
-type Sent = (
-    http::Response<WasiBody>,
-    Box<dyn Future<Output = Result<(), Error>> + Send>,
-);
 
 impl WasiHttpHooks for Outgoing {
     fn send_request(
         &mut self,
-        request: http::Request<WasiBody>,
-        options: Option<RequestOptions>,
-        _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
+        request: Request<HttpBody>,
+        options: Option<HttpTimeouts>,
+        _processed: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
     ) -> Box<dyn Future<Output = wasmtime_wasi_http::Result<Sent>> + Send> {
-        let allowed =
-            Origin::of(request.uri()).is_some_and(|origin| self.allowed.contains(&origin));
-        Box::new(async move {
-            if !allowed {
-                return Err(Error::HttpRequestDenied);
+        match &self.egress {
+            Some(egress) => {
+                let chain = self.chain.ending_by(self.ends);
+                Box::new(egress.send(request, options, chain))
             }
-            let (response, connection) =
-                wasmtime_wasi_http::default_send_request(request, options).await?;
-            let connection: Box<dyn Future<Output = _> + Send> = Box::new(connection);
-            Ok((response.map(BodyExt::boxed_unsync), connection))
-        })
+            None => Box::new(async { Err(HttpError::HttpRequestDenied) }),
+        }
+    }
+}
+
+/// The error of sending, as components see it.
+pub(crate) fn http_error(error: Error) -> HttpError {
+    match error {
+        Error::DnsTimeout => HttpError::DnsTimeout,
+        Error::DnsError { rcode } => HttpError::DnsError {
+            rcode,
+            info_code: None,
+        },
+        Error::DestinationNotFound => HttpError::DestinationNotFound,
+        Error::DestinationUnavailable => HttpError::DestinationUnavailable,
+        Error::DestinationIpProhibited => HttpError::DestinationIpProhibited,
+        Error::ConnectionRefused => HttpError::ConnectionRefused,
+        Error::ConnectionTerminated => HttpError::ConnectionTerminated,
+        Error::ConnectionTimeout => HttpError::ConnectionTimeout,
+        Error::ConnectionReadTimeout => HttpError::ConnectionReadTimeout,
+        Error::TlsProtocolError => HttpError::TlsProtocolError,
+        Error::TlsCertificateError => HttpError::TlsCertificateError,
+        Error::TlsAlertReceived { alert_id } => HttpError::TlsAlertReceived {
+            alert_id: Some(alert_id),
+            alert_message: None,
+        },
+        Error::HttpRequestDenied => HttpError::HttpRequestDenied,
+        Error::HttpRequestMethodInvalid => HttpError::HttpRequestMethodInvalid,
+        Error::HttpRequestUriInvalid => HttpError::HttpRequestUriInvalid,
+        Error::HttpResponseIncomplete => HttpError::HttpResponseIncomplete,
+        Error::HttpResponseHeaderSectionSize => HttpError::HttpResponseHeaderSectionSize(None),
+        Error::HttpResponseTimeout => HttpError::HttpResponseTimeout,
+        Error::HttpUpgradeFailed => HttpError::HttpUpgradeFailed,
+        Error::HttpProtocolError => HttpError::HttpProtocolError,
+        Error::LoopDetected => HttpError::LoopDetected,
+        Error::ConfigurationError => HttpError::ConfigurationError,
+        Error::InternalError => HttpError::InternalError(None),
     }
 }
 
@@ -73,28 +162,21 @@ impl WasiHttpHooks for Outgoing {
 mod tests {
     use super::*;
 
-    fn origin(url: &str) -> Option<Origin> {
-        Origin::of(&url.parse().unwrap())
+    #[test]
+    fn a_chain_knows_its_links() {
+        let chain = Chain::default().with(1).with(2);
+        assert!(chain.has(1) && chain.has(2) && !chain.has(3));
+        assert_eq!(chain.len(), 2);
     }
 
     #[test]
-    fn an_origin_is_scheme_host_and_port() {
-        assert_eq!(
-            origin("https://a.example/x"),
-            origin("https://A.example:443/y?z")
-        );
-        assert_ne!(origin("https://a.example"), origin("http://a.example"));
-        assert_ne!(origin("http://a.example"), origin("http://a.example:81"));
-        assert_ne!(origin("http://a.example"), origin("http://a.example.org"));
-        assert_eq!(origin("ftp://a.example"), None);
-        assert_eq!(origin("/path"), None);
-    }
-
-    #[test]
-    fn user_information_does_not_hide_the_host() {
-        assert_eq!(
-            origin("http://allowed.example@evil.example/"),
-            origin("http://evil.example/")
-        );
+    fn no_link_has_more_time_than_the_one_before() {
+        let mut outgoing = Outgoing::default();
+        let second = Duration::from_secs(1);
+        assert_eq!(outgoing.begin(second), second);
+        outgoing.chain = outgoing.chain.ending_by(outgoing.ends);
+        assert!(outgoing.begin(10 * second) <= second);
+        let next = outgoing.chain.ending_by(outgoing.ends);
+        assert_eq!(next.deadline, outgoing.chain.deadline.min(outgoing.ends));
     }
 }

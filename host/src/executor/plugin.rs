@@ -10,6 +10,7 @@ use super::compile::CompileError;
 use super::guest::Guest;
 use super::inspect::{Inspection, Kind, inspect};
 use super::native::TrustedCode;
+use super::plugins::LoadedPlugin;
 use super::{Executor, offer};
 use crate::manifest::hex;
 
@@ -41,16 +42,53 @@ impl Source {
             compiled,
         })
     }
+}
+
+/// The bytes of a plugin, and what goes with them.
+pub(super) struct Component {
+    /// For messages: the file that it came from.
+    path: PathBuf,
+    bytes: Vec<u8>,
+    compiled: Option<Compiled>,
+}
+
+impl Component {
+    /// Reads what the configuration names.
+    pub(super) fn read(source: &Source) -> Result<Self, PluginError> {
+        Ok(Self {
+            bytes: read(&source.component)?,
+            path: source.component.clone(),
+            compiled: source.compiled.clone(),
+        })
+    }
+
+    /// One that the operator sent.
+    pub(super) fn sent(bytes: Vec<u8>) -> Self {
+        Self {
+            path: PathBuf::from("the component"),
+            bytes,
+            compiled: None,
+        }
+    }
+
+    /// Whether it is a component of `world` that this host can load.
+    pub(super) fn check(&self, world: World) -> Result<Inspection, PluginError> {
+        check(&self.path, &self.bytes, world)
+    }
 
     /// SHA-384 of the machine code, hex, where it was made beforehand.
-    pub fn compiled_sha384(&self) -> Option<&str> {
+    pub(super) fn compiled_sha384(&self) -> Option<&str> {
         self.compiled
             .as_ref()
             .map(|compiled| compiled.sha384.as_str())
     }
 
+    pub(super) fn sha384(&self) -> [u8; 48] {
+        Sha384::digest(&self.bytes).into()
+    }
+
     pub(super) fn unusable(&self, error: &wasmtime::Error) -> PluginError {
-        unusable(&self.component, format!("{error:#}"))
+        unusable(&self.path, format!("{error:#}"))
     }
 }
 
@@ -138,39 +176,40 @@ pub enum PluginError {
 }
 
 impl Executor {
-    /// Reads, checks, measures, compiles and links a plugin.
+    /// Checks, compiles, measures and links a plugin.
     pub(super) async fn load(
         &self,
-        source: &Source,
+        component: &Component,
         world: World,
-        name: &str,
-    ) -> Result<InstancePre<Guest>, PluginError> {
-        let path = &source.component;
-        let component = read(path)?;
-        let inspection = check(path, &component, world)?;
-        let imports = inspection
+        name: &'static str,
+    ) -> Result<(InstancePre<Guest>, LoadedPlugin), PluginError> {
+        let path = &component.path;
+        let inspection = component.check(world)?;
+        let code = match &component.compiled {
+            None => self.compile_plugin(path, &component.bytes).await?,
+            Some(compiled) => verified_code(&compiled.path, &compiled.sha384)?,
+        };
+        let imports: Vec<String> = inspection
             .imports
             .into_iter()
             .map(|import| import.name)
             .collect();
+        let loaded = LoadedPlugin::new(name, component, imports.clone());
         self.sandboxes
             .facts()
-            .measure(name, &component, imports)
+            .measure(name, &component.bytes, imports)
             .map_err(|e| unusable(path, e.to_string()))?;
-        let code = match &source.compiled {
-            None => self.compile_plugin(path, &component).await?,
-            Some(compiled) => verified_code(&compiled.path, &compiled.sha384)?,
-        };
         let mut linker = self.linker.clone();
         if world.has_network() {
             wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)
-                .map_err(|e| source.unusable(&e))?;
+                .map_err(|e| component.unusable(&e))?;
         }
         let link = move || linker.instantiate_pre(&code.load(linker.engine())?);
         let linked = tokio::task::spawn_blocking(link)
             .await
             .map_err(|e| unusable(path, e.to_string()))?;
-        linked.map_err(|e| unusable(path, format!("{e:#}")))
+        let linked = linked.map_err(|e| unusable(path, format!("{e:#}")))?;
+        Ok((linked, loaded))
     }
 
     async fn compile_plugin(
@@ -216,10 +255,21 @@ fn check(path: &Path, component: &[u8], world: World) -> Result<Inspection, Plug
             export,
         });
     }
+    let called = format!("{export}@{}", offer::PLUGIN_VERSION);
+    if !inspection.exports.contains(&called) {
+        let found: Vec<&str> = inspection
+            .exports
+            .iter()
+            .map(String::as_str)
+            .filter(|name| name.starts_with(export))
+            .collect();
+        let message = format!("it exports {}; this host calls {called}", found.join(", "));
+        return Err(unusable(path, message));
+    }
     let missing: Vec<String> = inspection
         .missing()
         .filter(|import| !(world.has_network() && import.is_http()))
-        .map(offer::Import::explain)
+        .map(|import| import.explain(world.has_network()))
         .collect();
     if missing.is_empty() {
         Ok(inspection)

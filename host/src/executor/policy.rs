@@ -1,5 +1,6 @@
 //! Policy: the operator's rules, asked before anything is carried out. It fails closed.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -29,12 +30,16 @@ pub struct Action {
     pub kind: ActionKind,
     /// SHA-256 of the program.
     pub subject: [u8; 32],
-    /// The client's public key, SEC 1 compressed.
-    pub caller: [u8; 33],
+    /// The client's public key, SEC 1 compressed. None where no session is involved.
+    pub caller: Option<[u8; 33]>,
     /// What is paid.
     pub charge: Option<Charge>,
     /// The path of the API.
-    pub resource: &'static str,
+    pub resource: Cow<'static, str>,
+    /// The name of the agent that acts, or is to be deployed, where there is one.
+    pub agent: Option<String>,
+    /// The method of the HTTP request, in upper case.
+    pub method: Option<String>,
     /// Interfaces the program imports.
     pub imports: Vec<String>,
     /// Bytes of the program.
@@ -48,7 +53,7 @@ pub struct Action {
 }
 
 /// A loaded policy engine with the operator's rules.
-pub(super) struct PolicyEngine {
+pub struct PolicyEngine {
     pre: PolicyPluginPre<Guest>,
     sandboxes: Sandboxes,
     rules: Vec<u8>,
@@ -115,7 +120,7 @@ impl PolicyEngine {
     }
 
     /// Asks the rules. Whatever is not a clear yes is a no with a reason.
-    pub(super) async fn authorize(&self, action: Action) -> PolicyDecision {
+    pub async fn authorize(&self, action: Action) -> PolicyDecision {
         let decided = self.decide(&action.into()).await;
         let (allowed, reason) = match decided {
             Ok(wit::Decision::Allow) => (true, None),
@@ -208,11 +213,11 @@ impl From<Action> for wit::Action {
         Self {
             kind: action.kind,
             subject: action.subject.to_vec(),
-            agent: None,
-            caller: Some(action.caller.to_vec()),
+            agent: action.agent,
+            caller: action.caller.map(Vec::from),
             charge: action.charge,
-            resource: action.resource.to_owned(),
-            method: Some("POST".to_owned()),
+            resource: action.resource.into_owned(),
+            method: action.method,
             imports: action.imports,
             sizes: wit::ActionSizes {
                 program: wide(action.program_bytes),

@@ -14,7 +14,8 @@ use super::epoch::EpochClock;
 use super::guest::{Accounts, Guest, LimitReached};
 use super::meter::{Meter, Metered};
 use super::outcome::{Exit, Outcome};
-use super::outgoing::{Origin, Outgoing};
+use super::outgoing::{Chain, Egress, Outgoing};
+use super::service::Usage;
 use super::stdio::{Capture, Input, Overflow};
 use super::teardown::Teardown;
 use crate::config::Limits;
@@ -45,7 +46,9 @@ pub(super) struct Sandboxes {
     clock: Arc<EpochClock>,
     teardown: Teardown,
     environment: Arc<[(String, String)]>,
-    origins: Arc<[Origin]>,
+    egress: Option<Arc<dyn Egress>>,
+    /// What becomes of standard output beyond its limit.
+    overflow: Overflow,
 }
 
 impl Sandboxes {
@@ -63,7 +66,8 @@ impl Sandboxes {
             clock,
             teardown,
             environment: Arc::default(),
-            origins: Arc::default(),
+            egress: None,
+            overflow: Overflow::Stop,
         }
     }
 
@@ -75,15 +79,23 @@ impl Sandboxes {
         }
     }
 
-    /// The same with environment variables, and with origins that requests may go to.
+    /// The same with environment variables, and with somebody who sends requests.
     pub(super) fn with_network(
         &self,
         environment: Vec<(String, String)>,
-        origins: Vec<Origin>,
+        egress: Arc<dyn Egress>,
     ) -> Self {
         Self {
             environment: environment.into(),
-            origins: origins.into(),
+            egress: Some(egress),
+            ..self.clone()
+        }
+    }
+
+    /// The same for components whose standard output is a log: beyond the limit the rest is dropped.
+    pub(super) fn logging(&self) -> Self {
+        Self {
+            overflow: Overflow::Drop,
             ..self.clone()
         }
     }
@@ -100,7 +112,11 @@ impl Sandboxes {
     pub(super) fn make(&self, arguments: &[String]) -> Sandbox {
         let (limits, facts) = (Arc::clone(&self.limits), Arc::clone(&self.facts));
         let stdin = Input::default();
-        let stdout = Capture::new(as_usize(limits.output.as_u64()), Overflow::Stop);
+        let stdout_limit = match self.overflow {
+            Overflow::Stop => limits.output,
+            Overflow::Drop => limits.stderr,
+        };
+        let stdout = Capture::new(as_usize(stdout_limit.as_u64()), self.overflow);
         let stderr = Capture::new(as_usize(limits.stderr.as_u64()), Overflow::Drop);
         let meter = Meter::new();
         let mut wasi = WasiCtxBuilder::new();
@@ -127,7 +143,7 @@ impl Sandboxes {
                 limits.instances,
             ),
             http: WasiHttpCtx::new(),
-            outgoing: Outgoing::to(Arc::clone(&self.origins)),
+            outgoing: Outgoing::by(self.egress.clone()),
         };
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.accounts);
@@ -177,6 +193,34 @@ impl Sandbox {
         self.store.data_mut().program = sha384;
     }
 
+    /// Says how the next call came about: it ends by the chain's deadline.
+    pub(super) fn set_chain(&mut self, chain: Chain) {
+        self.store.data_mut().outgoing.chain = chain;
+    }
+
+    /// The store, to put into it what the next call works on.
+    pub(super) fn guest(&mut self) -> &mut Guest {
+        self.store.data_mut()
+    }
+
+    /// Takes what was written to standard output and standard error.
+    pub(super) fn written(&self) -> [Vec<u8>; 2] {
+        [self.stdout.take().0, self.stderr.take().0]
+    }
+
+    /// Names an error that a call into the store's data gave.
+    pub(super) fn exit_of(&self, error: &wasmtime::Error) -> Exit {
+        exit_of(error, &self.store.data().accounts, &self.limits)
+    }
+
+    /// What the last call used.
+    pub(super) fn usage(&self) -> Usage {
+        Usage {
+            cpu: self.meter.cpu(),
+            peak_memory: self.store.data().accounts.peak_memory(),
+        }
+    }
+
     /// Where standard error goes.
     pub(super) fn stderr(&self) -> &Capture {
         &self.stderr
@@ -195,15 +239,16 @@ impl Sandbox {
     ) -> Result<T, Exit> {
         let _ticking = self.clock.tick();
         self.meter.restart();
+        let allowed = self.store.data_mut().outgoing.begin(self.limits.wall);
         let metered = Metered::new(Arc::clone(&self.meter), Box::pin(call(&mut self.store)));
         // One place to end: the guest returns, traps, or reaches a limit, or the clock runs out while it waits.
-        match tokio::time::timeout(self.limits.wall, metered).await {
+        match tokio::time::timeout(allowed, metered).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(exit_of(&error, &self.store.data().accounts, &self.limits)),
             Err(_) => Err(Exit::Limit {
                 which: LimitKind::Wall,
                 used: micros(self.meter.wall()),
-                allowed: micros(self.limits.wall),
+                allowed: micros(allowed),
             }),
         }
     }

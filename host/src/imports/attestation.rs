@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hypervisor_attest::{Backend, ComponentLog, Evidence, LogEntry, LogHead, Statement};
 use hypervisor_attest_tsm::{Attester, extend_and_check};
-use hypervisor_protocol::{ContentFormat, PublicKey};
+use hypervisor_protocol::{ContentFormat, HexArray, PublicKey};
 use wasmtime::component::{HasData, Linker};
 
 use super::bindings::hypervisor::plugin::attestation as wit;
@@ -156,7 +156,27 @@ impl HostFacts {
         component: &[u8],
         imports: Vec<String>,
     ) -> Result<(), MeasureError> {
-        let entry = LogEntry::new(name, component, imports);
+        self.append(LogEntry::new(name, component, imports))
+    }
+
+    /// As [`Self::measure`], for a component whose SHA-384 is known.
+    ///
+    /// # Errors
+    /// As [`Self::measure`].
+    pub fn measure_digest(
+        &self,
+        name: &str,
+        sha384: [u8; 48],
+        imports: Vec<String>,
+    ) -> Result<(), MeasureError> {
+        self.append(LogEntry {
+            name: name.to_owned(),
+            digest: HexArray(sha384),
+            imports,
+        })
+    }
+
+    fn append(&self, entry: LogEntry) -> Result<(), MeasureError> {
         let mut log = self.lock();
         let line = ContentFormat::Json
             .encode(&entry)
@@ -179,6 +199,12 @@ impl HostFacts {
             }
         }
         Ok(())
+    }
+
+    /// Entries that the log still takes.
+    pub fn room_in_log(&self) -> usize {
+        let taken = self.lock().entries.entries().len();
+        hypervisor_attest::log::MAX_ENTRIES.saturating_sub(taken)
     }
 
     /// The log so far, as components see it.

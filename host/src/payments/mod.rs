@@ -7,7 +7,7 @@ mod price;
 mod reconcile;
 mod store;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -27,8 +27,10 @@ pub(crate) use store::{Answer, Record, State, StoreError, key, pairs};
 
 /// What one host needs to take payments.
 pub(crate) struct Payments {
-    engine: Arc<PaymentEngine>,
+    /// What takes payments that begin now; what is under way keeps the one that it began with.
+    engine: RwLock<Arc<PaymentEngine>>,
     offers: Offers,
+    settings: crate::config::Payments,
     ledger: Ledger,
     /// Settle before the program runs.
     pub(crate) settle_first: bool,
@@ -73,8 +75,9 @@ impl Payments {
         };
         let settings = &config.payments;
         Ok(Some(Self {
-            engine: Arc::clone(engine),
-            offers: checked_offers(config, engine, routes).await?,
+            offers: checked_offers(config, &engine, routes).await?,
+            engine: RwLock::new(engine),
+            settings: settings.clone(),
             ledger: Ledger::open(&config.executor_path)?,
             settle_first: settings.settle_first,
             hold: settings.hold,
@@ -83,8 +86,44 @@ impl Payments {
         }))
     }
 
+    /// What takes payments now. To be asked for once for each request.
+    pub(crate) fn teller(&self) -> Teller {
+        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
+        Teller(Arc::clone(&engine))
+    }
+
+    /// Has another component take the payments that begin from here on.
+    pub(crate) fn replace(&self, engine: Arc<PaymentEngine>) {
+        *self.engine.write().unwrap_or_else(PoisonError::into_inner) = engine;
+    }
+
+    /// The offers for a price of an agent, paid to its owner where it names an account.
+    ///
+    /// # Errors
+    /// What is wrong with the price, in words.
+    pub(crate) fn offers_for(
+        &self,
+        price: &str,
+        pay_to: Option<&str>,
+    ) -> Result<Vec<Offer>, String> {
+        offers::of_price(&self.settings, price, pay_to)
+    }
+
+    /// Has the component look at the offers of an agent.
+    ///
+    /// # Errors
+    /// What is wrong with them, in its words.
+    pub(crate) async fn agrees(&self, offers: &[Offer]) -> Result<(), String> {
+        agreed(&self.teller().0, "/agents/", offers).await
+    }
+
     /// What is sold at `route`.
-    pub(crate) fn resource(&self, route: &str, headers: &HeaderMap) -> ResourceInfo {
+    pub(crate) fn resource(
+        &self,
+        route: &str,
+        description: &str,
+        headers: &HeaderMap,
+    ) -> ResourceInfo {
         let host = headers
             .get(http::header::HOST)
             .and_then(|host| host.to_str().ok());
@@ -95,7 +134,7 @@ impl Payments {
         };
         ResourceInfo {
             url: format!("{base}{route}"),
-            description: Some("A sealed execution in a confidential host".to_owned()),
+            description: Some(description.to_owned()),
             mime_type: Some("application/json".to_owned()),
             metadata: None,
         }
@@ -110,34 +149,44 @@ impl Payments {
         &self.ledger
     }
 
-    /// The 402 of a route.
+    /// Tells the task that clears doubts of a new one.
+    pub(crate) fn doubts(&self) {
+        self.doubt.notify_one();
+    }
+}
+
+/// The payment component that one request began with.
+#[derive(Clone)]
+pub(crate) struct Teller(Arc<PaymentEngine>);
+
+impl Teller {
+    /// The 402 for `offers`.
     pub(crate) async fn challenge(
         &self,
         info: &ResourceInfo,
-        route: &str,
+        offers: &[Offer],
     ) -> Result<ChallengeResponse, PaymentFault> {
-        Ok(self.engine.challenge(info, self.offers(route)).await??)
+        Ok(self.0.challenge(info, offers).await??)
     }
 
     /// Which payment the headers carry.
     pub(crate) async fn identify(
         &self,
-        route: &str,
+        offers: &[Offer],
         headers: &[Header],
     ) -> Result<Option<PaymentId>, PaymentFault> {
-        Ok(self.engine.identify(self.offers(route), headers).await?)
+        Ok(self.0.identify(offers, headers).await?)
     }
 
-    /// Whether the headers pay for `route`. What is authorized was held against the offers: a component that grew careless
-    /// with amounts or recipients is no reason to lose money.
+    /// Whether the headers pay for one of `offers`. What is authorized was held against the offers: a component that grew
+    /// careless with amounts or recipients is no reason to lose money.
     pub(crate) async fn verify(
         &self,
         info: &ResourceInfo,
-        route: &str,
+        offers: &[Offer],
         headers: &[Header],
     ) -> Result<Verification, PaymentFault> {
-        let offers = self.offers(route);
-        let verification = self.engine.verify(info, offers, headers).await??;
+        let verification = self.0.verify(info, offers, headers).await??;
         if let Verification::Authorized(payment) = &verification {
             let is_offered = offers.iter().any(|offer| {
                 let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
@@ -156,13 +205,31 @@ impl Payments {
 
     /// Transfers the money. Anything but a clear answer about this very payment is doubt.
     pub(crate) async fn settle(&self, payment: &AuthorizedPayment) -> Outcome {
-        Outcome::of(payment, self.engine.settle(payment).await)
+        Outcome::of(payment, self.0.settle(payment).await)
     }
 
-    /// Tells the task that clears doubts of a new one.
-    pub(crate) fn doubts(&self) {
-        self.doubt.notify_one();
+    async fn reconcile(&self, payment: &AuthorizedPayment) -> Outcome {
+        Outcome::of(payment, self.0.reconcile(payment).await)
     }
+}
+
+/// Whether a component that was made ready takes the operator's offers, and those of the agents that are deployed.
+///
+/// # Errors
+/// What is wrong with them.
+pub(crate) async fn accepts(
+    config: &Config,
+    engine: &PaymentEngine,
+    routes: &[&'static str],
+    agents: &[Arc<[Offer]>],
+) -> Result<(), Error> {
+    checked_offers(config, engine, routes).await?;
+    for offers in agents {
+        agreed(engine, "/agents/", offers)
+            .await
+            .map_err(|e| Error::Payments(format!("the price of a deployed agent: {e}")))?;
+    }
+    Ok(())
 }
 
 /// Checks `[payments]` as a start would, without opening the store.
@@ -175,7 +242,7 @@ pub async fn check(
     routes: &[&'static str],
 ) -> Result<(), Error> {
     if let Some(engine) = executor.payments() {
-        checked_offers(config, engine, routes).await?;
+        checked_offers(config, &engine, routes).await?;
     }
     Ok(())
 }
@@ -188,25 +255,31 @@ async fn checked_offers(
 ) -> Result<Offers, Error> {
     let offers = Offers::new(&config.payments, routes)?;
     for route in routes {
-        let info = ResourceInfo {
-            url: format!("http://localhost{route}"),
-            description: None,
-            mime_type: None,
-            metadata: None,
-        };
-        let wrong = match engine.challenge(&info, offers.of(route)).await {
-            Ok(Ok(_)) => continue,
-            Ok(Err(
-                PaymentError::InvalidOffer(text)
-                | PaymentError::Unavailable(text)
-                | PaymentError::InternalError(Some(text)),
-            )) => text,
-            Ok(Err(PaymentError::InternalError(None))) => "the component failed".to_owned(),
-            Err(unanswered) => unanswered.to_string(),
-        };
-        return Err(Error::Payments(wrong));
+        agreed(engine, route, offers.of(route))
+            .await
+            .map_err(Error::Payments)?;
     }
     Ok(offers)
+}
+
+/// Whether a component takes these offers; its words where it does not.
+async fn agreed(engine: &PaymentEngine, route: &str, offers: &[Offer]) -> Result<(), String> {
+    let info = ResourceInfo {
+        url: format!("http://localhost{route}"),
+        description: None,
+        mime_type: None,
+        metadata: None,
+    };
+    match engine.challenge(&info, offers).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(
+            PaymentError::InvalidOffer(text)
+            | PaymentError::Unavailable(text)
+            | PaymentError::InternalError(Some(text)),
+        )) => Err(text),
+        Ok(Err(PaymentError::InternalError(None))) => Err("the component failed".to_owned()),
+        Err(unanswered) => Err(unanswered.to_string()),
+    }
 }
 
 /// What became of a settlement.

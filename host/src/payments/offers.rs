@@ -41,7 +41,8 @@ impl Offers {
                     Some(price) => ("payments.prices", price),
                     None => ("payments.price", &config.price),
                 };
-                let offers = of_price(config, price).map_err(|message| wrong(key, message))?;
+                let offers =
+                    of_price(config, price, None).map_err(|message| wrong(key, message))?;
                 Ok((*route, offers))
             })
             .collect::<Result<_, Error>>()?;
@@ -53,7 +54,12 @@ impl Offers {
     }
 }
 
-fn of_price(config: &Payments, price: &str) -> Result<Vec<Offer>, String> {
+/// One offer for each network, paid to the operator or to `pay_to`.
+pub(super) fn of_price(
+    config: &Payments,
+    price: &str,
+    pay_to: Option<&str>,
+) -> Result<Vec<Offer>, String> {
     let price = Price::parse(price)?;
     let offer = |network: &String| {
         let network = assets::network(network)?;
@@ -65,7 +71,7 @@ fn of_price(config: &Payments, price: &str) -> Result<Vec<Offer>, String> {
             amount: price.in_smallest_units(asset.decimals)?,
             asset: asset.address,
             network,
-            pay_to: config.pay_to.clone(),
+            pay_to: pay_to.unwrap_or(&config.pay_to).to_owned(),
             max_timeout_seconds: config.timeout.as_secs().max(1),
             extra,
         })

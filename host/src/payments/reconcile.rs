@@ -21,7 +21,7 @@ impl Payments {
             return Ok(());
         }
         let payment = turn.record().payment.clone();
-        match Outcome::of(&payment, self.engine.reconcile(&payment).await) {
+        match self.teller().reconcile(&payment).await {
             Outcome::Settled {
                 transaction,
                 headers,

@@ -2,18 +2,19 @@
 
 mod shutdown;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::response::Response;
+use http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tower::ServiceExt;
 
 pub use shutdown::Shutdown;
 
@@ -50,13 +51,17 @@ impl Server {
     }
 
     /// Serves until `shutdown`, then lets requests in progress finish within the drain deadline.
-    pub async fn serve(self, router: Router, mut shutdown: Shutdown) -> Result<(), Error> {
+    pub async fn serve<A, F>(self, answer: A, mut shutdown: Shutdown) -> Result<(), Error>
+    where
+        A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response> + Send + 'static,
+    {
         let connections = Arc::new(Semaphore::new(self.limits.connections));
         let graceful = GracefulShutdown::new();
         let (close, closing) = watch::channel(());
         let serving = Connections {
             protocol: protocol(&self.limits),
-            router,
+            answer,
             receive: self.limits.receive,
             closing,
         };
@@ -109,19 +114,24 @@ fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
 }
 
 /// What every connection needs.
-struct Connections {
+struct Connections<A> {
     protocol: auto::Builder<TokioExecutor>,
-    router: Router,
+    answer: A,
     receive: Duration,
     closing: watch::Receiver<()>,
 }
 
-impl Connections {
+impl<A, F> Connections<A>
+where
+    A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
     fn spawn(&self, stream: TcpStream, watcher: Watcher, permit: OwnedSemaphorePermit) {
         set_options(&stream, self.receive);
-        let router = self.router.clone();
-        let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-            router.clone().oneshot(request)
+        let answer = self.answer.clone();
+        let service = hyper::service::service_fn(move |request| {
+            let answering = answer(request);
+            async { Ok::<_, Infallible>(answering.await) }
         });
         let (protocol, receive) = (self.protocol.clone(), self.receive);
         let mut closing = self.closing.clone();

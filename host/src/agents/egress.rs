@@ -1,0 +1,236 @@
+//! The requests that agents send: to the origins of their manifest that the operator allows too, each asked of the policy,
+//! never to a private address unless the operator allows that, and to other agents of this host without a socket.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock, Weak};
+
+use http::{Request, Response};
+use hypervisor_agents::{Address, Owner, Reference};
+use hypervisor_egress::{AllowList, Error as SendError, Origin, Sender};
+
+use crate::executor::{
+    Action, ActionKind, Chain, Connection, Egress, Executor, HttpBody, HttpError, HttpTimeouts,
+    Sending, Sent, http_error, send,
+};
+use crate::metrics;
+
+/// What stands behind the name in the host of a request to another agent.
+const INTERNAL: &str = ".agent.internal";
+
+/// What the requests of all agents have in common.
+pub(super) struct Network {
+    /// Origins that the operator lets agents reach at all.
+    pub(super) allowed: AllowList,
+    pub(super) sender: Sender,
+    pub(super) executor: Arc<Executor>,
+    /// Links of a chain at most.
+    pub(super) depth: usize,
+    neighbours: OnceLock<Weak<dyn Neighbours>>,
+}
+
+/// The other agents of the host, as one agent reaches them.
+pub trait Neighbours: Send + Sync {
+    /// Passes a request on to the agent that `caller` means by `reference`.
+    fn call(
+        &self,
+        caller: &Caller,
+        reference: &Reference,
+        request: Request<HttpBody>,
+        chain: Chain,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<HttpBody>, HttpError>> + Send>>;
+}
+
+/// Who sends a request.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The agent's number in this host.
+    pub id: u64,
+    /// Its name and owner.
+    pub address: Address,
+    /// SHA-256 of its component.
+    pub digest: [u8; 32],
+}
+
+impl Caller {
+    /// Whose agent it is.
+    pub fn owner(&self) -> &Owner {
+        &self.address.owner
+    }
+}
+
+impl Network {
+    pub(super) fn new(
+        executor: Arc<Executor>,
+        allowed: AllowList,
+        sender: Sender,
+        depth: usize,
+    ) -> Self {
+        Self {
+            allowed,
+            sender,
+            executor,
+            depth,
+            neighbours: OnceLock::new(),
+        }
+    }
+
+    /// Makes other agents reachable.
+    pub(super) fn introduce(&self, neighbours: Weak<dyn Neighbours>) {
+        // The first word counts; there is but one.
+        let _ = self.neighbours.set(neighbours);
+    }
+}
+
+/// The egress of one agent.
+#[derive(Clone)]
+pub(super) struct AgentEgress {
+    pub(super) network: Arc<Network>,
+    pub(super) caller: Arc<Caller>,
+    /// The origins of its manifest.
+    pub(super) listed: Arc<AllowList>,
+    /// Interfaces that it imports.
+    pub(super) imports: Arc<[String]>,
+}
+
+impl Egress for AgentEgress {
+    fn send(
+        &self,
+        request: Request<HttpBody>,
+        timeouts: Option<HttpTimeouts>,
+        chain: Chain,
+    ) -> Sending {
+        let this = self.clone();
+        Box::pin(async move {
+            let result = this.decide(request, timeouts, chain).await;
+            match &result {
+                Ok((_, outcome)) => metrics::outgoing(outcome),
+                Err(refusal) => {
+                    metrics::outgoing(refusal.why);
+                    // Which agent and where to is between the agent and its owner.
+                    tracing::info!(reason = refusal.why, "an agent's request was not sent");
+                }
+            }
+            result
+                .map(|(sent, _)| sent)
+                .map_err(|refusal| refusal.error)
+        })
+    }
+}
+
+/// A request that was not sent.
+struct Refusal {
+    why: &'static str,
+    error: HttpError,
+}
+
+fn refused(why: &'static str, error: HttpError) -> Refusal {
+    Refusal { why, error }
+}
+
+impl AgentEgress {
+    async fn decide(
+        self,
+        request: Request<HttpBody>,
+        timeouts: Option<HttpTimeouts>,
+        chain: Chain,
+    ) -> Result<(Sent, &'static str), Refusal> {
+        let origin = Origin::of(request.uri())
+            .ok_or_else(|| refused("not_listed", HttpError::HttpRequestUriInvalid))?;
+        if !self.listed.allows(&origin) {
+            return Err(refused("not_listed", HttpError::HttpRequestDenied));
+        }
+        if let Some(name) = origin.host().strip_suffix(INTERNAL) {
+            let reference = name
+                .parse()
+                .map_err(|_| refused("failed", HttpError::DestinationNotFound))?;
+            return self.call(&reference, request, chain).await;
+        }
+        if !self.network.allowed.allows(&origin) {
+            return Err(refused("not_listed", HttpError::HttpRequestDenied));
+        }
+        let question = self.question(&request);
+        self.ask(question).await?;
+        let sent = send(&self.network.sender, request, timeouts).await;
+        sent.map(|sent| (sent, "sent")).map_err(|error| {
+            let why = match error {
+                SendError::DestinationIpProhibited => "private_address",
+                _ => "failed",
+            };
+            refused(why, http_error(error))
+        })
+    }
+
+    /// Passes a request on to another agent. The policy is asked there: whether that agent may be called.
+    async fn call(
+        &self,
+        reference: &Reference,
+        request: Request<HttpBody>,
+        chain: Chain,
+    ) -> Result<(Sent, &'static str), Refusal> {
+        if request.uri().scheme() != Some(&http::uri::Scheme::HTTP) {
+            return Err(refused("chain", HttpError::HttpProtocolError));
+        }
+        let chain = chain.with(self.caller.id);
+        if chain.len() > self.network.depth {
+            return Err(refused("chain", HttpError::LoopDetected));
+        }
+        let neighbours = self
+            .network
+            .neighbours
+            .get()
+            .and_then(Weak::upgrade)
+            .ok_or_else(|| refused("failed", HttpError::DestinationUnavailable))?;
+        let response = neighbours
+            .call(&self.caller, reference, request, chain)
+            .await
+            .map_err(|error| {
+                let why = match error {
+                    HttpError::LoopDetected => "chain",
+                    HttpError::HttpRequestDenied => "policy",
+                    _ => "failed",
+                };
+                refused(why, error)
+            })?;
+        let connection: Connection = Box::new(async { Ok(()) });
+        Ok(((response, connection), "internal"))
+    }
+
+    fn question(&self, request: &Request<HttpBody>) -> Option<Action> {
+        self.network.executor.has_policy().then(|| Action {
+            kind: ActionKind::OutgoingRequest,
+            subject: self.caller.digest,
+            caller: None,
+            charge: None,
+            resource: request.uri().to_string().into(),
+            agent: Some(self.caller.address.to_string()),
+            method: Some(request.method().as_str().to_owned()),
+            imports: self.imports.to_vec(),
+            program_bytes: 0,
+            input_bytes: declared_length(request),
+            arguments: 0,
+            argument_bytes: 0,
+        })
+    }
+
+    async fn ask(&self, question: Option<Action>) -> Result<(), Refusal> {
+        let Some(action) = question else {
+            return Ok(());
+        };
+        match self.network.executor.authorize(|| action).await {
+            Some(decision) if !decision.allowed => {
+                Err(refused("policy", HttpError::HttpRequestDenied))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The length of a body, where the request says it.
+pub(crate) fn declared_length<B>(request: &Request<B>) -> usize {
+    request
+        .headers()
+        .get(http::header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok())
+        .unwrap_or(0)
+}

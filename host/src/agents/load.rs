@@ -1,0 +1,175 @@
+//! Bringing agents' code into memory: measured before it is loaded for the first time, read from the sealed store or compiled.
+
+use std::sync::{Arc, PoisonError};
+
+use super::Agents;
+use super::deployed::{Code, Deployed};
+use super::egress::{AgentEgress, Caller};
+use crate::executor::{Agent, AgentSettings, MachineCode, PrepareError, refusal, sha256};
+
+impl Agents {
+    /// An agent ready to be called. Callers that come at the same time wait for one loading.
+    ///
+    /// # Errors
+    /// [`PrepareError`].
+    pub async fn ready(&self, agent: &Arc<Deployed>) -> Result<Agent, PrepareError> {
+        if let Some(loaded) = self.loaded.get(&agent.id).await {
+            return Ok(loaded);
+        }
+        self.loaded
+            .try_get_with(agent.id, self.load(agent))
+            .await
+            .map_err(|error: Arc<PrepareError>| PrepareError::clone(&error))
+    }
+
+    async fn load(&self, agent: &Arc<Deployed>) -> Result<Agent, PrepareError> {
+        let code = self.code(agent).await?;
+        self.measure(&agent.name_in_log(), agent.sha384, &agent.about.granted)?;
+        let caller = Caller {
+            id: agent.id,
+            address: agent.address.clone(),
+            digest: agent.digest,
+        };
+        let egress = AgentEgress {
+            network: Arc::clone(&self.network),
+            caller: Arc::new(caller),
+            listed: Arc::clone(&agent.listed),
+            imports: agent.import_names().into(),
+        };
+        let environment = agent
+            .manifest
+            .environment
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let settings = AgentSettings {
+            limits: agent.limits.clone(),
+            environment,
+            reuse: agent.manifest.reuse,
+            sha384: agent.sha384,
+            egress: Arc::new(egress),
+            witness: Arc::clone(&agent.log) as _,
+        };
+        self.executor
+            .link_agent(code, agent.about.world, settings)
+            .await
+    }
+
+    /// Writes a component into the log, once for each start of the host.
+    pub(super) fn measure(
+        &self,
+        name: &str,
+        sha384: [u8; 48],
+        granted: &[String],
+    ) -> Result<(), PrepareError> {
+        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (name.to_owned(), sha384);
+        if !measured.contains(&key) {
+            self.executor
+                .facts()
+                .measure_digest(name, sha384, granted.to_vec())
+                .map_err(|e| PrepareError::Host(e.to_string()))?;
+            measured.insert(key);
+        }
+        Ok(())
+    }
+
+    async fn code(&self, agent: &Arc<Deployed>) -> Result<MachineCode, PrepareError> {
+        enum From {
+            Store,
+            Registry,
+        }
+        let from = {
+            let code = agent.code.read().unwrap_or_else(PoisonError::into_inner);
+            match &*code {
+                // It was made in this process and never left it.
+                Code::Memory(bytes) => return Ok(MachineCode::from_memory(bytes.to_vec())),
+                Code::Store => From::Store,
+                Code::Registry => From::Registry,
+            }
+        };
+        match from {
+            From::Store => self.stored(agent).await,
+            From::Registry => self.registered(agent).await,
+        }
+    }
+
+    /// The code as an earlier start sealed it; compiled again where the engine has changed since.
+    async fn stored(&self, agent: &Arc<Deployed>) -> Result<MachineCode, PrepareError> {
+        let fingerprint = self.executor.code_fingerprint();
+        let (store, address, digest) =
+            (Arc::clone(&self.store), agent.address.clone(), agent.digest);
+        let read = move || match store.load_code(&address, &digest, &fingerprint)? {
+            Some(code) => Ok((Some(code), Vec::new())),
+            None => Ok((None, store.load_component(&address, &digest)?)),
+        };
+        let (code, component) = blocking(read).await?;
+        if let Some(code) = code {
+            return Ok(MachineCode::from_sealed_store(code));
+        }
+        let code = self.compile(agent, &component).await?;
+        let (store, address) = (Arc::clone(&self.store), agent.address.clone());
+        let (bytes, fingerprint) = (code.as_bytes().to_vec(), self.executor.code_fingerprint());
+        let written =
+            blocking(move || store.update_code(&address, &digest, &bytes, &fingerprint)).await;
+        if written.is_err() {
+            tracing::warn!(
+                "cannot keep an agent's machine code; it is compiled again after the next start"
+            );
+        }
+        Ok(code)
+    }
+
+    /// Compiled from the registry, whose component must be the one that was deployed.
+    async fn registered(&self, agent: &Arc<Deployed>) -> Result<MachineCode, PrepareError> {
+        let most = self.limits.body.as_u64();
+        let found = self
+            .registry
+            .load(&agent.address.name, most)
+            .map_err(|e| PrepareError::Host(e.to_string()))?;
+        if sha256(&found.component) != agent.digest {
+            return Err(PrepareError::Host(format!(
+                "the registry's component of `{}` is not the one that was deployed; deploy it again",
+                agent.address.name
+            )));
+        }
+        let code = self.compile(agent, &found.component).await?;
+        agent.set_code(Code::Memory(code.as_bytes().into()));
+        Ok(code)
+    }
+
+    async fn compile(
+        &self,
+        agent: &Deployed,
+        component: &[u8],
+    ) -> Result<MachineCode, PrepareError> {
+        self.executor.compile_agent(component, &agent.limits).await
+    }
+
+    /// Compiles what has to be compiled after a start, one agent after the other, beside the requests.
+    pub async fn warm_up(&self) {
+        let cold: Vec<Arc<Deployed>> = {
+            let is_cold = |agent: &&Arc<Deployed>| {
+                let code = agent.code.read().unwrap_or_else(PoisonError::into_inner);
+                matches!(*code, Code::Registry)
+            };
+            self.set().all().filter(is_cold).cloned().collect()
+        };
+        for agent in cold {
+            if let Err(error) = self.ready(&agent).await {
+                let reason =
+                    refusal(error).map_or_else(|host| host, |_| "it is refused".to_owned());
+                tracing::warn!(reason, "an agent of the registry cannot be loaded");
+            }
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, hypervisor_agents::StoreError> + Send + 'static,
+) -> Result<T, PrepareError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| PrepareError::Host(e.to_string()))?
+        .map_err(|e| PrepareError::Host(e.to_string()))
+}

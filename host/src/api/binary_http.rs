@@ -1,0 +1,125 @@
+//! Binary HTTP (RFC 9292): whole requests and responses as bytes, to be sealed or kept.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::io::Cursor;
+
+use bhttp::{ControlData, FieldSection, Message, Mode, StatusCode};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http_body_util::combinators::WithTrailers;
+use http_body_util::{BodyExt, Full};
+
+/// The media type of a message.
+pub(super) const MEDIA_TYPE: &str = "message/bhttp";
+
+/// A response with its trailers; none where the status has no place in the format.
+pub(super) fn encode(response: &Response<Bytes>, trailers: &HeaderMap) -> Option<Vec<u8>> {
+    let status = StatusCode::try_from(response.status().as_u16()).ok()?;
+    let mut message = Message::response(status);
+    for (name, value) in response.headers() {
+        message.put_header(name.as_str(), value.as_bytes());
+    }
+    message.write_content(response.body());
+    for (name, value) in trailers {
+        message.put_trailer(name.as_str(), value.as_bytes());
+    }
+    let mut encoded = Vec::new();
+    message.write_bhttp(Mode::KnownLength, &mut encoded).ok()?;
+    Some(encoded)
+}
+
+/// Reads a response that [`encode`] made, and its trailers.
+pub(super) fn decode_response(bytes: &[u8]) -> Option<(Response<Bytes>, HeaderMap)> {
+    let message = Message::read_bhttp(&mut Cursor::new(bytes)).ok()?;
+    let ControlData::Response(status) = message.control() else {
+        return None;
+    };
+    let mut response = Response::new(Bytes::copy_from_slice(message.content()));
+    *response.status_mut() = http::StatusCode::from_u16((*status).into()).ok()?;
+    fields(message.header(), response.headers_mut()).ok()?;
+    let mut trailers = HeaderMap::new();
+    fields(message.trailer(), &mut trailers).ok()?;
+    Some((response, trailers))
+}
+
+/// Reads a request and its trailers; what is wrong with it, in words.
+pub(super) fn decode_request(bytes: &[u8]) -> Result<(Request<Bytes>, HeaderMap), String> {
+    let mut rest = Cursor::new(bytes);
+    let message = Message::read_bhttp(&mut rest)
+        .map_err(|e| format!("the input is no Binary HTTP message: {e}"))?;
+    let end = usize::try_from(rest.position()).unwrap_or(usize::MAX);
+    // RFC 9292 §3.8: what follows is padding, of zeros.
+    if bytes.iter().skip(end).any(|byte| *byte != 0) {
+        return Err("something follows the message".to_owned());
+    }
+    let ControlData::Request { method, path, .. } = message.control() else {
+        return Err("the input is a Binary HTTP response, and a request is needed".to_owned());
+    };
+    if method == b"CONNECT" {
+        return Err("an agent takes no tunnels (method CONNECT)".to_owned());
+    }
+    if !path.starts_with(b"/") {
+        return Err("the request's path has to begin with /".to_owned());
+    }
+    let mut request = Request::new(Bytes::copy_from_slice(message.content()));
+    *request.method_mut() =
+        Method::from_bytes(method).map_err(|_| "the request's method is none".to_owned())?;
+    *request.uri_mut() =
+        Uri::try_from(path.as_slice()).map_err(|_| "the request's path is none".to_owned())?;
+    fields(message.header(), request.headers_mut())?;
+    let mut trailers = HeaderMap::new();
+    fields(message.trailer(), &mut trailers)?;
+    Ok((request, trailers))
+}
+
+/// A body that is here already, with the fields behind it.
+pub(super) type Whole = WithTrailers<Full<Bytes>, Ready<Option<Result<HeaderMap, Infallible>>>>;
+
+pub(super) fn whole(body: Bytes, trailers: HeaderMap) -> Whole {
+    let trailers = (!trailers.is_empty()).then_some(Ok(trailers));
+    Full::new(body).with_trailers(ready(trailers))
+}
+
+fn fields(section: &FieldSection, headers: &mut HeaderMap) -> Result<(), String> {
+    for field in section.iter() {
+        let name = HeaderName::from_bytes(field.name());
+        let value = HeaderValue::from_bytes(field.value());
+        let (Ok(name), Ok(value)) = (name, value) else {
+            return Err("a header field of the message is none".to_owned());
+        };
+        headers
+            .try_append(name, value)
+            .map_err(|_| "the message has too many header fields".to_owned())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let _ = decode_request(&bytes);
+            let _ = decode_response(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_response_comes_back_as_it_was() {
+        let mut response = Response::new(Bytes::from_static(b"body"));
+        *response.status_mut() = http::StatusCode::CREATED;
+        let headers = response.headers_mut();
+        headers.append("x-a", HeaderValue::from_static("1"));
+        headers.append("x-a", HeaderValue::from_static("2"));
+        let mut trailers = HeaderMap::new();
+        trailers.append("x-t", HeaderValue::from_static("3"));
+        let (back, behind) = decode_response(&encode(&response, &trailers).unwrap()).unwrap();
+        assert_eq!(behind, trailers);
+        assert_eq!(back.status(), response.status());
+        assert_eq!(back.headers(), response.headers());
+        assert_eq!(back.body(), response.body());
+    }
+}

@@ -1,0 +1,343 @@
+//! Services: components that answer HTTP requests. Each request runs in an instance of its own, unless the owner of the
+//! service chose to reuse instances.
+//!
+//! The guest runs inside the request's own future and then inside the response's body, never in a task of its own: whoever
+//! lets go of the response (a client that went away) thereby stops the guest.
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::oneshot;
+use wasmtime_wasi_http::WasiHttpView;
+use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
+
+use super::guest::Guest;
+use super::idle::Idle;
+use super::outcome::Exit;
+use super::outgoing::{Chain, HttpBody, HttpError};
+use super::sandbox::{Sandbox, Sandboxes};
+
+/// A service ready to answer.
+pub struct Service {
+    pre: ProxyPre<Guest>,
+    sandboxes: Sandboxes,
+    name: [String; 1],
+    sha384: [u8; 48],
+    code_bytes: usize,
+    /// Requests that one instance answers, one after the other.
+    reuse: u32,
+    idle: Idle<Instance>,
+    witness: Arc<dyn Witness>,
+}
+
+/// Is told how each call ended.
+pub trait Witness: Send + Sync {
+    /// A call ended.
+    fn ended(&self, end: Ended);
+}
+
+/// What a call used, known once it has ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Usage {
+    /// Processor time.
+    pub cpu: Duration,
+    /// Largest linear memory, bytes.
+    pub peak_memory: u64,
+}
+
+/// Is held until a call has ended: a slot, or a cell for what the call used.
+pub trait Held: Send + Sync + 'static {
+    /// The call has ended.
+    fn ended(&self, _usage: Usage, _exit: &Exit) {}
+}
+
+impl Held for Arc<OnceLock<(Usage, Exit)>> {
+    fn ended(&self, usage: Usage, exit: &Exit) {
+        // There is one call.
+        let _ = self.set((usage, exit.clone()));
+    }
+}
+
+impl Held for tokio::sync::OwnedSemaphorePermit {}
+
+impl Held for () {}
+
+/// How a call of an agent ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// How.
+    pub exit: Exit,
+    /// What it wrote to standard output and to standard error, as far as the limits let it.
+    pub written: [Vec<u8>; 2],
+}
+
+/// Why there is no response.
+#[derive(Debug)]
+pub enum NoResponse {
+    /// The request has no host, or not one in ASCII.
+    NoHost,
+    /// The service ended before it gave one: it trapped, or reached a limit.
+    Ended(Exit),
+    /// It returned without having given one.
+    NeverSet,
+    /// It gave an error in its place.
+    Error,
+}
+
+/// An instance, and how much it was used.
+struct Instance {
+    sandbox: Sandbox,
+    proxy: Option<Proxy>,
+    served: u32,
+}
+
+/// The rest of a call: runs the guest to its end.
+type Running = Pin<Box<dyn Future<Output = Exit> + Send>>;
+
+type Answer = Result<http::Response<HttpBody>, ErrorCode>;
+
+impl Service {
+    pub(super) fn new(
+        pre: ProxyPre<Guest>,
+        sandboxes: Sandboxes,
+        (sha384, code_bytes): ([u8; 48], usize),
+        reuse: u32,
+        idle: Idle<()>,
+        witness: Arc<dyn Witness>,
+    ) -> Self {
+        Self {
+            pre,
+            sandboxes,
+            name: ["agent".to_owned()],
+            sha384,
+            code_bytes,
+            reuse: reuse.max(1),
+            idle: idle.of(),
+            witness,
+        }
+    }
+
+    /// Answers `request`. `secure` says whether it came by `https`; `chain` is who called before; `held` is held until the
+    /// guest has ended, which may be after its response.
+    ///
+    /// # Errors
+    /// [`NoResponse`]. After the head of the response, an error of its body.
+    pub async fn call<B>(
+        self: &Arc<Self>,
+        request: http::Request<B>,
+        secure: bool,
+        chain: Chain,
+        held: impl Held,
+    ) -> Result<http::Response<ServiceBody>, NoResponse>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<HttpError>,
+    {
+        let bodyless = request.method() == http::Method::HEAD;
+        let mut instance = self.idle.take().unwrap_or_else(|| self.instance());
+        instance.sandbox.set_chain(chain);
+        let scheme = if secure { Scheme::Https } else { Scheme::Http };
+        let (sender, receiver) = oneshot::channel();
+        let mut http = instance.sandbox.guest().http();
+        let request = http
+            .new_incoming_request(scheme, request)
+            .map_err(|_| NoResponse::NoHost)?;
+        let out = http
+            .new_response_outparam(sender)
+            .map_err(|error| NoResponse::Ended(instance.sandbox.exit_of(&error)))?;
+        let service = Arc::clone(self);
+        let mut running: Running = Box::pin(async move {
+            let Instance { sandbox, proxy, .. } = &mut instance;
+            let pre = &service.pre;
+            let ended = sandbox.call(async |store| {
+                if proxy.is_none() {
+                    *proxy = Some(pre.instantiate_async(&mut *store).await?);
+                }
+                match proxy {
+                    Some(proxy) => {
+                        let handler = proxy.wasi_http_incoming_handler();
+                        handler.call_handle(store, request, out).await
+                    }
+                    None => Ok(()),
+                }
+            });
+            let exit = ended.await.err().unwrap_or(Exit::Ok);
+            held.ended(instance.sandbox.usage(), &exit);
+            service.end(instance, &exit);
+            exit
+        });
+        let (answer, running) = first(&mut running, receiver)
+            .await
+            .map(|(answer, ended)| (answer, (!ended).then_some(running)))?;
+        let response = answer.map_err(|_| NoResponse::Error)?;
+        let status = response.status();
+        let bodyless = bodyless
+            || status.is_informational()
+            || status == http::StatusCode::NO_CONTENT
+            || status == http::StatusCode::NOT_MODIFIED;
+        Ok(response.map(|body| ServiceBody {
+            body,
+            running,
+            over: bodyless,
+        }))
+    }
+
+    fn instance(&self) -> Instance {
+        let mut sandbox = self.sandboxes.make(&self.name);
+        sandbox.set_program(Some(self.sha384));
+        Instance {
+            sandbox,
+            proxy: None,
+            served: 0,
+        }
+    }
+
+    /// Tells how the call ended, and keeps the instance where it may serve again.
+    fn end(&self, mut instance: Instance, exit: &Exit) {
+        self.witness.ended(Ended {
+            exit: exit.clone(),
+            written: instance.sandbox.written(),
+        });
+        instance.served = instance.served.saturating_add(1);
+        if *exit == Exit::Ok && instance.served < self.reuse {
+            self.idle.put(instance);
+        }
+    }
+
+    /// Bytes of its machine code.
+    pub(super) fn code_bytes(&self) -> usize {
+        self.code_bytes
+    }
+
+    /// Lets go of instances that nobody needed for a while.
+    pub fn sweep(&self) {
+        self.idle.sweep();
+    }
+}
+
+/// Runs the guest until it gives a response. Says with it whether the guest has ended.
+async fn first(
+    running: &mut Running,
+    mut receiver: oneshot::Receiver<Answer>,
+) -> Result<(Answer, bool), NoResponse> {
+    std::future::poll_fn(move |cx| {
+        let ended = running.as_mut().poll(cx);
+        match (Pin::new(&mut receiver).poll(cx), ended) {
+            (Poll::Ready(Ok(answer)), ended) => Poll::Ready(match ended {
+                // A body that was cut off must not look whole.
+                Poll::Ready(exit) if exit != Exit::Ok => Err(NoResponse::Ended(exit)),
+                ended => Ok((answer, ended.is_ready())),
+            }),
+            (_, Poll::Ready(Exit::Ok)) => Poll::Ready(Err(NoResponse::NeverSet)),
+            (_, Poll::Ready(exit)) => Poll::Ready(Err(NoResponse::Ended(exit))),
+            (_, Poll::Pending) => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// The body of a response, with the guest that writes it.
+pub struct ServiceBody {
+    body: HttpBody,
+    running: Option<Running>,
+    /// The response is complete: what the guest still does, it does on its own time.
+    over: bool,
+}
+
+impl Body for ServiceBody {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let this = &mut *self;
+        if let Some(running) = &mut this.running
+            && let Poll::Ready(exit) = running.as_mut().poll(cx)
+        {
+            this.running = None;
+            if exit != Exit::Ok {
+                return Poll::Ready(Some(Err(HttpError::HttpResponseIncomplete)));
+            }
+        }
+        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        if let Poll::Ready(frame) = &frame {
+            let last = frame.as_ref().is_none_or(|frame| {
+                frame.as_ref().is_ok_and(Frame::is_trailers) || this.body.is_end_stream()
+            });
+            this.over |= last;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for ServiceBody {
+    fn drop(&mut self) {
+        // A service may go on after its response: it ends by itself, or at its limits.
+        if let Some(running) = self.running.take()
+            && (self.over || self.body.is_end_stream())
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(running);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running(exit: Option<Exit>) -> Running {
+        Box::pin(async move {
+            match exit {
+                Some(exit) => exit,
+                None => std::future::pending().await,
+            }
+        })
+    }
+
+    fn answer() -> Answer {
+        Ok(http::Response::new(HttpBody::default()))
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_returns_without_a_response_has_set_none() {
+        let (sender, receiver) = oneshot::channel();
+        drop(sender);
+        let first = first(&mut running(Some(Exit::Ok)), receiver).await;
+        assert!(matches!(first, Err(NoResponse::NeverSet)));
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_traps_right_after_its_head_gives_no_response() {
+        let (sender, receiver) = oneshot::channel();
+        sender.send(answer()).unwrap();
+        let trap = Exit::Trap {
+            reason: "unreachable".to_owned(),
+        };
+        let first = first(&mut running(Some(trap.clone())), receiver).await;
+        assert!(matches!(first, Err(NoResponse::Ended(exit)) if exit == trap));
+    }
+
+    #[tokio::test]
+    async fn a_response_is_there_while_its_guest_goes_on() {
+        let (sender, receiver) = oneshot::channel();
+        sender.send(answer()).unwrap();
+        let (_, ended) = first(&mut running(None), receiver).await.unwrap();
+        assert!(!ended);
+    }
+}

@@ -1,0 +1,64 @@
+//! The operator's commands to a host that is serving, over its admin port.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use hypervisor_protocol::Problem;
+use tokio::net::TcpStream;
+
+use crate::api::{Plugin, Swapped};
+use crate::error::Error;
+
+/// Bytes of an answer at most.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// Has the host whose admin port is at `address` swap a plugin.
+///
+/// # Errors
+/// [`Error::NotSwapped`] with the host's words, or with why it was not reached.
+pub async fn swap(
+    address: SocketAddr,
+    plugin: Plugin,
+    component: Vec<u8>,
+) -> Result<Swapped, Error> {
+    let unreached =
+        |e: &dyn std::fmt::Display| Error::NotSwapped(format!("the admin port {address}: {e}"));
+    let path = match plugin {
+        Plugin::Payments => "/swap/payments",
+        Plugin::Policy => "/swap/policy",
+    };
+    let request = Request::post(path)
+        .header(header::HOST, address.to_string())
+        .header(header::CONTENT_TYPE, "application/wasm")
+        .body(Full::new(Bytes::from(component)))
+        .map_err(|e| unreached(&e))?;
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(|e| unreached(&e))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|e| unreached(&e))?;
+    // Ends with the answer.
+    tokio::spawn(connection);
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(|e| unreached(&e))?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), MAX_ANSWER)
+        .collect()
+        .await
+        .map_err(|e| unreached(&e))?
+        .to_bytes();
+    if status == StatusCode::OK {
+        return serde_json::from_slice(&body).map_err(|e| unreached(&e));
+    }
+    let words = serde_json::from_slice::<Problem>(&body).map_or_else(
+        |_| String::from_utf8_lossy(&body).trim().to_owned(),
+        |problem| problem.detail,
+    );
+    Err(Error::NotSwapped(words))
+}
