@@ -7,8 +7,8 @@ use hypervisor_protocol::{
     ClientSession, ContentFormat, CreateKeypairRequest, CreateKeypairResponse, PrivateKey, Problem,
     PublicKey,
 };
-use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -133,13 +133,32 @@ impl Client {
         })
     }
 
+    /// Gets CBOR or JSON, or a problem.
+    pub(crate) async fn fetch<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        maximum: usize,
+    ) -> Result<T, Error> {
+        let answer = self.get(path, maximum).await?;
+        if !answer.status.is_success() {
+            return Err(self.refusal(&answer));
+        }
+        let format = answer.headers.get(CONTENT_TYPE);
+        let format =
+            format.and_then(|format| ContentFormat::from_media_type(format.to_str().ok()?));
+        format
+            .and_then(|format| format.decode(&answer.body).ok())
+            .ok_or_else(|| self.unexpected(answer.status.as_u16()))
+    }
+
     /// Posts CBOR, reads CBOR or a problem.
     pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Error> {
-        let answer = self.send(path, Self::encode(body)?, None).await?;
+        let body = Self::encode(body)?;
+        let answer = self.send(Method::POST, path, body, None).await?;
         self.read(&answer)
     }
 
@@ -151,16 +170,17 @@ impl Client {
             .map_err(Error::Protocol)
     }
 
-    /// Posts an encoded body, with a payment if there is one, and receives the whole answer.
+    /// Sends an encoded body, with a payment if there is one, and receives the whole answer.
     pub(crate) async fn send(
         &self,
+        method: Method,
         path: &str,
         body: Bytes,
         payment: Option<&HeaderValue>,
     ) -> Result<Answer, Error> {
         let mut request = self
             .http
-            .post(self.url(path)?)
+            .request(method, self.url(path)?)
             .header(CONTENT_TYPE, FORMAT.media_type());
         if let Some(payment) = payment {
             request = request.header(PAYMENT_SIGNATURE, payment);
@@ -190,6 +210,9 @@ impl Client {
 
     /// An answer that is no success, as an error.
     pub(crate) fn refusal(&self, answer: &Answer) -> Error {
+        if answer.status == StatusCode::PAYMENT_REQUIRED {
+            return Error::PaymentDemanded;
+        }
         match serde_json::from_slice::<Problem>(&answer.body) {
             Ok(problem) => Error::Refused(Box::new(problem)),
             Err(_) => self.unexpected(answer.status.as_u16()),

@@ -1,8 +1,11 @@
 //! What can go wrong between a client and a host.
 
-use hypervisor_protocol::{Problem, ProblemType};
+use std::path::PathBuf;
+
+use hypervisor_protocol::{Exit, Problem, ProblemType};
 
 use crate::attestation::Refusal;
+use crate::ending::ending;
 use crate::payment::{Authorization, PaymentReceipt};
 
 /// Why a request gave no execution.
@@ -51,7 +54,7 @@ pub enum Error {
     /// The protocol failed on this side.
     #[error(transparent)]
     Protocol(hypervisor_protocol::Error),
-    /// A price, network, asset or address that was given is not one.
+    /// A price, network, asset, address or agent that was given is not one.
     #[error("`{text}` is not {what}: {reason}")]
     Setting {
         /// What it should be, with an article.
@@ -61,6 +64,34 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The host did not do what was asked about an agent, or the agent gave no response. How it ended came sealed.
+    #[error("{}", ended(.0))]
+    Agent(Box<Exit>),
+    /// An answer is authentic, and not what it should be.
+    #[error("the host's answer is not {what}: {reason}")]
+    Answer {
+        /// What it should be, with an article.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A request can not be passed on to an agent. Nothing was sent.
+    #[error("the request cannot be sent to an agent: {reason}")]
+    Request {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An owner's key can not be used, or not be kept. The text never holds any part of the key.
+    #[error("the owner's key in {} cannot be used: {reason}", path.display())]
+    OwnerKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The host asks for payment, and there is no payer. Nothing was paid.
+    #[error("the host asks for payment for this, and nobody is to pay; nothing was paid")]
+    PaymentDemanded,
     /// The key that should pay can not be used. The text never holds any part of the key.
     #[error(
         "the payer's key cannot be used: {reason}; it is 32 bytes as 64 hex digits, with or without 0x"
@@ -194,6 +225,13 @@ impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         Self::Attestation(Box::new(refusal))
     }
+}
+
+fn ended(exit: &Exit) -> String {
+    ending(exit).unwrap_or_else(|| match exit {
+        Exit::Code { code } => format!("it exited with code {code}"),
+        _ => "it ended without an answer".to_owned(),
+    })
 }
 
 fn request_id(problem: &Problem) -> String {

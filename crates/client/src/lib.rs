@@ -3,7 +3,7 @@
 //! A [`Client`] opens a [`Session`]; a session seals a program with its inputs, sends it, checks the commitments of the
 //! answer and opens it into an [`Execution`]. The host's operator sees ciphertext, sizes and times. Where a host asks for
 //! payment, a [`payment::Payer`] pays within its owner's limits. With a policy, the host proves first what it is
-//! ([`attestation`]).
+//! ([`attestation`]). Components that stay on a host are [`agents`].
 //!
 //! ```no_run
 //! use hypervisor_client::{Client, Program};
@@ -19,15 +19,20 @@
 //! ```
 #![deny(missing_docs)]
 
+pub mod agents;
 pub mod attestation;
 mod client;
+mod ending;
 mod error;
 pub mod payment;
+mod program;
 mod session;
 
 pub use client::Client;
+pub use ending::ending;
 pub use error::{Error, OfferRefusal};
-pub use session::{Execution, PaidExecution, Program, Session};
+pub use program::{Inputs, Program};
+pub use session::{Execution, PaidExecution, Session};
 
 pub use hypervisor_attest as attest;
 pub use hypervisor_protocol as protocol;

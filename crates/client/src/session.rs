@@ -1,14 +1,20 @@
 //! An open session and the executions in it.
 
+use std::borrow::Cow;
+
 use hypervisor_protocol::{
     ClientSession, Commitment, ExecutePythonRequest, ExecuteResponse, ExecuteWasmRequest,
-    OpenResponse, Operation, PendingRequest, Report, SealedRequest, SessionId,
+    OpenResponse, Operation, OwnerKey, OwnerProof, PendingRequest, PublicKey, Report,
+    SealedRequest, SessionId,
 };
+use reqwest::Method;
+use serde::Serialize;
 
 use crate::attestation::{Exchange, ExecutionAttestation, SessionAttestation, verify_execution};
 use crate::client::Client;
 use crate::error::Error;
 use crate::payment::{Payer, Payment, PaymentReceipt};
+use crate::program::{Inputs, Program};
 
 /// A session with a host: a key schedule of its own and a count of the requests made under it.
 #[derive(Debug)]
@@ -20,18 +26,18 @@ pub struct Session {
     attestation: Option<Box<SessionAttestation>>,
 }
 
-/// A route, and whether it makes a quote over the result.
-struct Route {
-    path: &'static str,
+/// Where a sealed request goes.
+pub(crate) struct Route<'a> {
+    method: Method,
+    path: Cow<'a, str>,
+    /// Whether the host makes a quote over the result there.
     quoted: bool,
 }
 
-/// A program with its inputs, in plaintext on this side only.
-#[derive(Clone)]
-pub struct Program<'a> {
-    bytes: &'a [u8],
-    stdin: Option<&'a [u8]>,
-    arguments: Vec<Vec<u8>>,
+/// A sealed request, and what checks and opens its answer.
+pub(crate) struct Sealed<B> {
+    body: B,
+    pending: PendingRequest,
 }
 
 /// What came of an execution, verified: both commitments were recomputed from what this client sent and received, and the
@@ -68,35 +74,19 @@ impl PaidExecution {
     }
 }
 
-impl<'a> Program<'a> {
-    /// A component that exports `wasi:cli/run@0.2.x` or a preview 1 command module; for [`Session::run_python`], a script.
-    pub fn new(bytes: &'a [u8]) -> Self {
+impl<'a> Route<'a> {
+    /// Posts, and gets a receipt and no quote.
+    pub(crate) fn post(path: impl Into<Cow<'a, str>>) -> Self {
+        Self::new(Method::POST, path)
+    }
+
+    /// As [`Self::post`], with another method.
+    pub(crate) fn new(method: Method, path: impl Into<Cow<'a, str>>) -> Self {
         Self {
-            bytes,
-            stdin: None,
-            arguments: Vec::new(),
+            method,
+            path: path.into(),
+            quoted: false,
         }
-    }
-
-    /// Adds an argument; the program sees them after its own name. WASI passes UTF-8 only.
-    #[must_use]
-    pub fn argument(mut self, argument: impl Into<Vec<u8>>) -> Self {
-        self.arguments.push(argument.into());
-        self
-    }
-
-    /// Adds several arguments.
-    #[must_use]
-    pub fn arguments<I: IntoIterator<Item: Into<Vec<u8>>>>(mut self, arguments: I) -> Self {
-        self.arguments.extend(arguments.into_iter().map(Into::into));
-        self
-    }
-
-    /// Sets standard input; without it the program reads end of file.
-    #[must_use]
-    pub fn stdin(mut self, bytes: &'a [u8]) -> Self {
-        self.stdin = Some(bytes);
-        self
     }
 }
 
@@ -138,13 +128,9 @@ impl Session {
     /// In an attested session [`Error::Attestation`] when the receipt, or the quote over the result, is not of this run and
     /// this host. This route makes no such quote: there the receipt alone is verified.
     pub async fn run_wasm(&self, program: Program<'_>) -> Result<Execution, Error> {
-        let route = Route {
-            path: "test/execute/wasm",
-            quoted: false,
-        };
-        let (request, pending) = self.seal_wasm(&program)?;
-        let answer = self.client.post(route.path, &request).await?;
-        self.open(&route, &pending, answer)
+        let request = self.seal_program(Operation::Wasm, &program, ExecuteWasmRequest::new)?;
+        let route = Route::post("test/execute/wasm");
+        self.exchange(&route, &request).await
     }
 
     /// As [`Self::run_wasm`], for a Python script: UTF-8 text. An uncaught exception is exit code 1 with the traceback on
@@ -154,9 +140,8 @@ impl Session {
             "test/policy/unsafe/python",
             "test/policy/unsafe/python/attest",
         );
-        let (request, pending) = self.seal_python(&script)?;
-        let answer = self.client.post(route.path, &request).await?;
-        self.open(&route, &pending, answer)
+        let request = self.seal_program(Operation::Python, &script, ExecutePythonRequest::new)?;
+        self.exchange(&route, &request).await
     }
 
     /// As [`Self::run_wasm`], and pays for it if the host asks. An answer that came for a payment is verified like any other.
@@ -170,9 +155,8 @@ impl Session {
         payer: &Payer,
     ) -> Result<PaidExecution, Error> {
         let route = self.route("x402_execute/test/wasm", "x402_execute/verifiable/wasm");
-        let (request, pending) = self.seal_wasm(&program)?;
-        let answer = payer.post(&self.client, route.path, &request);
-        self.open_paid(&route, &pending, answer.await?)
+        let request = self.seal_program(Operation::Wasm, &program, ExecuteWasmRequest::new)?;
+        self.exchange_paid(&route, &request, payer).await
     }
 
     /// As [`Self::run_wasm_paid`], for a Python script.
@@ -188,63 +172,86 @@ impl Session {
             "x402_policy/unsafe/python",
             "x402_policy/unsafe/python/attest",
         );
-        let (request, pending) = self.seal_python(&script)?;
-        let answer = payer.post(&self.client, route.path, &request);
-        self.open_paid(&route, &pending, answer.await?)
+        let request = self.seal_program(Operation::Python, &script, ExecutePythonRequest::new)?;
+        self.exchange_paid(&route, &request, payer).await
     }
 
     /// An attested session takes the route with a quote over the result.
-    fn route(&self, plain: &'static str, quoted: &'static str) -> Route {
+    fn route(&self, plain: &'static str, quoted: &'static str) -> Route<'static> {
         match self.attestation {
-            None => Route {
-                path: plain,
-                quoted: false,
-            },
+            None => Route::post(plain),
             Some(_) => Route {
-                path: quoted,
                 quoted: true,
+                ..Route::post(quoted)
             },
         }
     }
 
-    fn seal_wasm(
-        &self,
-        program: &Program<'_>,
-    ) -> Result<(ExecuteWasmRequest, PendingRequest), Error> {
-        let (request, pending) = self.seal(Operation::Wasm, program)?;
-        let key = self.session.public_key();
-        let request = ExecuteWasmRequest::new(key, *self.session.id(), request);
-        Ok((request, pending))
-    }
-
-    fn seal_python(
-        &self,
-        script: &Program<'_>,
-    ) -> Result<(ExecutePythonRequest, PendingRequest), Error> {
-        let (request, pending) = self.seal(Operation::Python, script)?;
-        let key = self.session.public_key();
-        let request = ExecutePythonRequest::new(key, *self.session.id(), request);
-        Ok((request, pending))
-    }
-
-    fn seal(
+    fn seal_program<B>(
         &self,
         operation: Operation,
         program: &Program<'_>,
-    ) -> Result<(SealedRequest, PendingRequest), Error> {
-        let Program {
-            bytes,
-            stdin,
-            arguments,
-        } = program;
-        self.session
-            .seal_request(operation, bytes, *stdin, arguments)
-            .map_err(Error::Protocol)
+        body: impl FnOnce(&PublicKey, SessionId, SealedRequest) -> B,
+    ) -> Result<Sealed<B>, Error> {
+        self.seal(operation, program.bytes, &program.inputs, body)
+    }
+
+    /// Seals the fields of a request under the next sequence and puts them into a body.
+    pub(crate) fn seal<B>(
+        &self,
+        operation: Operation,
+        first: &[u8],
+        inputs: &Inputs<'_>,
+        body: impl FnOnce(&PublicKey, SessionId, SealedRequest) -> B,
+    ) -> Result<Sealed<B>, Error> {
+        let Inputs { stdin, arguments } = inputs;
+        let (request, pending) = self
+            .session
+            .seal_request(operation, first, *stdin, arguments)
+            .map_err(Error::Protocol)?;
+        let body = body(self.session.public_key(), *self.session.id(), request);
+        Ok(Sealed { body, pending })
+    }
+
+    /// An owner's proof for this session.
+    pub(crate) fn prove(&self, owner: &OwnerKey) -> OwnerProof {
+        let (key, host) = (self.session.public_key(), self.session.host());
+        owner.prove(key, host, self.session.id())
+    }
+
+    /// Sends a sealed request, verifies and opens the answer.
+    pub(crate) async fn exchange<B: Serialize>(
+        &self,
+        route: &Route<'_>,
+        request: &Sealed<B>,
+    ) -> Result<Execution, Error> {
+        let body = Client::encode(&request.body)?;
+        let method = route.method.clone();
+        let answer = self.client.send(method, &route.path, body, None).await?;
+        self.open(route, &request.pending, self.client.read(&answer)?)
+    }
+
+    /// As [`Self::exchange`], and pays if the host asks. The route's method is POST.
+    pub(crate) async fn exchange_paid<B: Serialize>(
+        &self,
+        route: &Route<'_>,
+        request: &Sealed<B>,
+        payer: &Payer,
+    ) -> Result<PaidExecution, Error> {
+        let answer = payer.post(&self.client, &route.path, &request.body);
+        let (answer, payment) = answer.await?;
+        match self.open(route, &request.pending, answer) {
+            Ok(execution) => Ok(PaidExecution {
+                payment: payment.checked(&execution.report),
+                execution,
+            }),
+            Err(error) => Err(payment.taint(error)),
+        }
     }
 
     fn open(
         &self,
-        route: &Route,
+        route: &Route<'_>,
         pending: &PendingRequest,
         mut answer: ExecuteResponse,
     ) -> Result<Execution, Error> {
@@ -274,20 +281,5 @@ impl Session {
             result_commitment,
             attestation: attestation.transpose()?,
         })
-    }
-
-    fn open_paid(
-        &self,
-        route: &Route,
-        pending: &PendingRequest,
-        (answer, payment): (ExecuteResponse, Payment),
-    ) -> Result<PaidExecution, Error> {
-        match self.open(route, pending, answer) {
-            Ok(execution) => Ok(PaidExecution {
-                payment: payment.checked(&execution.report),
-                execution,
-            }),
-            Err(error) => Err(payment.taint(error)),
-        }
     }
 }

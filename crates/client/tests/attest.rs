@@ -7,7 +7,8 @@ use attested::{Host, Trick, policy, policy_text, policy_under};
 use hypervisor_client::attest::{Assurance, Policy, Receipt};
 use hypervisor_client::attestation::{Refusal, Stage};
 use hypervisor_client::payment::{Payer, Payment, PaymentPolicy, Wallet};
-use hypervisor_client::{Client, Error, Execution, Program, Session};
+use hypervisor_client::protocol::OwnerKey;
+use hypervisor_client::{Client, Error, Execution, Inputs, Program, Session};
 
 const PROGRAM: &[u8] = b"print('secret')";
 
@@ -218,6 +219,30 @@ async fn paid_runs_of_an_attested_session_take_the_attested_routes() {
             "/x402_policy/unsafe/python/attest"
         ]
     );
+}
+
+#[tokio::test]
+async fn calls_and_deployments_of_an_attested_session_are_refused_without_their_receipt() {
+    let (owner, _) = OwnerKey::generate().unwrap();
+    let shout = "shout".parse().unwrap();
+    for (trick, check) in [
+        (Trick::NoReceipt, "receipt"),
+        (Trick::ForgedReceipt, "receipt"),
+        (Trick::ReceiptOfAnotherManifest, "receipt-manifest"),
+    ] {
+        let host = Host::start(trick).await;
+        let session = open(&host, &policy()).await.unwrap();
+        let call = session.call_command(&shout, Inputs::new(), Some(&owner));
+        assert_eq!(refusal(call.await).names(), [check]);
+        let deployed = session.deploy(PROGRAM, "name = 'shout'", &owner);
+        assert_eq!(refusal(deployed.await).names(), [check]);
+    }
+    let host = Host::start(Trick::None).await;
+    let session = open(&host, &policy()).await.unwrap();
+    let call = session.call_command(&shout, Inputs::new(), None).await;
+    let attestation = call.unwrap().attestation.unwrap();
+    assert!(attestation.result.is_none(), "no quote on this route");
+    assert_eq!(attestation.receipt.sequence, 0);
 }
 
 #[tokio::test]

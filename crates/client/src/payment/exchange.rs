@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hypervisor_protocol::ProblemType;
-use reqwest::StatusCode;
 use reqwest::header::{HeaderValue, RETRY_AFTER};
+use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -79,7 +79,7 @@ impl Payer {
         body: &impl Serialize,
     ) -> Result<(T, Payment), Error> {
         let body = Client::encode(body)?;
-        let answer = client.send(path, body.clone(), None).await?;
+        let answer = client.send(Method::POST, path, body.clone(), None).await?;
         if answer.status != StatusCode::PAYMENT_REQUIRED {
             return Ok((client.read(&answer)?, Payment::NotAsked));
         }
@@ -136,8 +136,9 @@ impl Payer {
         let mut doubt = false;
         let mut lost = 0;
         loop {
-            let sent = client.send(path, body.clone(), Some(&signed.header)).await;
-            let (verdict, delay) = match sent {
+            let payment = Some(&signed.header);
+            let sent = client.send(Method::POST, path, body.clone(), payment);
+            let (verdict, delay) = match sent.await {
                 Ok(answer) if answer.status.is_success() => return Ok(answer),
                 Ok(answer) => (judge(client, &answer, signed)?, retry_after(&answer)),
                 Err(error @ Error::Transport { .. }) => (Verdict::Lost(error), DELAY),

@@ -20,9 +20,10 @@ use hypervisor_client::attest::{
     Backend, Binding, Evidence, RawQuote, Receipt, ResultTree, Subject, VerifierNonce, manifest,
 };
 use hypervisor_client::protocol::{
-    Commitment, ContentFormat, CreateKeypairRequest, CreateKeypairResponse, ExecutePythonRequest,
-    ExecuteResponse, ExecuteWasmRequest, Exit, HexBytes, HostSession, Operation, PrivateKey,
-    Problem, ProblemType, PublicKey, Report, SealedRequest, SessionId,
+    AgentRequest, Commitment, ContentFormat, CreateKeypairRequest, CreateKeypairResponse,
+    DeployRequest, ExecutePythonRequest, ExecuteResponse, ExecuteWasmRequest, Exit, HexBytes,
+    HostSession, Operation, PrivateKey, Problem, ProblemType, PublicKey, Report, SealedRequest,
+    SessionId,
 };
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
@@ -275,6 +276,8 @@ async fn serve(
         "/test/policy/unsafe/python/attest" | "/x402_policy/unsafe/python/attest" => {
             run(&host, Operation::Python, true, &body)
         }
+        "/agents/shout" => run(&host, Operation::Agent, false, &body),
+        "/agent/deploy" => run(&host, Operation::Deploy, false, &body),
         _ => problem(ProblemType::NotFound),
     }
 }
@@ -329,6 +332,14 @@ fn run(host: &Inner, operation: Operation, attested: bool, body: &[u8]) -> Respo
     let (id, request): (_, SealedRequest) = match operation {
         Operation::Wasm => {
             let request: ExecuteWasmRequest = format.decode(body).unwrap();
+            (request.session_id.unwrap(), request.into())
+        }
+        Operation::Agent => {
+            let request: AgentRequest = format.decode(body).unwrap();
+            (request.session_id.unwrap(), request.into())
+        }
+        Operation::Deploy => {
+            let request: DeployRequest = format.decode(body).unwrap();
             (request.session_id.unwrap(), request.into())
         }
         _ => {

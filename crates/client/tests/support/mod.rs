@@ -1,11 +1,15 @@
 //! A host for one test: it asks for payment, checks what it is given by computing the signer itself, and seals its answers as a
-//! host does. What it answers to each payment is a script.
+//! host does. What it answers to each payment is a script. It has agents too.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     dead_code,
     reason = "tests fail by panicking; each test file uses a part"
 )]
+
+mod agents;
+pub(crate) mod machine;
+mod payment;
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
@@ -15,17 +19,18 @@ use std::task::{Context, Poll};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hypervisor_client::protocol::{
     ContentFormat, CreateKeypairRequest, CreateKeypairResponse, ExecutePythonRequest,
-    ExecuteResponse, ExecuteWasmRequest, Exit, HostSession, Operation, PrivateKey, Problem,
-    ProblemType, PublicKey, Report, SealedRequest, SessionId,
+    ExecuteResponse, ExecuteWasmRequest, Exit, HostSession, OpenRequest, Operation, PrivateKey,
+    Problem, ProblemType, PublicKey, Report, SealedRequest, SessionId,
 };
-use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
 use serde_json::{Value, json};
-use sha3::{Digest, Keccak256};
+
+#[allow(unused_imports, reason = "each test file uses a part")]
+pub(crate) use agents::Trick;
 
 /// The key of the example in EIP-712, and its address.
 pub(crate) const KEY: &str = "0xc85ef7d79691fe79573b1a7064c19c1a9819ebdbd1faaab1a8ec92344438aaf4";
@@ -72,6 +77,7 @@ struct Inner {
     seen: Mutex<Vec<Seen>>,
     sessions: Mutex<HashMap<SessionId, Arc<HostSession>>>,
     answers: Mutex<HashMap<(SessionId, u64), ExecuteResponse>>,
+    agents: agents::Agents,
 }
 
 /// How the host asks for payment.
@@ -137,6 +143,7 @@ impl Host {
             seen: Mutex::default(),
             sessions: Mutex::default(),
             answers: Mutex::default(),
+            agents: agents::Agents::default(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -171,6 +178,7 @@ impl Host {
 
 async fn serve(
     State(host): State<Arc<Inner>>,
+    method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
@@ -178,18 +186,24 @@ async fn serve(
     match uri.path() {
         "/encrypt/create_keypair" => create_keypair(&host, &body),
         "/test/execute/wasm" => run(&host, Operation::Wasm, &body, Exit::Ok),
-        "/x402_execute/test/wasm" => paid(&host, Operation::Wasm, uri.path(), &headers, body),
-        "/x402_policy/unsafe/python" => paid(&host, Operation::Python, uri.path(), &headers, body),
-        _ => problem(ProblemType::NotFound),
+        path @ "/x402_execute/test/wasm" => {
+            let program = |exit| run(&host, Operation::Wasm, &body, exit);
+            paid(&host, path, &headers, &body, program)
+        }
+        path @ "/x402_policy/unsafe/python" => {
+            let script = |exit| run(&host, Operation::Python, &body, exit);
+            paid(&host, path, &headers, &body, script)
+        }
+        path => agents::serve(&host, &method, path, &headers, &body),
     }
 }
 
 fn paid(
     host: &Inner,
-    operation: Operation,
     path: &str,
     headers: &HeaderMap,
-    body: Bytes,
+    body: &Bytes,
+    run: impl Fn(Exit) -> Response<Body>,
 ) -> Response<Body> {
     let payment = headers.get("payment-signature");
     let payment = payment.map(|value| value.to_str().unwrap().to_owned());
@@ -199,7 +213,7 @@ fn paid(
         body: body.clone(),
     });
     let offers = match &host.challenge {
-        Challenge::None => return run(host, operation, &body, Exit::Ok),
+        Challenge::None => return run(Exit::Ok),
         Challenge::Offers(offers) => offers,
         Challenge::Headers(values) => return demand(values),
     };
@@ -207,11 +221,10 @@ fn paid(
         let required = payment_required(offers, "PAYMENT-SIGNATURE header is required");
         return demand(&[header(&required)]);
     };
-    if let Err(reason) = check(&payment, offers) {
+    if let Err(reason) = payment::check(&payment, offers) {
         return demand(&[header(&payment_required(offers, &reason))]);
     }
     let reply = host.replies.lock().unwrap().pop_front().unwrap();
-    let run = |exit| run(host, operation, &body, exit);
     match reply {
         Reply::Settle => with_receipts(run(Exit::Ok), &[header(&receipt())]),
         Reply::Receipts(receipts) => with_receipts(run(Exit::Ok), &receipts),
@@ -252,7 +265,7 @@ fn create_keypair(host: &Inner, body: &[u8]) -> Response<Body> {
     })
 }
 
-/// Opens the request, runs nothing, and seals the result `ran`. A repeated request gets the same answer.
+/// Runs nothing, and seals the result `ran`.
 fn run(host: &Inner, operation: Operation, body: &[u8], exit: Exit) -> Response<Body> {
     let format = ContentFormat::Cbor;
     let (id, request): (_, SealedRequest) = match operation {
@@ -265,115 +278,32 @@ fn run(host: &Inner, operation: Operation, body: &[u8], exit: Exit) -> Response<
             (request.session_id.unwrap(), request.into())
         }
     };
+    seal(host, operation, id, request, |_, _| (exit, b"ran".to_vec()))
+}
+
+/// Opens a request, does the work, and seals what comes of it. A repeated request gets the same answer.
+fn seal(
+    host: &Inner,
+    operation: Operation,
+    id: SessionId,
+    request: SealedRequest,
+    work: impl FnOnce(&HostSession, &OpenRequest) -> (Exit, Vec<u8>),
+) -> Response<Body> {
     let session = Arc::clone(&host.sessions.lock().unwrap()[&id]);
     let mut answers = host.answers.lock().unwrap();
     let answer = answers.entry((id, request.sequence)).or_insert_with(|| {
         let opened = session.open_request(operation, request).unwrap();
         let claim = session.claim(opened.sequence).unwrap();
+        let (exit, result) = work(&session, &opened);
         let report = Report::new(exit, &opened.program, opened.commitment)
             .encode()
             .unwrap();
         let arguments = u32::try_from(opened.arguments.len()).unwrap();
-        let sealed = claim
-            .seal_response(
-                operation,
-                arguments,
-                &opened.commitment,
-                b"ran".to_vec(),
-                report,
-            )
-            .unwrap();
-        ExecuteResponse::new(id, sealed)
+        let commitment = &opened.commitment;
+        let sealed = claim.seal_response(operation, arguments, commitment, result, report);
+        ExecuteResponse::new(id, sealed.unwrap())
     });
     cbor(answer)
-}
-
-/// Checks a payment as a token and a facilitator would: an offer of ours, a time that is now, and the payer's signature.
-fn check(payment: &str, offers: &[Value]) -> Result<(), String> {
-    let payment: Value = serde_json::from_slice(&STANDARD.decode(payment).unwrap()).unwrap();
-    let accepted = &payment["accepted"];
-    if payment["x402Version"] != 2 || !offers.contains(accepted) {
-        return Err("not an offer of ours".to_owned());
-    }
-    let required = payment_required(offers, "");
-    if payment["resource"] != required["resource"]
-        || payment["extensions"] != required["extensions"]
-    {
-        return Err("not echoed".to_owned());
-    }
-    let authorization = &payment["payload"]["authorization"];
-    let text = |name: &str| authorization[name].as_str().unwrap();
-    if text("to") != accepted["payTo"] || text("value") != accepted["amount"] {
-        return Err("not what was offered".to_owned());
-    }
-    let now = std::time::SystemTime::now();
-    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let (after, before): (u64, u64) = (
-        text("validAfter").parse().unwrap(),
-        text("validBefore").parse().unwrap(),
-    );
-    let longest = now + accepted["maxTimeoutSeconds"].as_u64().unwrap();
-    if after > now || before < now + 6 || before > longest {
-        return Err("not valid now".to_owned());
-    }
-    let signature = const_hex::decode(payment["payload"]["signature"].as_str().unwrap()).unwrap();
-    if signer(accepted, authorization, &signature) == text("from").to_lowercase() {
-        Ok(())
-    } else {
-        Err("invalid_exact_evm_signature".to_owned())
-    }
-}
-
-fn keccak(bytes: &[u8]) -> Vec<u8> {
-    Keccak256::digest(bytes).to_vec()
-}
-
-/// A `uint256` or an address, left-padded to 32 bytes.
-fn word(bytes: &[u8]) -> Vec<u8> {
-    let mut word = vec![0; 32 - bytes.len()];
-    word.extend_from_slice(bytes);
-    word
-}
-
-/// The address that signed, in lower case; written anew, from EIP-712 and EIP-3009.
-fn signer(accepted: &Value, authorization: &Value, signature: &[u8]) -> String {
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let number = |value: &Value| word(&text(value).parse::<u128>().unwrap().to_be_bytes());
-    let bytes = |value: &Value| word(&const_hex::decode(text(value)).unwrap());
-    let chain = text(&accepted["network"]).replace("eip155:", "");
-    let domain = [
-        keccak(
-            b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)",
-        ),
-        keccak(text(&accepted["extra"]["name"]).as_bytes()),
-        keccak(text(&accepted["extra"]["version"]).as_bytes()),
-        number(&json!(chain)),
-        bytes(&accepted["asset"]),
-    ];
-    let message = [
-        // keccak256 of the type, as EIP-3009 gives it.
-        const_hex::decode("7c7c6cdb67a18743f49ec6fa9b35f50d52ed05cbed4cc592e13b44501c1a2267")
-            .unwrap(),
-        bytes(&authorization["from"]),
-        bytes(&authorization["to"]),
-        number(&authorization["value"]),
-        number(&authorization["validAfter"]),
-        number(&authorization["validBefore"]),
-        bytes(&authorization["nonce"]),
-    ];
-    let digest = [
-        vec![0x19, 1],
-        keccak(&domain.concat()),
-        keccak(&message.concat()),
-    ]
-    .concat();
-    assert!(matches!(signature[64], 27 | 28), "v as tokens want it");
-    let recovery = RecoveryId::from_byte(signature[64] - 27).unwrap();
-    let parsed = Signature::from_slice(&signature[..64]).unwrap();
-    assert_eq!(parsed.normalize_s(), parsed, "s in the lower half");
-    let key = VerifyingKey::recover_from_prehash(&keccak(&digest), &parsed, recovery).unwrap();
-    let hash = keccak(&key.to_sec1_point(false).as_bytes()[1..]);
-    const_hex::encode_prefixed(&hash[12..])
 }
 
 fn demand(headers: &[String]) -> Response<Body> {
@@ -441,9 +371,9 @@ impl http_body::Body for Altered {
                 let mut bytes = data.to_vec();
                 let name = b"encrypted_result";
                 let found = bytes.windows(name.len()).position(|window| window == name);
-                // After the name comes one byte for type and length, then the ciphertext.
+                // After the name come up to five bytes for type and length, then the ciphertext of sixteen bytes and more.
                 if let Some(at) = found {
-                    bytes[at + name.len() + 2] ^= 1;
+                    bytes[at + name.len() + 8] ^= 1;
                 }
                 bytes.into()
             })

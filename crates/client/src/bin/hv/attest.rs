@@ -1,6 +1,5 @@
 //! `hv attest` and `hv verify`.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,6 +14,7 @@ use hypervisor_client::attestation::{challenge, decode_evidence, now};
 use hypervisor_client::protocol::ContentFormat;
 use serde_json::json;
 
+use crate::console::{document, file, print};
 use crate::{Failure, VERIFICATION_FAILED};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -170,14 +170,6 @@ fn written_at(path: &Path) -> Result<u64, Failure> {
     })
 }
 
-/// A file that names itself when it can not be read.
-pub(crate) fn file(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|source| Failure::Io {
-        what: format!("cannot read {}", path.display()),
-        source,
-    })
-}
-
 /// Evidence from a file.
 pub(crate) fn evidence(path: &Path) -> Result<Evidence, Failure> {
     decode_evidence(&file(path)?).map_err(|error| {
@@ -194,19 +186,4 @@ pub(crate) fn policy(path: &Path) -> Result<Policy, Failure> {
     let text = String::from_utf8(file(path)?)
         .map_err(|_| wrong("the policy is not text (UTF-8)".to_owned()))?;
     Policy::parse(&text).map_err(|error| wrong(error.to_string()))
-}
-
-pub(crate) fn document(out: &mut dyn Write, value: &serde_json::Value) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
-    writeln!(out)
-}
-
-pub(crate) fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    write(&mut out)
-        .and_then(|()| out.flush())
-        .map_err(|source| Failure::Io {
-            what: "standard output".to_owned(),
-            source,
-        })
 }

@@ -1,23 +1,31 @@
 //! The `hv` command: a client of a confidential component host.
 
+mod agents;
 mod attest;
+mod call;
+mod console;
+mod deploy;
+mod new;
 mod output;
+mod owner;
 mod pay;
 mod policy;
 mod run;
+mod search;
+mod session;
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hypervisor_client::{Client, Error};
 
-/// Run private programs on a confidential component host.
+/// Run private programs, and agents, on a confidential component host.
 #[derive(Debug, Parser)]
 #[command(
     name = "hv",
     version,
-    after_help = "Exit status: that of the program for `hv run` and `hv python`; else 0 ok, 1 failure, 2 usage, 3 verification failed,\nor a host that has nothing to prove itself with: rely on nothing that it sent."
+    after_help = "Exit status: that of the program for `hv run`, `hv python` and `hv call` of a command; else 0 ok, 1 failure, 2 usage, 3 verification failed,\nor a host that has nothing to prove itself with: rely on nothing that it sent."
 )]
 struct Cli {
     #[command(flatten)]
@@ -51,13 +59,23 @@ enum Command {
     Verify(attest::Verify),
     /// Write a verification policy.
     Policy(policy::Policy),
+    /// Deploy a component as an agent: it stays on the host and is called by its name.
+    Deploy(deploy::Deploy),
+    /// Call an agent, sealed both ways.
+    Call(call::Call),
+    /// List agents, show one, remove one, read what one wrote.
+    Agents(agents::Agents),
+    /// Find agents by what they do.
+    Search(search::Search),
+    /// Write a project that builds into an agent.
+    New(new::New),
     /// Ask whether the host answers.
     Ping,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Output {
-    /// The program's standard output and standard error, as if it ran here.
+    /// What the program wrote to standard output and standard error, as if it ran here.
     Text,
     /// One JSON document with result, report and commitments.
     Json,
@@ -78,21 +96,22 @@ async fn main() -> ExitCode {
         Command::Attest(attest) => attest.execute().await,
         Command::Verify(verify) => verify.execute().await,
         Command::Policy(policy) => policy.execute(),
+        Command::Deploy(deploy) => deploy.execute(&cli.server.server).await,
+        Command::Call(call) => call.execute(&cli.server.server).await,
+        Command::Agents(agents) => agents.execute(&cli.server.server).await,
+        Command::Search(search) => search.execute(&cli.server.server).await,
+        Command::New(new) => new.execute(),
         Command::Ping => ping(&cli.server.server).await,
     };
     result.unwrap_or_else(|failure| {
-        let _ = writeln!(io::stderr(), "hv: {failure}");
+        let _ = console::stderr(format_args!("{}", console::plain(&failure.to_string())));
         failure.status()
     })
 }
 
 async fn ping(server: &str) -> Result<ExitCode, Failure> {
     Client::new(server)?.ping().await?;
-    writeln!(io::stdout(), "pong").map_err(|source| Failure::Io {
-        what: "standard output".to_owned(),
-        source,
-    })?;
-    Ok(ExitCode::SUCCESS)
+    console::print(|out| writeln!(out, "pong")).map(|()| ExitCode::SUCCESS)
 }
 
 /// Why the command gave up.

@@ -1,19 +1,20 @@
 //! Shows an execution.
 
+pub(crate) mod agent;
 pub(crate) mod attested;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use hypervisor_client::Execution;
 use hypervisor_client::attestation::SessionAttestation;
 use hypervisor_client::payment::Payment;
-use hypervisor_client::protocol::{Exit, LimitKind, SessionId};
-use serde_json::json;
+use hypervisor_client::protocol::{Exit, HexBytes, SessionId};
+use hypervisor_client::{Execution, ending};
+use serde_json::{Map, Value, json};
 
-use crate::pay;
-use crate::run::stderr;
+use crate::console::{document, plain, stderr};
+use crate::{Failure, Output, pay};
 
 pub(crate) struct Shown<'a> {
     pub(crate) session: &'a SessionId,
@@ -25,12 +26,27 @@ pub(crate) struct Shown<'a> {
 }
 
 impl Shown<'_> {
+    /// The result and all that is known of the execution.
+    pub(crate) fn print(&self, form: Output, verbose: bool) -> Result<(), Failure> {
+        match form {
+            Output::Text => self.text(verbose),
+            Output::Json => self.json(),
+        }
+        .map_err(written)
+    }
+
     /// The program's own streams on this command's own; how it ended, if not by itself, on standard error.
-    pub(crate) fn text(&self, verbose: bool) -> io::Result<()> {
-        let Execution { result, report, .. } = self.execution;
+    fn text(&self, verbose: bool) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        out.write_all(result)?;
+        out.write_all(&self.execution.result)?;
         out.flush()?;
+        drop(out);
+        self.remarks(verbose)
+    }
+
+    /// What goes to standard error.
+    pub(crate) fn remarks(&self, verbose: bool) -> io::Result<()> {
+        let Execution { result, report, .. } = self.execution;
         io::stderr().write_all(&report.stderr.0)?;
         if report.stdout_truncated {
             stderr(format_args!(
@@ -45,7 +61,7 @@ impl Shown<'_> {
             ))?;
         }
         if let Some(ending) = ending(&report.exit) {
-            stderr(format_args!("{ending}"))?;
+            stderr(format_args!("{}", plain(&ending)))?;
         }
         if let Some(payment) = self.payment {
             stderr(format_args!("{}", pay::text(payment)))?;
@@ -88,41 +104,52 @@ impl Shown<'_> {
     }
 
     /// One document; the result as text where it is UTF-8, as hex where it is not.
-    pub(crate) fn json(&self) -> io::Result<()> {
+    fn json(&self) -> io::Result<()> {
+        let mut members = self.members();
+        insert_bytes(&mut members, "result", &self.execution.result);
+        document(&mut io::stdout().lock(), &members)
+    }
+
+    /// All but the result.
+    pub(crate) fn members(&self) -> Map<String, Value> {
         let Execution {
-            result,
+            result: _,
             report,
             sequence,
             request_commitment,
             result_commitment,
             attestation,
         } = self.execution;
-        let mut document = json!({
-            "session_id": self.session,
-            "sequence": sequence,
-            "request_commitment": request_commitment,
-            "result_commitment": result_commitment,
-            "verified": true,
-            "report": report,
-        });
-        if let Some(object) = document.as_object_mut() {
-            match std::str::from_utf8(result) {
-                Ok(text) => object.insert("result".to_owned(), json!(text)),
-                Err(_) => object.insert(
-                    "result_hex".to_owned(),
-                    json!(hypervisor_client::protocol::HexBytes(result.clone())),
-                ),
-            };
-            if let Some(payment) = self.payment {
-                object.insert("payment".to_owned(), pay::json(payment));
-            }
-            if let (Some(session), Some(run)) = (self.attestation, attestation) {
-                object.insert("attestation".to_owned(), attested::json(session, run));
-            }
+        let mut members = Map::new();
+        let mut insert = |name: &str, value| members.insert(name.to_owned(), value);
+        insert("session_id", json!(self.session));
+        insert("sequence", json!(sequence));
+        insert("request_commitment", json!(request_commitment));
+        insert("result_commitment", json!(result_commitment));
+        insert("verified", json!(true));
+        insert("report", json!(report));
+        if let Some(payment) = self.payment {
+            insert("payment", pay::json(payment));
         }
-        let mut out = io::stdout().lock();
-        serde_json::to_writer_pretty(&mut out, &document)?;
-        writeln!(out)
+        if let (Some(session), Some(run)) = (self.attestation, attestation) {
+            insert("attestation", attested::json(session, run));
+        }
+        members
+    }
+}
+
+/// Bytes as text where they are UTF-8; else as hex, under the name with `_hex`.
+pub(crate) fn insert_bytes(members: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => members.insert(name.to_owned(), json!(text)),
+        Err(_) => members.insert(format!("{name}_hex"), json!(HexBytes(bytes.to_vec()))),
+    };
+}
+
+pub(crate) fn written(source: io::Error) -> Failure {
+    Failure::Io {
+        what: "writing the result".to_owned(),
+        source,
     }
 }
 
@@ -132,52 +159,6 @@ pub(crate) fn status(exit: &Exit) -> ExitCode {
         Exit::Ok => ExitCode::SUCCESS,
         Exit::Code { code } => ExitCode::from(u8::try_from(*code).unwrap_or(u8::MAX)),
         _ => ExitCode::FAILURE,
-    }
-}
-
-/// How a program ended that did not end by itself.
-fn ending(exit: &Exit) -> Option<String> {
-    Some(match exit {
-        Exit::Ok | Exit::Code { .. } => return None,
-        Exit::Trap { reason } => format!("the program trapped: {reason}"),
-        Exit::Limit {
-            which,
-            used,
-            allowed,
-        } => {
-            format!(
-                "stopped at the limit of {}: {} of {}",
-                name(*which),
-                quantity(*which, *used),
-                quantity(*which, *allowed)
-            )
-        }
-        Exit::Denied { reason } => format!("denied by the host's policy: {reason}"),
-        Exit::Rejected { detail, .. } => format!("the host cannot run this program: {detail}"),
-    })
-}
-
-fn name(which: LimitKind) -> &'static str {
-    match which {
-        LimitKind::Cpu => "processor time",
-        LimitKind::Wall => "wall-clock time",
-        LimitKind::Memory => "memory",
-        LimitKind::Table => "table elements",
-        LimitKind::Instances => "instances",
-        LimitKind::Output => "standard output",
-        LimitKind::Stack => "call stack",
-        LimitKind::HostBuffer => "bytes for one host call",
-        LimitKind::Handles => "live handles",
-        LimitKind::CompileTime => "compile time",
-        LimitKind::CompileMemory => "compiler memory",
-    }
-}
-
-fn quantity(which: LimitKind, amount: u64) -> String {
-    match which {
-        LimitKind::Cpu | LimitKind::Wall | LimitKind::CompileTime => micros(amount),
-        LimitKind::Table | LimitKind::Instances | LimitKind::Handles => amount.to_string(),
-        _ => bytes(amount),
     }
 }
 

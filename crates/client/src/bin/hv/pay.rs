@@ -12,7 +12,7 @@ use hypervisor_client::payment::{
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::run::stderr;
+use crate::console::note;
 
 /// Holds the key itself, for where there are no files. Not an option: other users see command lines.
 const KEY_VARIABLE: &str = "HV_PAY_KEY";
@@ -52,7 +52,7 @@ impl Pay {
             })?,
         };
         if travels_in_clear(server) {
-            report(format_args!(
+            note(format_args!(
                 "warning: {server} is not https: whoever sees the payment on its way can spend it on a run of their own"
             ))?;
         }
@@ -114,13 +114,6 @@ pub(crate) fn json(payment: &Payment) -> Value {
     })
 }
 
-fn report(line: std::fmt::Arguments<'_>) -> Result<(), Failure> {
-    stderr(line).map_err(|source| Failure::Io {
-        what: "standard error".to_owned(),
-        source,
-    })
-}
-
 /// Says so when others than the owner can read the key. A file that is not there is reported when it is read.
 fn warn_if_readable(path: &Path) -> Result<(), Failure> {
     let mode = match std::fs::metadata(path) {
@@ -137,7 +130,7 @@ fn warn_if_readable(path: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let path = path.display();
-    report(format_args!(
+    note(format_args!(
         "warning: others can read the key in {path}: run chmod 600 {path}"
     ))
 }

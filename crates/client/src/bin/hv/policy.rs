@@ -17,8 +17,8 @@ use hypervisor_client::protocol::HexArray;
 use serde::Deserialize;
 
 use crate::Failure;
-use crate::attest::{evidence, file, print};
-use crate::run::stderr;
+use crate::attest::evidence;
+use crate::console::{file, note, print};
 
 /// The most bytes of a measurement: a manifest and a component log, both bounded by the host.
 const MAX_MEASURE: usize = 8 << 20;
@@ -236,10 +236,7 @@ fn warn_if_refused(policy: &Rules, evidence: &Evidence) -> Result<(), Failure> {
 }
 
 fn warn(text: std::fmt::Arguments<'_>) -> Result<(), Failure> {
-    stderr(format_args!("warning: {text}")).map_err(|source| Failure::Io {
-        what: "standard error".to_owned(),
-        source,
-    })
+    note(format_args!("warning: {text}"))
 }
 
 /// Writing to a `String` does not fail.

@@ -1,20 +1,19 @@
 //! `hv run` and `hv python`.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 use hypervisor_client::payment::Payment;
 use hypervisor_client::{Client, Execution, PaidExecution, Program};
-use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::output::{self, Shown, attested};
+use crate::console::{progress, read};
+use crate::output::{self, Shown};
 use crate::pay::Pay;
-use crate::{Failure, Output, attest};
+use crate::session::Verify;
+use crate::{Failure, Output};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -63,9 +62,8 @@ struct Options {
     /// Arguments of the program, after `--`.
     #[arg(last = true)]
     arguments: Vec<OsString>,
-    /// Have the host prove first that it is what this policy wants, and verify afterwards what it attests of the run.
-    #[arg(long, value_name = "POLICY")]
-    verify: Option<PathBuf>,
+    #[command(flatten)]
+    verify: Verify,
     // Last: its heading would hold for what follows.
     #[command(flatten)]
     pay: Pay,
@@ -104,18 +102,11 @@ impl Options {
         }
 
         let payer = self.pay.payer(server)?;
-        let policy = self.verify.as_deref().map(attest::policy).transpose()?;
+        let policy = self.verify.policy()?;
+        let client = Client::new(server)?;
 
         let progress = progress();
-        progress.set_message("opening a session");
-        let client = Client::new(server)?;
-        let session = match &policy {
-            Some(policy) => client.open_attested_session(policy).await?.0,
-            None => client.open_session().await?,
-        };
-        if let Some(attestation) = session.attestation() {
-            attested::warn_if_simulated(attestation)?;
-        }
+        let session = policy.open(&client, &progress).await?;
         progress.set_message("running, sealed");
         let (execution, payment) = match (kind, &payer) {
             (Kind::Wasm, None) => (session.run_wasm(program).await?, None),
@@ -131,45 +122,11 @@ impl Options {
             payment: payment.as_ref(),
             attestation: session.attestation(),
         };
-        match self.output {
-            Output::Text => shown.text(self.verbose),
-            Output::Json => shown.json(),
-        }
-        .map_err(|source| Failure::Io {
-            what: "writing the result".to_owned(),
-            source,
-        })?;
+        shown.print(self.output, self.verbose)?;
         Ok(output::status(&execution.report.exit))
     }
 }
 
-fn paid(paid: PaidExecution) -> (Execution, Option<Payment>) {
+pub(crate) fn paid(paid: PaidExecution) -> (Execution, Option<Payment>) {
     (paid.execution, Some(paid.payment))
-}
-
-/// A spinner on a terminal; nothing elsewhere.
-fn progress() -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new_spinner().with_style(ProgressStyle::default_spinner());
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let read = if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
-    } else {
-        std::fs::read(path)
-    };
-    read.map_err(|source| Failure::Io {
-        what: format!("cannot read {}", path.display()),
-        source,
-    })
-}
-
-pub(crate) fn stderr(line: std::fmt::Arguments<'_>) -> io::Result<()> {
-    writeln!(io::stderr(), "hv: {line}")
 }

@@ -8,20 +8,16 @@ use hypervisor_client::protocol::{HexArray, HexBytes};
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::run::stderr;
+use crate::console::{note, stderr};
 
 /// A policy that names a simulator is a choice, and still nobody shall mistake it for proof.
 pub(crate) fn warn_if_simulated(session: &SessionAttestation) -> Result<(), Failure> {
     if session.assurance() != Assurance::Simulated {
         return Ok(());
     }
-    stderr(format_args!(
+    note(format_args!(
         "warning: SIMULATED evidence: it proves nothing about hardware"
     ))
-    .map_err(|source| Failure::Io {
-        what: "standard error".to_owned(),
-        source,
-    })
 }
 
 /// For people.
