@@ -1,7 +1,7 @@
 # Each target is a few lines; what takes more is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests components payments demo test serve check bench clean
+.PHONY: help setup guests components templates payments demo test serve check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -15,6 +15,9 @@ guests: setup ## build the example agents into target/guests
 components: setup ## build the plugins into target/components
 	@scripts/build-components.sh
 
+templates: setup ## build what `hv new` makes projects from into target/templates
+	@scripts/build-templates.sh
+
 payments: ## install the payment tests' chain, facilitator and client
 	@scripts/setup-payments.sh
 
@@ -23,11 +26,11 @@ demo: guests components payments ## encrypt, run, pay and verify against a local
 	@scripts/compile-components.sh target/release/hypervisor
 	scripts/demo.sh
 
-test: guests components payments ## run all tests
+test: guests components templates payments ## run all tests
 	cargo build --workspace --bins --locked
 	@scripts/compile-components.sh target/debug/hypervisor
 	cargo test --workspace --locked
-	cargo test --manifest-path guests/Cargo.toml --target-dir guests/target --locked -p payments
+	cargo test --manifest-path guests/Cargo.toml --target-dir guests/target --locked -p payments -p arxiv -p http-kit -p ask-policy
 
 serve: ## run the host with hypervisor.toml
 	cargo run --release --locked -p hypervisor -- --config hypervisor.toml
@@ -35,7 +38,8 @@ serve: ## run the host with hypervisor.toml
 check: ## format, lints, documentation, licences and advisories
 	@scripts/check.sh
 
-bench: guests components ## measure the host
+bench: guests components ## measure the host, beside its floors and peers
+	@scripts/setup-bench.sh
 	cargo build --release --locked -p hypervisor -p hypervisor-bench
 	@scripts/compile-components.sh target/release/hypervisor
 	cargo run --release --locked -p hypervisor-bench

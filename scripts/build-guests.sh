@@ -7,25 +7,13 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/scripts/toolchain.sh"
 
 guests=$root/guests
-cargo_home=${CARGO_HOME:-$HOME/.cargo}
 
-# A component's digest should not depend on where it was built. (Encoded: the flags are apart by 0x1f, so paths may hold spaces.)
-export CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$root=."$'\x1f'"--remap-path-prefix=$cargo_home=cargo"
-
-arguments=(build --release --locked --target "$guest_target" --target-dir "$guests/target")
-if rustc_has_target; then
-    :
-elif debian_is_ready; then
-    # Debian ships the standard library as sources: cargo's -Zbuild-std, which asks for RUSTC_BOOTSTRAP.
-    PATH=$(linker_path):$PATH
-    export PATH RUSTC=$debian_rustc RUSTC_BOOTSTRAP=1
-    arguments+=("-Zbuild-std=std,panic_abort" "-Zbuild-std-features=")
-else
+if ! use_guest_target; then
     printf 'guests: no %s target: run scripts/setup.sh first\n' "$guest_target" >&2
     exit 1
 fi
 
-(cd "$guests" && cargo "${arguments[@]}" "$@" </dev/null)
+(cd "$guests" && cargo build "${guest_arguments[@]}" "$@" </dev/null)
 
 # publish FOLDER OUT: copies what was built from the packages in FOLDER to OUT.
 publish() {

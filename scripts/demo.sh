@@ -131,6 +131,8 @@ $(cat "$root/target/components/payments.toml")
 [attestation]
 backend = "simulated"
 simulated_seed = "demo"
+[admin]
+listening = "127.0.0.1:0"
 TOML
 say "(the paths and digests of the plugins are left out here)"
 sed '/^comp/d' demo.toml
@@ -145,6 +147,7 @@ printf '%s\n' "$line"
 [[ $line == 'listening on http://'* ]] || fail "the host announced itself with \`$line\`"
 export HYPERVISOR_SERVER=${line#listening on }
 show export "HYPERVISOR_SERVER=$HYPERVISOR_SERVER"
+admin=$(sed -n 's/.*the admin port is open.*address=\([0-9.:]*\).*/\1/p' host.log)
 
 section 'A real document: what this project depends on, from cargo'
 show cargo metadata --format-version 1 --locked
@@ -229,6 +232,30 @@ sed 's/^simulated = .*/vendors = ["intel", "amd"]/' policy.toml >hardware.toml
 try hv python licences.py --stdin metadata.json --verify hardware.toml
 ((status == 3)) || fail "hv took a simulation for hardware (status $status)"
 good 'a policy for real hardware refuses it, and nothing was sent (hv exits with 3)'
+
+section 'An agent: a component that is deployed once and called by whoever may'
+cp "$root/guests/http-echo/agent.toml" echo.toml
+try hv deploy guests/http-echo.wasm --manifest echo.toml --owner owner.key
+((status == 0)) || fail "the deployment ended with $status"
+if command -v curl >/dev/null; then
+    try curl --silent --show-error --fail "$HYPERVISOR_SERVER/agents/http-echo/info"
+    ((status == 0)) || fail 'the agent did not answer'
+    good 'plain HTTP, to a new instance for each request'
+fi
+try hv call http-echo /reverse -X POST -d 'between the client and the agent only'
+((status == 0)) || fail "the sealed call ended with $status"
+grep -q 'between the client and the agent only' out || fail 'the agent answered something else'
+good 'the same agent, request and response sealed'
+try hv search streams a body back
+grep -q http-echo out || fail 'the agent was not found'
+good 'found by what it says that it does'
+
+section 'Another plugin in the place of the one in use, while the host serves'
+try hypervisor swap payments "$root/target/components/payments.wasm" --admin "$admin"
+((status == 0)) || fail "the swap ended with $status"
+try hv python licences.py --stdin metadata.json --verify policy.toml
+((status == 3)) || fail "who verified the host before was not told (status $status)"
+good 'swapped in one step; the manifest has changed, and a policy for the old one says so'
 
 section 'What the operator saw: the whole log of the host'
 sed -E 's/^[^ ]+ +//; s/request_id="?[0-9a-f]+"? //' host.log

@@ -1,4 +1,4 @@
-# Which toolchain builds guests for wasm32-wasip2. Sourced by setup.sh and build-guests.sh.
+# Which toolchain builds guests for wasm32-wasip2. Sourced by setup.sh, build-guests.sh and build-templates.sh.
 # The sourcing script sets root, the project's directory.
 # shellcheck shell=bash disable=SC2034,SC2154
 
@@ -53,4 +53,19 @@ debian_is_ready() {
     for object in "${startup_objects[@]}"; do
         [[ -e $debian_startup/$object ]] || return 1
     done
+}
+
+# Makes cargo build for the target: sets the environment, and guest_arguments for `cargo build`.
+use_guest_target() {
+    local cargo_home=${CARGO_HOME:-$HOME/.cargo}
+    # A component's digest should not depend on where it was built. (Encoded: the flags are apart by 0x1f, so paths may
+    # hold spaces.)
+    export CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$root=."$'\x1f'"--remap-path-prefix=$cargo_home=cargo"
+    guest_arguments=(--release --locked --target "$guest_target" --target-dir "$root/guests/target")
+    rustc_has_target && return
+    debian_is_ready || return 1
+    # Debian ships the standard library as sources: cargo's -Zbuild-std, which asks for RUSTC_BOOTSTRAP.
+    PATH=$(linker_path):$PATH
+    export PATH RUSTC=$debian_rustc RUSTC_BOOTSTRAP=1
+    guest_arguments+=("-Zbuild-std=std,panic_abort" "-Zbuild-std-features=")
 }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! It says which method and path it was asked for. A service is a library (`crate-type = ["cdylib"]`)
-//! that exports a handler; every request meets a fresh instance.
+//! that exports a handler; every request meets a fresh instance, unless its manifest (agent.toml) has `reuse`.
 
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{
