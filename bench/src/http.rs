@@ -55,6 +55,20 @@ impl Connection {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body)).context("request")?;
+        self.exchange(path, request).await
+    }
+
+    /// Gets a path and gives the answer's body, which has to be a 200.
+    pub(crate) async fn get(&mut self, path: &str) -> Result<Bytes> {
+        self.sender.ready().await.context("connection")?;
+        let request = Request::get(path)
+            .header(header::HOST, &self.host)
+            .body(Full::default())
+            .context("request")?;
+        self.exchange(path, request).await
+    }
+
+    async fn exchange(&mut self, path: &str, request: Request<Full<Bytes>>) -> Result<Bytes> {
         let response = self
             .sender
             .send_request(request)

@@ -3,6 +3,7 @@
 //! Every figure is the median of some rounds with the range of the rounds beside it; what is compared runs in turns
 //! within a round. Nothing here passes or fails by time. `docs/PERFORMANCE.md` says what the figures mean.
 
+mod agents;
 mod attestation;
 mod cold;
 mod concurrency;
@@ -68,6 +69,8 @@ enum Command {
     Payments,
     /// Evidence: sessions and results at one quote a second, and verifying.
     Attestation,
+    /// Agents: beside `wasmtime serve`, a thousand of them, swaps under load.
+    Agents,
     /// All of them.
     All,
     /// The floor of HTTP; started by `overhead` and `concurrency`.
@@ -97,7 +100,7 @@ fn main() -> ExitCode {
 /// One benchmark: its subcommand, its default number of rounds, and its code.
 type Benchmark = (Command, u32, fn(u32) -> Result<Section>);
 
-const BENCHMARKS: [Benchmark; 8] = [
+const BENCHMARKS: [Benchmark; 9] = [
     (Command::Overhead, 21, overhead::measure),
     (Command::Cold, 5, cold::measure),
     (Command::Concurrency, 5, concurrency::measure),
@@ -106,6 +109,7 @@ const BENCHMARKS: [Benchmark; 8] = [
     (Command::Python, 7, python::measure),
     (Command::Payments, 7, payments::measure),
     (Command::Attestation, 3, attestation::measure),
+    (Command::Agents, 5, agents::measure),
 ];
 
 fn measure(command: Command, rounds: Option<u32>, output: Output) -> Result<()> {

@@ -94,7 +94,7 @@ async fn offline(rounds: u32) -> Result<Group> {
                 .context("identify")?;
             identify.push(micros(started.elapsed()));
             id.context("the payment has no name")?;
-            verify.push(refused(engine, &info, &offers, &headers).await?);
+            verify.push(refused(&engine, &info, &offers, &headers).await?);
         }
         identified.push(percentile(&mut identify, 50.0));
         verified.push(percentile(&mut verify, 50.0));

@@ -23,6 +23,11 @@ pub(crate) fn guest(name: &str) -> Result<Vec<u8>> {
         .context(format_args!("target/guests/{name} (make guests)"))
 }
 
+/// Where a guest is.
+pub(crate) fn guest_path(name: &str) -> Result<PathBuf> {
+    Ok(target()?.join("guests").join(name))
+}
+
 /// A file of `target/components`.
 pub(crate) fn component(name: &str) -> Result<PathBuf> {
     Ok(target()?.join("components").join(name))

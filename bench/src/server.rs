@@ -3,18 +3,19 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{Path, Request};
-use axum::routing::post;
+use axum::extract::{Path as UrlPath, Request};
+use axum::routing::{get, post};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hypervisor::config::Limits;
 use hypervisor::server::{Server, Shutdown};
 use tempfile::TempDir;
+use tower::ServiceExt;
 
 use crate::error::{Context, Error, Result};
 
@@ -22,7 +23,7 @@ use crate::error::{Context, Error, Result};
 pub(crate) struct Process {
     child: Child,
     address: SocketAddr,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Process {
@@ -44,6 +45,55 @@ impl Process {
         Self::start(command, folder)
     }
 
+    /// Ends the host without a warning and starts it again on the same state; gives the time until it serves.
+    pub(crate) fn restart(&mut self) -> Result<Duration> {
+        self.child.kill().context("ending the host")?;
+        self.child.wait().context("ending the host")?;
+        let mut command = Command::new(host_executable()?);
+        command.args(["--listening", "127.0.0.1:0", "--config"]);
+        command.arg(self.folder.path().join("hypervisor.toml"));
+        let started = Instant::now();
+        (self.child, self.address) = spawn(command, self.folder.path())?;
+        Ok(started.elapsed())
+    }
+
+    /// `wasmtime serve` with a component and options.
+    pub(crate) fn wasmtime_serve(component: &Path, options: &[&str]) -> Result<Self> {
+        let folder = folder()?;
+        let address = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .context("a free port")?;
+        let mut command = Command::new(wasmtime()?);
+        let child = command
+            .arg("serve")
+            .args(options)
+            .args(["-S", "cli", "--addr"])
+            .arg(address.to_string())
+            .arg(component)
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("wasmtime (scripts/setup-bench.sh installs it)")?;
+        let mut process = Self {
+            child,
+            address,
+            folder,
+        };
+        // It compiles the component before it listens.
+        for _ in 0..600 {
+            if std::net::TcpStream::connect(address).is_ok() {
+                return Ok(process);
+            }
+            if let Ok(Some(status)) = process.child.try_wait() {
+                return Err(Error::new(format!("wasmtime serve ended: {status}")));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Err(Error::new("wasmtime serve does not listen"))
+    }
+
     /// [`serve_echo`], by this program.
     pub(crate) fn echo() -> Result<Self> {
         let mut command = Command::new(this_executable()?);
@@ -51,43 +101,13 @@ impl Process {
         Self::start(command, folder()?)
     }
 
-    fn start(mut command: Command, folder: TempDir) -> Result<Self> {
-        let mut child = command
-            .current_dir(folder.path())
-            .env_remove("RUST_LOG")
-            .env_remove("HYPERVISOR_CONFIG")
-            .env_remove("HYPERVISOR_HOST")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("starting a server")?;
-        let address = child
-            .stdout
-            .take()
-            .context("the server's standard output")
-            .and_then(|out| {
-                let mut line = String::new();
-                BufReader::new(out)
-                    .read_line(&mut line)
-                    .context("reading the server's address")?;
-                let address = line.trim().strip_prefix("listening on http://");
-                address
-                    .and_then(|address| address.parse().ok())
-                    .context("the server did not say where it listens")
-            });
-        match address {
-            Ok(address) => Ok(Self {
-                child,
-                address,
-                _folder: folder,
-            }),
-            Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(error)
-            }
-        }
+    fn start(command: Command, folder: TempDir) -> Result<Self> {
+        let (child, address) = spawn(command, folder.path())?;
+        Ok(Self {
+            child,
+            address,
+            folder,
+        })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -129,6 +149,51 @@ impl Process {
             .map(|kibibytes| kibibytes / 1024.0)
             .ok_or_else(|| Error::new(format!("no {line} in the server's {file}")))
     }
+}
+
+/// Starts a server that says on its standard output where it listens.
+fn spawn(mut command: Command, folder: &Path) -> Result<(Child, SocketAddr)> {
+    let mut child = command
+        .current_dir(folder)
+        .env_remove("RUST_LOG")
+        .env_remove("HYPERVISOR_CONFIG")
+        .env_remove("HYPERVISOR_HOST")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("starting a server")?;
+    let address = child
+        .stdout
+        .take()
+        .context("the server's standard output")
+        .and_then(|out| {
+            let mut line = String::new();
+            BufReader::new(out)
+                .read_line(&mut line)
+                .context("reading the server's address")?;
+            let address = line.trim().strip_prefix("listening on http://");
+            address
+                .and_then(|address| address.parse().ok())
+                .context("the server did not say where it listens")
+        });
+    match address {
+        Ok(address) => Ok((child, address)),
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(error)
+        }
+    }
+}
+
+/// The peer: set up beside the project's other tools, or on the path.
+fn wasmtime() -> Result<PathBuf> {
+    let own = this_executable()?
+        .ancestors()
+        .map(|folder| folder.join(".tools/bin/wasmtime"))
+        .find(|path| path.exists());
+    Ok(own.unwrap_or_else(|| PathBuf::from("wasmtime")))
 }
 
 impl Drop for Process {
@@ -173,12 +238,18 @@ pub(crate) fn serve_echo() -> Result<()> {
             .await
             .context("binding")?;
         crate::say(&format!("listening on http://{}\n", server.address()))?;
-        let router = Router::new().route("/echo/{bytes}", post(echo));
-        server.serve(router, shutdown).await.context("serving")
+        let router = Router::new()
+            .route("/echo/{bytes}", post(echo))
+            .route("/hello", get(async || "Hello from a component: GET /\n"));
+        let answer = move |request| {
+            let answered = router.clone().oneshot(request);
+            async { answered.await.unwrap_or_else(|never| match never {}) }
+        };
+        server.serve(answer, shutdown).await.context("serving")
     })
 }
 
-async fn echo(Path(bytes): Path<usize>, request: Request) -> Bytes {
+async fn echo(UrlPath(bytes): UrlPath<usize>, request: Request) -> Bytes {
     let body = match request.into_body().collect().await {
         Ok(body) => body.to_bytes(),
         Err(_) => Bytes::new(),

@@ -1,0 +1,60 @@
+//! Agents: requests a second beside `wasmtime serve` and a server without WebAssembly, a thousand of them, and swaps under load.
+
+mod load;
+mod many;
+mod serve;
+mod swap;
+
+use hypervisor_client::Client;
+use hypervisor_client::protocol::OwnerKey;
+
+use crate::client_runtime;
+use crate::error::{Context, Error, Result};
+use crate::report::Section;
+use crate::server::Process;
+
+/// The component that every figure is of.
+const GUEST: &str = "http-hello.wasm";
+
+pub(crate) fn measure(rounds: u32) -> Result<Section> {
+    let mut section = Section::new(
+        "agents",
+        "GET of `http-hello`, the load from `wrk` with one thread and 32 connections, all on the same machine",
+    );
+    let runtime = client_runtime()?;
+    for group in runtime.block_on(serve::measure(rounds))? {
+        section.push(group);
+    }
+    section.push(runtime.block_on(many::measure(rounds))?);
+    section.push(runtime.block_on(swap::measure())?);
+    Ok(section)
+}
+
+/// What was built of the guest.
+fn guest() -> Result<std::path::PathBuf> {
+    let path = crate::sealed::guest_path(GUEST)?;
+    path.exists()
+        .then_some(path)
+        .context("target/guests/http-hello.wasm (make guests)")
+}
+
+/// Deploys the guest under a name.
+async fn deploy(host: &Process, owner: &OwnerKey, name: &str, more: &str) -> Result<()> {
+    let component = std::fs::read(guest()?).context("http-hello.wasm")?;
+    let manifest =
+        format!("name = '{name}'\ndescription = 'Says hello.'\nversion = '1.0.0'\n{more}\n");
+    let failed = |e: hypervisor_client::Error| Error::new(e.to_string());
+    let client = Client::new(&format!("http://{}", host.address())).map_err(failed)?;
+    let session = client.open_session().await.map_err(failed)?;
+    session
+        .deploy(&component, &manifest, owner)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+fn owner() -> Result<OwnerKey> {
+    OwnerKey::generate()
+        .map(|(key, _)| key)
+        .map_err(|e| Error::new(e.to_string()))
+}

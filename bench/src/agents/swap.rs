@@ -1,0 +1,88 @@
+//! A plugin swapped under load: what requests take before, during and after.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use hypervisor::api::Plugin;
+use hypervisor::operator;
+
+use crate::error::{Context, Error, Result};
+use crate::http::Connection;
+use crate::report::{Group, Unit};
+use crate::server::Process;
+use crate::stats::{micros, percentile};
+
+use super::{deploy, owner};
+
+const CONNECTIONS: usize = 4;
+const PHASE: Duration = Duration::from_secs(3);
+
+pub(super) async fn measure() -> Result<Group> {
+    let folder = tempfile::TempDir::new().context("temporary folder")?;
+    let rules = folder.path().join("rules.json");
+    std::fs::write(&rules, "{}").context("rules")?;
+    let component = crate::sealed::component("policy-rust.wasm")?;
+    let admin = free_address()?;
+    let config = format!(
+        "[policy]\ncomponent = {component:?}\nrules = {rules:?}\n[admin]\nlistening = '{admin}'\n"
+    );
+    let host = Process::configured(&config)?;
+    deploy(&host, &owner()?, "hello", "").await?;
+    let component = std::fs::read(component).context("policy-rust.wasm")?;
+
+    let mut group =
+        Group::new("p99 of a request, 4 connections, the policy swapped again and again meanwhile");
+    let phase = async |swapping: bool| -> Result<(f64, usize)> {
+        let over = Arc::new(AtomicBool::new(false));
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..CONNECTIONS {
+            let (over, address) = (Arc::clone(&over), host.address());
+            tasks.spawn(async move {
+                let mut connection = Connection::open(address).await?;
+                let mut times = Vec::new();
+                while !over.load(Ordering::Relaxed) {
+                    let started = Instant::now();
+                    connection.get("/agents/hello/").await?;
+                    times.push(micros(started.elapsed()));
+                }
+                Ok::<_, Error>(times)
+            });
+        }
+        let started = Instant::now();
+        let mut swaps = 0;
+        while started.elapsed() < PHASE {
+            if swapping {
+                operator::swap(admin, Plugin::Policy, component.clone())
+                    .await
+                    .map_err(|e| Error::new(e.to_string()))?;
+                swaps += 1;
+            } else {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        let mut times = Vec::new();
+        while let Some(done) = tasks.join_next().await {
+            times.extend(done.context("a client")??);
+        }
+        Ok((percentile(&mut times, 99.0), swaps))
+    };
+    group.add("before", Unit::Microseconds, [phase(false).await?.0]);
+    let (during, swaps) = phase(true).await?;
+    group.add("during", Unit::Microseconds, [during]);
+    group.add("after", Unit::Microseconds, [phase(false).await?.0]);
+    group.add(
+        "swaps in three seconds, no request failed",
+        Unit::Count,
+        [swaps as f64],
+    );
+    Ok(group)
+}
+
+/// An address that was free a moment ago: the host's admin port is named in its log only.
+fn free_address() -> Result<std::net::SocketAddr> {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .context("a free port")
+}
