@@ -33,12 +33,11 @@ impl Host {
         Self::with("")
     }
 
-    /// Starts a host with a configuration of its own; `config` is TOML without `listening` and `executor_path`.
+    /// Starts a host with a configuration of its own; `config` is TOML without `listening`, `executor_path`, `app_path` and
+    /// `[admin]`.
     pub fn with(config: &str) -> Self {
         let folder = TempDir::new().unwrap();
-        let state = folder.path().join("state");
-        let config = format!("listening = '127.0.0.1:0'\nexecutor_path = {state:?}\n{config}");
-        fs::write(folder.path().join("hypervisor.toml"), config).unwrap();
+        write_config(folder.path(), config);
         let (child, url) = spawn(folder.path());
         Self { child, url, folder }
     }
@@ -50,12 +49,46 @@ impl Host {
         (self.child, self.url) = spawn(self.folder.path());
     }
 
+    /// As [`Self::kill_and_restart`], with another configuration.
+    pub fn restart_with(&mut self, config: &str) {
+        write_config(self.folder.path(), config);
+        self.kill_and_restart();
+    }
+
     /// Starts a host that runs Python; `config` is more TOML, sections first.
     pub fn with_python(config: &str) -> Self {
         Self::with(&format!(
             "{config}\n[script]\n{}",
             crate::programs::python_plugin()
         ))
+    }
+
+    /// Address of the admin port.
+    pub fn admin(&self) -> String {
+        let log = self.log();
+        let said = log
+            .lines()
+            .rev()
+            .find(|line| line.contains("the admin port is open"))
+            .unwrap();
+        let address = said
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix("address="))
+            .unwrap();
+        format!("http://{address}")
+    }
+
+    /// The folder of this host's own state.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// Puts an agent into the host's registry.
+    pub fn register(&self, name: &str, component: &[u8], manifest: &str) {
+        let folder = self.folder.path().join("registry").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("agent.wasm"), component).unwrap();
+        fs::write(folder.join("agent.toml"), manifest).unwrap();
     }
 
     /// Address of the public port.
@@ -112,6 +145,20 @@ impl Host {
     pub fn wait(&mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
+}
+
+/// Writes the configuration of a host whose state and registry are in `folder`.
+fn write_config(folder: &Path, config: &str) {
+    let (state, registry) = (folder.join("state"), folder.join("registry"));
+    let admin = if config.contains("[admin]") {
+        ""
+    } else {
+        "\n[admin]\nlistening = '127.0.0.1:0'\n"
+    };
+    let config = format!(
+        "listening = '127.0.0.1:0'\nexecutor_path = {state:?}\napp_path = {registry:?}\n{config}{admin}"
+    );
+    fs::write(folder.join("hypervisor.toml"), config).unwrap();
 }
 
 /// A host with the configuration in `folder`, and its URL.

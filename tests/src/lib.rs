@@ -7,15 +7,34 @@
     reason = "a test kit fails by panicking"
 )]
 
+pub mod agents;
 pub mod host;
 pub mod payments;
 pub mod programs;
 pub mod raw;
+pub mod wire;
+
+use std::time::{Duration, Instant};
 
 use hypervisor_client::protocol::{Exit, LimitKind, Report};
 
 pub use host::Host;
 pub use raw::{Answer, RawSession};
+
+/// How long something that has to happen may take.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Looks again and again until `look` finds something, which `what` names.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
 
 /// Checks that this limit, of this size, ended the execution.
 pub fn assert_limit(report: &Report, expected: LimitKind, expected_allowed: u64) {

@@ -1,10 +1,13 @@
 //! Requests put together by hand, so that each part can be wrong.
 
 use hypervisor_client::protocol::{
-    ClientSession, ContentFormat, CreateKeypairRequest, CreateKeypairResponse, ExecuteResponse,
-    ExecuteWasmRequest, OpenResponse, Operation, PendingRequest, PrivateKey, Problem, PublicKey,
+    AgentRequest, ClientSession, ContentFormat, CreateKeypairRequest, CreateKeypairResponse,
+    ExecuteResponse, ExecuteWasmRequest, OpenResponse, Operation, OwnerKey, OwnerProof,
+    PendingRequest, PrivateKey, Problem, PublicKey,
 };
+use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
+use serde::Serialize;
 
 use crate::host::Host;
 
@@ -54,8 +57,18 @@ impl Answer {
 
 /// Posts bytes.
 pub async fn post(http: &reqwest::Client, url: &str, content_type: &str, body: Vec<u8>) -> Answer {
+    send(http, Method::POST, url, content_type, body).await
+}
+
+async fn send(
+    http: &reqwest::Client,
+    method: Method,
+    url: &str,
+    content_type: &str,
+    body: Vec<u8>,
+) -> Answer {
     let response = http
-        .post(url)
+        .request(method, url)
         .header(CONTENT_TYPE, content_type)
         .body(body)
         .send()
@@ -135,6 +148,36 @@ impl RawSession {
             body,
         )
         .await
+    }
+
+    /// The proof that this session speaks for an owner.
+    pub fn prove(&self, owner: &OwnerKey) -> OwnerProof {
+        let session = &self.session;
+        owner.prove(session.public_key(), session.host(), session.id())
+    }
+
+    /// A request about an agent, whose name is sealed in it.
+    pub fn about(
+        &self,
+        operation: Operation,
+        agent: &str,
+        stdin: Option<&[u8]>,
+        owner: Option<OwnerProof>,
+    ) -> (AgentRequest, PendingRequest) {
+        let (sealed, pending) = self
+            .session
+            .seal_request::<&[u8]>(operation, agent.as_bytes(), stdin, &[])
+            .unwrap();
+        let (key, id) = (self.session.public_key(), *self.session.id());
+        (AgentRequest::new(key, id, owner, sealed), pending)
+    }
+
+    /// Sends a body, as CBOR, to a path.
+    pub async fn send_to(&self, method: Method, path: &str, body: &impl Serialize) -> Answer {
+        let format = ContentFormat::Cbor;
+        let url = format!("{}{path}", self.url);
+        let body = format.encode(body).unwrap();
+        send(&self.http, method, &url, format.media_type(), body).await
     }
 
     /// Opens the answer to a request.

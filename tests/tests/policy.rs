@@ -43,6 +43,11 @@ async fn hello(host: &Host) -> Report {
     host.run(Program::new(&guest("hello"))).await.report
 }
 
+#[test]
+fn rules_without_a_component_that_reads_them_stop_the_start() {
+    assert!(refused("[policy]\nrules = 'x'\n").contains("policy.component"));
+}
+
 #[tokio::test]
 async fn without_a_policy_nothing_is_asked() {
     assert_eq!(hello(&Host::start()).await.policy, None);

@@ -7,6 +7,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod agents;
 mod bad_input;
 mod charging;
 mod clients;

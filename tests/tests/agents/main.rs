@@ -1,0 +1,34 @@
+//! Agents: deployed, called, chained, bought, swapped under, and removed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod binary_http;
+mod chain;
+mod commands;
+mod deploying;
+mod examples;
+mod kit;
+mod limits;
+mod linked;
+mod manifests;
+mod misbehaviour;
+mod outgoing;
+mod owners;
+mod permission;
+mod persistence;
+mod quotas;
+mod registry;
+mod replacing;
+mod reuse;
+mod sealed_calls;
+mod search;
+mod secrecy;
+mod serving;
+mod smuggling;
+mod swap;
+mod trailers;
