@@ -31,4 +31,5 @@ mod secrecy;
 mod serving;
 mod smuggling;
 mod swap;
+mod swap_under_load;
 mod trailers;

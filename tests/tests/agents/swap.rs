@@ -1,8 +1,5 @@
 //! Plugins that are swapped while the host serves.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use hypervisor_attest::{Binding, ComponentLog, Evidence, Receipt};
 use hypervisor_client::Program;
 use hypervisor_client::protocol::{ContentFormat, ExecuteResponse, Exit, PublicKey};
@@ -10,18 +7,18 @@ use hypervisor_tests::agents::{manifest, owner};
 use hypervisor_tests::host::binary;
 use hypervisor_tests::programs::{component_file, guest, wat};
 use hypervisor_tests::raw::post;
-use hypervisor_tests::{Answer, Host, RawSession, eventually};
+use hypervisor_tests::{Answer, Host, RawSession};
 use serde_json::Value;
 use sha2::{Digest, Sha256, Sha384};
 use tokio::process::Command;
 
 use crate::kit::Policy;
 
-const SIMULATED: &str = "[attestation]\nbackend = 'simulated'\nsimulated_seed = 'one'\n";
-const CBOR: ContentFormat = ContentFormat::Cbor;
+pub(crate) const SIMULATED: &str = "[attestation]\nbackend = 'simulated'\nsimulated_seed = 'one'\n";
+pub(crate) const CBOR: ContentFormat = ContentFormat::Cbor;
 
 /// Rules of `policy-rust` by which these guests may run.
-fn listing(guests: &[&str]) -> String {
+pub(crate) fn listing(guests: &[&str]) -> String {
     let line = |name: &&str| {
         format!(
             "{} # {name}\n",
@@ -32,7 +29,7 @@ fn listing(guests: &[&str]) -> String {
 }
 
 /// The bytes of a component of `components/`.
-fn component(name: &str) -> Vec<u8> {
+pub(crate) fn component(name: &str) -> Vec<u8> {
     std::fs::read(component_file(name)).unwrap()
 }
 
@@ -42,7 +39,7 @@ async fn swap(host: &Host, plugin: &str, component: Vec<u8>) -> Answer {
 }
 
 /// Swaps, which has to work.
-async fn swapped(host: &Host, plugin: &str, component: Vec<u8>) -> Value {
+pub(crate) async fn swapped(host: &Host, plugin: &str, component: Vec<u8>) -> Value {
     let answer = swap(host, plugin, component).await;
     let text = String::from_utf8_lossy(&answer.body);
     assert_eq!(answer.status, 200, "{text}");
@@ -61,7 +58,7 @@ async fn refused(host: &Host, plugin: &str, component: Vec<u8>) -> String {
 }
 
 /// Whether a guest may run.
-async fn may_run(host: &Host, name: &str) -> bool {
+pub(crate) async fn may_run(host: &Host, name: &str) -> bool {
     match host.run(Program::new(&guest(name))).await.report.exit {
         Exit::Ok => true,
         Exit::Denied { .. } => false,
@@ -70,15 +67,15 @@ async fn may_run(host: &Host, name: &str) -> bool {
 }
 
 /// What a host says of itself.
-struct Identity {
+pub(crate) struct Identity {
     key: PublicKey,
-    manifest: [u8; 48],
+    pub(crate) manifest: [u8; 48],
     /// Names and digests of the component log.
-    log: Vec<(String, [u8; 48])>,
+    pub(crate) log: Vec<(String, [u8; 48])>,
 }
 
 impl Identity {
-    async fn of(host: &Host) -> Self {
+    pub(crate) async fn of(host: &Host) -> Self {
         let nonce = "00112233445566778899aabbccddeeff".parse().unwrap();
         let evidence: Evidence = host.client().evidence(&nonce).await.unwrap();
         let binding = Binding::decode(&evidence.binding).unwrap();
@@ -97,7 +94,7 @@ impl Identity {
     }
 
     /// The manifest that a receipt of this host names.
-    fn manifest_of(&self, answer: &Answer) -> [u8; 48] {
+    pub(crate) fn manifest_of(&self, answer: &Answer) -> [u8; 48] {
         let text = String::from_utf8_lossy(&answer.body);
         assert_eq!(answer.status, 200, "{text}");
         let response: ExecuteResponse = CBOR.decode(&answer.body).unwrap();
@@ -288,149 +285,6 @@ async fn a_swap_stands_in_the_log_and_the_manifest_and_receipts_name_it() {
     assert_eq!(after.manifest_of(&run().await), after.manifest);
     let count = "hypervisor_plugin_swaps_total{plugin=\"policy\"}";
     assert_eq!(host.counter(count).await, 1);
-}
-
-#[tokio::test]
-async fn a_request_that_is_under_way_ends_as_it_began() {
-    let policy = Policy::rust(&listing(&["sleepy", "http-hello"]));
-    let limits = "[limits]\nexecutions = 1\nqueue = 0\n";
-    let host = Host::with(&format!("{limits}{SIMULATED}{}", policy.section()));
-    host.deploy(&owner(), "http-hello", "hello", "").await;
-    let before = Identity::of(&host).await;
-    let session = RawSession::open(&host).await;
-    let (request, pending) = session.request(&guest("sleepy"), None, &[b"1500"]);
-    let swap_meanwhile = async {
-        eventually("the program runs", async || {
-            (host.get("hello", "/").await.status() == 503).then_some(())
-        })
-        .await;
-        policy.write("# nothing may run any more\n");
-        swapped(&host, "policy", component("policy-rust")).await;
-    };
-    let (answer, ()) = tokio::join!(session.send(&request), swap_meanwhile);
-    assert_eq!(before.manifest_of(&answer), before.manifest);
-    let report = session.open_answer(CBOR, &pending, &answer).report;
-    assert_eq!(report.exit, Exit::Ok);
-    let rules = const_hex::encode(Sha256::digest(listing(&["sleepy", "http-hello"])));
-    assert_eq!(report.policy.unwrap().rules_digest.to_string(), rules);
-    assert_eq!(host.get("hello", "/").await.status(), 403, "the next");
-}
-
-/// Requests that are sent without a pause until they are told to stop.
-struct Load {
-    stop: Arc<AtomicBool>,
-    tasks: Vec<tokio::task::JoinHandle<u32>>,
-}
-
-impl Load {
-    /// Four tasks of sealed runs and four of plain calls; each wants nothing but success.
-    async fn on(host: &Host) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut tasks = Vec::new();
-        for _ in 0..4 {
-            let (session, go_on) = (host.session().await, Arc::clone(&stop));
-            tasks.push(tokio::spawn(async move {
-                let (hello, mut count) = (guest("hello"), 0);
-                while !go_on.load(Ordering::Relaxed) {
-                    let execution = session.run_wasm(Program::new(&hello)).await.unwrap();
-                    assert_eq!(execution.report.exit, Exit::Ok);
-                    count += 1;
-                }
-                count
-            }));
-            let (url, go_on) = (host.agent("hello", "/"), Arc::clone(&stop));
-            tasks.push(tokio::spawn(async move {
-                let (http, mut count) = (reqwest::Client::new(), 0);
-                while !go_on.load(Ordering::Relaxed) {
-                    let answer = http.get(&url).send().await.unwrap();
-                    assert_eq!(answer.status(), 200);
-                    assert_eq!(answer.text().await.unwrap(), "hello from GET /\n");
-                    count += 1;
-                }
-                count
-            }));
-        }
-        Self { stop, tasks }
-    }
-
-    /// Ends, if all went well.
-    async fn end(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        for task in self.tasks {
-            assert!(task.await.unwrap() > 0);
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_request_fails_while_plugins_are_swapped() {
-    let rules = listing(&["hello", "http-hello"]);
-    let policy = Policy::rust(&rules);
-    let host = Host::with(&policy.section());
-    host.deploy(&owner(), "http-hello", "hello", "").await;
-    let load = Load::on(&host).await;
-    let mut manifests = Vec::new();
-    for number in 0..5 {
-        policy.write(&format!("{rules}# the {number}th\n"));
-        let said = swapped(&host, "policy", component("policy-rust")).await;
-        manifests.push(said["manifest_sha384"].clone());
-    }
-    load.end().await;
-    manifests.dedup();
-    assert_eq!(manifests.len(), 5);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_request_waits_while_a_large_plugin_is_compiled() {
-    let policy = Policy::rust(&listing(&["hello", "http-hello"]));
-    // Whole CPython, on a machine that has other things to do.
-    let host = Host::with(&format!("[limits]\ncompile = '10m'\n{}", policy.section()));
-    host.deploy(&owner(), "http-hello", "hello", "").await;
-    policy.write("def authorize(action):\n    return True\n");
-    let load = Load::on(&host).await;
-    swapped(&host, "policy", component("policy-python")).await;
-    load.end().await;
-    assert!(may_run(&host, "echo").await, "the rules in Python decide");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn agents_are_deployed_while_plugins_are_swapped() {
-    let rules = listing(&["hello", "http-hello"]);
-    let policy = Policy::rust(&rules);
-    let host = Host::with(&format!("{SIMULATED}{}", policy.section()));
-    let owner = owner();
-    let deploying = async {
-        for number in 0..10 {
-            let name = format!("agent-{number}");
-            host.deploy(&owner, "http-hello", &name, "").await;
-            assert_eq!(host.get(&name, "/").await.status(), 200);
-        }
-    };
-    let swapping = async {
-        for number in 0..5 {
-            policy.write(&format!("{rules}# the {number}th\n"));
-            swapped(&host, "policy", component("policy-rust")).await;
-        }
-    };
-    tokio::join!(deploying, swapping);
-    // Each is in the log, once for each time that it was loaded.
-    let log = Identity::of(&host).await.log;
-    let swaps = log.iter().filter(|(name, _)| name == "policy").count();
-    assert_eq!((swaps, log.len()), (6, 16));
-}
-
-#[tokio::test]
-async fn two_swaps_at_once_are_made_one_after_the_other() {
-    let policy = Policy::rust(&listing(&["hello"]));
-    let host = Host::with(&format!("{SIMULATED}{}", policy.section()));
-    let (one, other) = tokio::join!(
-        swapped(&host, "policy", component("policy-rust")),
-        swapped(&host, "policy", component("policy-rust")),
-    );
-    let mut entries = [&one, &other].map(|said| said["log_entries"].as_u64().unwrap());
-    entries.sort_unstable();
-    assert_eq!(entries, [2, 3]);
-    assert!(may_run(&host, "hello").await);
 }
 
 /// `[payments]` that sells for a token of vouchers.

@@ -1,30 +1,23 @@
 //! Agents that have a price: asked for, paid, and what is not charged.
 
-use std::process::Command;
-
-use axum::http::Request;
-use hypervisor_client::agents::{Deployed, Reference};
-use hypervisor_client::payment::{Payer, PaymentPolicy, Wallet};
-use hypervisor_client::protocol::{ContentFormat, ExecuteResponse, Exit, OwnerKey, Rejection};
-use hypervisor_client::{Error, Inputs};
-use hypervisor_tests::agents::{manifest, owner, problem, reference, rejection};
-use hypervisor_tests::host::binary;
+use hypervisor_client::agents::Deployed;
+use hypervisor_client::protocol::Rejection;
+use hypervisor_tests::agents::{manifest, owner, problem, rejection};
 use hypervisor_tests::payments::official::{self, Client};
 use hypervisor_tests::payments::{Address, Payment, Version};
-use hypervisor_tests::programs::{component_file, guest};
-use hypervisor_tests::raw::post;
-use hypervisor_tests::{Answer, Host, eventually};
-use reqwest::{Method, Url};
+use hypervisor_tests::programs::guest;
+use hypervisor_tests::{Answer, Host};
+use reqwest::Method;
 use serde_json::Value;
 
-use crate::kit::{PRICE, Purchase, Shop, asked, header};
+use crate::kit::{PRICE, Purchase, Shop, asked, header, restart};
 
 /// Two cents, which is not what the host's own routes cost.
-const COSTS: &str = "price = '0.02 USDC'";
+pub(crate) const COSTS: &str = "price = '0.02 USDC'";
 
 impl Shop {
     /// An agent that has a price.
-    async fn sell(&self, guest: &str, more: &str) -> Deployed {
+    pub(crate) async fn sell(&self, guest: &str, more: &str) -> Deployed {
         let manifest = format!("{COSTS}\n{more}");
         self.host.deploy(&owner(), guest, guest, &manifest).await
     }
@@ -35,14 +28,14 @@ impl Shop {
 }
 
 /// A plain request to an agent, to be sent as often as one likes.
-struct Call {
+pub(crate) struct Call {
     method: Method,
     url: String,
     body: Vec<u8>,
 }
 
 impl Call {
-    fn get(shop: &Shop, agent: &str, path: &str) -> Self {
+    pub(crate) fn get(shop: &Shop, agent: &str, path: &str) -> Self {
         Self {
             method: Method::GET,
             url: shop.host.agent(agent, path),
@@ -72,14 +65,14 @@ impl Call {
     }
 
     /// A good payment by the first payer for what is asked.
-    async fn payment(&self, shop: &Shop, version: Version) -> Payment {
+    pub(crate) async fn payment(&self, shop: &Shop, version: Version) -> Payment {
         let answer = self.send(&[]).await;
         assert_eq!(answer.status, 402, "{answer:?}");
         let offer = asked(&answer, version)["accepts"][0].clone();
         Payment::for_offer(shop.chain.payer(0), &offer)
     }
 
-    async fn pay(&self, payment: &Payment) -> Answer {
+    pub(crate) async fn pay(&self, payment: &Payment) -> Answer {
         let (name, value) = payment.header();
         self.send(&[(name, &value)]).await
     }
@@ -294,133 +287,6 @@ async fn a_command_is_sold_like_a_service() {
     assert_eq!(shop.chain.transfers().await.len(), 1);
 }
 
-/// A client that pays as the first payer, up to a cap.
-fn payer(shop: &Shop, most: &str) -> Payer {
-    let wallet = Wallet::from_hex(&shop.chain.payer(0).private_key()).unwrap();
-    Payer::new(wallet, PaymentPolicy::new(most.parse().unwrap()))
-}
-
-fn get(path: &str) -> Request<Vec<u8>> {
-    Request::get(path).body(Vec::new()).unwrap()
-}
-
-#[tokio::test]
-async fn sealed_calls_are_paid_by_the_client_library() {
-    let shop = Shop::open();
-    shop.sell("bad-agent", "").await;
-    shop.sell("echo", "").await;
-    let session = shop.host.session().await;
-    let (bad, echo): (Reference, Reference) = (reference("bad-agent"), reference("echo"));
-    let demanded = session.call_service(&bad, get("/counter"), None).await;
-    assert!(
-        matches!(demanded, Err(Error::PaymentDemanded)),
-        "{demanded:?}"
-    );
-
-    let payer = payer(&shop, "0.02");
-    let paid = session
-        .call_service_paid(&bad, get("/counter"), None, &payer)
-        .await;
-    let paid = paid.unwrap();
-    let transaction = paid.receipt().unwrap().transaction.clone();
-    let response = paid.answer.into_response().unwrap();
-    assert_eq!(response.body(), b"{\"served\":1}\n");
-    let inputs = Inputs::new().argument("sold");
-    let ran = session
-        .call_command_paid(&echo, inputs, None, &payer)
-        .await
-        .unwrap();
-    assert_eq!(ran.execution.result, b"sold\n");
-    let transfers = shop.chain.transfers().await;
-    assert_eq!(transfers.len(), 2);
-    assert_eq!(transaction, transfers[0].transaction);
-
-    // Status 404, and a trap.
-    for path in ["/no-such-path", "/trap-before"] {
-        let free = session
-            .call_service_paid(&bad, get(path), None, &payer)
-            .await;
-        assert!(free.unwrap().receipt().is_none(), "{path}");
-    }
-    assert_eq!(shop.chain.transfers().await.len(), 2);
-}
-
-#[tokio::test]
-async fn hv_pays_for_a_call_up_to_its_cap() {
-    let shop = Shop::open();
-    shop.sell("http-hello", "").await;
-    let folder = tempfile::tempdir().unwrap();
-    let key = folder.path().join("key");
-    std::fs::write(&key, shop.chain.payer(0).private_key()).unwrap();
-    let call = |most: &str| {
-        Command::new(binary("hv"))
-            .args([
-                "call",
-                "--server",
-                shop.host.url(),
-                "--max-price",
-                most,
-                "--pay",
-            ])
-            .arg(&key)
-            .args(["http-hello", "/by/hv"])
-            .output()
-            .unwrap()
-    };
-    let refused = call("0.019");
-    assert!(!refused.status.success());
-    assert_eq!(shop.chain.transfers().await.len(), 0);
-    let done = call("0.02");
-    assert_eq!(
-        String::from_utf8_lossy(&done.stdout),
-        "hello from GET /by/hv\n",
-        "{done:?}"
-    );
-    assert_eq!(shop.chain.transfers().await.len(), 1);
-}
-
-/// Deploys `chain`, which may call every agent, and has it call one.
-async fn called_by(shop: &Shop, owner: &OwnerKey, callee: &str) -> Answer {
-    let calls = "outgoing = ['http://*.agent.internal']";
-    shop.host.deploy(owner, "chain", "chain", calls).await;
-    let url = format!("http://{callee}.agent.internal/x");
-    let url = Url::parse_with_params(&shop.host.agent("chain", "/"), [("url", url)]).unwrap();
-    let response = reqwest::get(url).await.unwrap();
-    Answer {
-        status: response.status().as_u16(),
-        headers: response.headers().clone(),
-        body: response.bytes().await.unwrap().to_vec(),
-    }
-}
-
-#[tokio::test]
-async fn an_agent_that_calls_a_sold_one_is_asked_to_pay() {
-    let shop = Shop::open();
-    let sold = shop.sell("http-hello", "").await;
-    for callee in ["http-hello", &sold.info.address] {
-        let answer = called_by(&shop, &owner(), callee).await;
-        assert_eq!(answer.status, 402, "{answer:?}");
-        let asked = asked(&answer, Version::V1);
-        assert_eq!(
-            asked["accepts"][0]["maxAmountRequired"],
-            (2 * PRICE).to_string()
-        );
-    }
-}
-
-#[tokio::test]
-async fn an_owners_agents_do_not_pay_each_other() {
-    let shop = Shop::open();
-    let owner = owner();
-    shop.host.deploy(&owner, "http-hello", "hello", COSTS).await;
-    let answer = called_by(&shop, &owner, "hello").await;
-    assert_eq!(
-        (answer.status, &*answer.body),
-        (200, &b"hello from GET /x\n"[..])
-    );
-    assert_eq!(shop.facilitator.calls().await.verify, 0);
-}
-
 #[tokio::test]
 async fn prices_that_cannot_be_taken_are_refused_at_the_door() {
     let shop = Shop::open();
@@ -470,13 +336,6 @@ async fn the_policy_sees_what_a_call_costs_and_a_denial_costs_nothing() {
     assert_eq!(shop.chain.transfers().await.len(), 0);
 }
 
-/// Ends a host in order, and starts it again.
-fn restart(host: &mut Host) {
-    host.terminate();
-    host.wait();
-    host.kill_and_restart();
-}
-
 #[tokio::test]
 async fn an_agent_and_the_payment_for_it_survive_a_restart() {
     let mut shop = Shop::open();
@@ -491,98 +350,6 @@ async fn an_agent_and_the_payment_for_it_survive_a_restart() {
     restart(&mut shop.host);
     let again = Call::get(&shop, "hello", "/").pay(&payment).await;
     assert_eq!((again.status, &again.body), (200, &first.body));
-    assert_eq!(shop.chain.transfers().await.len(), 1);
-}
-
-const ATTESTED: &str = "[attestation]\nbackend = 'simulated'\nsimulated_seed = 'shop'\n";
-
-/// Whether an answer to a sealed request has a quote over its own commitment.
-fn is_quoted(answer: &Answer) -> bool {
-    let response: ExecuteResponse = ContentFormat::Cbor.decode(&answer.body).unwrap();
-    assert!(response.receipt.is_some());
-    response.result_quote.is_some() && response.result_evidence.is_some()
-}
-
-#[tokio::test]
-async fn an_answer_that_is_fetched_again_comes_with_a_quote_made_then() {
-    let mut shop = Shop::with(ATTESTED);
-    let mut purchase = Purchase::of_echo(&shop.host, "proved").await;
-    purchase.url = purchase.url.replace("/test/wasm", "/verifiable/wasm");
-    let payment = shop.payment(&purchase).await;
-    let first = purchase.pay(&payment).await;
-    assert!(is_quoted(&first));
-    // The answer is kept without its quote: this one is of another run of the platform.
-    restart(&mut shop.host);
-    let purchase = purchase.moved(&shop.host);
-    let again = purchase.pay(&payment).await;
-    assert_eq!(purchase.opened(&again).result, b"proved\n");
-    assert!(is_quoted(&again));
-    assert_ne!(again.body, first.body);
-    assert_eq!(shop.chain.transfers().await.len(), 1);
-}
-
-#[tokio::test]
-async fn a_client_that_does_not_wait_for_the_quote_gets_its_answer_when_it_asks_again() {
-    let shop = Shop::with(&format!("{ATTESTED}simulated_delay = '2s'\n"));
-    let mut purchase = Purchase::of_echo(&shop.host, "late").await;
-    purchase.url = purchase.url.replace("/test/wasm", "/verifiable/wasm");
-    let payment = shop.payment(&purchase).await;
-    let (name, value) = payment.header();
-    let headers = [(name, value.as_str())];
-    let gives_up = eventually("the payment is made", async || {
-        (!shop.chain.transfers().await.is_empty()).then_some(())
-    });
-    tokio::select! {
-        _ = purchase.try_send(&headers) => {}
-        () = gives_up => {}
-    }
-    let answer = purchase.pay(&payment).await;
-    assert_eq!(purchase.opened(&answer).report.exit, Exit::Ok);
-    assert!(is_quoted(&answer));
-    assert_eq!(shop.chain.transfers().await.len(), 1);
-}
-
-#[tokio::test]
-async fn the_payment_component_is_swapped_while_it_sells() {
-    let shop = Shop::open();
-    shop.sell("http-hello", "").await;
-    let call = Call::get(&shop, "http-hello", "/");
-    let payment = call.payment(&shop, Version::V2).await;
-    let first = call.pay(&payment).await;
-    assert_eq!(first.status, 200);
-    let unpaid = call.payment(&shop, Version::V2).await;
-    let component = std::fs::read(component_file("payments")).unwrap();
-    let url = format!("{}/swap/payments", shop.host.admin());
-    let http = reqwest::Client::new();
-    let swapped = post(&http, &url, "application/wasm", component).await;
-    assert_eq!(swapped.status, 200, "{swapped:?}");
-    // What was paid before is known after it, and what was asked before may be paid after it.
-    let again = call.pay(&payment).await;
-    assert_eq!((again.status, &again.body), (200, &first.body));
-    assert_eq!(call.pay(&unpaid).await.status, 200);
-    assert_eq!(shop.chain.transfers().await.len(), 2);
-}
-
-#[tokio::test]
-async fn a_purchase_that_is_under_way_is_settled_by_the_component_that_took_the_payment() {
-    let limits = "[limits]\nexecutions = 1\nqueue = 0\n";
-    let shop = Shop::with(limits);
-    shop.host.deploy(&owner(), "http-hello", "hello", "").await;
-    let purchase = Purchase::of(&shop.host, &guest("sleepy"), &[b"2000"]).await;
-    let payment = shop.payment(&purchase).await;
-    let swap_meanwhile = async {
-        eventually("the program runs", async || {
-            (shop.host.get("hello", "/").await.status() == 503).then_some(())
-        })
-        .await;
-        let component = std::fs::read(component_file("payments")).unwrap();
-        let url = format!("{}/swap/payments", shop.host.admin());
-        let http = reqwest::Client::new();
-        let swapped = post(&http, &url, "application/wasm", component).await;
-        assert_eq!(swapped.status, 200, "{swapped:?}");
-    };
-    let (answer, ()) = tokio::join!(purchase.pay(&payment), swap_meanwhile);
-    assert_eq!(purchase.opened(&answer).report.exit, Exit::Ok);
     assert_eq!(shop.chain.transfers().await.len(), 1);
 }
 

@@ -191,3 +191,10 @@ pub(crate) fn reason(answer: &Answer) -> String {
         .unwrap_or_default()
         .to_owned()
 }
+
+/// Ends a host in order, and starts it again.
+pub(crate) fn restart(host: &mut Host) {
+    host.terminate();
+    host.wait();
+    host.kill_and_restart();
+}

@@ -7,6 +7,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod agent_callers;
 mod agents;
 mod bad_input;
 mod charging;
@@ -15,4 +16,5 @@ mod faults;
 mod kit;
 mod ledger;
 mod oracle;
+mod quotes;
 mod swap;

@@ -1,15 +1,20 @@
-//! Another payment component takes the place of the first by configuration alone.
+//! Another payment component takes the place of the first: by configuration alone, and while the host sells.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
-use hypervisor_tests::Host;
-use hypervisor_tests::programs::component_file;
+use hypervisor_client::protocol::Exit;
+use hypervisor_tests::agents::owner;
+use hypervisor_tests::payments::Version;
+use hypervisor_tests::programs::{component_file, guest};
+use hypervisor_tests::raw::post;
+use hypervisor_tests::{Host, eventually};
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
 use serde_json::json;
 
-use crate::kit::Purchase;
+use crate::agents::Call;
+use crate::kit::{Purchase, Shop};
 
 struct Issuer(SigningKey);
 
@@ -101,4 +106,49 @@ fn a_component_of_another_world_is_no_payment_component() {
         message.contains("`policy-engine`") && message.contains("`payments`"),
         "{message}"
     );
+}
+
+/// Puts the payment component in its own place while the host serves.
+async fn swap(host: &Host) {
+    let component = std::fs::read(component_file("payments")).unwrap();
+    let url = format!("{}/swap/payments", host.admin());
+    let http = reqwest::Client::new();
+    let swapped = post(&http, &url, "application/wasm", component).await;
+    assert_eq!(swapped.status, 200, "{swapped:?}");
+}
+
+#[tokio::test]
+async fn the_payment_component_is_swapped_while_it_sells() {
+    let shop = Shop::open();
+    shop.sell("http-hello", "").await;
+    let call = Call::get(&shop, "http-hello", "/");
+    let payment = call.payment(&shop, Version::V2).await;
+    let first = call.pay(&payment).await;
+    assert_eq!(first.status, 200);
+    let unpaid = call.payment(&shop, Version::V2).await;
+    swap(&shop.host).await;
+    // What was paid before is known after it, and what was asked before may be paid after it.
+    let again = call.pay(&payment).await;
+    assert_eq!((again.status, &again.body), (200, &first.body));
+    assert_eq!(call.pay(&unpaid).await.status, 200);
+    assert_eq!(shop.chain.transfers().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_purchase_that_is_under_way_is_settled_whatever_is_swapped_meanwhile() {
+    let limits = "[limits]\nexecutions = 1\nqueue = 0\n";
+    let shop = Shop::with(limits);
+    shop.host.deploy(&owner(), "http-hello", "hello", "").await;
+    let purchase = Purchase::of(&shop.host, &guest("sleepy"), &[b"2000"]).await;
+    let payment = shop.payment(&purchase).await;
+    let swap_meanwhile = async {
+        eventually("the program runs", async || {
+            (shop.host.get("hello", "/").await.status() == 503).then_some(())
+        })
+        .await;
+        swap(&shop.host).await;
+    };
+    let (answer, ()) = tokio::join!(purchase.pay(&payment), swap_meanwhile);
+    assert_eq!(purchase.opened(&answer).report.exit, Exit::Ok);
+    assert_eq!(shop.chain.transfers().await.len(), 1);
 }
