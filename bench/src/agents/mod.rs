@@ -58,3 +58,15 @@ fn owner() -> Result<OwnerKey> {
         .map(|(key, _)| key)
         .map_err(|e| Error::new(e.to_string()))
 }
+
+/// A configuration with a policy in Rust that allows the guest; its rules are written into `folder`.
+fn policy(folder: &std::path::Path) -> Result<String> {
+    let component = std::fs::read(guest()?).context("http-hello.wasm")?;
+    let rules = folder.join("digests");
+    let digest = const_hex::encode(hypervisor::executor::sha256(&component));
+    std::fs::write(&rules, digest).context("writing rules")?;
+    let engine = crate::sealed::component("policy-rust.wasm")?;
+    Ok(format!(
+        "[policy]\ncomponent = {engine:?}\nrules = {rules:?}\n"
+    ))
+}

@@ -5,25 +5,15 @@ use crate::report::{Group, Unit};
 use crate::server::Process;
 
 use super::load::requests_a_second;
-use super::{deploy, guest, owner};
+use super::{deploy, guest, owner, policy};
 
 /// Requests that one instance answers, on both sides.
 const REUSE: u32 = 128;
 
 pub(super) async fn measure(rounds: u32) -> Result<Vec<Group>> {
-    let plugin = |name: &str, rules: &str| -> Result<String> {
-        let component = crate::sealed::component(name)?;
-        Ok(format!(
-            "[policy]\ncomponent = {component:?}\nrules = {rules:?}\n"
-        ))
-    };
     let folder = tempfile::TempDir::new().context("temporary folder")?;
-    let rules = folder.path().join("rules.json");
-    std::fs::write(&rules, "{}").context("rules")?;
-    let rules = rules.to_string_lossy().into_owned();
-
     let host = Process::host()?;
-    let asked = Process::configured(&plugin("policy-rust.wasm", &rules)?)?;
+    let asked = Process::configured(&policy(folder.path())?)?;
     let owner = owner()?;
     deploy(&host, &owner, "hello", "").await?;
     deploy(&host, &owner, "hello-again", &format!("reuse = {REUSE}")).await?;

@@ -13,23 +13,19 @@ use crate::report::{Group, Unit};
 use crate::server::Process;
 use crate::stats::{micros, percentile};
 
-use super::{deploy, owner};
+use super::{deploy, owner, policy};
 
 const CONNECTIONS: usize = 4;
 const PHASE: Duration = Duration::from_secs(3);
 
 pub(super) async fn measure() -> Result<Group> {
     let folder = tempfile::TempDir::new().context("temporary folder")?;
-    let rules = folder.path().join("rules.json");
-    std::fs::write(&rules, "{}").context("rules")?;
-    let component = crate::sealed::component("policy-rust.wasm")?;
     let admin = free_address()?;
-    let config = format!(
-        "[policy]\ncomponent = {component:?}\nrules = {rules:?}\n[admin]\nlistening = '{admin}'\n"
-    );
+    let config = format!("{}[admin]\nlistening = '{admin}'\n", policy(folder.path())?);
     let host = Process::configured(&config)?;
     deploy(&host, &owner()?, "hello", "").await?;
-    let component = std::fs::read(component).context("policy-rust.wasm")?;
+    let component =
+        std::fs::read(crate::sealed::component("policy-rust.wasm")?).context("policy-rust.wasm")?;
 
     let mut group =
         Group::new("p99 of a request, 4 connections, the policy swapped again and again meanwhile");
