@@ -1,13 +1,20 @@
 //! Processor time of one execution, readable while it runs.
+//!
+//! The thread's own clock is a system call, twice a poll; the monotonic one is not. So a call is charged by the monotonic clock
+//! until it has used [`EXACT_FROM`], which counts the time that the thread waited for a processor too and so can only overstate,
+//! and by the thread's from then on.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
+
+/// Processor time from which the thread's clock is read.
+const EXACT_FROM: Duration = Duration::from_millis(1);
 
 /// Processor and wall time since the execution began. One thread at a time advances it: the one that polls the guest.
 #[derive(Debug)]
@@ -15,10 +22,12 @@ pub(super) struct Meter {
     created: Instant,
     /// Nanoseconds from creation to the start of the execution.
     started: AtomicU64,
-    /// Nanoseconds of thread time in finished polls.
+    /// Nanoseconds of processor time in finished polls.
     spent: AtomicU64,
-    /// Thread time at which the current poll began.
+    /// When the current poll began, nanoseconds of its clock.
     poll_began: AtomicU64,
+    /// Whether that clock is the thread's.
+    exact: AtomicBool,
 }
 
 impl Meter {
@@ -28,19 +37,19 @@ impl Meter {
             started: AtomicU64::new(0),
             spent: AtomicU64::new(0),
             poll_began: AtomicU64::new(0),
+            exact: AtomicBool::new(false),
         })
     }
 
     /// Starts anew: an instance may be made ahead of the execution it is for.
     pub(super) fn restart(&self) {
-        let now = u64::try_from(self.created.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.started.store(now, Ordering::Relaxed);
+        self.started.store(self.monotonic(), Ordering::Relaxed);
         self.spent.store(0, Ordering::Relaxed);
     }
 
     pub(super) fn wall(&self) -> Duration {
-        let started = Duration::from_nanos(self.started.load(Ordering::Relaxed));
-        self.created.elapsed().saturating_sub(started)
+        let started = self.started.load(Ordering::Relaxed);
+        Duration::from_nanos(self.monotonic().saturating_sub(started))
     }
 
     /// Processor time of finished polls.
@@ -50,8 +59,40 @@ impl Meter {
 
     /// Processor time including the poll under way; only meaningful on the thread that polls.
     pub(super) fn cpu_within_poll(&self) -> Duration {
-        let poll = thread_nanos().saturating_sub(self.poll_began.load(Ordering::Relaxed));
-        self.cpu().saturating_add(Duration::from_nanos(poll))
+        self.cpu().saturating_add(self.poll())
+    }
+
+    /// A poll begins on this thread.
+    fn begin(&self) {
+        let exact = self.cpu() >= EXACT_FROM;
+        self.exact.store(exact, Ordering::Relaxed);
+        self.poll_began.store(self.now(exact), Ordering::Relaxed);
+    }
+
+    /// The poll ends.
+    fn end(&self) {
+        let spent = self.cpu_within_poll().as_nanos();
+        let spent = u64::try_from(spent).unwrap_or(u64::MAX);
+        self.spent.store(spent, Ordering::Relaxed);
+    }
+
+    /// Time in the poll under way.
+    fn poll(&self) -> Duration {
+        let now = self.now(self.exact.load(Ordering::Relaxed));
+        Duration::from_nanos(now.saturating_sub(self.poll_began.load(Ordering::Relaxed)))
+    }
+
+    fn now(&self, exact: bool) -> u64 {
+        if exact {
+            thread_nanos()
+        } else {
+            self.monotonic()
+        }
+    }
+
+    /// Nanoseconds since the meter was made.
+    fn monotonic(&self) -> u64 {
+        u64::try_from(self.created.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
@@ -71,11 +112,9 @@ impl<F: Future + Unpin> Future for Metered<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let began = thread_nanos();
-        self.meter.poll_began.store(began, Ordering::Relaxed);
+        self.meter.begin();
         let result = Pin::new(&mut self.future).poll(cx);
-        let spent = thread_nanos().saturating_sub(began);
-        self.meter.spent.fetch_add(spent, Ordering::Relaxed);
+        self.meter.end();
         result
     }
 }
@@ -86,4 +125,39 @@ fn thread_nanos() -> u64 {
     seconds
         .saturating_mul(1_000_000_000)
         .saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn busy(time: Duration) {
+        let began = thread_nanos();
+        while thread_nanos().saturating_sub(began) < u64::try_from(time.as_nanos()).unwrap() {}
+    }
+
+    async fn metered(meter: &Arc<Meter>, work: impl Fn()) {
+        Metered::new(Arc::clone(meter), Box::pin(async { work() })).await;
+    }
+
+    #[tokio::test]
+    async fn no_poll_is_charged_less_than_the_thread_worked() {
+        let meter = Meter::new();
+        meter.restart();
+        for time in [EXACT_FROM / 2, 2 * EXACT_FROM, 2 * EXACT_FROM] {
+            let before = meter.cpu();
+            metered(&meter, || busy(time)).await;
+            assert!(meter.cpu() - before >= time);
+        }
+    }
+
+    #[tokio::test]
+    async fn waiting_within_a_poll_is_free_once_the_exact_clock_is_read() {
+        let meter = Meter::new();
+        meter.restart();
+        metered(&meter, || busy(EXACT_FROM)).await;
+        let before = meter.cpu();
+        metered(&meter, || std::thread::sleep(Duration::from_millis(50))).await;
+        assert!(meter.cpu() - before < Duration::from_millis(50));
+    }
 }
