@@ -6,11 +6,11 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use tokio::sync::oneshot;
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
@@ -21,6 +21,7 @@ use super::idle::Idle;
 use super::outcome::Exit;
 use super::outgoing::{Chain, HttpBody, HttpError};
 use super::sandbox::{Sandbox, Sandboxes};
+use super::service_body::ServiceBody;
 
 /// A service ready to answer.
 pub struct Service {
@@ -77,15 +78,19 @@ pub struct Ended {
 }
 
 /// Why there is no response.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum NoResponse {
     /// The request has no host, or not one in ASCII.
+    #[error("the request has no `host` field, or one that is no text")]
     NoHost,
     /// The service ended before it gave one: it trapped, or reached a limit.
+    #[error("the agent trapped or reached a limit")]
     Ended(Exit),
     /// It returned without having given one.
+    #[error("the agent returned without a response")]
     NeverSet,
     /// It gave an error in its place.
+    #[error("the agent gave an error in the place of a response")]
     Error,
 }
 
@@ -97,7 +102,7 @@ struct Instance {
 }
 
 /// The rest of a call: runs the guest to its end.
-type Running = Pin<Box<dyn Future<Output = Exit> + Send>>;
+pub(super) type Running = Pin<Box<dyn Future<Output = Exit> + Send>>;
 
 type Answer = Result<http::Response<HttpBody>, ErrorCode>;
 
@@ -174,17 +179,18 @@ impl Service {
         let (answer, running) = first(&mut running, receiver)
             .await
             .map(|(answer, ended)| (answer, (!ended).then_some(running)))?;
-        let response = answer.map_err(|_| NoResponse::Error)?;
-        let status = response.status();
+        let (head, body) = answer.map_err(|_| NoResponse::Error)?.into_parts();
+        let status = head.status;
         let bodyless = bodyless
             || status.is_informational()
             || status == http::StatusCode::NO_CONTENT
             || status == http::StatusCode::NOT_MODIFIED;
-        Ok(response.map(|body| ServiceBody {
-            body,
-            running,
-            over: bodyless,
-        }))
+        let mut body = ServiceBody::new(body, running, bodyless);
+        // A length that the service gave itself is held against what it wrote.
+        if !bodyless && !head.headers.contains_key(http::header::CONTENT_LENGTH) {
+            body.look_ahead().await;
+        }
+        Ok(http::Response::from_parts(head, body))
     }
 
     fn instance(&self) -> Instance {
@@ -239,62 +245,6 @@ async fn first(
         }
     })
     .await
-}
-
-/// The body of a response, with the guest that writes it.
-pub struct ServiceBody {
-    body: HttpBody,
-    running: Option<Running>,
-    /// The response is complete: what the guest still does, it does on its own time.
-    over: bool,
-}
-
-impl Body for ServiceBody {
-    type Data = Bytes;
-    type Error = HttpError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        let this = &mut *self;
-        if let Some(running) = &mut this.running
-            && let Poll::Ready(exit) = running.as_mut().poll(cx)
-        {
-            this.running = None;
-            if exit != Exit::Ok {
-                return Poll::Ready(Some(Err(HttpError::HttpResponseIncomplete)));
-            }
-        }
-        let frame = Pin::new(&mut this.body).poll_frame(cx);
-        if let Poll::Ready(frame) = &frame {
-            let last = frame.as_ref().is_none_or(|frame| {
-                frame.as_ref().is_ok_and(Frame::is_trailers) || this.body.is_end_stream()
-            });
-            this.over |= last;
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for ServiceBody {
-    fn drop(&mut self) {
-        // A service may go on after its response: it ends by itself, or at its limits.
-        if let Some(running) = self.running.take()
-            && (self.over || self.body.is_end_stream())
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn(running);
-        }
-    }
 }
 
 #[cfg(test)]
