@@ -11,7 +11,7 @@ use hypervisor_egress::{AllowList, Error as SendError, Origin, Sender};
 
 use crate::executor::{
     Action, ActionKind, Chain, Connection, Egress, Executor, HttpBody, HttpError, HttpTimeouts,
-    Sending, Sent, http_error, send,
+    Question, Sending, Sent, http_error, send,
 };
 use crate::metrics;
 
@@ -149,8 +149,11 @@ impl AgentEgress {
         if !self.network.allowed.allows(&origin) {
             return Err(refused("not_listed", HttpError::HttpRequestDenied));
         }
-        let question = self.question(&request);
-        self.ask(question).await?;
+        if let Some(question) = self.question(&request)
+            && !question.ask().await.allowed
+        {
+            return Err(refused("policy", HttpError::HttpRequestDenied));
+        }
         let sent = send(&self.network.sender, request, timeouts).await;
         sent.map(|sent| (sent, "sent")).map_err(|error| {
             let why = match error {
@@ -196,33 +199,18 @@ impl AgentEgress {
         Ok(((response, connection), "internal"))
     }
 
-    fn question(&self, request: &Request<HttpBody>) -> Option<Action> {
-        self.network.executor.has_policy().then(|| Action {
-            kind: ActionKind::OutgoingRequest,
-            subject: self.caller.digest,
-            caller: None,
-            charge: None,
-            resource: request.uri().to_string().into(),
+    fn question(&self, request: &Request<HttpBody>) -> Option<Question> {
+        self.network.executor.question(|| Action {
             agent: Some(self.caller.address.to_string()),
             method: Some(request.method().as_str().to_owned()),
             imports: self.imports.to_vec(),
-            program_bytes: 0,
             input_bytes: declared_length(request),
-            arguments: 0,
-            argument_bytes: 0,
+            ..Action::new(
+                ActionKind::OutgoingRequest,
+                self.caller.digest,
+                request.uri().to_string(),
+            )
         })
-    }
-
-    async fn ask(&self, question: Option<Action>) -> Result<(), Refusal> {
-        let Some(action) = question else {
-            return Ok(());
-        };
-        match self.network.executor.authorize(|| action).await {
-            Some(decision) if !decision.allowed => {
-                Err(refused("policy", HttpError::HttpRequestDenied))
-            }
-            _ => Ok(()),
-        }
     }
 }
 

@@ -12,9 +12,10 @@ use hypervisor_protocol::{
 use super::App;
 use super::agent_sale;
 use super::body::answer;
-use super::execute::{denial, free};
+use super::execute::free;
 use super::problem::ApiError;
 use super::route::{self, Route};
+use super::serve::permitted;
 use crate::agents::Refused;
 use crate::executor::{Action, ActionKind};
 
@@ -53,23 +54,14 @@ async fn registered(app: &App, name: &str) -> Result<DeployResponse, ApiError> {
             return Err(ApiError::new(ProblemType::AgentRefused, detail));
         }
     };
-    let action = || Action {
-        kind: ActionKind::DeployAgent,
-        subject: *plan.digest(),
-        caller: None,
-        charge: None,
-        resource: route::DEPLOY.path,
+    let question = app.executor.question(|| Action {
         agent: Some(plan.address().to_string()),
         method: Some("POST".to_owned()),
         imports: plan.import_names(),
         program_bytes: plan.component_bytes(),
-        input_bytes: 0,
-        arguments: 0,
-        argument_bytes: 0,
-    };
-    if let Some(reason) = denial(app.executor.authorize(action).await.as_ref()) {
-        return Err(ApiError::new(ProblemType::AgentDenied, reason));
-    }
+        ..Action::new(ActionKind::DeployAgent, *plan.digest(), route::DEPLOY.path)
+    });
+    permitted(question).await?;
     let _slot = app.admission.enter().await?;
     let refused = |exit| ApiError::new(ProblemType::AgentRefused, crate::agents::words(&exit));
     let agent = app.agents.deploy(plan).await.map_err(refused)?;

@@ -5,13 +5,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use http::{HeaderValue, Request};
-use http_body_util::BodyExt;
 use hypervisor_protocol::{LimitKind, OpenRequest, Rejection};
 
 use super::App;
 use super::binary_http::{self, Whole};
 use super::problem::ApiError;
 use super::request::Call;
+use super::serve::{Unread, is_charged, whole};
 use super::work::{Done, Work, inputs_of, named};
 use crate::agents::Deployed;
 use crate::executor::{Agent, Chain, Exit, Inputs, NoResponse, Outcome, Service, Usage, refusal};
@@ -92,8 +92,7 @@ async fn serve(service: &Arc<Service>, request: Request<Whole>, limit: u64) -> D
     };
     match answered {
         Ok((stdout, status)) => Done {
-            // As servers of x402 do: an answer that is an error is not charged.
-            is_charged: status.is_success() || status.is_redirection(),
+            is_charged: is_charged(status),
             outcome: Outcome {
                 stdout,
                 ..ended(Exit::Ok)
@@ -118,25 +117,19 @@ async fn answer(
         .await
         .map_err(|none| match none {
             NoResponse::Ended(exit) => exit,
-            NoResponse::NeverSet => trap("the agent returned without a response"),
-            NoResponse::Error => trap("the agent gave an error in the place of a response"),
-            NoResponse::NoHost => trap("the request has no host"),
+            none => trap(&none.to_string()),
         })?;
     let (head, body) = response.into_parts();
-    let limited = http_body_util::Limited::new(body, usize::try_from(limit).unwrap_or(usize::MAX));
-    let collected = limited.collect().await.map_err(|error| {
-        if error.is::<http_body_util::LengthLimitError>() {
-            Exit::Limit {
-                which: LimitKind::Output,
-                used: limit.saturating_add(1),
-                allowed: limit,
-            }
-        } else {
-            match usage.get() {
-                Some((_, exit)) if *exit != Exit::Ok => exit.clone(),
-                _ => trap("the agent did not finish its response"),
-            }
-        }
+    let collected = whole(body, limit).await.map_err(|unread| match unread {
+        Unread::TooLong => Exit::Limit {
+            which: LimitKind::Output,
+            used: limit.saturating_add(1),
+            allowed: limit,
+        },
+        Unread::Unfinished => match usage.get() {
+            Some((_, exit)) if *exit != Exit::Ok => exit.clone(),
+            _ => trap("the agent did not finish its response"),
+        },
     })?;
     let trailers = collected.trailers().cloned().unwrap_or_default();
     let status = head.status;

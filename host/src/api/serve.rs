@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, Collected, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hypervisor_agents::Reference;
 use hypervisor_protocol::ProblemType;
@@ -23,7 +23,7 @@ use super::{App, agent_sale, request_id};
 use crate::agents::{Caller, Deployed, Neighbours, declared_length};
 use crate::executor::{
     Action, ActionKind, Agent, Chain, Charge, Command, Exit, Held, HttpBody, HttpError, Inputs,
-    NoResponse, PrepareError, Service,
+    NoResponse, PrepareError, Question, Service,
 };
 
 /// What the path of a request to an agent begins with.
@@ -66,11 +66,11 @@ async fn answer(app: Arc<App>, request: Request<Incoming>) -> Result<Response, A
         .find(reference, None)
         .ok_or_else(ApiError::no_agent)?;
     if agent.offers().is_some() {
-        return agent_sale::sell(app, agent, request).await;
+        return Box::pin(agent_sale::sell(app, agent, request)).await;
     }
     // Taken before anything is waited for: a request goes to the agent that it found, though it be replaced meanwhile.
     let loaded = app.agents.ready(&agent).await.map_err(unprepared)?;
-    permitted(&app, question(&app, &agent, &request, None)).await?;
+    permitted(question(&app, &agent, &request, None)).await?;
     let slot = app.admission.enter().await?;
     let request = for_agent(request, length)?;
     pass_to(&app, loaded, request, Chain::default(), slot).await
@@ -105,29 +105,27 @@ pub(super) fn question<B>(
     agent: &Deployed,
     request: &Request<B>,
     charge: Option<Charge>,
-) -> Option<Action> {
-    app.executor.has_policy().then(|| Action {
-        kind: ActionKind::InvokeAgent,
-        subject: *agent.digest(),
-        caller: None,
+) -> Option<Question> {
+    app.executor.question(|| Action {
         charge,
-        resource: request.uri().path().to_owned().into(),
         agent: Some(agent.address().to_string()),
         method: Some(request.method().as_str().to_owned()),
         imports: agent.import_names(),
-        program_bytes: 0,
         input_bytes: declared_length(request),
-        arguments: 0,
-        argument_bytes: 0,
+        ..Action::new(
+            ActionKind::InvokeAgent,
+            *agent.digest(),
+            request.uri().path().to_owned(),
+        )
     })
 }
 
-/// Asks the policy whether the agent may be called.
-pub(super) async fn permitted(app: &App, question: Option<Action>) -> Result<(), ApiError> {
-    let Some(action) = question else {
+/// Asks the policy about an agent.
+pub(super) async fn permitted(question: Option<Question>) -> Result<(), ApiError> {
+    let Some(question) = question else {
         return Ok(());
     };
-    match denial(app.executor.authorize(|| action).await.as_ref()) {
+    match denial(Some(&question.ask().await)) {
         None => Ok(()),
         Some(reason) => Err(ApiError::new(ProblemType::AgentDenied, reason)),
     }
@@ -188,7 +186,7 @@ where
 {
     match loaded {
         Agent::Service(service) => serve(&service, request, chain, held).await,
-        Agent::Command(command) => run(app, &command, request, chain).await,
+        Agent::Command(command) => Box::pin(run(app, &command, request, chain)).await,
     }
 }
 
@@ -202,17 +200,45 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<HttpError>,
 {
-    let failed = |detail| ApiError::new(ProblemType::AgentFailed, detail);
     let response = service.call(request, false, chain, held).await;
     let response = response.map_err(|none| match none {
-        NoResponse::NoHost => {
-            ApiError::malformed("the request has no `host` field, or one that is no text")
-        }
         NoResponse::Ended(exit) => ended(exit),
-        NoResponse::NeverSet => failed("the agent returned without a response"),
-        NoResponse::Error => failed("the agent gave an error in the place of a response"),
+        NoResponse::NoHost => ApiError::malformed(none.to_string()),
+        NoResponse::NeverSet | NoResponse::Error => {
+            ApiError::new(ProblemType::AgentFailed, none.to_string())
+        }
     })?;
     Ok(response.map(Body::new))
+}
+
+/// Why a response could not be read to its end.
+pub(super) enum Unread {
+    /// It has more bytes than the limit.
+    TooLong,
+    /// The agent did not finish it.
+    Unfinished,
+}
+
+/// Reads the whole body of a response, `limit` bytes at most.
+pub(super) async fn whole<B>(body: B, limit: u64) -> Result<Collected<Bytes>, Unread>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let collected = Limited::new(body, most).collect().await;
+    collected.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            Unread::TooLong
+        } else {
+            Unread::Unfinished
+        }
+    })
+}
+
+/// Whether an answer is to be paid for. As servers of x402 do, one that is an error is not charged.
+pub(super) fn is_charged(status: StatusCode) -> bool {
+    status.is_success() || status.is_redirection()
 }
 
 /// Runs a command: the body is its standard input, each `arg` of the query an argument, its standard output the answer.
@@ -311,7 +337,7 @@ impl Neighbours for Inside {
                 return Err(HttpError::LoopDetected);
             }
             let question = question(&app, &agent, &request, None);
-            permitted(&app, question)
+            permitted(question)
                 .await
                 .map_err(|_| HttpError::HttpRequestDenied)?;
             // Whoever calls holds a slot already, so nobody here may wait for one.

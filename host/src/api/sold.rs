@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hypervisor_protocol::{ContentFormat, LimitKind, PaymentReceipt};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -20,7 +19,7 @@ use super::moment::Moment;
 use super::problem::ApiError;
 use super::request::{Decoded, decode};
 use super::route::Route;
-use super::serve::{pass, permitted, question};
+use super::serve::{Unread, is_charged, pass, permitted, question, whole};
 use crate::agents::Deployed;
 use crate::executor::{Chain, Charge};
 use crate::payments::Answer;
@@ -126,7 +125,7 @@ impl Task {
                 let Plain { agent, head, chain } = plain.as_ref();
                 let (body, share) = received.into_bytes();
                 let request = http::Request::from_parts(head.clone(), Full::new(body));
-                permitted(app, question(app, agent, &request, Some(charge))).await?;
+                permitted(question(app, agent, &request, Some(charge))).await?;
                 Ok(Self::Plain {
                     agent: Arc::clone(agent),
                     request: Box::new(request),
@@ -162,26 +161,22 @@ impl Task {
                 share: _share,
             } => {
                 let response = pass(app, &agent, *request, chain, ()).await?;
-                whole(&agent, response).await
+                finished(&agent, response).await
             }
         }
     }
 }
 
 /// Reads the whole response: it is released when it is paid for.
-async fn whole(agent: &Deployed, response: Response) -> Result<Finished, ApiError> {
+async fn finished(agent: &Deployed, response: Response) -> Result<Finished, ApiError> {
     let limit = agent.output_limit();
     let (head, body) = response.into_parts();
-    let body: Limited<Body> = Limited::new(body, usize::try_from(limit).unwrap_or(usize::MAX));
-    let collected = body.collect().await.map_err(|error| {
-        if error.is::<http_body_util::LengthLimitError>() {
-            ApiError::agent_limit(LimitKind::Output, limit.saturating_add(1), limit)
-        } else {
-            ApiError::new(
-                hypervisor_protocol::ProblemType::AgentFailed,
-                "the agent did not finish its response",
-            )
-        }
+    let collected = whole(body, limit).await.map_err(|unread| match unread {
+        Unread::TooLong => ApiError::agent_limit(LimitKind::Output, limit.saturating_add(1), limit),
+        Unread::Unfinished => ApiError::new(
+            hypervisor_protocol::ProblemType::AgentFailed,
+            "the agent did not finish its response",
+        ),
     })?;
     let trailers = collected.trailers().cloned().unwrap_or_default();
     let response = http::Response::from_parts(head, collected.to_bytes());
@@ -189,14 +184,11 @@ async fn whole(agent: &Deployed, response: Response) -> Result<Finished, ApiErro
 }
 
 impl Finished {
-    /// Whether it is to be paid for. As servers of x402 do, an answer that is an error is not charged.
+    /// Whether it is to be paid for.
     pub(super) fn is_charged(&self) -> bool {
         match self {
             Self::Sealed { ran, .. } => ran.is_charged(),
-            Self::Plain(answer) => {
-                let response = &answer.0;
-                response.status().is_success() || response.status().is_redirection()
-            }
+            Self::Plain(answer) => is_charged(answer.0.status()),
         }
     }
 

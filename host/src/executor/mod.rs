@@ -28,6 +28,7 @@ mod run;
 mod sandbox;
 mod script;
 mod service;
+mod service_body;
 mod stdio;
 mod teardown;
 mod worker;
@@ -59,9 +60,10 @@ pub use payment::{
 };
 pub use plugin::{PluginError, Source};
 pub use plugins::{Fresh, LoadedPlugin};
-pub use policy::{Action, ActionKind, Charge, PolicyEngine};
+pub use policy::{Action, ActionKind, Charge, PolicyEngine, Question};
 pub use run::arguments_from_bytes;
-pub use service::{Ended, Held, NoResponse, Service, ServiceBody, Usage, Witness};
+pub use service::{Ended, Held, NoResponse, Service, Usage, Witness};
+pub use service_body::ServiceBody;
 pub use worker::main as compile_worker;
 
 use crate::config::Limits;
@@ -73,7 +75,7 @@ pub(crate) use compile::micros;
 use compile::{CompileError, Compiled, Compiler};
 use epoch::EpochClock;
 use guest::Guest;
-use hypervisor_protocol::{LimitKind, PolicyDecision, Rejection};
+use hypervisor_protocol::{LimitKind, Rejection};
 use idle::Idle;
 use plugins::Swappable;
 use sandbox::Sandboxes;
@@ -198,12 +200,13 @@ impl Executor {
         Some(engine.run(source, inputs.arguments, inputs.stdin).await)
     }
 
-    /// Asks the operator's rules; none where there is no policy.
-    pub async fn authorize(&self, action: impl FnOnce() -> Action) -> Option<PolicyDecision> {
-        match self.policy.get() {
-            Some(policy) => Some(policy.authorize(action()).await),
-            None => None,
-        }
+    /// What the policy is to be asked about an action; none where there is no policy.
+    pub fn question(&self, action: impl FnOnce() -> Action) -> Option<Question> {
+        let policy = self.policy.get()?;
+        Some(Question {
+            policy,
+            action: action(),
+        })
     }
 
     /// The policy in use.

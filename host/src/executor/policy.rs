@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hypervisor_protocol::{HexBytes, LimitKind, PolicyDecision};
 use sha2::{Digest, Sha256};
@@ -50,6 +50,43 @@ pub struct Action {
     pub arguments: usize,
     /// Bytes of all arguments.
     pub argument_bytes: usize,
+}
+
+impl Action {
+    /// An action outside any session, unpaid, that carries no program and no inputs.
+    pub fn new(
+        kind: ActionKind,
+        subject: [u8; 32],
+        resource: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            kind,
+            subject,
+            caller: None,
+            charge: None,
+            resource: resource.into(),
+            agent: None,
+            method: None,
+            imports: Vec::new(),
+            program_bytes: 0,
+            input_bytes: 0,
+            arguments: 0,
+            argument_bytes: 0,
+        }
+    }
+}
+
+/// An action, and the policy that was in use when it was about to be done.
+pub struct Question {
+    pub(super) policy: Arc<PolicyEngine>,
+    pub(super) action: Action,
+}
+
+impl Question {
+    /// Has the policy decide.
+    pub async fn ask(self) -> PolicyDecision {
+        self.policy.authorize(self.action).await
+    }
 }
 
 /// A loaded policy engine with the operator's rules.
