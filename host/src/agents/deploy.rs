@@ -1,6 +1,6 @@
 //! Deploying and removing: checked first, then compiled, measured, kept and switched in, in that order.
 
-use std::sync::{Arc, RwLock, Weak};
+use std::sync::{Arc, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hypervisor_agents::{Address, Manifest, Name, Owner, RegistryError};
@@ -16,7 +16,6 @@ use crate::config::Limits;
 use crate::error::Error;
 use crate::executor::{Exit, Offer, PrepareError, micros, sha256};
 use crate::metrics;
-use crate::payments::Payments;
 
 /// Entries of the component log that deployments leave for swaps, and for loading what is deployed.
 const RESERVED_ENTRIES: usize = 256;
@@ -170,17 +169,7 @@ impl Agents {
         }
         let limits = limits(&manifest, &self.limits).map_err(invalid)?;
         let listed = listed(&manifest).map_err(invalid)?;
-        let offers = match &manifest.price {
-            None => None,
-            Some(_) if manifest.private => {
-                let detail = "a private agent has no price: nobody but its owner can call it";
-                return Err(invalid(detail.to_owned()));
-            }
-            Some(price) => Some(
-                self.offers(price, manifest.pay_to.as_deref())
-                    .map_err(invalid)?,
-            ),
-        };
+        let offers = self.priced(&manifest).map_err(invalid)?;
         Ok(Plan {
             address: Address {
                 name: manifest.name.clone(),
@@ -199,18 +188,24 @@ impl Agents {
         })
     }
 
-    fn payments(&self) -> Option<Arc<Payments>> {
-        self.prices.get().and_then(Weak::upgrade)
-    }
-
-    fn offers(&self, price: &str, pay_to: Option<&str>) -> Result<Arc<[Offer]>, String> {
+    /// The offers for an agent's price; none where it is free.
+    fn priced(&self, manifest: &Manifest) -> Result<Option<Arc<[Offer]>>, String> {
+        let Some(price) = &manifest.price else {
+            return Ok(None);
+        };
+        if manifest.private {
+            return Err(
+                "a private agent has no price: nobody but its owner can call it".to_owned(),
+            );
+        }
         let payments = self
-            .payments()
+            .payments
+            .as_ref()
             .ok_or("`price`: this host takes no payments")?;
-        payments
-            .offers_for(price, pay_to)
-            .map(Into::into)
-            .map_err(|e| format!("`price`: {e}"))
+        let offers = payments
+            .offers_for(price, manifest.pay_to.as_deref())
+            .map_err(|e| format!("`price`: {e}"))?;
+        Ok(Some(offers.into()))
     }
 
     /// Compiles, measures and keeps an agent, and has it answer from here on. Requests to an earlier agent of the same
@@ -219,7 +214,7 @@ impl Agents {
     /// # Errors
     /// What is wrong with it; nothing has changed then.
     pub async fn deploy(&self, plan: Plan) -> Result<AgentInfo, Exit> {
-        if let (Some(offers), Some(payments)) = (&plan.offers, self.payments()) {
+        if let (Some(offers), Some(payments)) = (&plan.offers, &self.payments) {
             payments.agrees(offers).await.map_err(|e| {
                 let detail = format!("`price` and `pay_to`: {e}");
                 rejected(Rejection::InvalidManifest, detail)
@@ -398,15 +393,12 @@ impl Agents {
                 tracing::error!("an agent does not fit this host's configuration any more");
                 continue;
             };
-            let offers = match &head.manifest.price {
-                None => None,
-                Some(price) => match self.offers(price, head.manifest.pay_to.as_deref()) {
-                    Ok(offers) => Some(offers),
-                    Err(reason) => {
-                        tracing::error!(reason, "an agent cannot be paid for any more");
-                        continue;
-                    }
-                },
+            let offers = match self.priced(&head.manifest) {
+                Ok(offers) => offers,
+                Err(reason) => {
+                    tracing::error!(reason, "an agent cannot be paid for any more");
+                    continue;
+                }
             };
             self.enter(Deployed {
                 id: self.next_id(),

@@ -10,7 +10,7 @@ mod set;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use hypervisor_agents::{Address, Index, Manifest, Owner, Registry, SealingKey, Store};
 use hypervisor_egress::{Sender, SystemResolver};
@@ -48,7 +48,7 @@ pub struct Agents {
     measured: Mutex<HashSet<(String, [u8; 48])>>,
     next: AtomicU64,
     /// What makes offers of prices, where payments are taken.
-    prices: OnceLock<Weak<Payments>>,
+    payments: Option<Arc<Payments>>,
 }
 
 impl Agents {
@@ -92,13 +92,9 @@ impl Agents {
             loaded,
             measured: Mutex::default(),
             next: AtomicU64::new(1),
-            prices: OnceLock::new(),
+            payments: payments.cloned(),
             settings,
         };
-        if let Some(payments) = payments {
-            // The first word counts; there is but one.
-            let _ = agents.prices.set(Arc::downgrade(payments));
-        }
         agents.take_up()?;
         Ok(Arc::new(agents))
     }
