@@ -6,7 +6,10 @@ mod deployed;
 mod egress;
 mod load;
 mod log;
+mod plan;
 mod set;
+mod take_up;
+mod terms;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,10 +27,10 @@ use catalog::Catalog;
 use egress::Network;
 use set::Set;
 
-pub use deploy::{Refused, words};
-pub use deployed::{Deployed, Plan};
+pub use deployed::Deployed;
 pub(crate) use egress::declared_length;
 pub use egress::{Caller, Neighbours};
+pub use plan::{Plan, Refused, words};
 
 /// The agents of a host.
 pub struct Agents {
@@ -116,7 +119,7 @@ impl Agents {
 
     /// Those that everybody may know of.
     pub fn public(&self) -> AgentList {
-        self.list(|agent| !agent.manifest.private)
+        self.list(|agent| !agent.terms.manifest.private)
     }
 
     /// Those of one owner.
@@ -172,9 +175,9 @@ impl Agents {
         let set = self.set();
         let found = |(id, score): (u64, f64)| match set.numbered(id) {
             Some(agent) => Some(found(
-                &agent.address,
-                &agent.manifest,
-                agent.digest,
+                &agent.terms.address,
+                &agent.terms.manifest,
+                agent.terms.digest,
                 score,
                 true,
             )),
