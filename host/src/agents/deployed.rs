@@ -57,6 +57,7 @@ impl About {
 }
 
 /// Where an agent's machine code is to be had.
+#[derive(Clone)]
 pub(super) enum Code {
     /// Here.
     Memory(Arc<[u8]>),
@@ -130,6 +131,11 @@ impl Deployed {
         } else {
             format!("agent/{}", self.terms.address)
         }
+    }
+
+    pub(super) fn code(&self) -> Code {
+        let code = self.code.read().unwrap_or_else(PoisonError::into_inner);
+        code.clone()
     }
 
     pub(super) fn set_code(&self, code: Code) {

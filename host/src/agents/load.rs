@@ -80,22 +80,11 @@ impl Agents {
     }
 
     async fn code(&self, agent: &Arc<Deployed>) -> Result<MachineCode, PrepareError> {
-        enum From {
-            Store,
-            Registry,
-        }
-        let from = {
-            let code = agent.code.read().unwrap_or_else(PoisonError::into_inner);
-            match &*code {
-                // It was made in this process and never left it.
-                Code::Memory(bytes) => return Ok(MachineCode::from_memory(bytes.to_vec())),
-                Code::Store => From::Store,
-                Code::Registry => From::Registry,
-            }
-        };
-        match from {
-            From::Store => self.stored(agent).await,
-            From::Registry => self.registered(agent).await,
+        match agent.code() {
+            // It was made in this process and never left it.
+            Code::Memory(bytes) => Ok(MachineCode::from_memory(bytes.to_vec())),
+            Code::Store => self.stored(agent).await,
+            Code::Registry => self.registered(agent).await,
         }
     }
 
@@ -158,13 +147,8 @@ impl Agents {
 
     /// Compiles what has to be compiled after a start, one agent after the other, beside the requests.
     pub async fn warm_up(&self) {
-        let cold: Vec<Arc<Deployed>> = {
-            let is_cold = |agent: &&Arc<Deployed>| {
-                let code = agent.code.read().unwrap_or_else(PoisonError::into_inner);
-                matches!(*code, Code::Registry)
-            };
-            self.set().all().filter(is_cold).cloned().collect()
-        };
+        let is_cold = |agent: &&Arc<Deployed>| matches!(agent.code(), Code::Registry);
+        let cold: Vec<Arc<Deployed>> = self.set().all().filter(is_cold).cloned().collect();
         for agent in cold {
             if let Err(error) = self.ready(&agent).await {
                 let reason =
