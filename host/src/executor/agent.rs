@@ -4,22 +4,21 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hypervisor_protocol::Rejection;
 use hypervisor_protocol::agent::AgentWorld;
-use hypervisor_protocol::{LimitKind, Rejection};
 use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
-use super::compile::{CompileError, Compiled};
+use super::compile::Compiled;
 use super::guest::Guest;
 use super::inspect::{Refusal, inspect};
 use super::native::TrustedCode;
 use super::offer::{Import, Standing};
 use super::outgoing::{Chain, Egress};
+use super::prepare::{PrepareError, compiled, link, unlinkable};
 use super::service::{Ended, Service, Witness};
-use super::{
-    Executor, Inputs, Outcome, PROGRAM_NAME, PrepareError, linked, refused, run, unlinkable,
-};
+use super::{Executor, Inputs, Outcome, PROGRAM_NAME, linked, run};
 use crate::config::Limits;
 
 /// What a component is as an agent: its world, and its imports as they stand for agents on this host.
@@ -153,23 +152,7 @@ impl Executor {
         } else {
             &self.service_compiler
         };
-        let compiled = compiler.compile(component).await;
-        let Compiled {
-            code,
-            initial_memory,
-            ..
-        } = compiled.map_err(|error| match error {
-            CompileError::Program(exit) => PrepareError::Program(exit),
-            CompileError::Host(message) => PrepareError::Host(message),
-        })?;
-        let allowed = limits.memory.as_u64();
-        if initial_memory > allowed {
-            return Err(PrepareError::Program(super::Exit::Limit {
-                which: LimitKind::Memory,
-                used: initial_memory,
-                allowed,
-            }));
-        }
+        let Compiled { code, .. } = compiled(compiler, component, limits).await?;
         Ok(MachineCode(code))
     }
 
@@ -184,24 +167,15 @@ impl Executor {
         settings: AgentSettings,
     ) -> Result<Agent, PrepareError> {
         let code_bytes = code.0.len();
-        let linker = self.agent_linker.clone();
-        let link = move || {
-            let component = code.0.load(linker.engine())?;
-            linker.instantiate_pre(&component)
-        };
-        let linked = tokio::task::spawn_blocking(link)
-            .await
-            .map_err(|e| PrepareError::Host(format!("linking: {e}")))?;
-        let unusable =
-            |error: wasmtime::Error| PrepareError::Program(unlinkable(&error, &settings.limits));
-        let pre = linked.map_err(unusable)?;
+        let linked = link(code.0, &self.agent_linker, &settings.limits).await?;
+        let unusable = |error: wasmtime::Error| unlinkable(&error, &settings.limits);
         let sandboxes = self
             .sandboxes
             .with_limits(settings.limits.clone())
             .with_network(settings.environment.clone(), Arc::clone(&settings.egress));
         Ok(match world {
             AgentWorld::Service => Agent::Service(Arc::new(Service::new(
-                ProxyPre::new(pre).map_err(unusable)?,
+                ProxyPre::new(linked).map_err(unusable)?,
                 sandboxes.logging(),
                 (settings.sha384, code_bytes),
                 settings.reuse,
@@ -209,7 +183,7 @@ impl Executor {
                 settings.witness,
             ))),
             AgentWorld::Command => Agent::Command(Arc::new(Command {
-                pre: CommandPre::new(pre).map_err(unusable)?,
+                pre: CommandPre::new(linked).map_err(unusable)?,
                 sandboxes,
                 sha384: settings.sha384,
                 code_bytes,
@@ -297,18 +271,4 @@ pub fn granted(imports: &[Import]) -> Vec<String> {
         .filter(|import| import.standing == Standing::Granted)
         .map(|import| import.name.clone())
         .collect()
-}
-
-/// For an error of preparing that is the agent's own: its words.
-pub fn refusal(error: PrepareError) -> Result<super::Exit, String> {
-    match error {
-        PrepareError::Program(exit) => Ok(exit),
-        PrepareError::Host(message) => Err(message),
-    }
-}
-
-impl From<Refusal> for PrepareError {
-    fn from(refusal: Refusal) -> Self {
-        refused(refusal)
-    }
 }
