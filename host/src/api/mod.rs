@@ -125,7 +125,7 @@ impl App {
 
     /// Why requests should go elsewhere; none where all is well.
     pub fn not_ready(&self) -> Option<&'static str> {
-        self.executor.facts().log().poisoned.then_some(
+        self.executor.facts().is_log_poisoned().then_some(
             "the component log and the runtime register disagree: no evidence until the host is started anew",
         )
     }
