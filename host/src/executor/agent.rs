@@ -134,7 +134,11 @@ impl Executor {
             policy: self.has_policy(),
             payments: self.payments().is_some(),
         };
-        inspect(component)?.as_agent(plugins)
+        let judged = inspect(component)?.for_agent(plugins);
+        Ok(AgentInspection {
+            world: judged.require_agent()?,
+            imports: judged.imports,
+        })
     }
 
     /// Compiles an agent.
@@ -217,19 +221,7 @@ pub(super) fn linker(
 }
 
 impl super::Inspection {
-    /// What it is as an agent of a host with these plugins.
-    ///
-    /// # Errors
-    /// That it is none, or every import that the host does not offer by name.
-    pub fn as_agent(self, plugins: Plugins) -> Result<AgentInspection, Refusal> {
-        let judged = self.for_agent(plugins);
-        Ok(AgentInspection {
-            world: judged.require_agent()?,
-            imports: judged.imports,
-        })
-    }
-
-    /// Its imports judged anew, as they stand for agents.
+    /// Its imports judged anew, as they stand for agents of a host with these plugins.
     #[must_use]
     pub fn for_agent(mut self, plugins: Plugins) -> Self {
         let has = [
@@ -250,8 +242,11 @@ impl super::Inspection {
         self.exports_interface(super::inspect::INCOMING_HANDLER)
     }
 
-    /// What it is called by as an agent. Its imports are judged already.
-    fn require_agent(&self) -> Result<AgentWorld, Refusal> {
+    /// What it is called by as an agent, after [`Self::for_agent`].
+    ///
+    /// # Errors
+    /// That it is none, or every import that the host does not offer by name.
+    pub fn require_agent(&self) -> Result<AgentWorld, Refusal> {
         if !self.exports_handler() {
             // A command, or neither: the words are those for programs.
             self.require_command()?;
