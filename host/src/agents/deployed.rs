@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::log::Log;
 use super::terms::Terms;
+use crate::api::AGENTS_PREFIX;
 use crate::executor::{Import, Offer, granted};
 
 /// An agent that is deployed. What changes about it is its log, and whether its code is in memory.
@@ -148,7 +149,7 @@ impl Deployed {
         AgentInfo {
             name: self.terms.address.name.to_string(),
             address: self.terms.address.to_string(),
-            path: format!("/agents/{reference}/"),
+            path: format!("{AGENTS_PREFIX}{reference}/"),
             description: manifest.description.clone(),
             version: manifest.version.clone(),
             world: self.terms.about.world,

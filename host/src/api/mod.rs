@@ -34,6 +34,7 @@ use tower_http::cors::{Any, CorsLayer};
 
 pub use openapi::DOCUMENT as OPENAPI;
 pub use route::PAID as PAID_ROUTES;
+pub(crate) use serve::PREFIX as AGENTS_PREFIX;
 pub use swap::{Plugin, Swapped};
 
 use hypervisor_agents::SealingKey;
