@@ -10,6 +10,8 @@ mod execute;
 mod moment;
 mod openapi;
 mod paid;
+mod paid_answer;
+mod paid_job;
 mod problem;
 mod request;
 mod request_id;
