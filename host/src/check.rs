@@ -59,18 +59,14 @@ pub fn check(file: &Path, bytes: &[u8], plugins: Plugins) -> Checked {
     };
     let refusal = program.require_command().err().map(Into::into);
     let judged = program.clone().for_agent(plugins);
-    let (agent, agent_refusal) = match program.clone().as_agent(plugins) {
-        Ok(found) => (Some(found.world), None),
+    let (agent, agent_refusal) = match judged.require_agent() {
+        Ok(world) => (Some(world), None),
         Err(refusal) => (None, Some(refusal.into())),
     };
-    let is_agent = refusal.is_some() && program.exports_handler() || agent.is_some();
+    let is_for_agents_only = refusal.is_some() && (agent.is_some() || program.exports_handler());
     Checked {
         file,
-        program: Some(if is_agent && refusal.is_some() {
-            judged
-        } else {
-            program
-        }),
+        program: Some(if is_for_agents_only { judged } else { program }),
         refusal,
         agent,
         agent_refusal,

@@ -65,11 +65,10 @@ fn an_agent_of_the_operator_is_kept_without_a_key_of_its_own() {
 #[test]
 fn an_agent_without_code_or_details_is_kept() {
     let kept = kept();
-    let text = manifest("weather");
     let record = Record {
         code: b"",
         details: b"",
-        ..record(&kept.owner, &text)
+        ..kept.record()
     };
     kept.store.put(&record).unwrap();
     assert_eq!(kept.code().unwrap().as_deref(), Some(&b""[..]));
@@ -107,11 +106,10 @@ fn code_is_replaced_and_the_rest_stays() {
 #[test]
 fn a_second_deploy_replaces_the_first() {
     let kept = kept();
-    let text = manifest("weather");
     let second = Record {
         component: b"second",
         code: b"second code",
-        ..record(&kept.owner, &text)
+        ..kept.record()
     };
     kept.store.put(&second).unwrap();
     assert_eq!(kept.store.list().unwrap().agents.len(), 1);
@@ -124,10 +122,9 @@ fn a_second_deploy_replaces_the_first() {
 #[test]
 fn who_means_the_replaced_component_is_told() {
     let kept = kept();
-    let text = manifest("weather");
     let second = Record {
         component: b"second",
-        ..record(&kept.owner, &text)
+        ..kept.record()
     };
     kept.store.put(&second).unwrap();
     assert!(matches!(kept.code(), Err(StoreError::Replaced)));
@@ -184,11 +181,10 @@ fn without_a_key_no_agent_is_kept() {
 #[test]
 fn a_write_that_fails_leaves_what_was_there() {
     let kept = kept();
-    let text = manifest("weather");
     let long = "x".repeat(2000);
     let record = Record {
         code_fingerprint: &long,
-        ..record(&kept.owner, &text)
+        ..kept.record()
     };
     let error = kept.store.put(&record).unwrap_err();
     assert_eq!(
@@ -218,11 +214,10 @@ fn the_folder_is_the_owners_alone() {
 #[test]
 fn debug_shows_neither_keys_nor_content() {
     let kept = kept();
-    let text = manifest("weather");
     let key = SealingKey::new(Zeroizing::new(*b"0123456789abcdef0123456789abcdef"));
     let shown = format!(
         "{key:?} {:?} {:?}",
-        record(&kept.owner, &text),
+        kept.record(),
         kept.store.list().unwrap()
     );
     for secret in ["weather", "hunter2", "0123", "48, 49"] {

@@ -62,9 +62,7 @@ fn the_disk_shows_no_name_and_no_content() {
 fn the_same_agent_twice_is_sealed_differently() {
     let kept = kept();
     let first = fs::read(kept.file()).unwrap();
-    kept.store
-        .put(&record(&kept.owner, &manifest("weather")))
-        .unwrap();
+    kept.store.put(&kept.record()).unwrap();
     let second = fs::read(kept.file()).unwrap();
     assert_eq!(first.len(), second.len());
     let equal = first.iter().zip(&second).filter(|(a, b)| a == b).count();
@@ -199,9 +197,7 @@ fn a_store_of_another_key_is_reported_and_left_alone() {
     assert!(message.contains("sealed by another key"), "{message}");
     let code = other.load_code(&kept.address, &digest(COMPONENT), "engine 1");
     assert!(matches!(code, Err(StoreError::NotFound)));
-    other
-        .put(&record(&kept.owner, &manifest("weather")))
-        .unwrap();
+    other.put(&kept.record()).unwrap();
     assert_eq!(other.list().unwrap().agents.len(), 1);
     assert!(
         files(&kept.folder)
@@ -256,9 +252,7 @@ fn a_damaged_agent_can_be_removed_and_put_again() {
     let kept = kept();
     fs::write(kept.file(), b"damage").unwrap();
     assert!(matches!(kept.damage(), Damage::Length { .. }));
-    kept.store
-        .put(&record(&kept.owner, &manifest("weather")))
-        .unwrap();
+    kept.store.put(&kept.record()).unwrap();
     assert_eq!(kept.code().unwrap().as_deref(), Some(CODE));
     fs::write(kept.file(), b"damage").unwrap();
     assert!(kept.store.remove(&kept.address).unwrap());

@@ -28,6 +28,13 @@ async fn outcome(sender: &Sender, url: &str) -> Error {
     refused(sender.send(request(url), Timeouts::default()).await)
 }
 
+/// That every one of them ends with this error.
+async fn all_end_with(sender: &Sender, expected: Error, urls: &[&str]) {
+    for url in urls {
+        assert_eq!(outcome(sender, url).await, expected, "{url}");
+    }
+}
+
 fn public_only(resolver: impl Resolve + 'static) -> Sender {
     Sender::new(Networks::default(), Arc::new(resolver)).unwrap()
 }
@@ -35,7 +42,7 @@ fn public_only(resolver: impl Resolve + 'static) -> Sender {
 #[tokio::test]
 async fn private_addresses_are_refused_in_every_spelling() {
     let sender = public_only(Names::default());
-    for url in [
+    let urls = [
         "http://127.0.0.1/",
         "http://127.0.0.1./",
         "http://0.0.0.0/",
@@ -47,42 +54,27 @@ async fn private_addresses_are_refused_in_every_spelling() {
         "http://[::ffff:a9fe:a9fe]/",
         "http://[64:ff9b::7f00:1]/",
         "http://[fd00:ec2::254]/",
-    ] {
-        assert_eq!(
-            outcome(&sender, url).await,
-            Error::DestinationIpProhibited,
-            "{url}"
-        );
-    }
+    ];
+    all_end_with(&sender, Error::DestinationIpProhibited, &urls).await;
 }
 
 #[tokio::test]
 async fn spellings_of_addresses_that_resolvers_know_are_no_uri() {
     let sender = public_only(SystemResolver::default());
-    for url in [
+    let urls = [
         "http://2130706433/",
         "http://0x7f000001/",
         "http://127.1/",
         "http://0177.0.0.1/",
-    ] {
-        assert_eq!(
-            outcome(&sender, url).await,
-            Error::HttpRequestUriInvalid,
-            "{url}"
-        );
-    }
+    ];
+    all_end_with(&sender, Error::HttpRequestUriInvalid, &urls).await;
 }
 
 #[tokio::test]
 async fn the_machines_own_name_is_refused() {
     let sender = public_only(SystemResolver::default());
-    for url in ["http://localhost/", "http://LOCALHOST./"] {
-        assert_eq!(
-            outcome(&sender, url).await,
-            Error::DestinationIpProhibited,
-            "{url}"
-        );
-    }
+    let urls = ["http://localhost/", "http://LOCALHOST./"];
+    all_end_with(&sender, Error::DestinationIpProhibited, &urls).await;
 }
 
 #[tokio::test]
@@ -94,14 +86,13 @@ async fn names_that_resolve_to_private_addresses_are_refused() {
             .with("mixed.test", &["1.1.1.1", "127.0.0.1"])
             .with("mixed6.test", &["2606:4700::1", "::1"]),
     );
-    for host in ["private.test", "metadata.test", "mixed.test", "mixed6.test"] {
-        let url = format!("http://{host}/");
-        assert_eq!(
-            outcome(&sender, &url).await,
-            Error::DestinationIpProhibited,
-            "{url}"
-        );
-    }
+    let urls = [
+        "http://private.test/",
+        "http://metadata.test/",
+        "http://mixed.test/",
+        "http://mixed6.test/",
+    ];
+    all_end_with(&sender, Error::DestinationIpProhibited, &urls).await;
 }
 
 #[tokio::test]
@@ -230,7 +221,7 @@ async fn a_body_that_stalls_is_a_read_timeout() {
 
 #[tokio::test]
 async fn no_error_says_where_the_request_was_going() {
-    let sender = Sender::new(Networks::default(), Arc::new(Names::default())).unwrap();
+    let sender = public_only(Names::default());
     for url in [
         "http://secret-host.test/secret-path",
         "http://secret-user@secret-host.test/",

@@ -143,12 +143,17 @@ impl PrivateKey {
     /// # Errors
     /// [`Error::Random`] when the operating system's random number generator fails.
     pub fn try_generate() -> Result<Self, Error> {
+        Self::generate_with_bytes().map(|(key, _)| key)
+    }
+
+    /// The same with its 32 bytes, for an owner to keep.
+    pub(crate) fn generate_with_bytes() -> Result<(Self, Zeroizing<[u8; 32]>), Error> {
         loop {
             let mut bytes = Zeroizing::new([0; 32]);
             getrandom::fill(bytes.as_mut_slice()).map_err(|_| Error::Random)?;
             // A candidate outside 1..n has a probability of 2^-32.
             if let Ok(key) = Self::from_bytes(&bytes) {
-                return Ok(key);
+                return Ok((key, bytes));
             }
         }
     }

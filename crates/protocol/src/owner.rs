@@ -36,14 +36,8 @@ impl OwnerKey {
     /// # Errors
     /// [`Error::Random`] when the operating system's random number generator fails.
     pub fn generate() -> Result<(Self, Zeroizing<[u8; 32]>), Error> {
-        loop {
-            let mut bytes = Zeroizing::new([0; 32]);
-            getrandom::fill(bytes.as_mut_slice()).map_err(|_| Error::Random)?;
-            // A candidate outside 1..n has a probability of 2^-32.
-            if let Ok(key) = Self::from_bytes(&bytes) {
-                return Ok((key, bytes));
-            }
-        }
+        let (_, bytes) = PrivateKey::generate_with_bytes()?;
+        Ok((Self::from_bytes(&bytes)?, bytes))
     }
 
     /// A key from its 32 bytes, big-endian.

@@ -12,6 +12,8 @@ use hypervisor_protocol::{
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 const BOTH: [ContentFormat; 2] = [ContentFormat::Json, ContentFormat::Cbor];
 
@@ -48,6 +50,27 @@ fn decode_all(bytes: &[u8]) {
     let _ = text.parse::<HexBytes>();
     let _ = text.parse::<HexArray<4>>();
     let _ = ContentFormat::from_media_type(&text);
+}
+
+/// Runs every decoder on bytes of which one is another.
+fn decode_altered(bytes: &mut [u8], at: &prop::sample::Index, value: u8) {
+    let place = at.index(bytes.len());
+    if let Some(byte) = bytes.get_mut(place) {
+        *byte = value;
+    }
+    decode_all(bytes);
+}
+
+/// That it comes back as it was, from both formats.
+fn returns<T>(body: &T) -> Result<(), TestCaseError>
+where
+    T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    for format in BOTH {
+        let bytes = format.encode(body).unwrap();
+        prop_assert_eq!(&format.decode::<T>(&bytes).unwrap(), body);
+    }
+    Ok(())
 }
 
 fn blob() -> impl Strategy<Value = HexBytes> {
@@ -221,11 +244,7 @@ proptest! {
     ) {
         for format in BOTH {
             let mut bytes = format.encode(&body).unwrap();
-            let place = at.index(bytes.len());
-            if let Some(byte) = bytes.get_mut(place) {
-                *byte = value;
-            }
-            decode_all(&bytes);
+            decode_altered(&mut bytes, &at, value);
             bytes.truncate(cut.index(bytes.len()));
             decode_all(&bytes);
         }
@@ -234,29 +253,18 @@ proptest! {
     #[test]
     fn an_altered_report_never_panics(report in report(), at: prop::sample::Index, value: u8) {
         let mut bytes = report.encode().unwrap();
-        let place = at.index(bytes.len());
-        if let Some(byte) = bytes.get_mut(place) {
-            *byte = value;
-        }
-        decode_all(&bytes);
+        decode_altered(&mut bytes, &at, value);
     }
 
     #[test]
     fn requests_return_as_they_were(body in wasm_request()) {
-        for format in BOTH {
-            let bytes = format.encode(&body).unwrap();
-            prop_assert_eq!(&format.decode::<ExecuteWasmRequest>(&bytes).unwrap(), &body);
-        }
+        returns(&body)?;
     }
 
     #[test]
     fn requests_about_agents_return_as_they_were(call in agent_request(), deployment in deploy_request()) {
-        for format in BOTH {
-            let bytes = format.encode(&call).unwrap();
-            prop_assert_eq!(&format.decode::<AgentRequest>(&bytes).unwrap(), &call);
-            let bytes = format.encode(&deployment).unwrap();
-            prop_assert_eq!(&format.decode::<DeployRequest>(&bytes).unwrap(), &deployment);
-        }
+        returns(&call)?;
+        returns(&deployment)?;
     }
 
     #[test]
@@ -279,11 +287,7 @@ proptest! {
     ) {
         for format in BOTH {
             let mut bytes = format.encode(&body).unwrap();
-            let place = at.index(bytes.len());
-            if let Some(byte) = bytes.get_mut(place) {
-                *byte = value;
-            }
-            decode_all(&bytes);
+            decode_altered(&mut bytes, &at, value);
             bytes.truncate(cut.index(bytes.len()));
             decode_all(&bytes);
         }
@@ -300,19 +304,13 @@ proptest! {
 
     #[test]
     fn responses_return_as_they_were(body in response()) {
-        for format in BOTH {
-            let bytes = format.encode(&body).unwrap();
-            prop_assert_eq!(&format.decode::<ExecuteResponse>(&bytes).unwrap(), &body);
-        }
+        returns(&body)?;
     }
 
     #[test]
     fn reports_return_as_they_were(report in report()) {
         prop_assert_eq!(&Report::decode(&report.encode().unwrap()).unwrap(), &report);
-        for format in BOTH {
-            let bytes = format.encode(&report).unwrap();
-            prop_assert_eq!(&format.decode::<Report>(&bytes).unwrap(), &report);
-        }
+        returns(&report)?;
     }
 
     #[test]

@@ -1,29 +1,21 @@
-//! One deployed agent, and one that is about to be.
+//! One deployed agent.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use hypervisor_agents::{Address, Manifest, Owner};
-use hypervisor_egress::AllowList;
+use hypervisor_agents::{Address, Owner};
 use hypervisor_protocol::agent::AgentWorld;
-use hypervisor_protocol::{AgentImport, AgentInfo, AgentLog, HexArray, PublicKey};
+use hypervisor_protocol::{AgentImport, AgentInfo, AgentLog, HexArray};
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use super::log::Log;
-use crate::config::Limits;
+use super::terms::Terms;
+use crate::api::AGENTS_PREFIX;
 use crate::executor::{Import, Offer, granted};
 
 /// An agent that is deployed. What changes about it is its log, and whether its code is in memory.
 pub struct Deployed {
     pub(super) id: u64,
-    pub(super) address: Address,
-    pub(super) manifest: Manifest,
-    pub(super) digest: [u8; 32],
-    pub(super) sha384: [u8; 48],
-    pub(super) about: About,
-    pub(super) limits: Limits,
-    pub(super) listed: Arc<AllowList>,
-    pub(super) offers: Option<Arc<[Offer]>>,
+    pub(super) terms: Terms,
     /// Unix time, microseconds, of the first deployment under this address.
     pub(super) deployed_at: u64,
     pub(super) code: RwLock<Code>,
@@ -55,9 +47,18 @@ impl About {
                 .collect(),
         }
     }
+
+    /// Names of what it imports.
+    pub(super) fn import_names(&self) -> Vec<String> {
+        self.imports
+            .iter()
+            .map(|import| import.name.clone())
+            .collect()
+    }
 }
 
 /// Where an agent's machine code is to be had.
+#[derive(Clone)]
 pub(super) enum Code {
     /// Here.
     Memory(Arc<[u8]>),
@@ -78,51 +79,6 @@ pub(super) enum Persistence {
     Memory,
 }
 
-/// An agent that passed every check that needs no compiler.
-pub struct Plan {
-    pub(super) address: Address,
-    pub(super) owner: Option<PublicKey>,
-    pub(super) manifest: Manifest,
-    pub(super) manifest_text: Zeroizing<String>,
-    pub(super) component: Vec<u8>,
-    pub(super) digest: [u8; 32],
-    pub(super) sha384: [u8; 48],
-    pub(super) about: About,
-    pub(super) limits: Limits,
-    pub(super) listed: Arc<AllowList>,
-    pub(super) offers: Option<Arc<[Offer]>>,
-}
-
-impl Plan {
-    /// The address that it gets.
-    pub fn address(&self) -> &Address {
-        &self.address
-    }
-
-    /// SHA-256 of the component.
-    pub fn digest(&self) -> &[u8; 32] {
-        &self.digest
-    }
-
-    /// Interfaces that it imports.
-    pub fn import_names(&self) -> Vec<String> {
-        import_names(&self.about)
-    }
-
-    /// Bytes of the component.
-    pub fn component_bytes(&self) -> usize {
-        self.component.len()
-    }
-}
-
-fn import_names(about: &About) -> Vec<String> {
-    about
-        .imports
-        .iter()
-        .map(|import| import.name.clone())
-        .collect()
-}
-
 impl Deployed {
     /// Its number in this host.
     pub fn id(&self) -> u64 {
@@ -131,37 +87,37 @@ impl Deployed {
 
     /// Its name and owner.
     pub fn address(&self) -> &Address {
-        &self.address
+        &self.terms.address
     }
 
     /// Whose it is.
     pub fn owner(&self) -> &Owner {
-        &self.address.owner
+        &self.terms.address.owner
     }
 
     /// SHA-256 of the component.
     pub fn digest(&self) -> &[u8; 32] {
-        &self.digest
+        &self.terms.digest
     }
 
     /// Interfaces that it imports.
     pub fn import_names(&self) -> Vec<String> {
-        import_names(&self.about)
+        self.terms.about.import_names()
     }
 
     /// What it does.
     pub fn description(&self) -> &str {
-        &self.manifest.description
+        &self.terms.manifest.description
     }
 
     /// What a call costs; none where it is free.
     pub fn offers(&self) -> Option<&Arc<[Offer]>> {
-        self.offers.as_ref()
+        self.terms.offers.as_ref()
     }
 
     /// Bytes of one answer that is kept whole.
     pub fn output_limit(&self) -> u64 {
-        self.limits.output.as_u64()
+        self.terms.limits.output.as_u64()
     }
 
     /// What it wrote.
@@ -171,7 +127,16 @@ impl Deployed {
 
     /// The name that the component log has for it. The log is shown to everybody, and a private agent to nobody.
     pub(super) fn name_in_log(&self) -> String {
-        name_in_log(&self.address, self.manifest.private)
+        if self.terms.manifest.private {
+            "agent/private".to_owned()
+        } else {
+            format!("agent/{}", self.terms.address)
+        }
+    }
+
+    pub(super) fn code(&self) -> Code {
+        let code = self.code.read().unwrap_or_else(PoisonError::into_inner);
+        code.clone()
     }
 
     pub(super) fn set_code(&self, code: Code) {
@@ -180,22 +145,22 @@ impl Deployed {
 
     /// What may be said of it. `reference` is the shortest name that it has.
     pub(super) fn info(&self, reference: &str) -> AgentInfo {
-        let manifest = &self.manifest;
+        let manifest = &self.terms.manifest;
         AgentInfo {
-            name: self.address.name.to_string(),
-            address: self.address.to_string(),
-            path: format!("/agents/{reference}/"),
+            name: self.terms.address.name.to_string(),
+            address: self.terms.address.to_string(),
+            path: format!("{AGENTS_PREFIX}{reference}/"),
             description: manifest.description.clone(),
             version: manifest.version.clone(),
-            world: self.about.world,
+            world: self.terms.about.world,
             skills: manifest.skills.clone(),
             private: manifest.private,
             price: manifest.price.clone(),
-            digest: HexArray(self.digest),
-            sha384: HexArray(self.sha384),
+            digest: HexArray(self.terms.digest),
+            sha384: HexArray(self.terms.sha384),
             outgoing: manifest.outgoing.clone(),
             reuse: manifest.reuse,
-            imports: self.about.imports.clone(),
+            imports: self.terms.about.imports.clone(),
             persistent: self.persistence != Persistence::Memory,
             note: (self.persistence == Persistence::Memory).then(|| {
                 "this platform gives the host no sealing key, so the agent is kept in memory only: a restart of the host ends it"
@@ -203,13 +168,5 @@ impl Deployed {
             }),
             deployed_at: self.deployed_at / 1_000_000,
         }
-    }
-}
-
-pub(super) fn name_in_log(address: &Address, private: bool) -> String {
-    if private {
-        "agent/private".to_owned()
-    } else {
-        format!("agent/{address}")
     }
 }

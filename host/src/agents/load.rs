@@ -24,39 +24,44 @@ impl Agents {
 
     async fn load(&self, agent: &Arc<Deployed>) -> Result<Agent, PrepareError> {
         let code = self.code(agent).await?;
-        self.measure(&agent.name_in_log(), agent.sha384, &agent.about.granted)?;
+        self.measure(
+            &agent.name_in_log(),
+            agent.terms.sha384,
+            &agent.terms.about.granted,
+        )?;
         let caller = Caller {
             id: agent.id,
-            address: agent.address.clone(),
-            digest: agent.digest,
+            address: agent.terms.address.clone(),
+            digest: agent.terms.digest,
         };
         let egress = AgentEgress {
             network: Arc::clone(&self.network),
             caller: Arc::new(caller),
-            listed: Arc::clone(&agent.listed),
+            listed: Arc::clone(&agent.terms.listed),
             imports: agent.import_names().into(),
         };
         let environment = agent
+            .terms
             .manifest
             .environment
             .iter()
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         let settings = AgentSettings {
-            limits: agent.limits.clone(),
+            limits: agent.terms.limits.clone(),
             environment,
-            reuse: agent.manifest.reuse,
-            sha384: agent.sha384,
+            reuse: agent.terms.manifest.reuse,
+            sha384: agent.terms.sha384,
             egress: Arc::new(egress),
             witness: Arc::clone(&agent.log) as _,
         };
         self.executor
-            .link_agent(code, agent.about.world, settings)
+            .link_agent(code, agent.terms.about.world, settings)
             .await
     }
 
     /// Writes a component into the log, once for each start of the host.
-    pub(super) fn measure(
+    fn measure(
         &self,
         name: &str,
         sha384: [u8; 48],
@@ -75,30 +80,22 @@ impl Agents {
     }
 
     async fn code(&self, agent: &Arc<Deployed>) -> Result<MachineCode, PrepareError> {
-        enum From {
-            Store,
-            Registry,
-        }
-        let from = {
-            let code = agent.code.read().unwrap_or_else(PoisonError::into_inner);
-            match &*code {
-                // It was made in this process and never left it.
-                Code::Memory(bytes) => return Ok(MachineCode::from_memory(bytes.to_vec())),
-                Code::Store => From::Store,
-                Code::Registry => From::Registry,
-            }
-        };
-        match from {
-            From::Store => self.stored(agent).await,
-            From::Registry => self.registered(agent).await,
+        match agent.code() {
+            // It was made in this process and never left it.
+            Code::Memory(bytes) => Ok(MachineCode::from_memory(bytes.to_vec())),
+            Code::Store => self.stored(agent).await,
+            Code::Registry => self.registered(agent).await,
         }
     }
 
     /// The code as an earlier start sealed it; compiled again where the engine has changed since.
     async fn stored(&self, agent: &Arc<Deployed>) -> Result<MachineCode, PrepareError> {
         let fingerprint = self.executor.code_fingerprint();
-        let (store, address, digest) =
-            (Arc::clone(&self.store), agent.address.clone(), agent.digest);
+        let (store, address, digest) = (
+            Arc::clone(&self.store),
+            agent.terms.address.clone(),
+            agent.terms.digest,
+        );
         let read = move || match store.load_code(&address, &digest, &fingerprint)? {
             Some(code) => Ok((Some(code), Vec::new())),
             None => Ok((None, store.load_component(&address, &digest)?)),
@@ -108,7 +105,7 @@ impl Agents {
             return Ok(MachineCode::from_sealed_store(code));
         }
         let code = self.compile(agent, &component).await?;
-        let (store, address) = (Arc::clone(&self.store), agent.address.clone());
+        let (store, address) = (Arc::clone(&self.store), agent.terms.address.clone());
         let (bytes, fingerprint) = (code.as_bytes().to_vec(), self.executor.code_fingerprint());
         let written =
             blocking(move || store.update_code(&address, &digest, &bytes, &fingerprint)).await;
@@ -125,12 +122,12 @@ impl Agents {
         let most = self.limits.body.as_u64();
         let found = self
             .registry
-            .load(&agent.address.name, most)
+            .load(&agent.terms.address.name, most)
             .map_err(|e| PrepareError::Host(e.to_string()))?;
-        if sha256(&found.component) != agent.digest {
+        if sha256(&found.component) != agent.terms.digest {
             return Err(PrepareError::Host(format!(
                 "the registry's component of `{}` is not the one that was deployed; deploy it again",
-                agent.address.name
+                agent.terms.address.name
             )));
         }
         let code = self.compile(agent, &found.component).await?;
@@ -143,18 +140,15 @@ impl Agents {
         agent: &Deployed,
         component: &[u8],
     ) -> Result<MachineCode, PrepareError> {
-        self.executor.compile_agent(component, &agent.limits).await
+        self.executor
+            .compile_agent(component, &agent.terms.limits)
+            .await
     }
 
     /// Compiles what has to be compiled after a start, one agent after the other, beside the requests.
     pub async fn warm_up(&self) {
-        let cold: Vec<Arc<Deployed>> = {
-            let is_cold = |agent: &&Arc<Deployed>| {
-                let code = agent.code.read().unwrap_or_else(PoisonError::into_inner);
-                matches!(*code, Code::Registry)
-            };
-            self.set().all().filter(is_cold).cloned().collect()
-        };
+        let is_cold = |agent: &&Arc<Deployed>| matches!(agent.code(), Code::Registry);
+        let cold: Vec<Arc<Deployed>> = self.set().all().filter(is_cold).cloned().collect();
         for agent in cold {
             if let Err(error) = self.ready(&agent).await {
                 let reason =

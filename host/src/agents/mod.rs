@@ -6,11 +6,14 @@ mod deployed;
 mod egress;
 mod load;
 mod log;
+mod plan;
 mod set;
+mod take_up;
+mod terms;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use hypervisor_agents::{Address, Index, Manifest, Owner, Registry, SealingKey, Store};
 use hypervisor_egress::{Sender, SystemResolver};
@@ -24,10 +27,10 @@ use catalog::Catalog;
 use egress::Network;
 use set::Set;
 
-pub use deploy::{Refused, words};
-pub use deployed::{Deployed, Plan};
+pub use deployed::Deployed;
 pub(crate) use egress::declared_length;
 pub use egress::{Caller, Neighbours};
+pub use plan::{Plan, Refused, words};
 
 /// The agents of a host.
 pub struct Agents {
@@ -48,7 +51,7 @@ pub struct Agents {
     measured: Mutex<HashSet<(String, [u8; 48])>>,
     next: AtomicU64,
     /// What makes offers of prices, where payments are taken.
-    prices: OnceLock<Weak<Payments>>,
+    payments: Option<Arc<Payments>>,
 }
 
 impl Agents {
@@ -92,13 +95,9 @@ impl Agents {
             loaded,
             measured: Mutex::default(),
             next: AtomicU64::new(1),
-            prices: OnceLock::new(),
+            payments: payments.cloned(),
             settings,
         };
-        if let Some(payments) = payments {
-            // The first word counts; there is but one.
-            let _ = agents.prices.set(Arc::downgrade(payments));
-        }
         agents.take_up()?;
         Ok(Arc::new(agents))
     }
@@ -120,7 +119,7 @@ impl Agents {
 
     /// Those that everybody may know of.
     pub fn public(&self) -> AgentList {
-        self.list(|agent| !agent.manifest.private)
+        self.list(|agent| !agent.terms.manifest.private)
     }
 
     /// Those of one owner.
@@ -176,9 +175,9 @@ impl Agents {
         let set = self.set();
         let found = |(id, score): (u64, f64)| match set.numbered(id) {
             Some(agent) => Some(found(
-                &agent.address,
-                &agent.manifest,
-                agent.digest,
+                &agent.terms.address,
+                &agent.terms.manifest,
+                agent.terms.digest,
                 score,
                 true,
             )),

@@ -28,7 +28,7 @@ impl Set {
             })
         });
         own.or_else(|| self.by_text.get(reference))
-            .filter(|agent| !agent.manifest.private || owner == Some(agent.owner()))
+            .filter(|agent| !agent.terms.manifest.private || owner == Some(agent.owner()))
             .cloned()
     }
 
@@ -43,10 +43,10 @@ impl Set {
 
     /// The shortest name by which others find an agent.
     pub(super) fn shortest(&self, agent: &Deployed) -> String {
-        let bare = agent.address.name.as_str();
+        let bare = agent.terms.address.name.as_str();
         match self.by_text.get(bare) {
             Some(found) if found.id == agent.id => bare.to_owned(),
-            _ => agent.address.to_string(),
+            _ => agent.terms.address.to_string(),
         }
     }
 
@@ -60,7 +60,7 @@ impl Set {
 
     /// Adds an agent in the place of an earlier one of its address, which it gives back.
     pub(super) fn insert(&mut self, agent: Arc<Deployed>) -> Option<Arc<Deployed>> {
-        let address = agent.address.clone();
+        let address = agent.terms.address.clone();
         self.by_text.insert(address.to_string(), Arc::clone(&agent));
         self.by_id.insert(agent.id, Arc::clone(&agent));
         let before = self.by_address.insert(address.clone(), agent);
@@ -89,10 +89,10 @@ impl Set {
             .by_address
             .range(from..)
             .map(|(_, agent)| agent)
-            .take_while(|agent| agent.address.name == *name)
-            .filter(|agent| !agent.manifest.private)
+            .take_while(|agent| agent.terms.address.name == *name)
+            .filter(|agent| !agent.terms.manifest.private)
             .min_by_key(|agent| {
-                let operators = agent.address.owner == Owner::Operator;
+                let operators = agent.terms.address.owner == Owner::Operator;
                 (!operators, agent.deployed_at, agent.id)
             })
             .cloned();

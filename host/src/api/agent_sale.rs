@@ -12,7 +12,7 @@ use super::App;
 use super::paid::{Sale, sell as sell_one, taking};
 use super::problem::ApiError;
 use super::route::Route;
-use super::serve::{for_agent, reference_in};
+use super::serve::{PREFIX, for_agent, reference_in};
 use super::sold::{Plain, Sold};
 use crate::agents::Deployed;
 use crate::executor::{Chain, HttpBody};
@@ -35,7 +35,7 @@ pub(super) async fn sell_inside(
     request: http::Request<HttpBody>,
     chain: Chain,
 ) -> Result<Response, ApiError> {
-    let path = format!("/agents/{}{}", agent.address(), request.uri().path());
+    let path = format!("{PREFIX}{}{}", agent.address(), request.uri().path());
     let request = request.map(|body| {
         Body::new(body.map_err(|_| std::io::Error::other("the caller did not finish its request")))
     });

@@ -10,6 +10,8 @@ mod execute;
 mod moment;
 mod openapi;
 mod paid;
+mod paid_answer;
+mod paid_job;
 mod problem;
 mod request;
 mod request_id;
@@ -34,6 +36,7 @@ use tower_http::cors::{Any, CorsLayer};
 
 pub use openapi::DOCUMENT as OPENAPI;
 pub use route::PAID as PAID_ROUTES;
+pub(crate) use serve::PREFIX as AGENTS_PREFIX;
 pub use swap::{Plugin, Swapped};
 
 use hypervisor_agents::SealingKey;
@@ -125,7 +128,7 @@ impl App {
 
     /// Why requests should go elsewhere; none where all is well.
     pub fn not_ready(&self) -> Option<&'static str> {
-        self.executor.facts().log().poisoned.then_some(
+        self.executor.facts().is_log_poisoned().then_some(
             "the component log and the runtime register disagree: no evidence until the host is started anew",
         )
     }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use hypervisor_protocol::{Error, LimitKind, Problem, ProblemType};
 
-use super::paid::insert;
+use super::paid_answer::insert;
 use crate::attestation::EvidenceError;
 
 /// Seconds after which a refused client may try again.

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use hypervisor_protocol::Operation;
 
+use super::serve::PREFIX;
+
 /// One route: its path, and what its body is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Route {
@@ -33,7 +35,7 @@ impl Route {
     /// A sealed call of the agent that the path names.
     pub(super) fn of_agent(reference: &str) -> Self {
         Self {
-            path: format!("/agents/{reference}").into(),
+            path: format!("{PREFIX}{reference}").into(),
             operation: Operation::Agent,
             attested: false,
         }

@@ -27,7 +27,7 @@ use crate::executor::{
 };
 
 /// What the path of a request to an agent begins with.
-const PREFIX: &str = "/agents/";
+pub(crate) const PREFIX: &str = "/agents/";
 /// Tells an agent what stood before its path.
 const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 /// Exit code of a command.

@@ -43,7 +43,7 @@ impl App {
         let _one = self.swapping.lock().await;
         let swapped = self.exchange(plugin, component).await;
         let (sha384, manifest_sha384) = swapped.inspect_err(|_| metrics::swap("refused"))?;
-        let log_entries = self.executor.facts().log().head.count;
+        let log_entries = self.executor.facts().log_length();
         metrics::swap(match plugin {
             Plugin::Payments => "payments",
             Plugin::Policy => "policy",

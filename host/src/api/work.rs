@@ -10,6 +10,7 @@ use super::body::heavy;
 use super::problem::ApiError;
 use super::request::Call;
 use super::sealed_agent::AgentCall;
+use super::serve::PREFIX;
 use crate::agents::{Deployed, Plan};
 use crate::executor::{
     Action, ActionKind, Charge, Exit, Inputs, Outcome, PrepareError, Program, Scope,
@@ -176,7 +177,7 @@ pub(super) fn named(app: &App, call: &Call, name: &[u8]) -> Result<Arc<Deployed>
         detail: detail.to_owned(),
     };
     let name = str::from_utf8(name).map_err(|_| unknown("the name is not UTF-8"))?;
-    let in_path = call.route.path.strip_prefix("/agents/");
+    let in_path = call.route.path.strip_prefix(PREFIX);
     if in_path.is_some_and(|path| path != name) {
         return Err(unknown("the sealed name is not the one in the path"));
     }

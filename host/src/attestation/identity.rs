@@ -3,6 +3,7 @@
 use hypervisor_protocol::{Error, PublicKey};
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
+use p256::elliptic_curve::Generate;
 
 /// The key. New at each start, and never written anywhere; zeroized on drop.
 pub struct Identity {
@@ -16,16 +17,10 @@ impl Identity {
     /// # Errors
     /// When the operating system gives no randomness.
     pub fn generate() -> Result<Self, Error> {
-        loop {
-            let mut bytes = zeroize::Zeroizing::new([0_u8; 32]);
-            getrandom::fill(bytes.as_mut_slice()).map_err(|_| Error::Random)?;
-            // A candidate outside 1..n has a probability of 2^-32.
-            if let Ok(key) = SigningKey::from_slice(bytes.as_slice()) {
-                let point = key.verifying_key().to_sec1_point(true);
-                let public = PublicKey::from_sec1(point.as_bytes())?;
-                return Ok(Self { key, public });
-            }
-        }
+        let key = SigningKey::try_generate().map_err(|_| Error::Random)?;
+        let point = key.verifying_key().to_sec1_point(true);
+        let public = PublicKey::from_sec1(point.as_bytes())?;
+        Ok(Self { key, public })
     }
 
     /// The public key.

@@ -4,22 +4,21 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hypervisor_protocol::Rejection;
 use hypervisor_protocol::agent::AgentWorld;
-use hypervisor_protocol::{LimitKind, Rejection};
 use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
-use super::compile::{CompileError, Compiled};
+use super::compile::Compiled;
 use super::guest::Guest;
 use super::inspect::{Refusal, inspect};
 use super::native::TrustedCode;
 use super::offer::{Import, Standing};
 use super::outgoing::{Chain, Egress};
+use super::prepare::{PrepareError, compiled, link, unlinkable};
 use super::service::{Ended, Service, Witness};
-use super::{
-    Executor, Inputs, Outcome, PROGRAM_NAME, PrepareError, linked, refused, run, unlinkable,
-};
+use super::{Executor, Inputs, Outcome, PROGRAM_NAME, linked, run};
 use crate::config::Limits;
 
 /// What a component is as an agent: its world, and its imports as they stand for agents on this host.
@@ -135,7 +134,11 @@ impl Executor {
             policy: self.has_policy(),
             payments: self.payments().is_some(),
         };
-        inspect(component)?.as_agent(plugins)
+        let judged = inspect(component)?.for_agent(plugins);
+        Ok(AgentInspection {
+            world: judged.require_agent()?,
+            imports: judged.imports,
+        })
     }
 
     /// Compiles an agent.
@@ -153,23 +156,7 @@ impl Executor {
         } else {
             &self.service_compiler
         };
-        let compiled = compiler.compile(component).await;
-        let Compiled {
-            code,
-            initial_memory,
-            ..
-        } = compiled.map_err(|error| match error {
-            CompileError::Program(exit) => PrepareError::Program(exit),
-            CompileError::Host(message) => PrepareError::Host(message),
-        })?;
-        let allowed = limits.memory.as_u64();
-        if initial_memory > allowed {
-            return Err(PrepareError::Program(super::Exit::Limit {
-                which: LimitKind::Memory,
-                used: initial_memory,
-                allowed,
-            }));
-        }
+        let Compiled { code, .. } = compiled(compiler, component, limits).await?;
         Ok(MachineCode(code))
     }
 
@@ -184,24 +171,15 @@ impl Executor {
         settings: AgentSettings,
     ) -> Result<Agent, PrepareError> {
         let code_bytes = code.0.len();
-        let linker = self.agent_linker.clone();
-        let link = move || {
-            let component = code.0.load(linker.engine())?;
-            linker.instantiate_pre(&component)
-        };
-        let linked = tokio::task::spawn_blocking(link)
-            .await
-            .map_err(|e| PrepareError::Host(format!("linking: {e}")))?;
-        let unusable =
-            |error: wasmtime::Error| PrepareError::Program(unlinkable(&error, &settings.limits));
-        let pre = linked.map_err(unusable)?;
+        let linked = link(code.0, &self.agent_linker, &settings.limits).await?;
+        let unusable = |error: wasmtime::Error| unlinkable(&error, &settings.limits);
         let sandboxes = self
             .sandboxes
             .with_limits(settings.limits.clone())
             .with_network(settings.environment.clone(), Arc::clone(&settings.egress));
         Ok(match world {
             AgentWorld::Service => Agent::Service(Arc::new(Service::new(
-                ProxyPre::new(pre).map_err(unusable)?,
+                ProxyPre::new(linked).map_err(unusable)?,
                 sandboxes.logging(),
                 (settings.sha384, code_bytes),
                 settings.reuse,
@@ -209,7 +187,7 @@ impl Executor {
                 settings.witness,
             ))),
             AgentWorld::Command => Agent::Command(Arc::new(Command {
-                pre: CommandPre::new(pre).map_err(unusable)?,
+                pre: CommandPre::new(linked).map_err(unusable)?,
                 sandboxes,
                 sha384: settings.sha384,
                 code_bytes,
@@ -243,19 +221,7 @@ pub(super) fn linker(
 }
 
 impl super::Inspection {
-    /// What it is as an agent of a host with these plugins.
-    ///
-    /// # Errors
-    /// That it is none, or every import that the host does not offer by name.
-    pub fn as_agent(self, plugins: Plugins) -> Result<AgentInspection, Refusal> {
-        let judged = self.for_agent(plugins);
-        Ok(AgentInspection {
-            world: judged.require_agent()?,
-            imports: judged.imports,
-        })
-    }
-
-    /// Its imports judged anew, as they stand for agents.
+    /// Its imports judged anew, as they stand for agents of a host with these plugins.
     #[must_use]
     pub fn for_agent(mut self, plugins: Plugins) -> Self {
         let has = [
@@ -276,8 +242,11 @@ impl super::Inspection {
         self.exports_interface(super::inspect::INCOMING_HANDLER)
     }
 
-    /// What it is called by as an agent. Its imports are judged already.
-    fn require_agent(&self) -> Result<AgentWorld, Refusal> {
+    /// What it is called by as an agent, after [`Self::for_agent`].
+    ///
+    /// # Errors
+    /// That it is none, or every import that the host does not offer by name.
+    pub fn require_agent(&self) -> Result<AgentWorld, Refusal> {
         if !self.exports_handler() {
             // A command, or neither: the words are those for programs.
             self.require_command()?;
@@ -297,18 +266,4 @@ pub fn granted(imports: &[Import]) -> Vec<String> {
         .filter(|import| import.standing == Standing::Granted)
         .map(|import| import.name.clone())
         .collect()
-}
-
-/// For an error of preparing that is the agent's own: its words.
-pub fn refusal(error: PrepareError) -> Result<super::Exit, String> {
-    match error {
-        PrepareError::Program(exit) => Ok(exit),
-        PrepareError::Host(message) => Err(message),
-    }
-}
-
-impl From<Refusal> for PrepareError {
-    fn from(refusal: Refusal) -> Self {
-        refused(refusal)
-    }
 }

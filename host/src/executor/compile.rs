@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::native::TrustedCode;
 use super::outcome::Exit;
+use super::prepare::PrepareError;
 use super::worker::Header;
 
 /// Largest [`Header`], bytes: a refusal's detail is bounded well below it.
@@ -35,14 +36,6 @@ pub(super) struct Compiled {
     pub(super) code: TrustedCode,
     pub(super) initial_memory: u64,
     pub(super) imports: Vec<String>,
-}
-
-/// Why there is no code.
-pub(super) enum CompileError {
-    /// The program's own fault: goes into its report.
-    Program(Exit),
-    /// The host's fault.
-    Host(String),
 }
 
 impl Compiler {
@@ -75,7 +68,7 @@ impl Compiler {
     }
 
     /// Compiles `program`. Dropping the future ends the process.
-    pub(super) async fn compile(&self, program: &[u8]) -> Result<Compiled, CompileError> {
+    pub(super) async fn compile(&self, program: &[u8]) -> Result<Compiled, PrepareError> {
         let _slot = self
             .slots
             .acquire()
@@ -84,7 +77,7 @@ impl Compiler {
         let started = Instant::now();
         match tokio::time::timeout(self.deadline, self.run(program)).await {
             Ok(result) => result,
-            Err(_) => Err(CompileError::Program(Exit::Limit {
+            Err(_) => Err(PrepareError::Program(Exit::Limit {
                 which: LimitKind::CompileTime,
                 used: micros(started.elapsed()),
                 allowed: micros(self.deadline),
@@ -92,7 +85,7 @@ impl Compiler {
         }
     }
 
-    async fn run(&self, program: &[u8]) -> Result<Compiled, CompileError> {
+    async fn run(&self, program: &[u8]) -> Result<Compiled, PrepareError> {
         let mut child = Command::new(&self.executable)
             .arg("compile-worker")
             .arg("--address-space")
@@ -118,11 +111,11 @@ impl Compiler {
     }
 
     /// The compiler died on this program: its report says so, and whether memory was why.
-    fn crashed(&self, status: ExitStatus, errors: &[u8]) -> CompileError {
+    fn crashed(&self, status: ExitStatus, errors: &[u8]) -> PrepareError {
         let out_of_memory = errors
             .windows(OUT_OF_MEMORY.len())
             .any(|window| window == OUT_OF_MEMORY);
-        CompileError::Program(if out_of_memory {
+        PrepareError::Program(if out_of_memory {
             Exit::Limit {
                 which: LimitKind::CompileMemory,
                 used: self.address_space,
@@ -170,7 +163,7 @@ async fn converse(child: &mut Child, program: &[u8]) -> (Vec<u8>, Vec<u8>) {
     (answer, errors)
 }
 
-fn parse(mut answer: Vec<u8>) -> Result<Compiled, CompileError> {
+fn parse(mut answer: Vec<u8>) -> Result<Compiled, PrepareError> {
     let malformed = || host("the compiler process gave a malformed answer");
     let (length, rest) = answer.split_first_chunk::<4>().ok_or_else(malformed)?;
     let length = u32::from_be_bytes(*length);
@@ -181,7 +174,7 @@ fn parse(mut answer: Vec<u8>) -> Result<Compiled, CompileError> {
     let start = header.len().saturating_add(4);
     match serde_json::from_slice(header).map_err(|_| malformed())? {
         Header::Refused { problem, detail } => {
-            Err(CompileError::Program(Exit::Rejected { problem, detail }))
+            Err(PrepareError::Program(Exit::Rejected { problem, detail }))
         }
         Header::Ok {
             initial_memory,
@@ -197,8 +190,8 @@ fn parse(mut answer: Vec<u8>) -> Result<Compiled, CompileError> {
     }
 }
 
-fn host(message: impl Into<String>) -> CompileError {
-    CompileError::Host(message.into())
+fn host(message: impl Into<String>) -> PrepareError {
+    PrepareError::Host(message.into())
 }
 
 /// Whole microseconds, the unit of every time in a report.

@@ -23,6 +23,7 @@ mod payment;
 mod plugin;
 mod plugins;
 mod policy;
+mod prepare;
 mod ready;
 mod run;
 mod sandbox;
@@ -36,15 +37,10 @@ mod worlds;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
-use sha2::{Digest, Sha384};
 use wasmtime::component::Linker;
-use wasmtime_wasi::p2::bindings::CommandPre;
 
-pub use agent::{
-    Agent, AgentInspection, AgentSettings, Command, MachineCode, Plugins, granted, refusal,
-};
+pub use agent::{Agent, AgentInspection, AgentSettings, Command, MachineCode, Plugins, granted};
 pub use cache::{Scope, sha256};
 pub use engine::{Allocation, compile_settings};
 pub use inspect::{Inspection, Kind, Refusal, inspect};
@@ -61,6 +57,7 @@ pub use payment::{
 pub use plugin::{PluginError, Source};
 pub use plugins::{Fresh, LoadedPlugin};
 pub use policy::{Action, ActionKind, Charge, PolicyEngine, Question};
+pub use prepare::{PrepareError, Program, refusal};
 pub use run::arguments_from_bytes;
 pub use service::{Ended, Held, NoResponse, Service, Usage, Witness};
 pub use service_body::ServiceBody;
@@ -71,11 +68,10 @@ use crate::error::Error;
 use crate::imports;
 use crate::imports::attestation::HostFacts;
 use cache::ProgramCache;
+use compile::Compiler;
 pub(crate) use compile::micros;
-use compile::{CompileError, Compiled, Compiler};
 use epoch::EpochClock;
 use guest::Guest;
-use hypervisor_protocol::{LimitKind, Rejection};
 use idle::Idle;
 use plugins::Swappable;
 use sandbox::Sandboxes;
@@ -84,50 +80,6 @@ use teardown::Teardown;
 
 /// `argv[0]` of every program.
 const PROGRAM_NAME: &str = "program";
-
-/// A program ready to run: compiled, linked, never instantiated yet. Cheap to clone.
-#[derive(Clone)]
-pub struct Program {
-    prepared: Arc<Prepared>,
-}
-
-struct Prepared {
-    pre: CommandPre<Guest>,
-    digest: [u8; 32],
-    sha384: [u8; 48],
-    imports: Vec<String>,
-    /// Bytes of machine code.
-    size: usize,
-}
-
-impl Program {
-    /// SHA-256 of the program's bytes as the client sent them.
-    pub fn digest(&self) -> &[u8; 32] {
-        &self.prepared.digest
-    }
-
-    /// Interfaces the program imports.
-    pub fn imports(&self) -> &[String] {
-        &self.prepared.imports
-    }
-}
-
-impl std::fmt::Debug for Program {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Program")
-            .field("size", &self.prepared.size)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Why a program was not prepared.
-#[derive(Debug, Clone)]
-pub enum PrepareError {
-    /// The program's own fault: belongs in its sealed report.
-    Program(Exit),
-    /// The host's fault. The message names no part of the program.
-    Host(String),
-}
 
 /// Prepares and runs programs and scripts, and asks the operator's policy.
 pub struct Executor {
@@ -239,14 +191,6 @@ impl Executor {
         self.allocation
     }
 
-    /// Compiles and links `program`, or finds it in the cache of `scope`. Programs that are asked for at the same time
-    /// by the same scope compile once.
-    pub async fn prepare(&self, scope: Scope, program: &[u8]) -> Result<Program, PrepareError> {
-        self.cache
-            .get_or_prepare(scope, program, || self.compile(program))
-            .await
-    }
-
     /// Runs a prepared program in a fresh instance. Dropping the future stops the guest.
     pub async fn run(&self, program: &Program, inputs: Inputs) -> Outcome {
         let argv: Vec<String> = std::iter::once(PROGRAM_NAME.to_owned())
@@ -257,103 +201,6 @@ impl Executor {
         sandbox.set_program(Some(program.prepared.sha384));
         run::run(&program.prepared.pre, sandbox).await
     }
-
-    async fn compile(&self, program: &[u8]) -> Result<Program, PrepareError> {
-        let started = Instant::now();
-        // The worker would refuse the same, but this answer costs no process.
-        inspect(program)
-            .and_then(|inspection| inspection.require_command())
-            .map_err(refused)?;
-        let Compiled {
-            code,
-            initial_memory,
-            imports,
-        } = self
-            .compiler
-            .compile(program)
-            .await
-            .map_err(|error| match error {
-                CompileError::Program(exit) => PrepareError::Program(exit),
-                CompileError::Host(message) => PrepareError::Host(message),
-            })?;
-        let allowed = self.sandboxes.limits().memory.as_u64();
-        if initial_memory > allowed {
-            return Err(PrepareError::Program(Exit::Limit {
-                which: LimitKind::Memory,
-                used: initial_memory,
-                allowed,
-            }));
-        }
-        let size = code.len();
-        tracing::debug!(
-            program_bytes = program.len(),
-            code_bytes = size,
-            micros = micros(started.elapsed()),
-            "compiled a program"
-        );
-        let linker = self.linker.clone();
-        let link = move || {
-            let component = code.load(linker.engine())?;
-            CommandPre::new(linker.instantiate_pre(&component)?)
-        };
-        let linked = tokio::task::spawn_blocking(link)
-            .await
-            .map_err(|e| PrepareError::Host(format!("linking: {e}")))?;
-        let pre = linked
-            .map_err(|error| PrepareError::Program(unlinkable(&error, self.sandboxes.limits())))?;
-        Ok(Program {
-            prepared: Arc::new(Prepared {
-                pre,
-                digest: cache::sha256(program),
-                sha384: Sha384::digest(program).into(),
-                imports,
-                size,
-            }),
-        })
-    }
-}
-
-/// What inspection cannot see: a function that the host's version of an interface lacks, or a bound of the instance pool.
-fn unlinkable(error: &wasmtime::Error, limits: &Limits) -> Exit {
-    let message = format!("{error:#}");
-    let limit = |which, before: &str, allowed: usize| {
-        let used = number_before(&message, before)?;
-        Some(Exit::Limit {
-            which,
-            used,
-            allowed: u64::try_from(allowed).unwrap_or(u64::MAX),
-        })
-    };
-    // The engine has no types for these errors; the words are checked by a test for each.
-    limit(
-        LimitKind::Instances,
-        " core module instances",
-        limits.instances,
-    )
-    .or_else(|| {
-        limit(
-            LimitKind::Table,
-            " which exceeds the limit of",
-            limits.table_elements,
-        )
-    })
-    .unwrap_or_else(|| Exit::Rejected {
-        problem: Rejection::InvalidComponent,
-        detail: format!("the program does not link: {message}"),
-    })
-}
-
-/// The number that stands right before `words` in `message`.
-fn number_before(message: &str, words: &str) -> Option<u64> {
-    let (before, _) = message.split_once(words)?;
-    before.rsplit(' ').next()?.parse().ok()
-}
-
-fn refused(refusal: Refusal) -> PrepareError {
-    PrepareError::Program(Exit::Rejected {
-        problem: refusal.problem,
-        detail: refusal.detail,
-    })
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha384};
 use wasmtime::component::InstancePre;
 
-use super::compile::CompileError;
 use super::guest::Guest;
 use super::inspect::{Inspection, Kind, inspect};
 use super::native::TrustedCode;
 use super::plugins::LoadedPlugin;
+use super::prepare::PrepareError;
 use super::{Executor, offer};
 use crate::manifest::hex;
 
@@ -220,8 +220,8 @@ impl Executor {
         tracing::info!(path = %path.display(), "compiling a plugin; `hypervisor compile` does it once for all starts");
         match self.plugin_compiler.compile(component).await {
             Ok(compiled) => Ok(compiled.code),
-            Err(CompileError::Program(exit)) => Err(unusable(path, format!("{exit:?}"))),
-            Err(CompileError::Host(message)) => Err(unusable(path, message)),
+            Err(PrepareError::Program(exit)) => Err(unusable(path, format!("{exit:?}"))),
+            Err(PrepareError::Host(message)) => Err(unusable(path, message)),
         }
     }
 

@@ -237,6 +237,16 @@ impl HostFacts {
         }
     }
 
+    /// Entries of the log so far.
+    pub fn log_length(&self) -> u64 {
+        self.lock().entries.head().count
+    }
+
+    /// Whether register and log disagree: the host must not stand for the log.
+    pub fn is_log_poisoned(&self) -> bool {
+        self.lock().poisoned
+    }
+
     /// Makes components' claims possible.
     pub fn introduce(&self, statements: Statements) {
         let _ = self.statements.set(statements);
@@ -403,9 +413,9 @@ mod tests {
         let platform = Platform::of(Arc::new(Stuck));
         let folder = tempfile::tempdir().unwrap();
         let facts = HostFacts::on(&platform, identity, Some(folder.path())).unwrap();
-        assert!(!facts.log().poisoned);
+        assert!(!facts.is_log_poisoned());
         assert!(facts.measure("policy", b"component", Vec::new()).is_err());
-        assert!(facts.log().poisoned);
+        assert!(facts.is_log_poisoned());
         let written = std::fs::read_to_string(folder.path().join("component-log.jsonl")).unwrap();
         assert_eq!(written.lines().count(), 1);
     }

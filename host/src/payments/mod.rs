@@ -13,6 +13,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::sync::Notify;
 
+use crate::api::AGENTS_PREFIX;
 use crate::config::Config;
 use crate::error::Error;
 use crate::executor::{
@@ -114,7 +115,7 @@ impl Payments {
     /// # Errors
     /// What is wrong with them, in its words.
     pub(crate) async fn agrees(&self, offers: &[Offer]) -> Result<(), String> {
-        agreed(&self.teller().0, "/agents/", offers).await
+        agreed(&self.teller().0, AGENTS_PREFIX, offers).await
     }
 
     /// What is sold at `route`.
@@ -225,7 +226,7 @@ pub(crate) async fn accepts(
 ) -> Result<(), Error> {
     checked_offers(config, engine, routes).await?;
     for offers in agents {
-        agreed(engine, "/agents/", offers)
+        agreed(engine, AGENTS_PREFIX, offers)
             .await
             .map_err(|e| Error::Payments(format!("the price of a deployed agent: {e}")))?;
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use hypervisor_client::protocol::OwnerKey;
+use hypervisor_client::protocol::{AgentInfo, OwnerKey};
 use hypervisor_tests::Host;
 use hypervisor_tests::agents::{manifest, owner, problem, reference};
 use hypervisor_tests::programs::guest;
@@ -52,6 +52,18 @@ async fn two_agents(host: &Host, owner: &OwnerKey) -> PathBuf {
 
 async fn status(host: &Host, reference: &str) -> u16 {
     host.get(reference, "/").await.status().as_u16()
+}
+
+/// What the two agents answer.
+async fn both(host: &Host) -> (u16, u16) {
+    (status(host, "one").await, status(host, "two").await)
+}
+
+/// Deploys `http-hello` from the registry.
+async fn deployed_from_the_registry(host: &Host) -> AgentInfo {
+    host.register("agent", &guest("http-hello"), &manifest("agent", ""));
+    let deployed = host.client().deploy_registered("agent").await;
+    deployed.unwrap().agent
 }
 
 #[tokio::test]
@@ -168,19 +180,13 @@ async fn a_damaged_file_does_not_stop_the_start_and_the_others_answer() {
     ] {
         fs::write(&damaged, &bytes).unwrap();
         host.kill_and_restart();
-        assert_eq!(
-            (status(&host, "one").await, status(&host, "two").await),
-            (404, 200)
-        );
+        assert_eq!(both(&host).await, (404, 200));
         assert!(host.log().contains("an agent cannot be read"));
         assert!(fs::read(&damaged).unwrap() == bytes, "the file has changed");
     }
     fs::write(&damaged, &good).unwrap();
     host.kill_and_restart();
-    assert_eq!(
-        (status(&host, "one").await, status(&host, "two").await),
-        (200, 200)
-    );
+    assert_eq!(both(&host).await, (200, 200));
 }
 
 #[tokio::test]
@@ -212,10 +218,7 @@ async fn files_that_changed_places_are_not_taken_for_each_other() {
     let two = agent_files(&host).into_iter().find(is_other).unwrap();
     fs::copy(&two, &one).unwrap();
     host.kill_and_restart();
-    assert_eq!(
-        (status(&host, "one").await, status(&host, "two").await),
-        (404, 200)
-    );
+    assert_eq!(both(&host).await, (404, 200));
 }
 
 #[tokio::test]
@@ -235,10 +238,7 @@ async fn under_another_key_the_agents_are_not_there_and_their_files_are_left_alo
         assert!(files(&folder) == before, "a file has changed");
     }
     host.restart_with(&simulated("one"));
-    assert_eq!(
-        (status(&host, "one").await, status(&host, "two").await),
-        (200, 200)
-    );
+    assert_eq!(both(&host).await, (200, 200));
 }
 
 #[tokio::test]
@@ -283,15 +283,9 @@ async fn an_agent_that_does_not_fit_a_new_configuration_waits_for_one_that_it_fi
         .await;
     host.deploy(&owner, "http-hello", "two", "").await;
     host.restart_with(&format!("{}[limits]\nwall = '40s'", simulated("one")));
-    assert_eq!(
-        (status(&host, "one").await, status(&host, "two").await),
-        (404, 200)
-    );
+    assert_eq!(both(&host).await, (404, 200));
     host.restart_with(&simulated("one"));
-    assert_eq!(
-        (status(&host, "one").await, status(&host, "two").await),
-        (200, 200)
-    );
+    assert_eq!(both(&host).await, (200, 200));
 }
 
 #[tokio::test]
@@ -334,13 +328,7 @@ async fn without_a_sealing_key_a_clients_agent_ends_with_the_host() {
 #[tokio::test]
 async fn without_a_sealing_key_an_agent_of_the_registry_is_deployed_again() {
     let mut host = Host::with("[attestation]\nbackend = 'none'");
-    host.register("agent", &guest("http-hello"), &manifest("agent", ""));
-    let info = host
-        .client()
-        .deploy_registered("agent")
-        .await
-        .unwrap()
-        .agent;
+    let info = deployed_from_the_registry(&host).await;
     assert!(info.persistent && info.note.is_none(), "{info:?}");
     host.kill_and_restart();
     assert_eq!(status(&host, "agent").await, 200);
@@ -351,13 +339,7 @@ async fn without_a_sealing_key_an_agent_of_the_registry_is_deployed_again() {
 #[tokio::test]
 async fn with_a_sealing_key_the_component_that_was_deployed_stays_whatever_the_registry_has_now() {
     let mut host = sealing();
-    host.register("agent", &guest("http-hello"), &manifest("agent", ""));
-    let info = host
-        .client()
-        .deploy_registered("agent")
-        .await
-        .unwrap()
-        .agent;
+    let info = deployed_from_the_registry(&host).await;
     // Nobody deployed this one.
     host.register("agent", &guest("http-echo"), &manifest("agent", ""));
     host.kill_and_restart();

@@ -18,7 +18,7 @@ const FILE: &str = "registry.json";
 const MAX_LENGTH: u64 = 4 << 20;
 
 impl Store {
-    /// The registry's agents that are deployed, and when each was: Unix time, seconds.
+    /// The registry's agents that are deployed, and when each was: Unix time, microseconds.
     ///
     /// # Errors
     /// [`StoreError::Damaged`], [`StoreError::Io`].
@@ -40,7 +40,7 @@ impl Store {
         })
     }
 
-    /// Notes that an agent of the registry is deployed, since `at`: Unix time, seconds.
+    /// Notes that an agent of the registry is deployed, since `at`: Unix time, microseconds.
     ///
     /// # Errors
     /// As [`Self::deployed_names`].

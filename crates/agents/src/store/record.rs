@@ -27,7 +27,7 @@ pub struct Record<'a> {
     pub code: &'a [u8],
     /// What made the machine code: it is given out only to who names the same.
     pub code_fingerprint: &'a str,
-    /// When it was deployed: Unix time, seconds.
+    /// When it was deployed: Unix time, microseconds.
     pub deployed_at: u64,
     /// What the caller found out about the component and wants to know after a restart without reading it. Opaque here.
     pub details: &'a [u8],
@@ -41,7 +41,7 @@ pub struct Head {
     pub manifest: Manifest,
     /// The manifest's text.
     pub manifest_text: Zeroizing<String>,
-    /// When it was deployed: Unix time, seconds.
+    /// When it was deployed: Unix time, microseconds.
     pub deployed_at: u64,
     /// SHA-256 of the component.
     pub digest: [u8; 32],

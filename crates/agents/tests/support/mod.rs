@@ -40,6 +40,7 @@ pub struct Kept {
     pub store: Store,
     pub owner: PublicKey,
     pub address: Address,
+    manifest: String,
 }
 
 pub fn record<'a>(owner: &'a PublicKey, manifest_text: &'a str) -> Record<'a> {
@@ -58,7 +59,8 @@ pub fn kept() -> Kept {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     let owner = PrivateKey::generate().public_key().clone();
-    store.put(&record(&owner, &manifest("weather"))).unwrap();
+    let manifest = manifest("weather");
+    store.put(&record(&owner, &manifest)).unwrap();
     let address = Address {
         name: "weather".parse().unwrap(),
         owner: Owner::from(&owner),
@@ -68,10 +70,16 @@ pub fn kept() -> Kept {
         store,
         owner,
         address,
+        manifest,
     }
 }
 
 impl Kept {
+    /// As it was put.
+    pub fn record(&self) -> Record<'_> {
+        record(&self.owner, &self.manifest)
+    }
+
     pub fn code(&self) -> Result<Option<Vec<u8>>, StoreError> {
         self.store
             .load_code(&self.address, &digest(COMPONENT), "engine 1")

@@ -42,6 +42,15 @@ fn a_policy_of_roots_alone_has_the_strict_defaults() {
 }
 
 #[test]
+fn agents_are_accepted_unless_the_policy_says_otherwise() {
+    let roots = "version = 1\nroots.vendors = [\"intel\"]\n";
+    for (text, accepted) in [("", true), ("components.agents = false", false)] {
+        let policy = Policy::parse(&format!("{roots}{text}")).unwrap();
+        assert_eq!(policy.rules.components.agents, accepted, "{text:?}");
+    }
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_the_nearest() {
     let roots = "version = 1\nroots.vendors = [\"intel\"]\n";
     for (text, unknown, near) in [

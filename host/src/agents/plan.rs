@@ -1,0 +1,223 @@
+//! Planning a deployment: every check that needs no compiler.
+
+use std::sync::Arc;
+
+use hypervisor_agents::{Address, Manifest, Name, Owner, RegistryError};
+use hypervisor_protocol::{HexBytes, PublicKey, Rejection};
+use sha2::{Digest, Sha384};
+use zeroize::Zeroizing;
+
+use super::Agents;
+use super::deployed::{About, Deployed};
+use super::terms::{Terms, limits, listed};
+use crate::executor::{Exit, sha256};
+use crate::metrics;
+
+/// An agent that passed every check that needs no compiler.
+pub struct Plan {
+    pub(super) terms: Terms,
+    /// None for the operator.
+    pub(super) owner: Option<PublicKey>,
+    pub(super) manifest_text: Zeroizing<String>,
+    pub(super) component: Vec<u8>,
+}
+
+impl Plan {
+    /// The address that it gets.
+    pub fn address(&self) -> &Address {
+        &self.terms.address
+    }
+
+    /// SHA-256 of the component.
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.terms.digest
+    }
+
+    /// Interfaces that it imports.
+    pub fn import_names(&self) -> Vec<String> {
+        self.terms.about.import_names()
+    }
+
+    /// Bytes of the component.
+    pub fn component_bytes(&self) -> usize {
+        self.component.len()
+    }
+}
+
+/// Why an agent of the registry is not deployed.
+pub enum Refused {
+    /// It is deployed already, and the registry's is no other.
+    There(Arc<Deployed>),
+    /// The registry has none of this name.
+    Unknown,
+    /// Something is wrong with it.
+    Unfit(String),
+}
+
+/// Words for an end that is no success.
+pub fn words(exit: &Exit) -> String {
+    match exit {
+        Exit::Rejected { detail, .. } => detail.clone(),
+        Exit::Denied { reason } | Exit::Trap { reason } => reason.clone(),
+        Exit::Limit {
+            which,
+            used,
+            allowed,
+        } => format!("it reaches the limit {which:?}: {used} of {allowed}"),
+        Exit::Ok | Exit::Code { .. } => "it cannot be deployed".to_owned(),
+    }
+}
+
+pub(super) fn rejected(problem: Rejection, detail: impl Into<String>) -> Exit {
+    metrics::deploy("refused");
+    Exit::Rejected {
+        problem,
+        detail: detail.into(),
+    }
+}
+
+impl Agents {
+    /// Checks all that needs no compiler.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn plan(
+        &self,
+        owner: &PublicKey,
+        component: Vec<u8>,
+        manifest: &[u8],
+    ) -> Result<Plan, Exit> {
+        let id = Owner::from(owner);
+        if !self.may_deploy(owner, &id) {
+            let detail = "this host's operator does not let this owner deploy ([agents] `deploy` and `owners`)";
+            return Err(rejected(Rejection::NotOwner, detail));
+        }
+        let invalid = |detail: String| rejected(Rejection::InvalidManifest, detail);
+        let text = str::from_utf8(manifest)
+            .map(|text| Zeroizing::new(text.to_owned()))
+            .map_err(|_| invalid("the manifest is not UTF-8".to_owned()))?;
+        let manifest = Manifest::parse(manifest).map_err(|e| invalid(e.to_string()))?;
+        let plan = self.check(Some(owner), id, manifest, text, component)?;
+        self.room_for(&plan.terms.address)?;
+        Ok(plan)
+    }
+
+    /// The same for an agent of the registry.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn plan_registered(&self, name: &str) -> Result<Plan, Refused> {
+        let name: Name = name.parse().map_err(|_| Refused::Unknown)?;
+        let found = self
+            .registry
+            .load(&name, self.limits.body.as_u64())
+            .map_err(|error| match error {
+                RegistryError::NotFound { .. } => Refused::Unknown,
+                other => Refused::Unfit(self.catalog.without_folder(&other)),
+            })?;
+        let unfit = |exit: Exit| Refused::Unfit(words(&exit));
+        let plan = self
+            .check(
+                None,
+                Owner::Operator,
+                found.manifest,
+                found.manifest_text,
+                found.component,
+            )
+            .map_err(unfit)?;
+        let there = self.set().get(&plan.terms.address).cloned();
+        match there {
+            Some(there)
+                if there.terms.digest == plan.terms.digest
+                    && there.terms.manifest == plan.terms.manifest =>
+            {
+                Err(Refused::There(there))
+            }
+            _ => self
+                .room_for(&plan.terms.address)
+                .map(|()| plan)
+                .map_err(unfit),
+        }
+    }
+
+    fn may_deploy(&self, owner: &PublicKey, id: &Owner) -> bool {
+        let listed = |entry: &String| {
+            let entry = entry.strip_prefix("0x").unwrap_or(entry).to_lowercase();
+            entry == id.to_string()
+                || entry
+                    .parse::<HexBytes>()
+                    .is_ok_and(|bytes| owner.is_sec1(&bytes.0))
+        };
+        let owners = &self.settings.owners;
+        self.settings.deploy && (owners.is_empty() || owners.iter().any(listed))
+    }
+
+    /// Whether there is room for one more, of this owner.
+    pub(super) fn room_for(&self, address: &Address) -> Result<(), Exit> {
+        let set = self.set();
+        if set.get(address).is_some() {
+            return Ok(());
+        }
+        let full = |detail: String| Err(rejected(Rejection::TooManyAgents, detail));
+        if set.len() >= self.settings.deployed {
+            return full(format!(
+                "the host has {} agents, as many as its operator allows ([agents] `deployed`)",
+                set.len()
+            ));
+        }
+        let own = set
+            .all()
+            .filter(|agent| *agent.owner() == address.owner)
+            .count();
+        if address.owner != Owner::Operator && own >= self.settings.per_owner {
+            return full(format!(
+                "this owner has {own} agents, as many as the operator allows ([agents] `per_owner`); remove one"
+            ));
+        }
+        Ok(())
+    }
+
+    fn check(
+        &self,
+        owner: Option<&PublicKey>,
+        id: Owner,
+        manifest: Manifest,
+        manifest_text: Zeroizing<String>,
+        component: Vec<u8>,
+    ) -> Result<Plan, Exit> {
+        let invalid = |detail: String| rejected(Rejection::InvalidManifest, detail);
+        let inspection = self
+            .executor
+            .inspect_agent(&component)
+            .map_err(|refusal| rejected(refusal.problem, refusal.detail))?;
+        if manifest
+            .world
+            .is_some_and(|world| world != inspection.world)
+        {
+            let detail = "`world` in the manifest is not what the component exports: a service exports wasi:http/incoming-handler, a command wasi:cli/run";
+            return Err(rejected(Rejection::WrongWorld, detail));
+        }
+        let limits = limits(&manifest, &self.limits).map_err(invalid)?;
+        let listed = listed(&manifest).map_err(invalid)?;
+        let offers = self.priced(&manifest).map_err(invalid)?;
+        let terms = Terms {
+            address: Address {
+                name: manifest.name.clone(),
+                owner: id,
+            },
+            digest: sha256(&component),
+            sha384: Sha384::digest(&component).into(),
+            about: About::new(inspection.world, &inspection.imports),
+            limits,
+            listed: Arc::new(listed),
+            offers,
+            manifest,
+        };
+        Ok(Plan {
+            terms,
+            owner: owner.cloned(),
+            manifest_text,
+            component,
+        })
+    }
+}
