@@ -106,12 +106,27 @@ const VARIANTS: [(&str, Limits); 7] = [
     ),
 ];
 
-struct State {
+pub(super) struct State {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     table: ResourceTable,
     limits: StoreLimits,
     hooks: NoNetwork,
+}
+
+impl State {
+    pub(super) fn new(wasi: WasiCtx) -> Self {
+        Self {
+            wasi,
+            http: WasiHttpCtx::new(),
+            table: ResourceTable::new(),
+            limits: StoreLimitsBuilder::new()
+                .memory_size(256 << 20)
+                .table_elements(100_000)
+                .build(),
+            hooks: NoNetwork,
+        }
+    }
 }
 
 /// The guest sends no requests.
@@ -147,6 +162,27 @@ impl WasiHttpView for State {
     }
 }
 
+/// An engine with the host's settings, its code with looks at the epoch or without.
+pub(super) fn engine(epoch: bool) -> Result<Engine> {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.pagemap_scan(if PoolingAllocationConfig::is_pagemap_scan_available() {
+        Enabled::Yes
+    } else {
+        Enabled::No
+    })
+    .linear_memory_keep_resident(4 << 20)
+    .table_keep_resident(64 << 10);
+    let mut config: Config = compile_settings();
+    config
+        .epoch_interruption(epoch)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config).map_err(failed)
+}
+
+pub(super) fn failed(error: wasmtime::Error) -> Error {
+    Error::new(format!("{error:#}"))
+}
+
 /// An engine with its guest, ready to be called.
 struct Served {
     engine: Engine,
@@ -155,20 +191,7 @@ struct Served {
 
 impl Served {
     fn new(epoch: bool) -> Result<Self> {
-        let failed = |e: wasmtime::Error| Error::new(format!("{e:#}"));
-        let mut pool = PoolingAllocationConfig::new();
-        pool.pagemap_scan(if PoolingAllocationConfig::is_pagemap_scan_available() {
-            Enabled::Yes
-        } else {
-            Enabled::No
-        })
-        .linear_memory_keep_resident(4 << 20)
-        .table_keep_resident(64 << 10);
-        let mut config: Config = compile_settings();
-        config
-            .epoch_interruption(epoch)
-            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-        let engine = Engine::new(&config).map_err(failed)?;
+        let engine = engine(epoch)?;
         let component = Component::from_file(&engine, guest()?).map_err(failed)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(failed)?;
@@ -184,23 +207,12 @@ impl Served {
             wasi.stdout(MemoryOutputPipe::new(64 << 10))
                 .stderr(MemoryOutputPipe::new(64 << 10));
         }
-        let state = State {
-            wasi: wasi.build(),
-            http: WasiHttpCtx::new(),
-            table: ResourceTable::new(),
-            limits: StoreLimitsBuilder::new()
-                .memory_size(256 << 20)
-                .table_elements(100_000)
-                .build(),
-            hooks: NoNetwork,
-        };
-        let mut store = Store::new(&self.engine, state);
+        let mut store = Store::new(&self.engine, State::new(wasi.build()));
         if limits.accounts {
             store.limiter(|state| &mut state.limits);
         }
         if limits.epoch {
-            store.set_epoch_deadline(1);
-            store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
+            yielding(&mut store);
         }
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let body = Empty::<Bytes>::new().map_err(|never| -> HttpError { match never {} });
@@ -223,6 +235,12 @@ impl Served {
         response.into_body().collect().await?;
         Ok(())
     }
+}
+
+/// Has the guest yield whenever the epoch advances.
+pub(super) fn yielding(store: &mut Store<State>) {
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
 }
 
 /// Reads a clock twice a poll.
@@ -253,10 +271,10 @@ impl Meter {
 }
 
 /// Advances the epoch of an engine until it is dropped.
-struct Ticker(Arc<AtomicBool>);
+pub(super) struct Ticker(Arc<AtomicBool>);
 
 impl Ticker {
-    fn start(engine: &Engine) -> Self {
+    pub(super) fn start(engine: &Engine) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let (engine, until) = (engine.clone(), Arc::clone(&over));
         std::thread::spawn(move || {
@@ -285,7 +303,7 @@ pub(super) async fn measure(rounds: u32) -> Result<Group> {
             let started = Instant::now();
             for _ in 0..CALLS {
                 let called = served.call(*limits).await;
-                called.map_err(|e| Error::new(format!("{e:#}")))?;
+                called.map_err(failed)?;
             }
             // The first round warms up.
             if round > 0 {

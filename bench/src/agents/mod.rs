@@ -1,5 +1,6 @@
 //! Agents: requests a second beside `wasmtime serve` and a server without WebAssembly, a thousand of them, and swaps under load.
 
+mod epoch;
 mod limits;
 mod load;
 mod many;
@@ -27,6 +28,7 @@ pub(crate) fn measure(rounds: u32) -> Result<Section> {
         section.push(group);
     }
     section.push(runtime.block_on(limits::measure(rounds))?);
+    section.push(runtime.block_on(epoch::measure(rounds))?);
     section.push(runtime.block_on(many::measure(rounds))?);
     section.push(runtime.block_on(swap::measure())?);
     Ok(section)
