@@ -307,10 +307,10 @@ fn a_register_that_the_host_does_not_own_up_to_is_refused() {
     assert_eq!(failed(&verdict), [CheckId::Register]);
 }
 
-#[test]
-fn a_component_that_the_policy_does_not_name_is_refused() {
+/// A verdict on evidence of a host that has loaded one component more.
+fn with_one_more(name: &str, policy: &Policy) -> Verdict {
     let mut loaded = entries();
-    loaded.push(LogEntry::new("agent/new", b"new", vec![]));
+    loaded.push(LogEntry::new(name, b"new", vec![]));
     let log = log_of(loaded);
     let binding = Binding {
         log: log.head(),
@@ -321,7 +321,22 @@ fn a_component_that_the_policy_does_not_name_is_refused() {
         log: Some(cbor(&log)),
         ..evidence_of(&simulator, &binding)
     };
-    let verdict = verify(&evidence);
+    hypervisor_attest::verify(&evidence, policy, &expected_session(), NOW)
+}
+
+#[test]
+fn a_component_that_the_policy_does_not_name_is_refused() {
+    let verdict = with_one_more("plugin/new", &policy());
+    assert_eq!(failed(&verdict), [CheckId::Components]);
+    assert!(advice(&verdict, CheckId::Components).contains("`plugin/new`"));
+}
+
+#[test]
+fn an_agent_that_the_policy_does_not_name_is_refused_where_the_policy_says_so() {
+    assert_eq!(failed(&with_one_more("agent/new", &policy())), []);
+    let mut strict = policy();
+    strict.rules.components.agents = false;
+    let verdict = with_one_more("agent/new", &strict);
     assert_eq!(failed(&verdict), [CheckId::Components]);
     assert!(advice(&verdict, CheckId::Components).contains("`agent/new`"));
 }
