@@ -1,0 +1,1 @@
+//! What one peer can make the host hold.

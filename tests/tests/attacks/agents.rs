@@ -1,0 +1,1 @@
+//! Agents and their owners against the host, its clients and each other.

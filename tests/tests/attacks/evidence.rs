@@ -1,0 +1,1 @@
+//! Evidence, the component log and quotes.

@@ -1,0 +1,1 @@
+//! Programs and agents against the sandbox, the compiler and the report.

@@ -1,0 +1,18 @@
+//! Attacks: what a stranger, a client, a guest or a plugin tried once, and what the host does about it now. Each test says what the
+//! attacker wants, bounds what it spends, and asserts what everybody else still gets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod account;
+mod admin;
+mod agents;
+mod evidence;
+mod execution;
+mod outgoing;
+mod payments;
+mod pipeline;

@@ -1,0 +1,1 @@
+//! Payments, and who can take, spend or repeat one.

@@ -1,0 +1,1 @@
+//! The order in which a call is looked at, for every way in.
