@@ -4,19 +4,25 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use hypervisor_client::{Client, Execution, Program, Session};
 use tempfile::TempDir;
 
+use crate::{PATIENCE, eventually};
+
 /// A running `hypervisor`; ended when dropped.
 pub struct Host {
     child: Child,
-    url: String,
+    addresses: Addresses,
     folder: TempDir,
 }
 
-/// Path of one of the workspace's binaries, built next to the tests.
+/// Path of one of the workspace's binaries, built next to the tests; `HYPERVISOR_TEST_BIN` names another host.
 pub fn binary(name: &str) -> PathBuf {
+    if let Some(other) = std::env::var_os("HYPERVISOR_TEST_BIN").filter(|_| name == "hypervisor") {
+        return other.into();
+    }
     let tests = std::env::current_exe().unwrap();
     let path = tests.parent().unwrap().parent().unwrap().join(name);
     assert!(
@@ -38,15 +44,19 @@ impl Host {
     pub fn with(config: &str) -> Self {
         let folder = TempDir::new().unwrap();
         write_config(folder.path(), config);
-        let (child, url) = spawn(folder.path());
-        Self { child, url, folder }
+        let (child, addresses) = spawn(folder.path());
+        Self {
+            child,
+            addresses,
+            folder,
+        }
     }
 
     /// Kills the host without a warning and starts it again on the same state, at another address.
     pub fn kill_and_restart(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        (self.child, self.url) = spawn(self.folder.path());
+        (self.child, self.addresses) = spawn(self.folder.path());
     }
 
     /// As [`Self::kill_and_restart`], with another configuration.
@@ -65,17 +75,7 @@ impl Host {
 
     /// Address of the admin port.
     pub fn admin(&self) -> String {
-        let log = self.log();
-        let said = log
-            .lines()
-            .rev()
-            .find(|line| line.contains("the admin port is open"))
-            .unwrap();
-        let address = said
-            .split_whitespace()
-            .find_map(|word| word.strip_prefix("address="))
-            .unwrap();
-        format!("http://{address}")
+        self.addresses.admin.clone().unwrap()
     }
 
     /// The folder of this host's own state.
@@ -93,12 +93,12 @@ impl Host {
 
     /// Address of the public port.
     pub fn url(&self) -> &str {
-        &self.url
+        &self.addresses.public
     }
 
     /// A client of this host.
     pub fn client(&self) -> Client {
-        Client::new(&self.url).unwrap()
+        Client::new(&self.addresses.public).unwrap()
     }
 
     /// A fresh session.
@@ -143,7 +143,29 @@ impl Host {
 
     /// Waits for the process to end by itself.
     pub fn wait(&mut self) -> ExitStatus {
-        self.child.wait().unwrap()
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "the host does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until the host says that it can do all of its work.
+    pub async fn ready(&self) {
+        let url = format!("{}/readyz", self.admin());
+        eventually("the host is ready", async || {
+            let answer = reqwest::get(&url).await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the log has this.
+    pub async fn has_logged(&self, words: &str) {
+        eventually(words, async || self.log().contains(words).then_some(())).await;
     }
 }
 
@@ -161,8 +183,15 @@ fn write_config(folder: &Path, config: &str) {
     fs::write(folder.join("hypervisor.toml"), config).unwrap();
 }
 
-/// A host with the configuration in `folder`, and its URL.
-fn spawn(folder: &Path) -> (Child, String) {
+/// Where a host answers, as it says itself.
+struct Addresses {
+    public: String,
+    admin: Option<String>,
+}
+
+/// A host with the configuration in `folder`, and its addresses.
+fn spawn(folder: &Path) -> (Child, Addresses) {
+    crate::prepare_tls();
     let log = folder.join("log");
     let mut child = Command::new(binary("hypervisor"))
         .arg("--config")
@@ -179,18 +208,19 @@ fn spawn(folder: &Path) -> (Child, String) {
         )
         .spawn()
         .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let url = line
-        .trim()
-        .strip_prefix("listening on ")
-        .unwrap_or_else(|| {
-            let log = fs::read_to_string(log).unwrap_or_default();
-            panic!("no address; log:\n{log}")
-        });
-    (child, url.to_owned())
+    // Both lines come in one piece, so that what the first read brings is all there is.
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let said = String::from_utf8(output.fill_buf().unwrap().to_vec()).unwrap();
+    let address = |what: &str| {
+        let mut lines = said.lines();
+        lines.find_map(|line| line.strip_prefix(what).map(str::to_owned))
+    };
+    let public = address("listening on ").unwrap_or_else(|| {
+        let log = fs::read_to_string(log).unwrap_or_default();
+        panic!("no address; log:\n{log}")
+    });
+    let admin = address("admin on ");
+    (child, Addresses { public, admin })
 }
 
 impl Drop for Host {

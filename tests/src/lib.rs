@@ -21,6 +21,12 @@ use hypervisor_client::protocol::{Exit, LimitKind, Report};
 pub use host::Host;
 pub use raw::{Answer, RawSession};
 
+/// A client of HTTP needs TLS even where it speaks plain HTTP; whoever starts something to talk to calls this first.
+pub(crate) fn prepare_tls() {
+    // Set already by the test before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// How long something that has to happen may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -34,6 +40,13 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
         assert!(began.elapsed() < PATIENCE, "in vain: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// What `future` gives, which has to come within [`PATIENCE`]; `what` names it.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("in vain: {what}"))
 }
 
 /// Checks that this limit, of this size, ended the execution.

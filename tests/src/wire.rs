@@ -49,6 +49,17 @@ impl Wire {
         }
     }
 
+    /// Whether something has come, without waiting for it.
+    pub fn has_come(&mut self) -> Option<String> {
+        match self.stream.try_read_buf(&mut self.came) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => panic!("{error}"),
+        }
+        let came = String::from_utf8_lossy(&self.came).into_owned();
+        (!came.is_empty()).then_some(came)
+    }
+
     /// What comes until the host ends the connection, in whichever way.
     pub async fn rest(&mut self) -> String {
         loop {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hypervisor::api::Plugin;
-use hypervisor::operator;
+use hypervisor_ctl::operator;
 
 use crate::error::{Context, Error, Result};
 use crate::http::Connection;

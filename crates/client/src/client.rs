@@ -55,6 +55,8 @@ impl Client {
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
+        // A program that chose another library of cryptography keeps it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)

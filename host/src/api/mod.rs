@@ -24,6 +24,7 @@ mod swap;
 mod work;
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
 use axum::Router;
@@ -63,6 +64,8 @@ pub struct App {
     payments: Option<Arc<Payments>>,
     /// What makes evidence, or why there is none.
     attestation: Result<Attestation, String>,
+    /// Whether the evidence that goes with components' statements is there, or will not be.
+    introduced: AtomicBool,
     /// Held while a plugin is swapped: one at a time.
     swapping: tokio::sync::Mutex<()>,
     /// Held while the host becomes another one by a swap, which takes no time.
@@ -97,6 +100,7 @@ impl App {
             admission,
             bodies,
             payments,
+            introduced: AtomicBool::new(attestation.is_err()),
             attestation,
             swapping: tokio::sync::Mutex::default(),
             switching: RwLock::default(),
@@ -128,9 +132,13 @@ impl App {
 
     /// Why requests should go elsewhere; none where all is well.
     pub fn not_ready(&self) -> Option<&'static str> {
-        self.executor.facts().is_log_poisoned().then_some(
-            "the component log and the runtime register disagree: no evidence until the host is started anew",
-        )
+        if self.executor.facts().is_log_poisoned() {
+            return Some(
+                "the component log and the runtime register disagree: no evidence until the host is started anew",
+            );
+        }
+        let introduced = self.introduced.load(Ordering::Acquire);
+        (!introduced).then_some("the evidence of this host's identity is being made")
     }
 
     /// Gets the evidence that goes with components' statements.
@@ -140,6 +148,7 @@ impl App {
         {
             tracing::warn!(%error, "components cannot make statements");
         }
+        self.introduced.store(true, Ordering::Release);
     }
 
     /// Clears doubts about payments, as long as the host runs.

@@ -60,6 +60,7 @@ struct Counts {
 impl Facilitator {
     /// Starts one that does no wrong yet. Without the URL of a real one it says yes to everything and moves no money.
     pub async fn start(real: Option<&str>) -> Self {
+        crate::prepare_tls();
         let reserved = bind("127.0.0.1:0".parse().unwrap());
         let mut facilitator = Self {
             address: reserved.local_addr().unwrap(),

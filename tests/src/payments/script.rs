@@ -25,6 +25,7 @@ pub fn path(name: &str) -> PathBuf {
 impl Script {
     /// Starts a script and waits for the line of JSON by which it says that it is up.
     pub fn start(name: &str, arguments: &[&str]) -> (Self, Value) {
+        crate::prepare_tls();
         let mut child = Command::new("node")
             .arg(path(name))
             .args(arguments)

@@ -1,4 +1,4 @@
-//! `hv policy init`: a policy from what `hypervisor measure` says, and perhaps from evidence.
+//! `hv policy init`: a policy from what `hypervisor-ctl measure` says, and perhaps from evidence.
 
 mod reference;
 
@@ -32,19 +32,19 @@ pub(crate) struct Policy {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Write a policy for the host that `hypervisor measure` measured.
+    /// Write a policy for the host that `hypervisor-ctl measure` measured.
     Init(Init),
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  hypervisor measure --config hypervisor.toml --output json > measure.json
+  hypervisor-ctl measure --config hypervisor.toml --output json > measure.json
   hv attest https://host.example --to evidence.cbor
   hv policy init --measure measure.json --evidence evidence.cbor --to policy.toml
 
 Without --evidence the policy names no guest image and refuses every host until you add the image's values.")]
 struct Init {
-    /// What `hypervisor measure --output json` printed for the configuration and components that you trust.
+    /// What `hypervisor-ctl measure --output json` printed for the configuration and components that you trust.
     #[arg(long, value_name = "FILE")]
     measure: PathBuf,
     /// Take the guest image's measurements from this evidence: trust on first use.
@@ -58,7 +58,7 @@ struct Init {
     to: PathBuf,
 }
 
-/// What `hypervisor measure` prints, as far as a policy needs it.
+/// What `hypervisor-ctl measure` prints, as far as a policy needs it.
 #[derive(Debug, Deserialize)]
 struct Measure {
     version: u32,
@@ -133,7 +133,7 @@ impl Init {
         let path = self.measure.display();
         let wrong = |reason: String| {
             Failure::Input(format!(
-                "{path} is not what `hypervisor measure --output json` prints: {reason}"
+                "{path} is not what `hypervisor-ctl measure --output json` prints: {reason}"
             ))
         };
         Measure::parse(&file(&self.measure)?).map_err(wrong)
@@ -187,7 +187,7 @@ impl Init {
             });
         if simulated {
             return Err(Failure::Usage(
-                "this host is simulated and proves nothing about hardware; if that is what you want, give --simulated-root, which `hypervisor check --output json` prints as `attestation.simulated_root`".to_owned(),
+                "this host is simulated and proves nothing about hardware; if that is what you want, give --simulated-root, which `hypervisor-ctl check --output json` prints as `attestation.simulated_root`".to_owned(),
             ));
         }
         let vendors = match (

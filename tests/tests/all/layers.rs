@@ -1,0 +1,271 @@
+//! Which part may know which: every arrow points down, and nothing depends on the host.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Each package that ships, and all that it may be linked with of this workspace. The operator's program reads configurations as
+/// the host does, which makes it the one thing above it: docs/decisions/0023-the-operators-commands-apart.md
+const LAYERS: &[(&str, &str)] = &[
+    ("protocol", ""),
+    ("store", ""),
+    ("wasm-check", "protocol"),
+    ("evidence", "protocol"),
+    ("verify", "evidence protocol"),
+    ("tsm", "evidence protocol"),
+    ("simulated", "evidence protocol tsm"),
+    // Being taken apart into the three above.
+    ("attest", "protocol"),
+    ("attest-tsm", ""),
+    ("attest-simulated", "attest-tsm"),
+    ("egress", ""),
+    ("runtime", "wasm-check protocol"),
+    ("agents", "runtime wasm-check egress store protocol"),
+    ("ledger", "store protocol"),
+    ("client", "attest verify evidence wasm-check protocol"),
+    (
+        "host",
+        "agents attest attest-tsm attest-simulated egress evidence ledger protocol runtime simulated store tsm wasm-check",
+    ),
+    (
+        "ctl",
+        "agents attest attest-tsm attest-simulated egress evidence host ledger protocol runtime simulated store tsm wasm-check",
+    ),
+];
+
+/// Packages that never ship may see everything.
+const NOT_SHIPPED: [&str; 2] = ["tests", "bench"];
+
+/// Libraries that do I/O, and packages of which none is linked with them.
+const IO: [&str; 9] = [
+    "axum",
+    "cap-std",
+    "hyper",
+    "hyper-util",
+    "redb",
+    "reqwest",
+    "rusqlite",
+    "rustix",
+    "tokio",
+];
+const WITHOUT_IO: [&str; 4] = ["protocol", "evidence", "verify", "wasm-check"];
+
+/// Text that does not occur in a module of the host, or in any but those after `except`.
+const MODULES: &[(&str, Where)] = &[
+    (
+        "axum::",
+        Where::Except(&["admin", "api", "ingress", "server", "bin"]),
+    ),
+    (
+        "StatusCode",
+        Where::Except(&["admin", "api", "ingress", "executor"]),
+    ),
+    ("crate::admin", Where::Except(&["admin"])),
+    ("crate::server", Where::Except(&["server"])),
+    (
+        "crate::api",
+        Where::In(&[
+            "config",
+            "server",
+            "sessions",
+            "attestation",
+            "executor",
+            "imports",
+        ]),
+    ),
+    (
+        "crate::ingress",
+        Where::Except(&["admin", "ingress", "server", "bin"]),
+    ),
+    (
+        "crate::pipeline",
+        Where::In(&["config", "server", "sessions", "attestation", "payments"]),
+    ),
+    (
+        "crate::agents",
+        Where::In(&[
+            "config",
+            "server",
+            "sessions",
+            "attestation",
+            "executor",
+            "imports",
+        ]),
+    ),
+    (
+        "crate::payments",
+        Where::In(&[
+            "config",
+            "server",
+            "sessions",
+            "attestation",
+            "executor",
+            "imports",
+        ]),
+    ),
+    ("hypervisor_verify", Where::Except(&[])),
+];
+
+enum Where {
+    In(&'static [&'static str]),
+    Except(&'static [&'static str]),
+}
+
+/// The folder's name in this workspace of a package.
+fn short(package: &str) -> String {
+    match package {
+        "hypervisor" => "host".to_owned(),
+        other => other.trim_start_matches("hypervisor-").to_owned(),
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// What each package names among its dependencies, those of its tests left out.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let packages = metadata["packages"].as_array().unwrap();
+    packages
+        .iter()
+        .map(|package| {
+            let linked = package["dependencies"].as_array().unwrap().iter();
+            let linked = linked.filter(|dependency| dependency["kind"].is_null());
+            let named = linked.map(|dependency| {
+                let name = text(&dependency["name"]);
+                let of_workspace = dependency["path"].is_string();
+                if of_workspace {
+                    format!("./{}", short(&name))
+                } else {
+                    name
+                }
+            });
+            (short(&text(&package["name"])), named.collect())
+        })
+        .collect()
+}
+
+/// All that is linked with a package: of this workspace as `./NAME`, and what those name of other people's.
+fn linked(package: &str, all: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![package.to_owned()];
+    while let Some(next) = open.pop() {
+        for dependency in &all[&next] {
+            if found.insert(dependency.clone())
+                && let Some(own) = dependency.strip_prefix("./")
+            {
+                open.push(own.to_owned());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_package_depends_on_those_below_it_only() {
+    let all = dependencies();
+    for package in all
+        .keys()
+        .filter(|name| !NOT_SHIPPED.contains(&name.as_str()))
+    {
+        let (_, allowed) = LAYERS
+            .iter()
+            .find(|(name, _)| name == package)
+            .unwrap_or_else(|| panic!("`{package}` has no place in LAYERS"));
+        let allowed: Vec<&str> = allowed.split_whitespace().collect();
+        for dependency in linked(package, &all) {
+            if let Some(own) = dependency.strip_prefix("./") {
+                assert!(allowed.contains(&own), "{package} must not depend on {own}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_both_ends_share_and_what_verifies_does_no_io() {
+    let all = dependencies();
+    for package in WITHOUT_IO.iter().filter(|name| all.contains_key(**name)) {
+        for library in linked(package, &all) {
+            assert!(
+                !IO.contains(&library.as_str()),
+                "{package} must not depend on {library}"
+            );
+        }
+        for (file, text) in sources(&root().join("crates").join(package).join("src")) {
+            for word in [
+                "std::fs",
+                "std::process::",
+                "std::net::Tcp",
+                "std::net::Udp",
+            ] {
+                assert!(
+                    !text.contains(word),
+                    "{} must not use {word}",
+                    file.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_hosts_modules_know_those_below_them_only() {
+    let source = root().join("host/src");
+    for (file, text) in sources(&source) {
+        let module = file.strip_prefix(&source).unwrap().iter().next().unwrap();
+        let module = module.to_str().unwrap().trim_end_matches(".rs");
+        for (word, place) in MODULES {
+            let forbidden = match place {
+                Where::In(modules) => modules.contains(&module),
+                Where::Except(modules) => !modules.contains(&module),
+            };
+            let used = text
+                .lines()
+                .any(|line| !line.trim_start().starts_with("//") && line.contains(word));
+            assert!(
+                !(forbidden && used),
+                "{} must not use {word}",
+                file.display()
+            );
+        }
+    }
+}
+
+/// The Rust files below a folder.
+fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            found.push((path, text));
+        }
+    }
+    found
+}

@@ -1,0 +1,17 @@
+//! End-to-end tests against the real binaries, all in one program: it is linked once.
+
+mod agents;
+mod attacks;
+mod attestation;
+mod cli;
+mod isolation;
+mod layers;
+mod lifecycle;
+mod limits;
+mod payment_rig;
+mod payments;
+mod policy;
+mod python;
+mod refusals;
+mod requests;
+mod run;

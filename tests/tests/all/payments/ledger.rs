@@ -1,0 +1,237 @@
+//! One payment, one execution, one settlement: whatever happens.
+
+use std::collections::HashSet;
+
+use hypervisor_tests::Host;
+use hypervisor_tests::payments::faulty::{self, Fault, Reply};
+use hypervisor_tests::payments::{Chain, Facilitator};
+use tokio::task::JoinSet;
+
+use crate::payments::kit::{Purchase, Shop, config, confirmed, header};
+
+#[tokio::test]
+async fn the_same_payment_and_request_at_once_run_once_settle_once_and_get_one_answer() {
+    let shop = Shop::open();
+    let purchase = std::sync::Arc::new(Purchase::of_echo(&shop.host, "once").await);
+    let payment = shop.payment(&purchase).await;
+    let mut requests = JoinSet::new();
+    for _ in 0..50 {
+        let (purchase, payment) = (purchase.clone(), payment.clone());
+        requests.spawn(async move { purchase.pay(&payment).await });
+    }
+    let answers = requests.join_all().await;
+    let bodies: HashSet<&[u8]> = answers
+        .iter()
+        .map(|answer| answer.body.as_slice())
+        .collect();
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    assert_eq!(bodies.len(), 1);
+    assert_eq!(purchase.opened(&answers[0]).result, b"once\n");
+    assert_eq!(shop.chain.transfers().await.len(), 1);
+    assert_eq!(shop.facilitator.calls().await.settle, 1);
+}
+
+#[tokio::test]
+async fn one_payment_with_fifty_requests_at_once_pays_for_one() {
+    let shop = Shop::open();
+    let mut requests = JoinSet::new();
+    let first = Purchase::of_echo(&shop.host, "x").await;
+    let payment = shop.payment(&first).await;
+    for n in 0..50 {
+        let purchase = Purchase::of_echo(&shop.host, &n.to_string()).await;
+        let payment = payment.clone();
+        requests.spawn(async move { purchase.pay(&payment).await });
+    }
+    let answers = requests.join_all().await;
+    let (served, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|a| a.status == 200);
+    assert_eq!(served.len(), 1);
+    assert!(
+        refused
+            .iter()
+            .all(|a| (a.status, a.problem().as_str()) == (409, "payment-reused"))
+    );
+    assert_eq!(shop.chain.transfers().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_retry_gets_the_same_answer_without_asking_the_facilitator() {
+    let shop = Shop::open();
+    let purchase = Purchase::of_echo(&shop.host, "again").await;
+    let payment = shop.payment(&purchase).await;
+    let first = purchase.pay(&payment).await;
+    let calls = shop.facilitator.calls().await;
+    let second = purchase.pay(&payment).await;
+    assert_eq!((second.status, &second.body), (200, &first.body));
+    assert_eq!(
+        header(&second, "payment-response"),
+        header(&first, "payment-response")
+    );
+    let calls_after = shop.facilitator.calls().await;
+    assert_eq!(
+        (calls_after.verify, calls_after.settle),
+        (calls.verify, calls.settle)
+    );
+}
+
+#[tokio::test]
+async fn a_settled_payment_with_another_request_is_refused() {
+    let shop = Shop::open();
+    let purchase = Purchase::of_echo(&shop.host, "one").await;
+    let payment = shop.payment(&purchase).await;
+    purchase.opened(&purchase.pay(&payment).await);
+    let other = Purchase::of_echo(&shop.host, "two").await;
+    let answer = other.pay(&payment).await;
+    assert_eq!(
+        (answer.status, answer.problem().as_str()),
+        (409, "payment-reused")
+    );
+}
+
+#[tokio::test]
+async fn an_answer_survives_a_restart() {
+    let mut shop = Shop::open();
+    let purchase = Purchase::of_echo(&shop.host, "kept").await;
+    let payment = shop.payment(&purchase).await;
+    let first = purchase.pay(&payment).await;
+    shop.host.terminate();
+    shop.host.wait();
+    shop.host.kill_and_restart();
+    let purchase = purchase.moved(&shop.host);
+    let second = purchase.pay(&payment).await;
+    assert_eq!((second.status, &second.body), (200, &first.body));
+    assert_eq!(shop.chain.transfers().await.len(), 1);
+}
+
+/// A host whose facilitator can be told to misbehave.
+async fn held_up() -> (Chain, Facilitator, faulty::Facilitator, Host) {
+    let chain = Chain::start();
+    let real = Facilitator::start(&chain);
+    let faulty = faulty::Facilitator::start(Some(real.url())).await;
+    let host = Host::with(&config(&chain, &faulty.url(), &confirmed(&chain)));
+    (chain, real, faulty, host)
+}
+
+#[tokio::test]
+async fn a_host_killed_between_settlement_and_answer_neither_runs_nor_charges_again() {
+    let (chain, _real, faulty, mut host) = held_up().await;
+    let purchase = Purchase::of_echo(&host, "paid").await;
+    let payment = purchase
+        .payment(&chain, hypervisor_tests::payments::Version::V2)
+        .await;
+    faulty.on_settle(Fault::none().held());
+    let asked = {
+        let (name, value) = payment.header();
+        let headers = [(name, value.as_str())];
+        let request = purchase.try_send(&headers);
+        tokio::pin!(request);
+        tokio::select! {
+            answer = &mut request => panic!("answered before it was settled: {answer:?}"),
+            () = faulty.held(1) => {}
+        }
+        // The money has moved, and the host does not know.
+        assert_eq!(chain.transfers().await.len(), 1);
+        host.kill_and_restart();
+        request.await
+    };
+    assert!(asked.is_err(), "{asked:?}");
+    faulty.release();
+    faulty.on_settle(Fault::none());
+
+    let purchase = purchase.moved(&host);
+    let answer = purchase.pay(&payment).await;
+    assert_eq!(
+        (answer.status, answer.problem().as_str()),
+        (409, "answer-gone")
+    );
+    let transfer = &chain.transfers().await[0];
+    assert_eq!(
+        header(&answer, "payment-response")["transaction"],
+        transfer.transaction
+    );
+    assert_eq!(chain.transfers().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_host_killed_while_the_program_runs_leaves_the_payment_free() {
+    let mut shop = Shop::open();
+    let purchase = Purchase::of(
+        &shop.host,
+        &hypervisor_tests::programs::guest("sleepy"),
+        &[b"60000"],
+    )
+    .await;
+    let payment = shop.payment(&purchase).await;
+    let (name, value) = payment.header();
+    {
+        let headers = [(name, value.as_str())];
+        let request = purchase.try_send(&headers);
+        tokio::pin!(request);
+        let verified = async {
+            while shop.facilitator.calls().await.verify == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            answer = &mut request => panic!("{answer:?}"),
+            () = verified => {}
+        }
+    }
+    shop.host.kill_and_restart();
+    let other = Purchase::of_echo(&shop.host, "free again").await;
+    assert_eq!(
+        other.opened(&other.pay(&payment).await).result,
+        b"free again\n"
+    );
+    assert_eq!(shop.chain.transfers().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_it_is_settled_finds_its_answer_later() {
+    let (chain, _real, faulty, host) = held_up().await;
+    let purchase = Purchase::of_echo(&host, "later").await;
+    let payment = purchase
+        .payment(&chain, hypervisor_tests::payments::Version::V2)
+        .await;
+    faulty.on_settle(Fault::none().held());
+    {
+        let (name, value) = payment.header();
+        let headers = [(name, value.as_str())];
+        let request = purchase.try_send(&headers);
+        tokio::select! {
+            answer = request => panic!("answered before it was settled: {answer:?}"),
+            () = faulty.held(1) => {}
+        }
+        // Dropped here: the connection closes.
+    }
+    faulty.release();
+    let answer = purchase.pay(&payment).await;
+    assert_eq!(purchase.opened(&answer).result, b"later\n");
+    assert_eq!(chain.transfers().await.len(), 1);
+    assert_eq!(faulty.settle_calls(), 1);
+}
+
+#[tokio::test]
+async fn a_settlement_that_was_refused_for_certain_leaves_nothing_behind() {
+    let (chain, _real, faulty, host) = held_up().await;
+    let purchase = Purchase::of_echo(&host, "hello").await;
+    let payment = purchase
+        .payment(&chain, hypervisor_tests::payments::Version::V2)
+        .await;
+    faulty.next_settle(Fault::instead(Reply::Json(
+        200,
+        serde_json::json!({
+            "success": false, "errorReason": "insufficient_funds", "transaction": "",
+            "network": "eip155:84532", "payer": payment.authorization.from.to_string(),
+        }),
+    )));
+    let answer = purchase.pay(&payment).await;
+    assert_eq!(answer.status, 402);
+    let failure = header(&answer, "payment-response");
+    assert_eq!(
+        (&failure["success"], &failure["errorReason"]),
+        (&false.into(), &"insufficient_funds".into())
+    );
+    let other = Purchase::of_echo(&host, "now").await;
+    assert_eq!(other.opened(&other.pay(&payment).await).result, b"now\n");
+    assert_eq!(chain.transfers().await.len(), 1);
+}
