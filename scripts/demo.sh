@@ -3,7 +3,7 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-bin=$(realpath -m "${HYPERVISOR_BIN:-${CARGO_TARGET_DIR:-$root/target}/release}")
+bin=$(realpath -m "${HYPERVISOR_BIN:-${CARGO_TARGET_DIR:-$root/target}/demo}")
 work=$(mktemp -d "${TMPDIR:-/tmp}/hypervisor-demo.XXXXXX")
 host=
 services=()
@@ -81,7 +81,7 @@ service() {
 # field NAME: of $facts.
 field() { node --print "JSON.parse(process.argv[1]).$1" "$facts" </dev/null; }
 
-for program in "$bin/hypervisor" "$bin/hv"; do
+for program in "$bin/hypervisor" "$bin/hypervisor-ctl" "$bin/hv"; do
     [[ -x $program ]] || fail "$program is not built: run \`make demo\`"
 done
 for guest in jq sign spin oom; do
@@ -147,7 +147,9 @@ printf '%s\n' "$line"
 [[ $line == 'listening on http://'* ]] || fail "the host announced itself with \`$line\`"
 export HYPERVISOR_SERVER=${line#listening on }
 show export "HYPERVISOR_SERVER=$HYPERVISOR_SERVER"
-admin=$(sed -n 's/.*the admin port is open.*address=\([0-9.:]*\).*/\1/p' host.log)
+read -r -t 60 -u 3 admin || fail 'the host does not say where its admin port is'
+printf '%s\n' "$admin"
+admin=${admin#admin on http://}
 
 section 'A real document: what this project depends on, from cargo'
 show cargo metadata --format-version 1 --locked
@@ -217,10 +219,10 @@ try hv run guests/jq.wasm --stdin metadata.json --pay payer.key --max-price 0.00
 good 'hv pays no more than it was told'
 
 section 'Evidence: what the operator published, held against what answers; a simulation here, which proves nothing about hardware'
-hypervisor measure --config demo.toml --output json >measure.json </dev/null
-hypervisor check --config demo.toml --output json >checked.json </dev/null
+hypervisor-ctl measure --config demo.toml --output json >measure.json </dev/null
+hypervisor-ctl check --config demo.toml --output json >checked.json </dev/null
 simulated_root=$(node --print 'JSON.parse(require("fs").readFileSync("checked.json")).attestation.simulated_root' </dev/null)
-say 'hypervisor measure --output json says what this configuration and its components are measured as'
+say 'hypervisor-ctl measure --output json says what this configuration and its components are measured as'
 try hv attest "$HYPERVISOR_SERVER" --to evidence.cbor
 try hv policy init --measure measure.json --simulated-root "$simulated_root" --evidence evidence.cbor --to policy.toml
 ((status == 0)) || fail 'no policy was written'
@@ -251,7 +253,7 @@ grep -q http-echo out || fail 'the agent was not found'
 good 'found by what it says that it does'
 
 section 'Another plugin in the place of the one in use, while the host serves'
-try hypervisor swap payments "$root/target/components/payments.wasm" --admin "$admin"
+try hypervisor-ctl swap payments "$root/target/components/payments.wasm" --admin "$admin"
 ((status == 0)) || fail "the swap ended with $status"
 try hv python licences.py --stdin metadata.json --verify policy.toml
 ((status == 3)) || fail "who verified the host before was not told (status $status)"

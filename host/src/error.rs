@@ -1,5 +1,7 @@
-//! Errors that stop the host or a command: each names the thing that is wrong and what mends it.
+//! Errors that stop the host: each names the thing that is wrong and what mends it.
 
+use std::error::Error as StdError;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -52,19 +54,11 @@ pub enum Error {
     /// The payment component does not take the operator's offers.
     #[error("[payments]: {0}")]
     Payments(String),
-    /// No admin port was named.
-    #[error(
-        "name the host's admin port with --admin, or in [admin] `listening` of its configuration"
-    )]
-    NoAdminPort,
-    /// The host did not swap a plugin.
-    #[error("nothing was swapped: {0}")]
-    NotSwapped(String),
     /// Agents cannot be taken up.
     #[error("[agents]: {0}")]
     Agents(String),
     /// Attestation cannot be had as the configuration asks for it.
-    #[error("[attestation]: {0}; `hypervisor doctor` says what this machine offers")]
+    #[error("[attestation]: {0}; `hypervisor-ctl doctor` says what this machine offers")]
     Attestation(String),
     /// The engine refused its settings.
     #[error("cannot start the WebAssembly engine: {0:#}")]
@@ -79,7 +73,7 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// A file given on the command line cannot be read.
+    /// A file that the configuration names cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     FileUnreadable {
         /// The file.
@@ -106,4 +100,52 @@ pub enum Error {
         /// Connections cut off.
         remaining: usize,
     },
+}
+
+/// An error for people: what went wrong on the first line, and below it what caused it where that says more.
+pub fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut said = error.to_string();
+    let mut text = format!("{said}\n");
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let words = next.to_string();
+        if !said.contains(&words) {
+            // A string takes everything.
+            let _ = writeln!(text, "Caused by: {words}");
+            said = words;
+        }
+        cause = next.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Link {
+        text: &'static str,
+        source: Option<Box<Link>>,
+    }
+
+    fn link(text: &'static str, source: Option<Link>) -> Link {
+        Link {
+            text,
+            source: source.map(Box::new),
+        }
+    }
+
+    #[test]
+    fn causes_are_told_once_each() {
+        let error = link(
+            "cannot start: no file",
+            Some(link("no file", Some(link("it was removed", None)))),
+        );
+        assert_eq!(
+            chain(&error),
+            "cannot start: no file\nCaused by: it was removed\n"
+        );
+    }
 }

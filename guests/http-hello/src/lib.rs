@@ -3,7 +3,7 @@
 //! Deployed under a name, it is reached at `/agents/NAME/…`:
 //!
 //! ```text
-//! hypervisor check target/guests/http-hello.wasm
+//! hypervisor-ctl check target/guests/http-hello.wasm
 //! ```
 //!
 //! It says which method and path it was asked for. A service is a library (`crate-type = ["cdylib"]`)

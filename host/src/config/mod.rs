@@ -87,7 +87,7 @@ impl Admin {
 pub struct Script {
     /// A component of the world `script-engine`; none switches it off.
     pub component: PathBuf,
-    /// Its machine code, made by `hypervisor compile`; none compiles at every start.
+    /// Its machine code, made by `hypervisor-ctl compile`; none compiles at every start.
     pub compiled: PathBuf,
     /// SHA-384 of that file, hex.
     pub compiled_sha384: String,
@@ -101,7 +101,7 @@ pub struct Script {
 pub struct Policy {
     /// A component of the world `policy-engine`; none switches it off.
     pub component: PathBuf,
-    /// Its machine code, made by `hypervisor compile`; none compiles at every start.
+    /// Its machine code, made by `hypervisor-ctl compile`; none compiles at every start.
     pub compiled: PathBuf,
     /// SHA-384 of that file, hex.
     pub compiled_sha384: String,

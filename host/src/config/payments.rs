@@ -17,7 +17,7 @@ use hypervisor_egress::Origin;
 pub struct Payments {
     /// A component of the world `payments`; none switches it off, and paid routes then answer 503.
     pub component: PathBuf,
-    /// Its machine code, made by `hypervisor compile`; none compiles at every start.
+    /// Its machine code, made by `hypervisor-ctl compile`; none compiles at every start.
     pub compiled: PathBuf,
     /// SHA-384 of that file, hex.
     pub compiled_sha384: String,

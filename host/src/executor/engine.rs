@@ -23,7 +23,7 @@ const WAITING_INSTANCES: u32 = 128;
 /// Bytes of runtime metadata of one core instance, and of one component instance.
 const INSTANCE_METADATA: usize = 1 << 20;
 
-/// How instances of this engine are allocated, for logs and `hypervisor check`.
+/// How instances of this engine are allocated, for logs and `hypervisor-ctl check`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Allocation {

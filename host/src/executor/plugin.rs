@@ -156,7 +156,7 @@ pub enum PluginError {
         message: String,
     },
     /// The machine code is not the one the configuration names.
-    #[error("{} has SHA-384 {found}, and the configuration expects {expected}; run `hypervisor compile` again", path.display())]
+    #[error("{} has SHA-384 {found}, and the configuration expects {expected}; run `hypervisor-ctl compile` again", path.display())]
     WrongCode {
         /// The file.
         path: PathBuf,
@@ -217,7 +217,7 @@ impl Executor {
         path: &Path,
         component: &[u8],
     ) -> Result<TrustedCode, PluginError> {
-        tracing::info!(path = %path.display(), "compiling a plugin; `hypervisor compile` does it once for all starts");
+        tracing::info!(path = %path.display(), "compiling a plugin; `hypervisor-ctl compile` does it once for all starts");
         match self.plugin_compiler.compile(component).await {
             Ok(compiled) => Ok(compiled.code),
             Err(PrepareError::Program(exit)) => Err(unusable(path, format!("{exit:?}"))),

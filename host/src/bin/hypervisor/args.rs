@@ -1,9 +1,10 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use hypervisor::telemetry::LogFormat;
 
 /// Serve confidential executions of WebAssembly components.
@@ -11,17 +12,17 @@ use hypervisor::telemetry::LogFormat;
 #[command(
     name = "hypervisor",
     version,
+    override_usage = "hypervisor [OPTIONS]",
     after_help = "Examples:
   hypervisor --config hypervisor.toml           serve
   hypervisor --listening 127.0.0.1:0            serve on a free port
-  hypervisor check --config hypervisor.toml     validate a configuration
-  hypervisor check program.wasm                 list a program's imports: granted, inert or missing
-  hypervisor measure --output json              what a client's policy has to allow
-  hypervisor doctor                             what this machine offers for attestation"
+
+`hypervisor-ctl` has everything else that an operator needs: check, measure, doctor, record, compile, swap."
 )]
 pub(crate) struct Cli {
-    #[command(flatten)]
-    pub(crate) common: Common,
+    /// Configuration file; defaults apply where there is none.
+    #[arg(long, value_name = "FILE", env = "HYPERVISOR_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
     /// Address of the public port, `ip:port`; port 0 takes a free one. Overrides the configuration.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listening: Option<SocketAddr>,
@@ -37,24 +38,8 @@ pub(crate) struct Cli {
     pub(crate) command: Option<Command>,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct Common {
-    /// Configuration file; defaults apply where there is none.
-    #[arg(long, value_name = "FILE", env = "HYPERVISOR_CONFIG", global = true)]
-    pub(crate) config: Option<PathBuf>,
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Validate the configuration, or say what the host makes of programs. Serves nothing.
-    Check {
-        /// Programs: components or core modules. Without any, the configuration is checked.
-        #[arg(value_name = "FILE")]
-        files: Vec<PathBuf>,
-        /// Form of the output.
-        #[arg(long, value_enum, default_value = "text")]
-        output: Output,
-    },
     /// Compile one program from standard input; the host starts this itself.
     #[command(hide = true)]
     CompileWorker {
@@ -65,69 +50,20 @@ pub(crate) enum Command {
         #[arg(long)]
         plugin: bool,
     },
-    /// Print what this configuration and its components will be measured as: for a client's policy file, before serving.
-    Measure {
-        /// Form of the output.
-        #[arg(long, value_enum, default_value = "text")]
-        output: Output,
-    },
-    /// Say what this machine offers for attestation, and what is missing. Exit status 1 where it attests nothing.
-    Doctor {
-        /// Form of the output.
-        #[arg(long, value_enum, default_value = "text")]
-        output: Output,
-    },
-    /// Write a quote of this machine and what belongs to it to a new folder, as a fixture for tests.
-    Record {
-        /// The folder.
-        #[arg(value_name = "DIR")]
-        folder: PathBuf,
-    },
-    /// Put another plugin in the place of the one in use, on a host that is serving.
-    #[command(after_help = "Examples:
-  hypervisor swap payments payments.wasm
-  hypervisor swap policy policy-rust.wasm --admin 127.0.0.1:8081
-
-The component is checked, compiled, measured and tried first; where anything is wrong with it, nothing changes. Requests under
-way finish on the old one. `swap policy` reads the rules file again.")]
-    Swap {
-        /// Which plugin.
-        #[arg(value_enum)]
-        plugin: SwapPlugin,
-        /// The component.
-        #[arg(value_name = "FILE")]
-        component: PathBuf,
-        /// Address of the host's admin port, `ip:port`; by default `[admin] listening` of the configuration.
-        #[arg(long, value_name = "ADDRESS", env = "HYPERVISOR_ADMIN")]
-        admin: Option<SocketAddr>,
-        /// Form of the output.
-        #[arg(long, value_enum, default_value = "text")]
-        output: Output,
-    },
-    /// Compile a plugin once, for all starts; prints the lines that the configuration then needs.
-    Compile {
-        /// The component.
-        #[arg(value_name = "FILE")]
-        component: PathBuf,
-        /// Where the machine code goes.
-        #[arg(long, value_name = "FILE")]
-        to: PathBuf,
-    },
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// For people.
-    Text,
-    /// One JSON document.
-    Json,
-}
+/// The commands of `hypervisor-ctl`.
+const ELSEWHERE: [&str; 6] = ["check", "measure", "doctor", "record", "compile", "swap"];
 
-/// The plugins that can be swapped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SwapPlugin {
-    /// What takes payments.
-    Payments,
-    /// What decides.
-    Policy,
+/// What to say to somebody who asks this program for more than serving.
+pub(crate) fn not_here(words: &[OsString]) -> String {
+    let name = words.first().map(|word| word.to_string_lossy());
+    let name = name.unwrap_or_default();
+    if ELSEWHERE.contains(&name.as_ref()) {
+        format!("this program only serves; run `hypervisor-ctl {name}`")
+    } else {
+        format!("there is no command `{}`; see --help", name.escape_debug())
+    }
 }

@@ -1,21 +1,19 @@
-//! The `hypervisor` command.
+//! The `hypervisor` command: serves, and starts itself as the compiler process.
 
 mod args;
-mod inspect;
-mod parts;
-mod plugins;
 mod serve;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use hypervisor::error::Error;
+use hypervisor::error::{Error, chain};
 use hypervisor::executor::compile_worker;
-use hypervisor::machine;
-use serde::Serialize;
 
-use args::{Cli, Command, Output};
+use args::{Cli, Command, not_here};
+
+/// Exit status for a command line that cannot be understood, as the parser's own.
+const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -23,55 +21,21 @@ fn main() -> ExitCode {
         Some(Command::CompileWorker {
             address_space,
             plugin,
-        }) => compile_worker(*address_space, *plugin)
-            .map_err(|source| Error::Io {
-                what: "compiling",
-                source,
-            })
-            .map(|()| true),
-        Some(Command::Check { files, output }) if files.is_empty() => {
-            inspect::configuration(&cli, *output)
+        }) => compile_worker(*address_space, *plugin).map_err(|source| Error::Io {
+            what: "compiling",
+            source,
+        }),
+        Some(Command::Other(words)) => {
+            let _ = writeln!(io::stderr(), "error: {}", not_here(words));
+            return ExitCode::from(USAGE);
         }
-        Some(Command::Check { files, output }) => inspect::programs(&cli, files, *output),
-        Some(Command::Measure { output }) => inspect::measure(&cli, *output).map(|()| true),
-        Some(Command::Doctor { output }) => {
-            machine::doctor(matches!(output, Output::Json), &mut io::stdout().lock())
-                .map_err(written)
-        }
-        Some(Command::Record { folder }) => machine::record_to(folder).map(|()| true),
-        Some(Command::Compile { component, to }) => {
-            plugins::compile(&cli, component, to).map(|()| true)
-        }
-        Some(Command::Swap {
-            plugin,
-            component,
-            admin,
-            output,
-        }) => plugins::swap(&cli, *plugin, component, *admin, *output).map(|()| true),
-        None => serve::serve(&cli).map(|()| true),
+        None => serve::serve(&cli),
     };
     match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error}");
+            let _ = write!(io::stderr(), "error: {}", chain(&error));
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Prints one JSON document.
-fn print_json(document: &impl Serialize) -> Result<(), Error> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, document)
-        .map_err(Into::into)
-        .and_then(|()| writeln!(out))
-        .map_err(written)
-}
-
-fn written(source: io::Error) -> Error {
-    Error::Io {
-        what: "writing",
-        source,
     }
 }

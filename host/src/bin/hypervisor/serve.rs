@@ -10,12 +10,11 @@ use hypervisor::attestation::Attestation;
 use hypervisor::error::Error;
 use hypervisor::executor::Allocation;
 use hypervisor::manifest::Manifest;
+use hypervisor::parts::{Parts, load_config, runtime};
 use hypervisor::server::{Server, Shutdown};
 use hypervisor::telemetry;
 
 use crate::args::Cli;
-use crate::parts::{Parts, load_config, parts, runtime};
-use crate::written;
 
 /// Time between two rounds of dropping expired sessions.
 const SWEEP: Duration = Duration::from_secs(15);
@@ -23,7 +22,10 @@ const SWEEP: Duration = Duration::from_secs(15);
 pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
     let directives = std::env::var("RUST_LOG").ok();
     telemetry::start(cli.log_format, directives.as_deref());
-    let config = load_config(cli)?;
+    let mut config = load_config(cli.config.as_deref())?;
+    if let Some(listening) = cli.listening {
+        config.listening = listening;
+    }
     // A core dump would write every session's keys to a disk outside the protected memory.
     let none = rustix::process::Rlimit {
         current: Some(0),
@@ -41,7 +43,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
             mut executor,
             platform,
             identity,
-        } = parts(&config, Some(&config.executor_path))?;
+        } = Parts::new(&config, Some(&config.executor_path))?;
         executor.load_plugins(&config).await?;
         let manifest = Manifest::new(&config, &executor).encode();
         let facts = Arc::clone(executor.facts());
@@ -57,8 +59,8 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
             platform.sealing_key(),
         )
         .await?;
-        let probed = probes(admin, &app).await?;
-        announce(&server, allocation)?;
+        let (admin, probed) = probes(admin, &app).await?;
+        announce(&server, admin, allocation)?;
         let expiring = tokio::spawn(expire(Arc::clone(&app)));
         let of_payments = Arc::clone(&app);
         let introduced = Arc::clone(&app);
@@ -76,13 +78,13 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
     })
 }
 
-/// Serves the admin port, where there is one.
+/// Serves the admin port, where there is one, and says where.
 async fn probes(
     address: Option<SocketAddr>,
     app: &Arc<App>,
-) -> Result<tokio::task::JoinHandle<()>, Error> {
+) -> Result<(Option<SocketAddr>, tokio::task::JoinHandle<()>), Error> {
     let Some(address) = address else {
-        return Ok(tokio::spawn(async {}));
+        return Ok((None, tokio::spawn(async {})));
     };
     let listen = |source| Error::Listen { address, source };
     let listener = tokio::net::TcpListener::bind(address)
@@ -91,18 +93,34 @@ async fn probes(
     let address = listener.local_addr().map_err(listen)?;
     tracing::info!(%address, "the admin port is open");
     let router = hypervisor::admin::router(Arc::clone(app));
-    Ok(tokio::spawn(async move {
+    let serving = tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(%error, "the admin port failed");
         }
-    }))
+    });
+    Ok((Some(address), serving))
 }
 
 /// Tells people (standard output), the log and the service manager where the host answers.
-fn announce(server: &Server, allocation: Allocation) -> Result<(), Error> {
+fn announce(
+    server: &Server,
+    admin: Option<SocketAddr>,
+    allocation: Allocation,
+) -> Result<(), Error> {
     let address = server.address();
     tracing::info!(%address, ?allocation, "serving");
-    writeln!(io::stdout(), "listening on http://{address}").map_err(written)?;
+    let mut lines = format!("listening on http://{address}\n");
+    if let Some(admin) = admin {
+        lines.push_str(&format!("admin on http://{admin}\n"));
+    }
+    // In one piece, so that whoever reads the first line alone does not break the second.
+    let mut out = io::stdout().lock();
+    out.write_all(lines.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|source| Error::Io {
+            what: "writing the address to standard output",
+            source,
+        })?;
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::debug!(%error, "no service manager to notify");
     }

@@ -1,12 +1,18 @@
-//! `hypervisor check`: what the host makes of a program or a configuration, without serving.
+//! `hypervisor-ctl check`: what the host makes of a program or a configuration, without serving.
 
 use std::io::{self, Write};
 use std::path::Path;
 
+use hypervisor::executor::{Inspection, Plugins, Refusal, Standing, inspect};
 use hypervisor_protocol::agent::AgentWorld;
 use serde::Serialize;
 
-use crate::executor::{Inspection, Plugins, Refusal, Standing, inspect};
+use crate::output::plain;
+
+/// Imports or exports that are listed at the most; a program that runs has a few dozen.
+const MAX_LISTED: usize = 500;
+/// Characters of a name that are listed at the most.
+const MAX_NAME: usize = 300;
 
 /// What the check of one file found.
 #[derive(Debug, Serialize)]
@@ -16,6 +22,10 @@ pub struct Checked {
     /// What it holds, where it could be read as WebAssembly. Its imports are judged for what it can be: for an agent, where
     /// it cannot run as a program.
     pub program: Option<Inspection>,
+    /// Imports and exports beyond those that are listed.
+    pub unlisted: usize,
+    #[serde(skip)]
+    is_service: bool,
     /// Why it cannot run as a program that a client sends.
     pub refusal: Option<Refused>,
     /// What it is called by as an agent, where it can be one.
@@ -51,6 +61,8 @@ pub fn check(file: &Path, bytes: &[u8], plugins: Plugins) -> Checked {
             return Checked {
                 file,
                 program: None,
+                unlisted: 0,
+                is_service: false,
                 refusal: Some(refusal.clone().into()),
                 agent: None,
                 agent_refusal: Some(refusal.into()),
@@ -64,13 +76,33 @@ pub fn check(file: &Path, bytes: &[u8], plugins: Plugins) -> Checked {
         Err(refusal) => (None, Some(refusal.into())),
     };
     let is_for_agents_only = refusal.is_some() && (agent.is_some() || program.exports_handler());
+    let is_service = program.exports_handler();
+    let mut program = if is_for_agents_only { judged } else { program };
+    let unlisted = bound(&mut program);
     Checked {
         file,
-        program: Some(if is_for_agents_only { judged } else { program }),
+        program: Some(program),
+        unlisted,
+        is_service,
         refusal,
         agent,
         agent_refusal,
     }
+}
+
+/// Cuts what is listed, and says by how many entries.
+fn bound(program: &mut Inspection) -> usize {
+    let whole = program.imports.len() + program.exports.len();
+    program.imports.truncate(MAX_LISTED);
+    program.exports.truncate(MAX_LISTED);
+    let imports = program.imports.iter_mut().map(|import| &mut import.name);
+    for name in imports.chain(&mut program.exports) {
+        if let Some((end, _)) = name.char_indices().nth(MAX_NAME) {
+            name.truncate(end);
+            name.push('…');
+        }
+    }
+    whole - program.imports.len() - program.exports.len()
 }
 
 impl Checked {
@@ -81,7 +113,7 @@ impl Checked {
 
     /// Prints for people.
     pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
-        writeln!(out, "{}", self.file)?;
+        writeln!(out, "{}", plain(&self.file))?;
         if let Some(program) = &self.program {
             writeln!(
                 out,
@@ -91,7 +123,7 @@ impl Checked {
                     .unwrap_or_default()
             )?;
             for export in &program.exports {
-                writeln!(out, "  exports  {export}")?;
+                writeln!(out, "  exports  {}", plain(export))?;
             }
             for import in &program.imports {
                 let note = match (import.standing, import.host_version) {
@@ -101,7 +133,11 @@ impl Checked {
                     }
                     _ => String::new(),
                 };
-                writeln!(out, "  {:<8} {}{note}", import.standing, import.name)?;
+                let name = plain(&import.name);
+                writeln!(out, "  {:<8} {name}{note}", import.standing)?;
+            }
+            if self.unlisted > 0 {
+                writeln!(out, "  … and {} more", self.unlisted)?;
             }
         }
         let agent = match self.agent {
@@ -115,12 +151,8 @@ impl Checked {
             (Some(_), Some(agent)) => writeln!(out, "  ok: runs {agent}"),
             (Some(refusal), None) => {
                 let as_agent = self.agent_refusal.as_ref();
-                let service = self
-                    .program
-                    .as_ref()
-                    .is_some_and(Inspection::exports_handler);
-                let refusal = as_agent.filter(|_| service).unwrap_or(refusal);
-                writeln!(out, "  refused: {}", refusal.detail)
+                let refusal = as_agent.filter(|_| self.is_service).unwrap_or(refusal);
+                writeln!(out, "  refused: {}", plain(&refusal.detail))
             }
         }
     }

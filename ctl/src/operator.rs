@@ -6,10 +6,10 @@ use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
+use hypervisor::api::{Plugin, Swapped};
 use hypervisor_protocol::Problem;
 use tokio::net::TcpStream;
 
-use crate::api::{Plugin, Swapped};
 use crate::error::Error;
 
 /// Bytes of an answer at most.

@@ -1,61 +1,67 @@
-//! `hypervisor check` and `hypervisor measure`: what a host would make of a configuration or of programs, without serving.
+//! `check` and `measure`: what a host would make of a configuration or of programs, without serving.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use hypervisor::api::PAID_ROUTES;
-use hypervisor::check::{Checked, check};
-use hypervisor::error::Error;
 use hypervisor::executor::Plugins;
-use hypervisor::machine::Measured;
 use hypervisor::manifest::{Manifest, hex};
+use hypervisor::parts::{Parts, load_config, runtime};
+use hypervisor_ctl::check::{Checked, check};
+use hypervisor_ctl::error::Error;
+use hypervisor_ctl::machine::Measured;
+use hypervisor_ctl::output::{json, written};
 
 use crate::args::{Cli, Output};
-use crate::parts::{Parts, load_config, parts, runtime};
-use crate::{print_json, written};
 
 pub(crate) fn measure(cli: &Cli, output: Output) -> Result<(), Error> {
-    let config = load_config(cli)?;
+    let config = load_config(cli.config.as_deref())?;
     let Parts {
         mut executor,
         platform,
         ..
-    } = parts(&config, None)?;
-    runtime()?.block_on(executor.load_plugins(&config))?;
+    } = Parts::new(&config, None)?;
+    runtime()?
+        .block_on(executor.load_plugins(&config))
+        .map_err(hypervisor::error::Error::from)?;
     let manifest = Manifest::new(&config, &executor);
     let backend = platform.backend().map_or("none", |backend| backend.name());
     let measured = Measured::new(&manifest, &executor, backend);
-    match output {
-        Output::Json => print_json(&measured),
-        Output::Text => measured.print(&mut io::stdout().lock()).map_err(written),
-    }
+    let mut out = io::stdout().lock();
+    written(match output {
+        Output::Json => json(&mut out, &measured),
+        Output::Text => measured.print(&mut out),
+    })
 }
 
-pub(crate) fn configuration(cli: &Cli, output: Output) -> Result<bool, Error> {
-    let config = load_config(cli)?;
+pub(crate) fn configuration(cli: &Cli, output: Output) -> Result<(), Error> {
+    let config = load_config(cli.config.as_deref())?;
     let Parts {
         mut executor,
         platform,
         ..
-    } = parts(&config, None)?;
+    } = Parts::new(&config, None)?;
     runtime()?.block_on(async {
         executor.load_plugins(&config).await?;
         hypervisor::payments::check(&config, &executor, &PAID_ROUTES).await
     })?;
     let manifest = Manifest::new(&config, &executor);
     let digest = manifest.digest();
-    match output {
-        Output::Json => print_json(&serde_json::json!({
-            "config": config, "manifest": manifest, "manifest_sha384": digest,
-            "attestation": {
-                "backend": platform.backend().map_or("none", |backend| backend.name()),
-                "simulated_root": platform.simulated_root().map(|root| hex(root)),
-            },
-        })),
+    let mut out = io::stdout().lock();
+    written(match output {
+        Output::Json => json(
+            &mut out,
+            &serde_json::json!({
+                "config": config, "manifest": manifest, "manifest_sha384": digest,
+                "attestation": {
+                    "backend": platform.backend().map_or("none", |backend| backend.name()),
+                    "simulated_root": platform.simulated_root().map(|root| hex(root)),
+                },
+            }),
+        ),
         Output::Text => toml::to_string(&config)
             .map_err(io::Error::other)
             .and_then(|text| {
-                let mut out = io::stdout().lock();
                 let allocation = executor.allocation();
                 write!(out, "{text}")?;
                 writeln!(out, "\n# ok; instances are allocated {allocation:?}")?;
@@ -66,14 +72,12 @@ pub(crate) fn configuration(cli: &Cli, output: Output) -> Result<bool, Error> {
                         writeln!(out, "# no evidence: {}", reason.err().unwrap_or_default())
                     }
                 }
-            })
-            .map_err(written),
-    }?;
-    Ok(true)
+            }),
+    })
 }
 
 pub(crate) fn programs(cli: &Cli, files: &[PathBuf], output: Output) -> Result<bool, Error> {
-    let config = load_config(cli)?;
+    let config = load_config(cli.config.as_deref())?;
     let plugins = Plugins {
         policy: config.policy.source().is_some(),
         payments: config.payments.source().is_some(),
@@ -86,15 +90,10 @@ pub(crate) fn programs(cli: &Cli, files: &[PathBuf], output: Output) -> Result<b
         })?;
         checked.push(check(path, &bytes, plugins));
     }
-    match output {
-        Output::Json => print_json(&checked)?,
-        Output::Text => {
-            let mut out = io::stdout().lock();
-            checked
-                .iter()
-                .try_for_each(|one| one.print(&mut out))
-                .map_err(written)?;
-        }
-    }
+    let mut out = io::stdout().lock();
+    written(match output {
+        Output::Json => json(&mut out, &checked),
+        Output::Text => checked.iter().try_for_each(|one| one.print(&mut out)),
+    })?;
     Ok(checked.iter().all(Checked::runs))
 }

@@ -7,23 +7,42 @@ use hypervisor_attest_tsm::doctor::{Examination, examine};
 use hypervisor_attest_tsm::{Tsm, record};
 use serde::Serialize;
 
-use crate::error::Error;
-use crate::executor::Executor;
-use crate::manifest::{Manifest, hex};
+use hypervisor::executor::Executor;
+use hypervisor::manifest::{Manifest, hex};
 
-/// Looks at this machine and prints what it found. True where it can attest.
-///
-/// # Errors
-/// When the output cannot be written.
-pub fn doctor(json: bool, out: &mut impl Write) -> io::Result<bool> {
-    let found = examine();
-    if json {
-        serde_json::to_writer_pretty(&mut *out, &found)?;
-        writeln!(out)?;
-    } else {
-        print(&found, out)?;
+use crate::error::Error;
+use crate::output;
+
+/// What a machine offers for attestation.
+#[derive(Debug)]
+pub struct Machine(Examination);
+
+impl Machine {
+    /// Looks at this one.
+    pub fn examine() -> Self {
+        Self(examine())
     }
-    Ok(found.backend.is_some())
+
+    /// Whether it can attest.
+    pub fn attests(&self) -> bool {
+        self.0.backend.is_some()
+    }
+
+    /// Prints for machines.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
+    pub fn json(&self, out: &mut impl Write) -> io::Result<()> {
+        output::json(out, &self.0)
+    }
+
+    /// Prints for people.
+    ///
+    /// # Errors
+    /// When the output cannot be written.
+    pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
+        print(&self.0, out)
+    }
 }
 
 fn print(found: &Examination, out: &mut impl Write) -> io::Result<()> {
@@ -60,7 +79,7 @@ fn print(found: &Examination, out: &mut impl Write) -> io::Result<()> {
 /// # Errors
 /// Where the machine has no TEE, or the folder exists or cannot be written.
 pub fn record_to(folder: &Path) -> Result<(), Error> {
-    let failed = |e: &dyn std::fmt::Display| Error::Attestation(e.to_string());
+    let failed = |e: &dyn std::fmt::Display| Error::NotRecorded(e.to_string());
     let tsm = Tsm::open().map_err(|e| failed(&e))?;
     let mut report_data = [0; 64];
     getrandom::fill(&mut report_data).map_err(|e| failed(&e))?;

@@ -1,36 +1,35 @@
-//! `hypervisor compile` and `hypervisor swap`: plugins compiled ahead, and put in the place of others.
+//! `compile` and `swap`: plugins compiled ahead, and put in the place of others.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 
 use hypervisor::api::Plugin;
-use hypervisor::error::Error;
-use hypervisor::operator;
+use hypervisor::parts::{Parts, load_config, runtime};
+use hypervisor_ctl::error::Error;
+use hypervisor_ctl::operator;
+use hypervisor_ctl::output::{json, written};
 
 use crate::args::{Cli, Output, SwapPlugin};
-use crate::parts::{load_config, parts, runtime};
-use crate::{print_json, written};
 
 pub(crate) fn compile(cli: &Cli, component: &Path, to: &Path) -> Result<(), Error> {
-    let config = load_config(cli)?;
+    let config = load_config(cli.config.as_deref())?;
     let (code, digest) = runtime()?.block_on(async {
-        parts(&config, None)?
+        Parts::new(&config, None)?
             .executor
             .compile_ahead(component)
             .await
-            .map_err(Error::from)
+            .map_err(hypervisor::error::Error::from)
     })?;
-    std::fs::write(to, code).map_err(|source| Error::Io {
-        what: "writing the machine code",
+    std::fs::write(to, code).map_err(|source| Error::FileUnwritable {
+        path: to.to_owned(),
         source,
     })?;
     let (component, to) = (component.display(), to.display());
-    writeln!(
+    written(writeln!(
         io::stdout(),
         "component = \"{component}\"\ncompiled = \"{to}\"\ncompiled_sha384 = \"{digest}\""
-    )
-    .map_err(written)
+    ))
 }
 
 pub(crate) fn swap(
@@ -42,7 +41,7 @@ pub(crate) fn swap(
 ) -> Result<(), Error> {
     let admin = match admin {
         Some(admin) => admin,
-        None => load_config(cli)?
+        None => load_config(cli.config.as_deref())?
             .admin
             .address()?
             .ok_or(Error::NoAdminPort)?,
@@ -56,15 +55,13 @@ pub(crate) fn swap(
         SwapPlugin::Policy => Plugin::Policy,
     };
     let swapped = runtime()?.block_on(operator::swap(admin, plugin, bytes))?;
-    match output {
-        Output::Json => print_json(&swapped),
+    let mut out = io::stdout().lock();
+    written(match output {
+        Output::Json => json(&mut out, &swapped),
         Output::Text => writeln!(
-            io::stdout(),
+            out,
             "swapped; in use now: {}\nmanifest  {}\nlog       {} entries",
-            swapped.sha384,
-            swapped.manifest_sha384,
-            swapped.log_entries
-        )
-        .map_err(written),
-    }
+            swapped.sha384, swapped.manifest_sha384, swapped.log_entries
+        ),
+    })
 }

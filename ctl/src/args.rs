@@ -1,0 +1,114 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Prepare and look after a host: the operator's commands. `hypervisor` itself only serves.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hypervisor-ctl",
+    version,
+    after_help = "Examples:
+  hypervisor-ctl check --config hypervisor.toml     validate a configuration
+  hypervisor-ctl check program.wasm                 list a program's imports: granted, inert or missing
+  hypervisor-ctl measure --output json              what a client's policy has to allow
+  hypervisor-ctl doctor                             what this machine offers for attestation
+  hypervisor-ctl swap policy policy-rust.wasm       another plugin, on a host that is serving"
+)]
+pub(crate) struct Cli {
+    /// Configuration file; defaults apply where there is none.
+    #[arg(long, value_name = "FILE", env = "HYPERVISOR_CONFIG", global = true)]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Validate the configuration, or say what the host makes of programs. Serves nothing.
+    Check {
+        /// Programs: components or core modules. Without any, the configuration is checked.
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Form of the output.
+        #[arg(long, value_enum, default_value = "text")]
+        output: Output,
+    },
+    /// Compile one program from standard input; this program starts it itself.
+    #[command(hide = true)]
+    CompileWorker {
+        /// Bytes of address space.
+        #[arg(long)]
+        address_space: u64,
+        /// The program is a plugin of the operator's.
+        #[arg(long)]
+        plugin: bool,
+    },
+    /// Print what this configuration and its components will be measured as: for a client's policy file, before serving.
+    Measure {
+        /// Form of the output.
+        #[arg(long, value_enum, default_value = "text")]
+        output: Output,
+    },
+    /// Say what this machine offers for attestation, and what is missing. Exit status 1 where it attests nothing.
+    Doctor {
+        /// Form of the output.
+        #[arg(long, value_enum, default_value = "text")]
+        output: Output,
+    },
+    /// Write a quote of this machine and what belongs to it to a new folder, as a fixture for tests.
+    Record {
+        /// The folder.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Put another plugin in the place of the one in use, on a host that is serving.
+    #[command(after_help = "Examples:
+  hypervisor-ctl swap payments payments.wasm
+  hypervisor-ctl swap policy policy-rust.wasm --admin 127.0.0.1:8081
+
+The component is checked, compiled, measured and tried first; where anything is wrong with it, nothing changes. Requests under
+way finish on the old one. `swap policy` reads the rules file again.")]
+    Swap {
+        /// Which plugin.
+        #[arg(value_enum)]
+        plugin: SwapPlugin,
+        /// The component.
+        #[arg(value_name = "FILE")]
+        component: PathBuf,
+        /// Address of the host's admin port, `ip:port`; by default `[admin] listening` of the configuration.
+        #[arg(long, value_name = "ADDRESS", env = "HYPERVISOR_ADMIN")]
+        admin: Option<SocketAddr>,
+        /// Form of the output.
+        #[arg(long, value_enum, default_value = "text")]
+        output: Output,
+    },
+    /// Compile a plugin once, for all starts; prints the lines that the configuration then needs.
+    Compile {
+        /// The component.
+        #[arg(value_name = "FILE")]
+        component: PathBuf,
+        /// Where the machine code goes.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// The plugins that can be swapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SwapPlugin {
+    /// What takes payments.
+    Payments,
+    /// What decides.
+    Policy,
+}

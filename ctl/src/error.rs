@@ -1,0 +1,48 @@
+//! Why a command cannot finish: each error names the thing that is wrong and what mends it.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a command cannot finish.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration, a plugin or this machine is not what the host needs.
+    #[error(transparent)]
+    Host(#[from] hypervisor::error::Error),
+    /// No admin port was named.
+    #[error(
+        "name the host's admin port with --admin, or in [admin] `listening` of its configuration"
+    )]
+    NoAdminPort,
+    /// The host did not swap a plugin.
+    #[error("nothing was swapped: {0}")]
+    NotSwapped(String),
+    /// This machine gave no quote.
+    #[error("cannot record a quote: {0}; `hypervisor-ctl doctor` says what this machine offers")]
+    NotRecorded(String),
+    /// A file given on the command line cannot be read.
+    #[error("cannot read {}", path.display())]
+    FileUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file given on the command line cannot be written.
+    #[error("cannot write {}", path.display())]
+    FileUnwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Any other failure of the operating system.
+    #[error("{what}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,65 @@
+//! The `hypervisor-ctl` command.
+
+mod args;
+mod inspect;
+mod plugins;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use hypervisor::error::chain;
+use hypervisor::executor::compile_worker;
+use hypervisor_ctl::error::Error;
+use hypervisor_ctl::machine;
+use hypervisor_ctl::output::written;
+
+use args::{Cli, Command, Output};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            let _ = write!(io::stderr(), "error: {}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all is well with what was looked at.
+fn run(cli: &Cli) -> Result<bool, Error> {
+    match &cli.command {
+        Command::CompileWorker {
+            address_space,
+            plugin,
+        } => compile_worker(*address_space, *plugin).map_err(|source| Error::Io {
+            what: "compiling",
+            source,
+        })?,
+        Command::Check { files, output } if files.is_empty() => {
+            inspect::configuration(cli, *output)?;
+        }
+        Command::Check { files, output } => return inspect::programs(cli, files, *output),
+        Command::Measure { output } => inspect::measure(cli, *output)?,
+        Command::Doctor { output } => {
+            let found = machine::Machine::examine();
+            let mut out = io::stdout().lock();
+            written(match output {
+                Output::Json => found.json(&mut out),
+                Output::Text => found.print(&mut out),
+            })?;
+            return Ok(found.attests());
+        }
+        Command::Record { folder } => machine::record_to(folder)?,
+        Command::Compile { component, to } => plugins::compile(cli, component, to)?,
+        Command::Swap {
+            plugin,
+            component,
+            admin,
+            output,
+        } => plugins::swap(cli, *plugin, component, *admin, *output)?,
+    }
+    Ok(true)
+}
