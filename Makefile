@@ -1,10 +1,10 @@
 # Each target is a few lines; what takes more is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests components templates payments demo test serve check bench clean
+.PHONY: help setup guests components templates payments demo release reproduce trusted test serve check bench clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 setup: ## install what building guests needs (wasm32-wasip2)
 	@scripts/setup.sh guests
@@ -22,26 +22,36 @@ payments: ## install the payment tests' chain, facilitator and client
 	@scripts/setup-payments.sh
 
 demo: guests components payments ## encrypt, run, pay and verify against a local host
-	cargo build --release --locked -p hypervisor -p hypervisor-client
-	@scripts/compile-components.sh target/release/hypervisor
+	cargo build --profile demo --locked -p hypervisor -p hypervisor-ctl -p hypervisor-client
+	@scripts/compile-components.sh target/demo/hypervisor-ctl
 	scripts/demo.sh
 
+release: ## build what ships into target/release: the same bytes wherever and beside whatever it is built
+	@scripts/build-release.sh
+
+reproduce: ## build the release in two folders and compare
+	@scripts/reproduce.sh
+
+trusted: ## what is in the host's binary: lines of this project's Rust, and crates
+	@scripts/trusted.sh
+
+# One build for everything that the tests start, are and need: features are those of the whole workspace at each step.
 test: guests components templates payments ## run all tests
-	cargo build --workspace --bins --locked
-	@scripts/compile-components.sh target/debug/hypervisor
+	cargo build --workspace --bins --tests --locked
+	@scripts/compile-components.sh target/debug/hypervisor-ctl
 	cargo test --workspace --locked
 	cargo test --manifest-path guests/Cargo.toml --target-dir guests/target --locked -p payments -p arxiv -p http-kit -p ask-policy
 
 serve: ## run the host with hypervisor.toml
 	cargo run --release --locked -p hypervisor -- --config hypervisor.toml
 
-check: ## format, lints, documentation, licences and advisories
+check: ## format, lints, documentation, the shape of the tree, licences and advisories
 	@scripts/check.sh
 
 bench: guests components ## measure the host, beside its floors and peers
 	@scripts/setup-bench.sh
-	cargo build --release --locked -p hypervisor -p hypervisor-bench
-	@scripts/compile-components.sh target/release/hypervisor
+	cargo build --release --locked -p hypervisor -p hypervisor-ctl -p hypervisor-bench
+	@scripts/compile-components.sh target/release/hypervisor-ctl
 	cargo run --release --locked -p hypervisor-bench
 
 clean: ## remove what was built, apart from the tools in .tools
