@@ -3,8 +3,8 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use hypervisor::executor::compile_settings;
 use hypervisor_protocol::ContentFormat;
+use hypervisor_runtime::compile_settings;
 use wasmtime::Engine;
 
 use crate::client_runtime;

@@ -1,17 +1,19 @@
-//! The host's executor in this process, without HTTP, sessions and sealing.
+//! The runtime in this process, without HTTP, sessions and sealing.
 
-use hypervisor::config::Limits;
-use hypervisor::executor::{Executor, Inputs, Outcome, Program, Scope};
-use hypervisor::imports::attestation::HostFacts;
-use hypervisor_protocol::PrivateKey;
+use std::sync::Arc;
+
+use hypervisor_runtime::{Executor, Inputs, Outcome, Program, Scope, Settings, Unattested};
 
 use crate::error::{Context, Error, Result};
 use crate::server::host_executable;
 
 pub(crate) fn executor() -> Result<Executor> {
-    let identity = PrivateKey::generate().public_key().clone();
-    let facts = HostFacts::new(identity);
-    Executor::new(&Limits::default(), host_executable()?, facts).context("the executor")
+    Executor::new(
+        &Settings::default(),
+        host_executable()?,
+        Arc::new(Unattested),
+    )
+    .context("the executor")
 }
 
 /// Compiles `wasm`, or finds it compiled.

@@ -6,12 +6,12 @@ use std::time::Instant;
 use aes_gcm_siv::aead::{AeadInOut, KeyInit};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce, Tag};
 use bytes::Bytes;
-use hypervisor::executor::{Executor, Program};
 use hypervisor_protocol::commitment::{request_commitment, result_commitment};
 use hypervisor_protocol::{
     ContentFormat, ExecuteResponse, ExecuteWasmRequest, Operation, PublicKey, SealedRequest,
     SealedResponse,
 };
+use hypervisor_runtime::{Executor, Program};
 use tokio::runtime::Runtime;
 
 use crate::client_runtime;

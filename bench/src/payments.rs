@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use hypervisor::config::Config;
-use hypervisor::executor::{Header, Offer, PaymentEngine, ResourceInfo, Verification};
 use hypervisor_protocol::ContentFormat;
+use hypervisor_runtime::{Header, Offer, PaymentEngine, ResourceInfo, Verification};
 use hypervisor_tests::payments::faulty::Facilitator;
 use hypervisor_tests::payments::sign::Tamper;
 use hypervisor_tests::payments::{Address, Payer, Payment};
@@ -59,7 +59,8 @@ async fn offline(rounds: u32) -> Result<Group> {
     let text = config("http://127.0.0.1:1", pay_to)?;
     let config = Config::parse("bench.toml".as_ref(), &text).context("the configuration")?;
     let mut executor = executor::executor()?;
-    executor.load_plugins(&config).await.context("plugins")?;
+    let plugins = config.plugins().context("plugins")?;
+    executor.load_plugins(plugins).await.context("plugins")?;
     let engine = executor.payments().context("no payment component")?;
     let info = ResourceInfo {
         url: "http://127.0.0.1/".to_owned(),

@@ -312,7 +312,7 @@ async fn policy(rounds: u32) -> Result<Group> {
     let in_python = format!("[policy]\nrules = {rules:?}\n{}", plugin()?);
     // The second engine's rules are digests of programs, one a line.
     let digests = folder.path().join("digests");
-    let digest = const_hex::encode(hypervisor::executor::sha256(&program));
+    let digest = const_hex::encode(hypervisor_runtime::sha256(&program));
     fs::write(&digests, digest).context("writing rules")?;
     let engine = component("policy-rust.wasm")?;
     let in_rust = format!("[policy]\ncomponent = {engine:?}\nrules = {digests:?}\n");

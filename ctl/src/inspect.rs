@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use hypervisor::api::PAID_ROUTES;
-use hypervisor::executor::Plugins;
+use hypervisor::executor::{Plugins, Surroundings};
 use hypervisor::manifest::{Manifest, hex};
 use hypervisor::parts::{Parts, load_config, runtime};
 use hypervisor_ctl::check::{Checked, check};
@@ -19,14 +19,15 @@ pub(crate) fn measure(cli: &Cli, output: Output) -> Result<(), Error> {
     let Parts {
         mut executor,
         platform,
+        facts,
         ..
     } = Parts::new(&config, None)?;
     runtime()?
-        .block_on(executor.load_plugins(&config))
+        .block_on(executor.load_plugins(config.plugins()?))
         .map_err(hypervisor::error::Error::from)?;
     let manifest = Manifest::new(&config, &executor);
     let backend = platform.backend().map_or("none", |backend| backend.name());
-    let measured = Measured::new(&manifest, &executor, backend);
+    let measured = Measured::new(&manifest, facts.measurements(), backend);
     let mut out = io::stdout().lock();
     written(match output {
         Output::Json => json(&mut out, &measured),
@@ -42,7 +43,7 @@ pub(crate) fn configuration(cli: &Cli, output: Output) -> Result<(), Error> {
         ..
     } = Parts::new(&config, None)?;
     runtime()?.block_on(async {
-        executor.load_plugins(&config).await?;
+        executor.load_plugins(config.plugins()?).await?;
         hypervisor::payments::check(&config, &executor, &PAID_ROUTES).await
     })?;
     let manifest = Manifest::new(&config, &executor);

@@ -7,7 +7,7 @@ use hypervisor_attest_tsm::doctor::{Examination, examine};
 use hypervisor_attest_tsm::{Tsm, record};
 use serde::Serialize;
 
-use hypervisor::executor::Executor;
+use hypervisor::executor::Measurements;
 use hypervisor::manifest::{Manifest, hex};
 
 use crate::error::Error;
@@ -113,14 +113,13 @@ struct Entry {
 
 impl<'a> Measured<'a> {
     /// Of a host whose plugins are loaded.
-    pub fn new(manifest: &'a Manifest<'a>, executor: &Executor, backend: &'static str) -> Self {
-        let log = executor.facts().component_log();
+    pub fn new(manifest: &'a Manifest<'a>, log: Measurements, backend: &'static str) -> Self {
         let entries: Vec<Entry> = log
             .entries
             .into_iter()
             .map(|entry| Entry {
                 name: entry.name,
-                digest: hex(&entry.digest),
+                digest: hex(&entry.sha384),
                 imports: entry.imports,
             })
             .collect();

@@ -60,9 +60,9 @@ pub enum Error {
     /// Attestation cannot be had as the configuration asks for it.
     #[error("[attestation]: {0}; `hypervisor-ctl doctor` says what this machine offers")]
     Attestation(String),
-    /// The engine refused its settings.
-    #[error("cannot start the WebAssembly engine: {0:#}")]
-    Engine(wasmtime::Error),
+    /// The runtime did not start.
+    #[error(transparent)]
+    Runtime(#[from] crate::executor::Error),
     /// The listening address cannot be bound.
     #[error(
         "cannot listen on {address}: {source}; choose another `listening` address or stop what holds it"

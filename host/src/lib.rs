@@ -9,12 +9,18 @@ pub mod api;
 pub mod attestation;
 pub mod config;
 pub mod error;
-pub mod executor;
-pub mod imports;
 pub mod manifest;
 pub mod metrics;
+mod origins;
 pub mod parts;
 pub mod payments;
 pub mod server;
 pub mod sessions;
 pub mod telemetry;
+
+/// Runs components; and how the host sends their requests.
+pub mod executor {
+    pub use hypervisor_runtime::*;
+
+    pub(crate) use crate::origins::{http_error, send};
+}

@@ -119,8 +119,8 @@ mod tests {
 
     fn digest(config: &Config) -> String {
         let identity = PrivateKey::generate().public_key().clone();
-        let facts = crate::imports::attestation::HostFacts::new(identity);
-        let executor = Executor::new(&config.limits, "".into(), facts).unwrap();
+        let facts = crate::attestation::HostFacts::new(identity);
+        let executor = Executor::new(&config.limits.runtime(), "".into(), facts).unwrap();
         Manifest::new(config, &executor).digest()
     }
 

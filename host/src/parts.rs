@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::attestation::{Identity, Platform};
+use crate::attestation::{HostFacts, Identity, Platform};
 use crate::config::Config;
 use crate::error::Error;
 use crate::executor::Executor;
-use crate::imports::attestation::HostFacts;
 
 /// The configuration in `file`, or the defaults, under what the environment says.
 ///
@@ -29,6 +28,8 @@ pub struct Parts {
     pub platform: Platform,
     /// Stands for this host until it ends.
     pub identity: Arc<Identity>,
+    /// What it says of itself, and the log of what it loaded.
+    pub facts: Arc<HostFacts>,
 }
 
 impl Parts {
@@ -42,11 +43,16 @@ impl Parts {
         let identity = Arc::new(Identity::generate().map_err(|e| failed(&e))?);
         let facts = HostFacts::on(&platform, identity.public_key().clone(), state)
             .map_err(|e| failed(&e))?;
-        let executor = Executor::new(&config.limits, PathBuf::from(THIS_PROGRAM), facts)?;
+        let executor = Executor::new(
+            &config.limits.runtime(),
+            PathBuf::from(THIS_PROGRAM),
+            Arc::clone(&facts) as _,
+        )?;
         Ok(Self {
             executor,
             platform,
             identity,
+            facts,
         })
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
-use hypervisor::executor::{HttpBody, HttpError, HttpTimeouts, Sent, compile_settings};
+use hypervisor_runtime::{HttpBody, HttpError, HttpTimeouts, Sent, compile_settings};
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{

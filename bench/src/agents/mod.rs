@@ -67,7 +67,7 @@ fn owner() -> Result<OwnerKey> {
 fn policy(folder: &std::path::Path) -> Result<String> {
     let component = std::fs::read(guest()?).context("http-hello.wasm")?;
     let rules = folder.join("digests");
-    let digest = const_hex::encode(hypervisor::executor::sha256(&component));
+    let digest = const_hex::encode(hypervisor_runtime::sha256(&component));
     std::fs::write(&rules, digest).context("writing rules")?;
     let engine = crate::sealed::component("policy-rust.wasm")?;
     Ok(format!(

@@ -38,12 +38,12 @@ impl Agents {
         }
         let code = self
             .executor
-            .compile_agent(&component, &terms.limits)
+            .compile_agent(&component, &terms.limits.execution())
             .await
             .map_err(|error| end(&error))?;
         let _changing = self.changing.lock().await;
         self.room_for(&terms.address)?;
-        if self.executor.facts().room_in_log() < RESERVED_ENTRIES {
+        if self.facts.room_in_log() < RESERVED_ENTRIES {
             let detail = "the host's component log is nearly full; its operator has to restart it";
             return Err(rejected(Rejection::TooManyAgents, detail));
         }

@@ -48,7 +48,7 @@ impl Agents {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         let settings = AgentSettings {
-            limits: agent.terms.limits.clone(),
+            limits: agent.terms.limits.execution(),
             environment,
             reuse: agent.terms.manifest.reuse,
             sha384: agent.terms.sha384,
@@ -70,9 +70,8 @@ impl Agents {
         let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (name.to_owned(), sha384);
         if !measured.contains(&key) {
-            self.executor
-                .facts()
-                .measure_digest(name, sha384, granted.to_vec())
+            self.facts
+                .measure(name, sha384, granted.to_vec())
                 .map_err(|e| PrepareError::Host(e.to_string()))?;
             measured.insert(key);
         }
@@ -141,7 +140,7 @@ impl Agents {
         component: &[u8],
     ) -> Result<MachineCode, PrepareError> {
         self.executor
-            .compile_agent(component, &agent.terms.limits)
+            .compile_agent(component, &agent.terms.limits.execution())
             .await
     }
 

@@ -19,6 +19,7 @@ use hypervisor_agents::{Address, Index, Manifest, Owner, Registry, SealingKey, S
 use hypervisor_egress::{Sender, SystemResolver};
 use hypervisor_protocol::{AgentInfo, AgentList, Found, HexArray};
 
+use crate::attestation::HostFacts;
 use crate::config::{self, Config, Limits};
 use crate::error::Error;
 use crate::executor::{Agent, Executor, Offer};
@@ -35,6 +36,7 @@ pub use plan::{Plan, Refused, words};
 /// The agents of a host.
 pub struct Agents {
     executor: Arc<Executor>,
+    facts: Arc<HostFacts>,
     settings: config::Agents,
     limits: Limits,
     network: Arc<Network>,
@@ -63,6 +65,7 @@ impl Agents {
     pub(crate) fn start(
         config: &Config,
         executor: &Arc<Executor>,
+        facts: &Arc<HostFacts>,
         payments: Option<&Arc<Payments>>,
         key: Option<SealingKey>,
     ) -> Result<Arc<Self>, Error> {
@@ -84,6 +87,7 @@ impl Agents {
             .build();
         let agents = Self {
             executor: Arc::clone(executor),
+            facts: Arc::clone(facts),
             limits: config.limits.clone(),
             network: Arc::new(network),
             registry: Arc::new(Registry::open(&config.app_path).map_err(|e| failed(&e))?),

@@ -43,7 +43,7 @@ pub use swap::{Plugin, Swapped};
 use hypervisor_agents::SealingKey;
 
 use crate::agents::{Agents, Neighbours};
-use crate::attestation::Attestation;
+use crate::attestation::{Attestation, HostFacts};
 use crate::config::Config;
 use crate::error::Error;
 use crate::executor::Executor;
@@ -57,6 +57,7 @@ use problem::ApiError;
 pub struct App {
     config: Config,
     executor: Arc<Executor>,
+    facts: Arc<HostFacts>,
     agents: Arc<Agents>,
     sessions: Sessions,
     admission: Admission,
@@ -82,19 +83,21 @@ impl App {
     pub async fn start(
         config: Config,
         executor: Executor,
+        facts: Arc<HostFacts>,
         attestation: Result<Attestation, String>,
         sealing_key: Option<SealingKey>,
     ) -> Result<Arc<Self>, Error> {
         let executor = Arc::new(executor);
         let payments = Payments::start(&config, &executor, &PAID_ROUTES).await?;
         let payments = payments.map(Arc::new);
-        let agents = Agents::start(&config, &executor, payments.as_ref(), sealing_key)?;
+        let agents = Agents::start(&config, &executor, &facts, payments.as_ref(), sealing_key)?;
         let sessions = Sessions::new(&config.limits);
         let admission = Admission::new(config.limits.executions, config.limits.queue);
         let bodies = Bodies::new(&config.limits);
         let app = Arc::new(Self {
             config,
             executor,
+            facts,
             agents,
             sessions,
             admission,
@@ -132,7 +135,7 @@ impl App {
 
     /// Why requests should go elsewhere; none where all is well.
     pub fn not_ready(&self) -> Option<&'static str> {
-        if self.executor.facts().is_log_poisoned() {
+        if self.facts.is_log_poisoned() {
             return Some(
                 "the component log and the runtime register disagree: no evidence until the host is started anew",
             );

@@ -43,7 +43,7 @@ impl App {
         let _one = self.swapping.lock().await;
         let swapped = self.exchange(plugin, component).await;
         let (sha384, manifest_sha384) = swapped.inspect_err(|_| metrics::swap("refused"))?;
-        let log_entries = self.executor.facts().log_length();
+        let log_entries = self.facts.log_length();
         metrics::swap(match plugin {
             Plugin::Payments => "payments",
             Plugin::Policy => "policy",
@@ -82,7 +82,7 @@ impl App {
                 }
                 let fresh = self
                     .executor
-                    .fresh_policy(component, config)
+                    .fresh_policy(component, config.policy_settings())
                     .await
                     .map_err(|e| refused(e.into()))?;
                 let sha384 = fresh.sha384().to_owned();
@@ -95,9 +95,10 @@ impl App {
                 let Some(payments) = &self.payments else {
                     return Err(absent("payments"));
                 };
+                let settings = config.payment_settings().map_err(refused)?;
                 let fresh = self
                     .executor
-                    .fresh_payments(component, config)
+                    .fresh_payments(component, settings)
                     .await
                     .map_err(|e| refused(e.into()))?;
                 let offers = self.agents.all_offers();

@@ -1,5 +1,6 @@
 //! Evidence: quotes over what this host is, which sessions it opened and which results it gave.
 
+mod facts;
 mod identity;
 mod platform;
 mod results;
@@ -14,8 +15,8 @@ use hypervisor_attest_tsm::{QueueLimits, Quote, QuoteFormat, QuoteService};
 use hypervisor_protocol::{Commitment, ContentFormat, ExecuteResponse, PaymentReceipt};
 
 use crate::error::Error;
-use crate::imports::attestation::{HostFacts, Statements};
 
+pub use facts::{HostFacts, LogState, MeasureError, Statements};
 pub use identity::Identity;
 pub use platform::Platform;
 use results::Results;

@@ -7,6 +7,7 @@ mod agents;
 mod attestation;
 mod limits;
 mod payments;
+mod runtime;
 mod unknown;
 
 use std::net::{IpAddr, SocketAddr};

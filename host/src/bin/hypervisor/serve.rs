@@ -43,11 +43,11 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
             mut executor,
             platform,
             identity,
+            facts,
         } = Parts::new(&config, Some(&config.executor_path))?;
-        executor.load_plugins(&config).await?;
+        executor.load_plugins(config.plugins()?).await?;
         let manifest = Manifest::new(&config, &executor).encode();
-        let facts = Arc::clone(executor.facts());
-        let attestation = Attestation::start(&platform, identity, facts, manifest)?;
+        let attestation = Attestation::start(&platform, identity, Arc::clone(&facts), manifest)?;
         let unattested = platform.attester().err().map(str::to_owned);
         let server = Server::bind(config.listening, &config.limits).await?;
         let allocation = executor.allocation();
@@ -55,6 +55,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         let app = App::start(
             config,
             executor,
+            facts,
             attestation.ok_or(unattested.unwrap_or_default()),
             platform.sealing_key(),
         )

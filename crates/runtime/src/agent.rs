@@ -1,0 +1,197 @@
+//! Agents: components that were deployed once and are called many times. What they may import, and how they are prepared.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hypervisor_protocol::agent::AgentWorld;
+use hypervisor_wasm_check::{AgentInspection, Plugins, Refusal, inspect};
+use wasmtime::component::Linker;
+use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+
+use super::compile::Compiled;
+use super::guest::Guest;
+use super::native::TrustedCode;
+use super::outgoing::{Chain, Egress};
+use super::prepare::{PrepareError, compiled, link, unlinkable};
+use super::service::{Ended, Service, Witness};
+use super::{Executor, Inputs, Outcome, PROGRAM_NAME, linked, run};
+use crate::limits::Limits;
+
+/// Machine code of an agent, made by this host's compiler.
+pub struct MachineCode(TrustedCode);
+
+/// How an agent runs.
+pub struct AgentSettings {
+    /// Its limits, none above the host's own.
+    pub limits: Limits,
+    /// Its environment variables.
+    pub environment: Vec<(String, String)>,
+    /// Requests that one instance serves.
+    pub reuse: u32,
+    /// SHA-384 of the component.
+    pub sha384: [u8; 48],
+    /// Who sends its requests.
+    pub egress: Arc<dyn Egress>,
+    /// Who is told how its calls end.
+    pub witness: Arc<dyn Witness>,
+}
+
+/// An agent ready to be called.
+#[derive(Clone)]
+pub enum Agent {
+    /// It answers HTTP requests.
+    Service(Arc<Service>),
+    /// It is run like a program.
+    Command(Arc<Command>),
+}
+
+/// A command that was deployed.
+pub struct Command {
+    pre: CommandPre<Guest>,
+    sandboxes: super::sandbox::Sandboxes,
+    sha384: [u8; 48],
+    code_bytes: usize,
+    witness: Arc<dyn Witness>,
+}
+
+impl MachineCode {
+    /// Code that this host wrote to a file that nobody else can write: authenticated by a key that the platform gives to
+    /// this very host. See the audit in `native`.
+    pub fn from_sealed_store(code: Vec<u8>) -> Self {
+        Self(TrustedCode::from_sealed_store(code))
+    }
+
+    /// Code that was made in this process and never left it.
+    pub fn from_memory(code: Vec<u8>) -> Self {
+        Self(TrustedCode::from_compiler_process(code))
+    }
+
+    /// The code, to be kept.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl Agent {
+    /// Bytes of its machine code.
+    pub fn code_bytes(&self) -> usize {
+        match self {
+            Self::Service(service) => service.code_bytes(),
+            Self::Command(command) => command.code_bytes,
+        }
+    }
+}
+
+impl Command {
+    /// Runs it in a fresh instance. Dropping the future stops it.
+    pub async fn call(&self, inputs: Inputs, chain: Chain) -> Outcome {
+        let argv: Vec<String> = std::iter::once(PROGRAM_NAME.to_owned())
+            .chain(inputs.arguments)
+            .collect();
+        let mut sandbox = self.sandboxes.make(&argv);
+        sandbox.set_stdin(Bytes::clone(&inputs.stdin));
+        sandbox.set_program(Some(self.sha384));
+        sandbox.set_chain(chain);
+        let outcome = run::run(&self.pre, sandbox).await;
+        // Standard output is the answer, and no log.
+        self.witness.ended(Ended {
+            exit: outcome.exit.clone(),
+            written: [Vec::new(), outcome.stderr.clone()],
+        });
+        outcome
+    }
+}
+
+impl Executor {
+    /// Reads a component that is to become an agent.
+    ///
+    /// # Errors
+    /// What is wrong with it, every import that the host does not offer by name.
+    pub fn inspect_agent(&self, component: &[u8]) -> Result<AgentInspection, Refusal> {
+        let plugins = Plugins {
+            policy: self.has_policy(),
+            payments: self.payments().is_some(),
+        };
+        inspect(component)?.into_agent(plugins)
+    }
+
+    /// Compiles an agent.
+    ///
+    /// # Errors
+    /// [`PrepareError`].
+    pub async fn compile_agent(
+        &self,
+        component: &[u8],
+        limits: &Limits,
+    ) -> Result<MachineCode, PrepareError> {
+        // Modules are made components first. The imports of components were judged already, as those of an agent.
+        let compiler = if wasmparser::Parser::is_core_wasm(component) {
+            &self.command_compiler
+        } else {
+            &self.service_compiler
+        };
+        let Compiled { code, .. } = compiled(compiler, component, limits).await?;
+        Ok(MachineCode(code))
+    }
+
+    /// Links an agent's code to what agents may import.
+    ///
+    /// # Errors
+    /// [`PrepareError`].
+    pub async fn link_agent(
+        &self,
+        code: MachineCode,
+        world: AgentWorld,
+        settings: AgentSettings,
+    ) -> Result<Agent, PrepareError> {
+        let code_bytes = code.0.len();
+        let linked = link(code.0, &self.agent_linker, &settings.limits).await?;
+        let unusable = |error: wasmtime::Error| unlinkable(&error, &settings.limits);
+        let sandboxes = self
+            .sandboxes
+            .with_limits(settings.limits)
+            .with_network(settings.environment.clone(), Arc::clone(&settings.egress));
+        Ok(match world {
+            AgentWorld::Service => Agent::Service(Arc::new(Service::new(
+                ProxyPre::new(linked).map_err(unusable)?,
+                sandboxes.logging(),
+                (settings.sha384, code_bytes),
+                settings.reuse,
+                self.idle.share(),
+                settings.witness,
+            ))),
+            AgentWorld::Command => Agent::Command(Arc::new(Command {
+                pre: CommandPre::new(linked).map_err(unusable)?,
+                sandboxes,
+                sha384: settings.sha384,
+                code_bytes,
+                witness: settings.witness,
+            })),
+        })
+    }
+
+    /// What machine code must have been made with to run here: it changes with the engine and its settings.
+    pub fn code_fingerprint(&self) -> String {
+        let mut hasher = std::hash::DefaultHasher::new();
+        self.agent_linker
+            .engine()
+            .precompile_compatibility_hash()
+            .hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    }
+}
+
+/// The linker of agents: all that programs have, HTTP, and the plugins.
+pub(super) fn linker(
+    base: &Linker<Guest>,
+    policy: &linked::Slot,
+    payments: &linked::Slot,
+) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = base.clone();
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    linked::add_to_linker(&mut linker, linked::POLICY, policy)?;
+    linked::add_to_linker(&mut linker, linked::PAYMENT, payments)?;
+    Ok(linker)
+}

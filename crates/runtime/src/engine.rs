@@ -1,0 +1,145 @@
+//! Engine settings: what code is compiled to, and how instances are allocated.
+
+use std::fs;
+
+use serde::Serialize;
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::error::Error;
+use crate::limits::Settings;
+
+/// Linear memory kept resident in a pool slot between tenants, bytes. Only used with `PAGEMAP_SCAN`: the kernel then
+/// names the pages a guest dirtied and only those are reset, which keeps the address space quiet.
+const MEMORY_KEEP_RESIDENT: usize = 4 << 20;
+/// Table bytes kept resident likewise.
+const TABLE_KEEP_RESIDENT: usize = 64 << 10;
+/// Native stack for host calls made at the deepest point of a guest's own stack, bytes.
+const HOST_STACK: usize = 512 << 10;
+/// Memories and tables one component may define. Composed components bring several.
+const MEMORIES_PER_COMPONENT: u32 = 8;
+const TABLES_PER_COMPONENT: u32 = 16;
+/// Instances that wait for their next call, beside the executions: of plugins, and (see `idle`) of services.
+const WAITING_INSTANCES: u32 = 128;
+/// Bytes of runtime metadata of one core instance, and of one component instance.
+const INSTANCE_METADATA: usize = 1 << 20;
+
+/// How instances of this engine are allocated, for logs and `hypervisor-ctl check`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Allocation {
+    /// Pool, slots reset page by page with `PAGEMAP_SCAN`.
+    PoolScanned,
+    /// Pool, slots reset with `madvise`.
+    Pool,
+    /// No pool: its address space could not be reserved.
+    OnDemand,
+}
+
+/// Settings that decide the machine code. The compiler process and the host must agree on every one.
+pub fn compile_settings() -> Config {
+    let mut config = Config::new();
+    config
+        // Stops a guest that never calls the host.
+        .epoch_interruption(true)
+        // WASI 0.2 needs no concurrent tasks, and their bookkeeping costs a quarter of a short execution.
+        .concurrency_support(false)
+        .wasm_component_model(true)
+        .parallel_compilation(true);
+    config
+}
+
+/// Builds the host's engine; falls back to on-demand allocation where the pool cannot be reserved.
+pub(super) fn host_engine(settings: &Settings) -> Result<(Engine, Allocation), Error> {
+    let mut config = compile_settings();
+    let stack = as_usize(settings.limits.stack);
+    config
+        .max_wasm_stack(stack)
+        .async_stack_size(stack.saturating_add(HOST_STACK));
+
+    let scan = PoolingAllocationConfig::is_pagemap_scan_available() && !swap_is_active();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(settings, scan)));
+    match Engine::new(&config) {
+        Ok(engine) => Ok((
+            engine,
+            if scan {
+                Allocation::PoolScanned
+            } else {
+                Allocation::Pool
+            },
+        )),
+        Err(error) => {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "no instance pool: falling back to on-demand allocation"
+            );
+            config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+            Engine::new(&config)
+                .map(|engine| (engine, Allocation::OnDemand))
+                .map_err(Error::Engine)
+        }
+    }
+}
+
+fn pool(settings: &Settings, scan: bool) -> PoolingAllocationConfig {
+    let limits = &settings.limits;
+    let executions = u32::try_from(settings.executions)
+        .unwrap_or(u32::MAX)
+        .saturating_add(WAITING_INSTANCES);
+    let instances = u32::try_from(limits.instances).unwrap_or(u32::MAX);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(executions)
+        .total_core_instances(executions.saturating_mul(instances))
+        .total_memories(executions.saturating_mul(2).max(MEMORIES_PER_COMPONENT))
+        .total_tables(executions.saturating_mul(4).max(TABLES_PER_COMPONENT))
+        .total_stacks(executions)
+        .max_core_instances_per_component(instances)
+        .max_memories_per_component(MEMORIES_PER_COMPONENT)
+        .max_tables_per_component(TABLES_PER_COMPONENT)
+        .max_memories_per_module(MEMORIES_PER_COMPONENT)
+        .max_tables_per_module(TABLES_PER_COMPONENT)
+        .max_core_instance_size(INSTANCE_METADATA)
+        .max_component_instance_size(INSTANCE_METADATA)
+        .table_elements(limits.table_elements)
+        .max_memory_size(as_usize(limits.memory).next_multiple_of(64 << 10));
+    if scan {
+        pool.pagemap_scan(Enabled::Yes)
+            .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT)
+            .table_keep_resident(TABLE_KEEP_RESIDENT);
+    }
+    pool
+}
+
+/// A page that was swapped out is not seen by `PAGEMAP_SCAN` as the engine uses it, and could reach the next tenant:
+/// with any swap active the slots are reset by `madvise` instead. Unreadable counts as active.
+fn swap_is_active() -> bool {
+    fs::read_to_string("/proc/swaps").map_or(true, |swaps| swaps_lists_a_device(&swaps))
+}
+
+/// `/proc/swaps` is one heading line, then a line for each active device.
+fn swaps_lists_a_device(swaps: &str) -> bool {
+    swaps.lines().skip(1).any(|line| !line.trim().is_empty())
+}
+
+/// Sizes on the 64-bit targets this host runs on always fit.
+pub(super) fn as_usize(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heading_alone_means_no_swap() {
+        assert!(!swaps_lists_a_device(
+            "Filename\tType\tSize\tUsed\tPriority\n"
+        ));
+    }
+
+    #[test]
+    fn any_device_means_swap() {
+        assert!(swaps_lists_a_device(
+            "Filename\tType\n/dev/vda2 partition 1024 0 -2\n"
+        ));
+    }
+}

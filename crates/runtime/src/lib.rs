@@ -1,0 +1,267 @@
+//! Runs WebAssembly components in sandboxes: takes a component, inputs and limits, gives an outcome.
+//!
+//! It knows nothing of the host's API, its configuration, sessions or keys: what it needs of whoever embeds it comes in by
+//! [`Surroundings`] and [`Egress`]. Programs are prepared once (compiled in a process of its own, linked, cached in memory)
+//! and run in a fresh instance each time.
+
+mod adapt;
+mod agent;
+mod cache;
+mod compile;
+mod engine;
+mod epoch;
+mod error;
+mod guest;
+mod idle;
+pub mod imports;
+mod limits;
+mod linked;
+mod meter;
+mod native;
+mod outcome;
+mod outgoing;
+mod payment;
+mod plugin;
+mod plugins;
+mod policy;
+mod prepare;
+mod ready;
+mod run;
+mod sandbox;
+mod script;
+mod service;
+mod service_body;
+mod stdio;
+mod surroundings;
+mod teardown;
+mod worker;
+mod worlds;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use wasmtime::component::Linker;
+
+pub use agent::{Agent, AgentSettings, Command, MachineCode};
+pub use cache::{Scope, sha256};
+pub use engine::{Allocation, compile_settings};
+pub use error::Error;
+pub use hypervisor_wasm_check::{
+    AgentInspection, Import, Inspection, Kind, PLUGIN_VERSION, Plugins, Refusal, Standing,
+    WASI_VERSION, granted, inspect,
+};
+pub use limits::{Limits, Settings};
+pub use outcome::{Exit, Inputs, Outcome};
+pub use outgoing::{Chain, Connection, Egress, HttpBody, HttpError, HttpTimeouts, Sending, Sent};
+pub use payment::{
+    AuthorizedPayment, ChallengeResponse, Header, Offer, PaymentEngine, PaymentError, PaymentId,
+    Receipt, ResourceInfo, Settlement, SettlementFailure, Unanswered, UnknownSettlement,
+    Verification,
+};
+pub use plugin::{PluginError, Source};
+pub use plugins::{
+    Fresh, LoadedPlugin, PaymentSettings, PluginSettings, PolicySettings, ScriptSettings,
+};
+pub use policy::{Action, ActionKind, Charge, PolicyEngine, Question};
+pub use prepare::{PrepareError, Program, refusal};
+pub use run::arguments_from_bytes;
+pub use service::{Ended, Held, NoResponse, Service, Usage, Witness};
+pub use service_body::ServiceBody;
+pub use surroundings::{
+    HostIdentity, Measurement, Measurements, NoEvidence, Surroundings, Unattested,
+};
+pub use worker::main as compile_worker;
+
+use cache::ProgramCache;
+use compile::Compiler;
+pub use compile::micros;
+use epoch::EpochClock;
+use guest::Guest;
+use idle::Idle;
+use plugins::Swappable;
+use sandbox::Sandboxes;
+use script::ScriptEngine;
+use teardown::Teardown;
+
+/// `argv[0]` of every program.
+const PROGRAM_NAME: &str = "program";
+
+/// Prepares and runs programs and scripts, and asks the operator's policy.
+pub struct Executor {
+    linker: Linker<Guest>,
+    sandboxes: Sandboxes,
+    compiler: Compiler,
+    command_compiler: Compiler,
+    service_compiler: Compiler,
+    plugin_compiler: Compiler,
+    cache: ProgramCache,
+    allocation: Allocation,
+    script: Option<(Arc<ScriptEngine>, LoadedPlugin)>,
+    policy: Swappable<PolicyEngine>,
+    payments: Swappable<PaymentEngine>,
+    agent_linker: Linker<Guest>,
+    idle: Idle<()>,
+}
+
+impl Executor {
+    /// Builds the engine, without plugins. `compiler` is the executable that runs [`compile_worker`]: this program itself.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn new(
+        settings: &Settings,
+        compiler: PathBuf,
+        surroundings: Arc<dyn Surroundings>,
+    ) -> Result<Self, Error> {
+        let (engine, allocation) = engine::host_engine(settings)?;
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(Error::Engine)?;
+        imports::crypto::add_to_linker(&mut linker, Guest::crypto).map_err(Error::Engine)?;
+        imports::attestation::add_to_linker(&mut linker, Guest::attestation)
+            .map_err(Error::Engine)?;
+        let clock = EpochClock::start(&engine).map_err(|source| Error::Io {
+            what: "starting the epoch thread",
+            source,
+        })?;
+        let teardown = Teardown::start().map_err(|source| Error::Io {
+            what: "starting the teardown thread",
+            source,
+        })?;
+        let address_space = settings.compile_memory;
+        let agents = |compiler: PathBuf| {
+            let at_once = settings.compilations;
+            Compiler::new(compiler, settings.compile_agent, address_space, at_once)
+        };
+        let (policy, payments) = (Swappable::empty(), Swappable::empty());
+        let agent_linker =
+            agent::linker(&linker, policy.slot(), payments.slot()).map_err(Error::Engine)?;
+        Ok(Self {
+            linker,
+            sandboxes: Sandboxes::new(
+                &engine,
+                settings.limits,
+                surroundings,
+                Arc::new(clock),
+                teardown,
+            ),
+            plugin_compiler: Compiler::for_plugins(compiler.clone(), address_space),
+            command_compiler: agents(compiler.clone()),
+            service_compiler: agents(compiler.clone()).any_world(),
+            compiler: Compiler::new(
+                compiler,
+                settings.compile,
+                address_space,
+                settings.compilations,
+            ),
+            cache: ProgramCache::new(settings.compile_cache, settings.cache_idle),
+            allocation,
+            script: None,
+            policy,
+            payments,
+            agent_linker,
+            idle: Idle::new(),
+        })
+    }
+
+    /// Whether a script engine is loaded.
+    pub fn runs_scripts(&self) -> bool {
+        self.script.is_some()
+    }
+
+    /// Runs a script in an instance of its own; none where no script engine is loaded.
+    pub async fn run_script(&self, source: String, inputs: Inputs) -> Option<Outcome> {
+        let (engine, _) = self.script.as_ref()?;
+        Some(engine.run(source, inputs.arguments, inputs.stdin).await)
+    }
+
+    /// What the policy is to be asked about an action; none where there is no policy.
+    pub fn question(&self, action: impl FnOnce() -> Action) -> Option<Question> {
+        let policy = self.policy.get()?;
+        Some(Question {
+            policy,
+            action: action(),
+        })
+    }
+
+    /// The policy in use.
+    pub fn policy(&self) -> Option<Arc<PolicyEngine>> {
+        self.policy.get()
+    }
+
+    /// Whether there is a policy.
+    pub fn has_policy(&self) -> bool {
+        self.policy.get().is_some()
+    }
+
+    /// The payment component; none where none is loaded.
+    pub fn payments(&self) -> Option<Arc<PaymentEngine>> {
+        self.payments.get()
+    }
+
+    /// SHA-256 of the policy's rules; none where there is no policy.
+    pub fn rules_digest(&self) -> Option<[u8; 32]> {
+        self.policy.get().map(|policy| *policy.rules_digest())
+    }
+
+    /// How instances are allocated on this machine.
+    pub fn allocation(&self) -> Allocation {
+        self.allocation
+    }
+
+    /// Runs a prepared program in a fresh instance. Dropping the future stops the guest.
+    pub async fn run(&self, program: &Program, inputs: Inputs) -> Outcome {
+        let argv: Vec<String> = std::iter::once(PROGRAM_NAME.to_owned())
+            .chain(inputs.arguments)
+            .collect();
+        let mut sandbox = self.sandboxes.make(&argv);
+        sandbox.set_stdin(inputs.stdin);
+        sandbox.set_program(Some(program.prepared.sha384));
+        run::run(&program.prepared.pre, sandbox).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hypervisor_wasm_check::all_offered;
+    use wasmtime::component::Component;
+    use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
+    use wit_parser::{ManglingAndAbi, Resolve};
+
+    /// A component that imports every function the host says it offers.
+    fn imports_everything() -> Vec<u8> {
+        let mut resolve = Resolve::default();
+        resolve
+            .push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit"))
+            .unwrap();
+        let source = "package test:all; world all { include wasi:cli/imports@0.2.12; \
+                      import hypervisor:plugin/crypto@0.1.0; import hypervisor:plugin/attestation@0.1.0; export wasi:cli/run@0.2.12; }";
+        let package = resolve.push_source("all.wit", source).unwrap();
+        let world = resolve.select_world(&[package], Some("all")).unwrap();
+        let abi = ManglingAndAbi::Legacy(wit_parser::LiftLowerAbi::Sync);
+        let mut module = dummy_module(&resolve, world, abi);
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+        ComponentEncoder::default()
+            .module(&module)
+            .unwrap()
+            .encode()
+            .unwrap()
+    }
+
+    #[test]
+    fn every_offered_interface_links_with_all_its_functions() {
+        let component = imports_everything();
+        let inspection = inspect(&component).unwrap();
+        inspection.require_command().unwrap();
+        let mut imported: Vec<String> = inspection.imports.into_iter().map(|i| i.name).collect();
+        let mut offered: Vec<String> = all_offered().collect();
+        imported.sort();
+        offered.sort();
+        assert_eq!(imported, offered);
+
+        let executor =
+            Executor::new(&Settings::default(), PathBuf::new(), Arc::new(Unattested)).unwrap();
+        let component = Component::new(executor.linker.engine(), &component).unwrap();
+        executor.linker.instantiate_pre(&component).unwrap();
+    }
+}

@@ -1,0 +1,146 @@
+//! Requests that a component sends: handed to whoever decides where they may go.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Request;
+use wasmtime_wasi_http::WasiHttpHooks;
+
+pub use wasmtime_wasi_http::{
+    Error as HttpError, RequestOptions as HttpTimeouts, WasiBody as HttpBody,
+};
+
+/// What a request gave: the response, and what drives its connection.
+pub type Sent = (http::Response<HttpBody>, Connection);
+
+/// Drives a connection until its response is read.
+pub type Connection = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
+
+/// A request on its way.
+pub type Sending = Pin<Box<dyn Future<Output = Result<Sent, HttpError>> + Send>>;
+
+/// Decides where a component's requests may go, and sends them.
+pub trait Egress: Send + Sync {
+    /// Sends `request`. `chain` is how the component came to run.
+    fn send(
+        &self,
+        request: Request<HttpBody>,
+        timeouts: Option<HttpTimeouts>,
+        chain: Chain,
+    ) -> Sending;
+}
+
+/// The calls that led to a call: agents that called agents.
+#[derive(Debug, Clone, Default)]
+pub struct Chain {
+    /// Who called, the first caller first, the component itself last.
+    callers: Arc<[u64]>,
+    deadline: Option<Instant>,
+}
+
+impl Chain {
+    /// The chain with one more link.
+    #[must_use]
+    pub fn with(&self, agent: u64) -> Self {
+        Self {
+            callers: self.callers.iter().copied().chain([agent]).collect(),
+            deadline: self.deadline,
+        }
+    }
+
+    /// Whether an agent is a link already.
+    pub fn has(&self, agent: u64) -> bool {
+        self.callers.contains(&agent)
+    }
+
+    /// Number of links.
+    pub fn len(&self) -> usize {
+        self.callers.len()
+    }
+
+    /// Whether nobody called yet.
+    pub fn is_empty(&self) -> bool {
+        self.callers.is_empty()
+    }
+
+    /// The chain of whom this one calls: no link has more time than the one before.
+    fn ending_by(&self, deadline: Option<Instant>) -> Self {
+        Self {
+            callers: Arc::clone(&self.callers),
+            deadline: match (self.deadline, deadline) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            },
+        }
+    }
+}
+
+/// The hooks of wasi:http in one store.
+#[derive(Clone, Default)]
+pub(super) struct Outgoing {
+    egress: Option<Arc<dyn Egress>>,
+    /// How the component came to run.
+    pub(super) chain: Chain,
+    /// When the call under way has to end.
+    ends: Option<Instant>,
+}
+
+impl Outgoing {
+    pub(super) fn by(egress: Option<Arc<dyn Egress>>) -> Self {
+        Self {
+            egress,
+            ..Self::default()
+        }
+    }
+
+    /// A call begins, which may take `wall` if its chain leaves it that much; gives the time that it has.
+    pub(super) fn begin(&mut self, wall: Duration) -> Duration {
+        let now = Instant::now();
+        let allowed = self.chain.deadline.map_or(wall, |deadline| {
+            wall.min(deadline.saturating_duration_since(now))
+        });
+        self.ends = now.checked_add(allowed);
+        allowed
+    }
+}
+
+impl WasiHttpHooks for Outgoing {
+    fn send_request(
+        &mut self,
+        request: Request<HttpBody>,
+        options: Option<HttpTimeouts>,
+        _processed: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
+    ) -> Box<dyn Future<Output = wasmtime_wasi_http::Result<Sent>> + Send> {
+        match &self.egress {
+            Some(egress) => {
+                let chain = self.chain.ending_by(self.ends);
+                Box::new(egress.send(request, options, chain))
+            }
+            None => Box::new(async { Err(HttpError::HttpRequestDenied) }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_knows_its_links() {
+        let chain = Chain::default().with(1).with(2);
+        assert!(chain.has(1) && chain.has(2) && !chain.has(3));
+        assert_eq!(chain.len(), 2);
+    }
+
+    #[test]
+    fn no_link_has_more_time_than_the_one_before() {
+        let mut outgoing = Outgoing::default();
+        let second = Duration::from_secs(1);
+        assert_eq!(outgoing.begin(second), second);
+        outgoing.chain = outgoing.chain.ending_by(outgoing.ends);
+        assert!(outgoing.begin(10 * second) <= second);
+        let next = outgoing.chain.ending_by(outgoing.ends);
+        assert_eq!(next.deadline, outgoing.chain.deadline.min(outgoing.ends));
+    }
+}

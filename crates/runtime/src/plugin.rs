@@ -1,0 +1,308 @@
+//! Plugins: components the operator loads with authority. Their world is checked, and they are measured before they are
+//! compiled or instantiated.
+
+use std::path::{Path, PathBuf};
+
+use const_hex::encode as hex;
+use hypervisor_wasm_check::{Inspection, Kind, PLUGIN_VERSION, inspect};
+use sha2::{Digest, Sha384};
+use wasmtime::component::InstancePre;
+
+use super::Executor;
+use super::guest::Guest;
+use super::native::TrustedCode;
+use super::plugins::LoadedPlugin;
+use super::prepare::PrepareError;
+
+/// Where a plugin comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    component: PathBuf,
+    compiled: Option<Compiled>,
+}
+
+/// Machine code made beforehand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Compiled {
+    path: PathBuf,
+    /// Hex. The code is trusted because the configuration that names its digest is.
+    sha384: String,
+}
+
+impl Source {
+    /// Empty paths mean none.
+    pub fn new(component: &Path, compiled: &Path, sha384: &str) -> Option<Self> {
+        let is_set = |path: &Path| !path.as_os_str().is_empty();
+        let compiled = is_set(compiled).then(|| Compiled {
+            path: compiled.to_owned(),
+            sha384: sha384.to_owned(),
+        });
+        is_set(component).then(|| Self {
+            component: component.to_owned(),
+            compiled,
+        })
+    }
+}
+
+/// The bytes of a plugin, and what goes with them.
+pub(super) struct Component {
+    /// For messages: the file that it came from.
+    path: PathBuf,
+    bytes: Vec<u8>,
+    compiled: Option<Compiled>,
+}
+
+impl Component {
+    /// Reads what the configuration names.
+    pub(super) fn read(source: &Source) -> Result<Self, PluginError> {
+        Ok(Self {
+            bytes: read(&source.component)?,
+            path: source.component.clone(),
+            compiled: source.compiled.clone(),
+        })
+    }
+
+    /// One that the operator sent.
+    pub(super) fn sent(bytes: Vec<u8>) -> Self {
+        Self {
+            path: PathBuf::from("the component"),
+            bytes,
+            compiled: None,
+        }
+    }
+
+    /// Whether it is a component of `world` that this host can load.
+    pub(super) fn check(&self, world: World) -> Result<Inspection, PluginError> {
+        check(&self.path, &self.bytes, world)
+    }
+
+    /// SHA-384 of the machine code, hex, where it was made beforehand.
+    pub(super) fn compiled_sha384(&self) -> Option<&str> {
+        self.compiled
+            .as_ref()
+            .map(|compiled| compiled.sha384.as_str())
+    }
+
+    pub(super) fn sha384(&self) -> [u8; 48] {
+        Sha384::digest(&self.bytes).into()
+    }
+
+    pub(super) fn unusable(&self, error: &wasmtime::Error) -> PluginError {
+        unusable(&self.path, format!("{error:#}"))
+    }
+}
+
+/// The worlds of `wit/`, each known by what it exports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum World {
+    Script,
+    Policy,
+    Payments,
+}
+
+const WORLDS: [(&str, &str); 5] = [
+    ("script-engine", "hypervisor:plugin/script"),
+    ("policy-engine", "hypervisor:plugin/policy"),
+    ("payments", "hypervisor:plugin/payment"),
+    ("agent-command", "wasi:cli/run"),
+    ("agent-service", "wasi:http/incoming-handler"),
+];
+
+impl World {
+    fn name_and_export(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Script => ("script-engine", "hypervisor:plugin/script"),
+            Self::Policy => ("policy-engine", "hypervisor:plugin/policy"),
+            Self::Payments => ("payments", "hypervisor:plugin/payment"),
+        }
+    }
+
+    /// Whether its components may send HTTP requests.
+    fn has_network(self) -> bool {
+        self == Self::Payments
+    }
+}
+
+/// Why a plugin is not loaded. Start-up ends with it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PluginError {
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// It is a component of another world.
+    #[error("{} is a component of the world {found}; here the world `{wanted}` is needed, which exports {export}@{}", path.display(), PLUGIN_VERSION)]
+    WrongWorld {
+        /// The file.
+        path: PathBuf,
+        /// Worlds that its exports belong to.
+        found: String,
+        /// The world needed.
+        wanted: &'static str,
+        /// What that world exports.
+        export: &'static str,
+    },
+    /// It cannot be used: not a component, imports the host does not have, does not compile or link.
+    #[error("{}: {message}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// The machine code is not the one the configuration names.
+    #[error("{} has SHA-384 {found}, and the configuration expects {expected}; run `hypervisor-ctl compile` again", path.display())]
+    WrongCode {
+        /// The file.
+        path: PathBuf,
+        /// Digest of the file.
+        found: String,
+        /// Digest in the configuration.
+        expected: String,
+    },
+    /// The operator's rules.
+    #[error("{}: {message}", path.display())]
+    Rules {
+        /// The rules file.
+        path: PathBuf,
+        /// What the policy engine said.
+        message: String,
+    },
+}
+
+impl Executor {
+    /// Checks, compiles, measures and links a plugin.
+    pub(super) async fn load(
+        &self,
+        component: &Component,
+        world: World,
+        name: &'static str,
+    ) -> Result<(InstancePre<Guest>, LoadedPlugin), PluginError> {
+        let path = &component.path;
+        let inspection = component.check(world)?;
+        let code = match &component.compiled {
+            None => self.compile_plugin(path, &component.bytes).await?,
+            Some(compiled) => verified_code(&compiled.path, &compiled.sha384)?,
+        };
+        let imports: Vec<String> = inspection
+            .imports
+            .into_iter()
+            .map(|import| import.name)
+            .collect();
+        let loaded = LoadedPlugin::new(name, component, imports.clone());
+        self.sandboxes
+            .surroundings()
+            .measure(name, component.sha384(), imports)
+            .map_err(|e| unusable(path, e.to_string()))?;
+        let mut linker = self.linker.clone();
+        if world.has_network() {
+            wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)
+                .map_err(|e| component.unusable(&e))?;
+        }
+        let link = move || linker.instantiate_pre(&code.load(linker.engine())?);
+        let linked = tokio::task::spawn_blocking(link)
+            .await
+            .map_err(|e| unusable(path, e.to_string()))?;
+        let linked = linked.map_err(|e| unusable(path, format!("{e:#}")))?;
+        Ok((linked, loaded))
+    }
+
+    async fn compile_plugin(
+        &self,
+        path: &Path,
+        component: &[u8],
+    ) -> Result<TrustedCode, PluginError> {
+        tracing::info!(path = %path.display(), "compiling a plugin; `hypervisor-ctl compile` does it once for all starts");
+        match self.plugin_compiler.compile(component).await {
+            Ok(compiled) => Ok(compiled.code),
+            Err(PrepareError::Program(exit)) => Err(unusable(path, format!("{exit:?}"))),
+            Err(PrepareError::Host(message)) => Err(unusable(path, message)),
+        }
+    }
+
+    /// Compiles a plugin for later starts; gives the machine code and its SHA-384 in hex.
+    pub async fn compile_ahead(&self, path: &Path) -> Result<(Vec<u8>, String), PluginError> {
+        let component = read(path)?;
+        let code = self.compile_plugin(path, &component).await?.into_bytes();
+        let digest = hex(Sha384::digest(&code));
+        Ok((code, digest))
+    }
+}
+
+fn check(path: &Path, component: &[u8], world: World) -> Result<Inspection, PluginError> {
+    let inspection = inspect(component).map_err(|refusal| unusable(path, refusal.detail))?;
+    let (wanted, export) = world.name_and_export();
+    if inspection.kind != Kind::Component || !inspection.exports_interface(export) {
+        let found: Vec<String> = WORLDS
+            .iter()
+            .filter(|(_, export)| inspection.exports_interface(export))
+            .map(|(name, _)| format!("`{name}`"))
+            .collect();
+        let found = if found.is_empty() {
+            "of no plugin or agent".to_owned()
+        } else {
+            found.join(" and ")
+        };
+        return Err(PluginError::WrongWorld {
+            path: path.to_owned(),
+            found,
+            wanted,
+            export,
+        });
+    }
+    let called = format!("{export}@{}", PLUGIN_VERSION);
+    if !inspection.exports.contains(&called) {
+        let found: Vec<&str> = inspection
+            .exports
+            .iter()
+            .map(String::as_str)
+            .filter(|name| name.starts_with(export))
+            .collect();
+        let message = format!("it exports {}; this host calls {called}", found.join(", "));
+        return Err(unusable(path, message));
+    }
+    let missing: Vec<String> = inspection
+        .missing()
+        .filter(|import| !(world.has_network() && import.is_http()))
+        .map(|import| import.explain(world.has_network()))
+        .collect();
+    if missing.is_empty() {
+        Ok(inspection)
+    } else {
+        Err(unusable(path, missing.join("; ")))
+    }
+}
+
+fn verified_code(path: &Path, expected: &str) -> Result<TrustedCode, PluginError> {
+    let code = read(path)?;
+    let found = hex(Sha384::digest(&code));
+    let expected = expected.trim().to_ascii_lowercase();
+    if found == expected {
+        Ok(TrustedCode::from_configured_digest(code))
+    } else {
+        Err(PluginError::WrongCode {
+            path: path.to_owned(),
+            found,
+            expected,
+        })
+    }
+}
+
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
+    std::fs::read(path).map_err(|source| PluginError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn unusable(path: &Path, message: String) -> PluginError {
+    PluginError::Unusable {
+        path: path.to_owned(),
+        message,
+    }
+}

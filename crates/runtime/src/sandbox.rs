@@ -1,0 +1,378 @@
+//! One sandbox: a store with its limits, its captured streams and its meter, and names for how a call into it ended.
+
+use std::sync::Arc;
+
+use hypervisor_protocol::LimitKind;
+use wasmtime::component::{ResourceTable, ResourceTableError};
+use wasmtime::{Engine, Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
+use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
+use wasmtime_wasi_http::WasiHttpCtx;
+
+use super::compile::micros;
+use super::engine::as_usize;
+use super::epoch::EpochClock;
+use super::guest::{Accounts, Guest, LimitReached};
+use super::meter::{Meter, Metered};
+use super::outcome::{Exit, Outcome};
+use super::outgoing::{Chain, Egress, Outgoing};
+use super::service::Usage;
+use super::stdio::{Capture, Input, Overflow};
+use super::teardown::Teardown;
+use crate::imports::crypto::{CryptoCtx, CryptoLimits};
+use crate::limits::Limits;
+use crate::surroundings::Surroundings;
+
+/// Frames of a trap's backtrace that go into the report.
+const MAX_FRAMES: usize = 16;
+
+/// A store before, during and after the calls into it.
+pub(super) struct Sandbox {
+    store: Store<Guest>,
+    stdin: Input,
+    stdout: Capture,
+    stderr: Capture,
+    meter: Arc<Meter>,
+    limits: Limits,
+    clock: Arc<EpochClock>,
+    teardown: Teardown,
+}
+
+/// What sandboxes of one kind have in common, and where they come from.
+#[derive(Clone)]
+pub(super) struct Sandboxes {
+    engine: Engine,
+    limits: Limits,
+    surroundings: Arc<dyn Surroundings>,
+    clock: Arc<EpochClock>,
+    teardown: Teardown,
+    environment: Arc<[(String, String)]>,
+    egress: Option<Arc<dyn Egress>>,
+    /// What becomes of standard output beyond its limit.
+    overflow: Overflow,
+}
+
+impl Sandboxes {
+    pub(super) fn new(
+        engine: &Engine,
+        limits: Limits,
+        surroundings: Arc<dyn Surroundings>,
+        clock: Arc<EpochClock>,
+        teardown: Teardown,
+    ) -> Self {
+        Self {
+            engine: engine.clone(),
+            limits,
+            surroundings,
+            clock,
+            teardown,
+            environment: Arc::default(),
+            egress: None,
+            overflow: Overflow::Stop,
+        }
+    }
+
+    /// The same with other limits.
+    pub(super) fn with_limits(&self, limits: Limits) -> Self {
+        Self {
+            limits,
+            ..self.clone()
+        }
+    }
+
+    /// The same with environment variables, and with somebody who sends requests.
+    pub(super) fn with_network(
+        &self,
+        environment: Vec<(String, String)>,
+        egress: Arc<dyn Egress>,
+    ) -> Self {
+        Self {
+            environment: environment.into(),
+            egress: Some(egress),
+            ..self.clone()
+        }
+    }
+
+    /// The same for components whose standard output is a log: beyond the limit the rest is dropped.
+    pub(super) fn logging(&self) -> Self {
+        Self {
+            overflow: Overflow::Drop,
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn surroundings(&self) -> &dyn Surroundings {
+        self.surroundings.as_ref()
+    }
+
+    /// A sandbox with nothing in it. `arguments` is `argv`.
+    pub(super) fn make(&self, arguments: &[String]) -> Sandbox {
+        let limits = self.limits;
+        let stdin = Input::default();
+        let stdout_limit = match self.overflow {
+            Overflow::Stop => limits.output,
+            Overflow::Drop => limits.stderr,
+        };
+        let stdout = Capture::new(as_usize(stdout_limit), self.overflow);
+        let stderr = Capture::new(as_usize(limits.stderr), Overflow::Drop);
+        let meter = Meter::new();
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stdin(stdin.clone())
+            .stdout(stdout.clone())
+            .stderr(stderr.clone())
+            .args(arguments)
+            .envs(&self.environment)
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .max_random_size(limits.host_buffer);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles);
+        let guest = Guest {
+            wasi: wasi.build(),
+            table,
+            crypto: CryptoCtx::new(CryptoLimits::default()),
+            surroundings: Arc::clone(&self.surroundings),
+            program: None,
+            accounts: Accounts::new(limits.memory, limits.table_elements, limits.instances),
+            http: WasiHttpCtx::new(),
+            outgoing: Outgoing::by(self.egress.clone()),
+        };
+        let mut store = Store::new(&self.engine, guest);
+        store.limiter(|guest| &mut guest.accounts);
+        store.set_hostcall_fuel(as_usize(limits.host_buffer));
+        store.set_epoch_deadline(1);
+        let (clock, cpu, wall) = (Arc::clone(&meter), limits.cpu, limits.wall);
+        store.epoch_deadline_callback(move |_: StoreContextMut<'_, Guest>| {
+            let over = |which, used, allowed| {
+                Err(LimitReached {
+                    which,
+                    used: micros(used),
+                    allowed: micros(allowed),
+                }
+                .into())
+            };
+            let (cpu_used, wall_used) = (clock.cpu_within_poll(), clock.wall());
+            if cpu_used >= cpu {
+                over(LimitKind::Cpu, cpu_used, cpu)
+            } else if wall_used >= wall {
+                // The runtime's own timer may be held up by this very guest.
+                over(LimitKind::Wall, wall_used, wall)
+            } else {
+                Ok(UpdateDeadline::Yield(1))
+            }
+        });
+        Sandbox {
+            store,
+            stdin,
+            stdout,
+            stderr,
+            meter,
+            limits,
+            clock: Arc::clone(&self.clock),
+            teardown: self.teardown.clone(),
+        }
+    }
+}
+
+impl Sandbox {
+    /// Sets what the guest reads next from standard input.
+    pub(super) fn set_stdin(&self, bytes: bytes::Bytes) {
+        self.stdin.set(bytes);
+    }
+
+    /// Names the program in the sandbox to whom it makes statements.
+    pub(super) fn set_program(&mut self, sha384: Option<[u8; 48]>) {
+        self.store.data_mut().program = sha384;
+    }
+
+    /// Says how the next call came about: it ends by the chain's deadline.
+    pub(super) fn set_chain(&mut self, chain: Chain) {
+        self.store.data_mut().outgoing.chain = chain;
+    }
+
+    /// The store, to put into it what the next call works on.
+    pub(super) fn guest(&mut self) -> &mut Guest {
+        self.store.data_mut()
+    }
+
+    /// Takes what was written to standard output and standard error.
+    pub(super) fn written(&self) -> [Vec<u8>; 2] {
+        [self.stdout.take().0, self.stderr.take().0]
+    }
+
+    /// Names an error that a call into the store's data gave.
+    pub(super) fn exit_of(&self, error: &wasmtime::Error) -> Exit {
+        exit_of(error, &self.store.data().accounts, &self.limits)
+    }
+
+    /// What the last call used.
+    pub(super) fn usage(&self) -> Usage {
+        Usage {
+            cpu: self.meter.cpu(),
+            peak_memory: self.store.data().accounts.peak_memory(),
+        }
+    }
+
+    /// Where standard error goes.
+    pub(super) fn stderr(&self) -> &Capture {
+        &self.stderr
+    }
+
+    /// Forgets what was captured so far.
+    pub(super) fn clear(&self) {
+        self.stdout.take();
+        self.stderr.take();
+    }
+
+    /// Calls into the sandbox under its limits, with clocks that start now. After an error the sandbox is of no use.
+    pub(super) async fn call<T>(
+        &mut self,
+        call: impl AsyncFnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
+    ) -> Result<T, Exit> {
+        let _ticking = self.clock.tick();
+        self.meter.restart();
+        let allowed = self.store.data_mut().outgoing.begin(self.limits.wall);
+        let metered = Metered::new(Arc::clone(&self.meter), Box::pin(call(&mut self.store)));
+        // One place to end: the guest returns, traps, or reaches a limit, or the clock runs out while it waits.
+        match tokio::time::timeout(allowed, metered).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(exit_of(&error, &self.store.data().accounts, &self.limits)),
+            Err(_) => Err(Exit::Limit {
+                which: LimitKind::Wall,
+                used: micros(self.meter.wall()),
+                allowed: micros(allowed),
+            }),
+        }
+    }
+
+    /// The memory limit, where a growth was refused.
+    pub(super) fn memory_refused(&self) -> Option<Exit> {
+        let limit = self.store.data().accounts.limit_reached()?;
+        let LimitReached {
+            which,
+            used,
+            allowed,
+        } = limit;
+        (which == LimitKind::Memory).then_some(Exit::Limit {
+            which,
+            used,
+            allowed,
+        })
+    }
+
+    /// Gathers what is left and has the sandbox torn down.
+    pub(super) fn finish(self, exit: Exit) -> Outcome {
+        let peak_memory = self.store.data().accounts.peak_memory();
+        let (cpu, wall) = (self.meter.cpu(), self.meter.wall());
+        self.teardown.dispose(self.store);
+        let (stdout, stdout_truncated) = self.stdout.take();
+        let (stderr, stderr_truncated) = self.stderr.take();
+        Outcome {
+            exit,
+            stdout,
+            stderr,
+            stdout_truncated,
+            stderr_truncated,
+            cpu,
+            wall,
+            peak_memory,
+        }
+    }
+}
+
+/// Names the end of a guest that did not return.
+fn exit_of(error: &wasmtime::Error, accounts: &Accounts, limits: &Limits) -> Exit {
+    if let Some(I32Exit(code)) = error.downcast_ref() {
+        return match u32::try_from(*code) {
+            Ok(0) => Exit::Ok,
+            Ok(code) => Exit::Code { code },
+            Err(_) => Exit::Code { code: 255 },
+        };
+    }
+    if let Some(LimitReached {
+        which,
+        used,
+        allowed,
+    }) = error.downcast_ref().copied()
+    {
+        return Exit::Limit {
+            which,
+            used,
+            allowed,
+        };
+    }
+    let trap = error.downcast_ref::<Trap>().copied();
+    if trap == Some(Trap::StackOverflow) {
+        let allowed = limits.stack;
+        return Exit::Limit {
+            which: LimitKind::Stack,
+            used: allowed,
+            allowed,
+        };
+    }
+    if let Some(LimitReached {
+        which,
+        used,
+        allowed,
+    }) = accounts.limit_reached()
+    {
+        return Exit::Limit {
+            which,
+            used,
+            allowed,
+        };
+    }
+    if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) {
+        let allowed = u64::try_from(limits.handles).unwrap_or(u64::MAX);
+        return Exit::Limit {
+            which: LimitKind::Handles,
+            used: allowed.saturating_add(1),
+            allowed,
+        };
+    }
+    let message = format!("{error:#}");
+    if trap.is_none() {
+        // Errors of the engine that have no public type; the words are checked by a test for each.
+        if message.contains("too much data is being copied") || message.contains("requested len") {
+            let allowed = limits.host_buffer;
+            return Exit::Limit {
+                which: LimitKind::HostBuffer,
+                used: allowed,
+                allowed,
+            };
+        }
+        if message.contains("count too high") {
+            let allowed = u64::try_from(limits.instances).unwrap_or(u64::MAX);
+            return Exit::Limit {
+                which: LimitKind::Instances,
+                used: allowed.saturating_add(1),
+                allowed,
+            };
+        }
+    }
+    Exit::Trap {
+        reason: trap_reason(error, trap),
+    }
+}
+
+/// The trap in the engine's words, then the innermost frames that have names.
+fn trap_reason(error: &wasmtime::Error, trap: Option<Trap>) -> String {
+    let mut reason = trap.map_or_else(|| error.root_cause().to_string(), |trap| trap.to_string());
+    let frames = error
+        .downcast_ref::<WasmBacktrace>()
+        .map(WasmBacktrace::frames)
+        .unwrap_or_default();
+    for name in frames
+        .iter()
+        .filter_map(|frame| frame.func_name())
+        .take(MAX_FRAMES)
+    {
+        reason.push_str("\n  at ");
+        reason.push_str(name);
+    }
+    reason
+}

@@ -1,0 +1,149 @@
+//! Scripts: each in an instance of its own, taken from a few that were made ready before they were needed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha384};
+
+use super::guest::Guest;
+use super::outcome::{Exit, Outcome};
+use super::ready::Stock;
+use super::sandbox::{Sandbox, Sandboxes};
+use super::worlds::script::ScriptPlugin;
+use super::worlds::script::ScriptPluginPre;
+use super::worlds::script::exports::hypervisor::plugin::script::{Fault, ScriptError};
+
+/// The first `argv` of an instance; a script's own come with the call.
+const INTERPRETER: &str = "script-engine";
+
+/// A loaded script engine.
+pub(super) struct ScriptEngine {
+    pre: ScriptPluginPre<Guest>,
+    sandboxes: Sandboxes,
+    ready: Arc<Stock<Instance>>,
+}
+
+/// An instance that has run nothing but an empty script.
+struct Instance {
+    sandbox: Sandbox,
+    plugin: ScriptPlugin,
+}
+
+impl ScriptEngine {
+    /// `wanted` instances are kept ready.
+    pub(super) fn new(
+        pre: ScriptPluginPre<Guest>,
+        sandboxes: Sandboxes,
+        wanted: usize,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            pre,
+            sandboxes,
+            ready: Stock::new(wanted),
+        })
+    }
+
+    /// Makes instances ready until as many wait as are wanted.
+    pub(super) async fn fill(&self) {
+        self.ready.fill(|| self.make_one()).await;
+    }
+
+    async fn make_one(&self) -> Option<Instance> {
+        self.make()
+            .await
+            .inspect_err(|exit| tracing::warn!(?exit, "cannot make a script instance ready"))
+            .ok()
+    }
+
+    /// Runs a script in an instance that nothing ran in before and nothing will run in after.
+    pub(super) async fn run(
+        self: &Arc<Self>,
+        source: String,
+        arguments: Vec<String>,
+        stdin: Bytes,
+    ) -> Outcome {
+        let Instance {
+            mut sandbox,
+            plugin,
+        } = match self.take().await {
+            Ok(instance) => instance,
+            Err(exit) => return Outcome::not_run(exit),
+        };
+        sandbox.set_stdin(stdin);
+        let says_things = self.sandboxes.surroundings().makes_statements();
+        sandbox.set_program(says_things.then(|| Sha384::digest(&source).into()));
+        let ended = sandbox
+            .call(async |store| {
+                plugin
+                    .hypervisor_plugin_script()
+                    .call_run(store, &source, &arguments)
+                    .await
+            })
+            .await;
+        let exit = match ended {
+            Ok(Ok(())) => Exit::Ok,
+            Ok(Err(error)) => exit_of(error, &sandbox),
+            Err(exit) => exit,
+        };
+        sandbox.finish(exit)
+    }
+
+    /// A ready instance, replaced in the background; where none is ready, a new one.
+    async fn take(self: &Arc<Self>) -> Result<Instance, Exit> {
+        let Some(instance) = self.ready.take() else {
+            return self.instantiate().await;
+        };
+        let engine = Arc::clone(self);
+        tokio::spawn(async move { engine.ready.refill(|| engine.make_one()).await });
+        Ok(instance)
+    }
+
+    async fn instantiate(&self) -> Result<Instance, Exit> {
+        let mut sandbox = self.sandboxes.make(&[INTERPRETER.to_owned()]);
+        let plugin = sandbox
+            .call(async |store| self.pre.instantiate_async(store).await)
+            .await?;
+        Ok(Instance { sandbox, plugin })
+    }
+
+    /// An instance whose pages an empty script has touched: that is most of what a short script costs.
+    async fn make(&self) -> Result<Instance, Exit> {
+        let mut instance = self.instantiate().await?;
+        let plugin = &instance.plugin;
+        let touched = instance
+            .sandbox
+            .call(async |store| {
+                plugin
+                    .hypervisor_plugin_script()
+                    .call_run(store, "", &[])
+                    .await
+            })
+            .await?;
+        if let Err(error) = touched {
+            return Err(exit_of(error, &instance.sandbox));
+        }
+        instance.sandbox.clear();
+        Ok(instance)
+    }
+}
+
+/// What the interpreter's own command line would make of it: the traceback on standard error, and exit code 1.
+fn exit_of(error: ScriptError, sandbox: &Sandbox) -> Exit {
+    match error {
+        ScriptError::Exit(code) => Exit::Code { code: code.into() },
+        ScriptError::InvalidSource(fault) | ScriptError::Uncaught(fault) => {
+            let Fault {
+                kind, traceback, ..
+            } = fault;
+            sandbox.stderr().append_end(traceback.as_bytes());
+            // After a refused growth this is the limit's doing; the traceback says where.
+            match sandbox.memory_refused() {
+                Some(limit) if kind == "MemoryError" => limit,
+                _ => Exit::Code { code: 1 },
+            }
+        }
+        ScriptError::InternalError(text) => Exit::Trap {
+            reason: text.unwrap_or_else(|| "the interpreter failed".to_owned()),
+        },
+    }
+}

@@ -1,0 +1,133 @@
+//! The compiler process: `hypervisor compile-worker`, started by the host for each program it has to compile.
+//!
+//! A process of its own because a compilation cannot be stopped inside one: at its deadline, or when the client goes
+//! away, the host ends the process. It holds no keys and sees one program.
+//!
+//! Standard input: `u64` big-endian length, the program, and then nothing until the host closes it: that the host has
+//! gone is the worker's sign to end. (A parent-death signal would follow the host's thread, not the host.) Standard output: `u32` big-endian length, that many bytes of JSON
+//! ([`Header`]), then machine code to end of file when the header says `ok`.
+
+use std::borrow::Cow;
+use std::io::{self, Read, Write};
+use std::thread;
+
+use hypervisor_protocol::Rejection;
+use hypervisor_wasm_check::{Refusal, inspect};
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
+use serde::{Deserialize, Serialize};
+use wasmtime::Engine;
+
+use super::adapt::{Adapted, command_component};
+use super::engine::compile_settings;
+
+/// First part of the worker's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Header {
+    /// Machine code follows.
+    Ok {
+        /// Bytes of linear memory the program asks for before it starts.
+        initial_memory: u64,
+        /// Interfaces the component imports, after adaptation.
+        imports: Vec<String>,
+    },
+    /// The program cannot run.
+    Refused {
+        /// Stable class.
+        problem: Rejection,
+        /// One sentence, sealed later.
+        detail: String,
+    },
+}
+
+/// Lower priority than serving: a compilation must not delay executions that are ready to run.
+const NICE: i32 = 5;
+
+/// Runs the worker on this process's standard streams. `address_space` bounds its memory, bytes. A `plugin` need not be a
+/// command: the host checked its world.
+pub fn main(address_space: u64, plugin: bool) -> io::Result<()> {
+    setrlimit(
+        Resource::As,
+        Rlimit {
+            current: Some(address_space),
+            maximum: Some(address_space),
+        },
+    )?;
+    setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    )?;
+    nice(NICE)?;
+
+    // Built while the program is still arriving.
+    let engine = Engine::new(&compile_settings()).map_err(io::Error::other)?;
+    let program = receive(&mut io::stdin().lock())?;
+    thread::spawn(end_with_the_host);
+    let answer = compile(&engine, &program, plugin);
+
+    let mut out = io::stdout().lock();
+    let (header, code) = match answer {
+        Ok((header, code)) => (header, code),
+        Err(Refusal { problem, detail }) => (Header::Refused { problem, detail }, Vec::new()),
+    };
+    let header = serde_json::to_vec(&header)?;
+    let length = u32::try_from(header.len()).map_err(io::Error::other)?;
+    out.write_all(&length.to_be_bytes())?;
+    out.write_all(&header)?;
+    out.write_all(&code)?;
+    out.flush()
+}
+
+fn receive(input: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut length = [0; 8];
+    input.read_exact(&mut length)?;
+    let length = u64::from_be_bytes(length);
+    let mut program = Vec::new();
+    input.take(length).read_to_end(&mut program)?;
+    if u64::try_from(program.len()).is_ok_and(|received| received == length) {
+        Ok(program)
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+/// Waits for the end of standard input.
+fn end_with_the_host() {
+    let _ = io::stdin().lock().read(&mut [0]);
+    std::process::exit(1);
+}
+
+fn compile(engine: &Engine, program: &[u8], plugin: bool) -> Result<(Header, Vec<u8>), Refusal> {
+    let Adapted {
+        component,
+        inspection,
+    } = if plugin {
+        Adapted {
+            component: Cow::Borrowed(program),
+            inspection: inspect(program)?,
+        }
+    } else {
+        command_component(program)?
+    };
+    let code = engine.precompile_component(&component).map_err(|e| {
+        Refusal::new(
+            Rejection::InvalidComponent,
+            format!("the program does not compile: {e:#}"),
+        )
+    })?;
+    let imports = inspection
+        .imports
+        .into_iter()
+        .map(|import| import.name)
+        .collect();
+    Ok((
+        Header::Ok {
+            initial_memory: inspection.initial_memory,
+            imports,
+        },
+        code,
+    ))
+}
