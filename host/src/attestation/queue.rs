@@ -107,7 +107,7 @@ impl Fair {
             return Err(EvidenceError::Busy);
         }
         match self.peers.iter_mut().find(|(known, _)| *known == peer) {
-            Some((_, requests)) if requests.len() >= bounds.of_a_peer => {
+            Some((_, requests)) if peer.is_some() && requests.len() >= bounds.of_a_peer => {
                 return Err(EvidenceError::Busy);
             }
             Some((_, requests)) => requests.push_back(request),

@@ -4,5 +4,6 @@ mod attacks;
 mod decoders;
 mod input;
 mod platform;
+mod policy;
 mod real;
 mod support;

@@ -139,7 +139,7 @@ fn values_of_two_references_do_not_add_up_to_one() {
     let both = format!(
         "{}{}{}{}",
         simulated_roots(),
-        reference(&support::evidence()),
+        reference(&crate::support::evidence()),
         reference(&evidence),
         software()
     );

@@ -34,7 +34,7 @@ fn binding(backend: Backend) -> Binding {
         backend,
         register_bound: false,
         log: ComponentLog::new().head(),
-        ..support::binding()
+        ..crate::support::binding()
     }
 }
 
@@ -43,8 +43,8 @@ fn tdx(name: &str) -> Evidence {
     let quote = file(name);
     let quote = trim(&quote).to_vec();
     Evidence {
-        log: Some(support::cbor(&ComponentLog::new())),
-        manifest: Some(support::MANIFEST.to_vec()),
+        log: Some(crate::support::cbor(&ComponentLog::new())),
+        manifest: Some(crate::support::MANIFEST.to_vec()),
         collateral: Some(file(&format!("{name}_collateral.json"))),
         ..Evidence::new(RawQuote::Tdx(quote), &binding(Backend::Tdx))
     }
@@ -55,7 +55,7 @@ fn tdx_policy(quote: &[u8], rules: &str) -> Policy {
     let text = format!(
         "version = 1\nroots.vendors = [\"intel\"]\n[tdx]\n{rules}\n{}{}",
         crate::support::tdx_reference(quote, &rtmr3),
-        support::software(),
+        crate::support::software(),
     );
     Policy::parse(&text).unwrap()
 }
@@ -68,7 +68,7 @@ fn raw(evidence: &Evidence) -> &[u8] {
 }
 
 fn verify_at(evidence: &Evidence, policy: &Policy, now: u64) -> Verdict {
-    let mut expected = support::expected_session();
+    let mut expected = crate::support::expected_session();
     if let Some(challenge) = &mut expected.challenge {
         challenge.made_at = now;
     }
@@ -360,8 +360,8 @@ fn snp_report() -> Vec<u8> {
 
 fn snp(report: Vec<u8>, certs: &str) -> Evidence {
     Evidence {
-        log: Some(support::cbor(&ComponentLog::new())),
-        manifest: Some(support::MANIFEST.to_vec()),
+        log: Some(crate::support::cbor(&ComponentLog::new())),
+        manifest: Some(crate::support::MANIFEST.to_vec()),
         ..Evidence::new(
             RawQuote::SevSnp {
                 report,
@@ -400,7 +400,7 @@ fn snp_policy_of(
          bootloader = {bootloader}\ntee = {tee}\nsnp = {snp}\nmicrocode = {microcode}\n{}{}",
         report.version,
         changed(reference),
-        support::software()
+        crate::support::software()
     );
     Policy::parse(&text).unwrap()
 }
