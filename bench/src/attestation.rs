@@ -2,10 +2,10 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use hypervisor_attest::tdx::TdxQuote;
-use hypervisor_attest::{Challenge, Evidence, Expected, ExpectedSubject, Policy, VerifierNonce};
-use hypervisor_attest_simulated::Simulator;
 use hypervisor_protocol::{ContentFormat, CreateKeypairRequest, CreateKeypairResponse, PrivateKey};
+use hypervisor_simulated::Simulator;
+use hypervisor_verify::tdx::TdxQuote;
+use hypervisor_verify::{Challenge, Evidence, Expected, ExpectedSubject, Policy, VerifierNonce};
 use tokio::task::JoinSet;
 
 use crate::client_runtime;
@@ -127,7 +127,7 @@ async fn verified(rounds: u32) -> Result<Group> {
         let mut round = vec![];
         for _ in 0..VERIFICATIONS {
             let started = Instant::now();
-            let verdict = hypervisor_attest::verify(&evidence, &policy, &expected, now);
+            let verdict = hypervisor_verify::verify(&evidence, &policy, &expected, now);
             round.push(micros(started.elapsed()) / 1e3);
             if !verdict.passed() {
                 return Err(Error::new(format!(

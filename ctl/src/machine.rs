@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use hypervisor_attest_tsm::doctor::{Examination, examine};
-use hypervisor_attest_tsm::{Tsm, record};
+use hypervisor_tsm::doctor::{Examination, examine};
+use hypervisor_tsm::{Tsm, record};
 use serde::Serialize;
 
 use hypervisor::executor::Measurements;

@@ -99,7 +99,7 @@ impl<'a> Manifest<'a> {
 
     /// SHA-384 over the CBOR form, hex.
     pub fn digest(&self) -> String {
-        hex(&hypervisor_attest::manifest::digest(&self.encode()))
+        hex(&hypervisor_evidence::manifest::digest(&self.encode()))
     }
 }
 

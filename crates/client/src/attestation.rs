@@ -7,12 +7,12 @@
 //!
 //! [`Client::verify_host`] asks a host who it is without running anything, and [`Client::evidence`] only fetches.
 //!
-//! Formats, policies and the checks themselves are in [`hypervisor_attest`].
+//! Formats, policies and the checks themselves are in [`hypervisor_verify`].
 //!
 //! [`Client::open_attested_session`]: crate::Client::open_attested_session
 //! [`Client::verify_host`]: crate::Client::verify_host
 //! [`Client::evidence`]: crate::Client::evidence
-//! [`Policy`]: hypervisor_attest::Policy
+//! [`Policy`]: hypervisor_verify::Policy
 
 mod execution;
 mod host;
@@ -21,8 +21,8 @@ mod session;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hypervisor_attest::{Challenge, Evidence, VerifierNonce};
 use hypervisor_protocol::ContentFormat;
+use hypervisor_verify::{Challenge, Evidence, VerifierNonce};
 
 use crate::error::Error;
 
@@ -63,7 +63,7 @@ pub fn challenge() -> Result<Challenge, Error> {
 ///
 /// # Errors
 /// As [`Evidence::decode`].
-pub fn decode_evidence(bytes: &[u8]) -> Result<Evidence, hypervisor_attest::Error> {
+pub fn decode_evidence(bytes: &[u8]) -> Result<Evidence, hypervisor_verify::Error> {
     let format = match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'{') => ContentFormat::Json,
         _ => ContentFormat::Cbor,

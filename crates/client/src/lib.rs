@@ -34,5 +34,5 @@ pub use error::{Error, OfferRefusal};
 pub use program::{Inputs, Program};
 pub use session::{Execution, PaidExecution, Session};
 
-pub use hypervisor_attest as attest;
 pub use hypervisor_protocol as protocol;
+pub use hypervisor_verify as attest;

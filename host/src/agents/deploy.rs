@@ -14,9 +14,6 @@ use super::terms::Terms;
 use crate::executor::{Exit, PrepareError, micros};
 use crate::metrics;
 
-/// Entries of the component log that deployments leave for swaps, and for loading what is deployed.
-const RESERVED_ENTRIES: usize = 256;
-
 impl Agents {
     /// Compiles, measures and keeps an agent, and has it answer from here on. Requests to an earlier agent of the same
     /// address finish on that one.
@@ -43,10 +40,7 @@ impl Agents {
             .map_err(|error| end(&error))?;
         let _changing = self.changing.lock().await;
         self.room_for(&terms.address)?;
-        if self.facts.room_in_log() < RESERVED_ENTRIES {
-            let detail = "the host's component log is nearly full; its operator has to restart it";
-            return Err(rejected(Rejection::TooManyAgents, detail));
-        }
+        self.room_in_log(&terms)?;
         let deployed_at = self
             .set()
             .get(&terms.address)

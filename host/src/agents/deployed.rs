@@ -125,15 +125,6 @@ impl Deployed {
         self.log.read()
     }
 
-    /// The name that the component log has for it. The log is shown to everybody, and a private agent to nobody.
-    pub(super) fn name_in_log(&self) -> String {
-        if self.terms.manifest.private {
-            "agent/private".to_owned()
-        } else {
-            format!("agent/{}", self.terms.address)
-        }
-    }
-
     pub(super) fn code(&self) -> Code {
         let code = self.code.read().unwrap_or_else(PoisonError::into_inner);
         code.clone()

@@ -2,10 +2,15 @@
 
 use std::sync::{Arc, PoisonError};
 
+use hypervisor_protocol::Rejection;
+
 use super::Agents;
 use super::deployed::{Code, Deployed};
 use super::egress::{AgentEgress, Caller};
-use crate::executor::{Agent, AgentSettings, MachineCode, PrepareError, refusal, sha256};
+use super::plan::rejected;
+use super::terms::Terms;
+use crate::attestation::MeasureError;
+use crate::executor::{Agent, AgentSettings, Exit, MachineCode, PrepareError, refusal, sha256};
 
 impl Agents {
     /// An agent ready to be called. Callers that come at the same time wait for one loading.
@@ -24,11 +29,7 @@ impl Agents {
 
     async fn load(&self, agent: &Arc<Deployed>) -> Result<Agent, PrepareError> {
         let code = self.code(agent).await?;
-        self.measure(
-            &agent.name_in_log(),
-            agent.terms.sha384,
-            &agent.terms.about.granted,
-        )?;
+        self.measure(agent)?;
         let caller = Caller {
             id: agent.id,
             address: agent.terms.address.clone(),
@@ -61,21 +62,36 @@ impl Agents {
     }
 
     /// Writes a component into the log, once for each start of the host.
-    fn measure(
-        &self,
-        name: &str,
-        sha384: [u8; 48],
-        granted: &[String],
-    ) -> Result<(), PrepareError> {
+    fn measure(&self, agent: &Deployed) -> Result<(), PrepareError> {
+        let key = (agent.terms.name_in_log(), agent.terms.sha384);
         let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (name.to_owned(), sha384);
         if !measured.contains(&key) {
+            let owner = agent.owner().to_string();
+            let granted = agent.terms.about.granted.clone();
             self.facts
-                .measure(name, sha384, granted.to_vec())
-                .map_err(|e| PrepareError::Host(e.to_string()))?;
+                .measure_agent(&owner, &key.0, key.1, granted)
+                .map_err(|error| match error {
+                    MeasureError::Quota(detail) => {
+                        PrepareError::Program(rejected(Rejection::TooManyAgents, detail))
+                    }
+                    error => PrepareError::Host(error.to_string()),
+                })?;
             measured.insert(key);
         }
         Ok(())
+    }
+
+    /// Whether the component log takes a deployment; one that it shows already needs no room.
+    pub(super) fn room_in_log(&self, terms: &Terms) -> Result<(), Exit> {
+        let key = (terms.name_in_log(), terms.sha384);
+        let measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        if measured.contains(&key) {
+            return Ok(());
+        }
+        let room = self
+            .facts
+            .room_for(&terms.address.owner.to_string());
+        room.map_err(|error| rejected(Rejection::TooManyAgents, error.to_string()))
     }
 
     async fn code(&self, agent: &Arc<Deployed>) -> Result<MachineCode, PrepareError> {

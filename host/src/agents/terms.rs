@@ -25,6 +25,17 @@ pub(super) struct Terms {
     pub(super) offers: Option<Arc<[Offer]>>,
 }
 
+impl Terms {
+    /// The name that the component log has for the agent. The log is shown to everybody, and a private agent to nobody.
+    pub(super) fn name_in_log(&self) -> String {
+        if self.manifest.private {
+            "agent/private".to_owned()
+        } else {
+            format!("agent/{}", self.address)
+        }
+    }
+}
+
 impl Agents {
     /// The offers for an agent's price; none where it is free.
     pub(super) fn priced(&self, manifest: &Manifest) -> Result<Option<Arc<[Offer]>>, String> {

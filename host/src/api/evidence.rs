@@ -1,11 +1,12 @@
 //! Evidence over HTTP: of the host's identity, and beside results.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{Uri, header};
-use hypervisor_attest::{Subject, VerifierNonce};
+use hypervisor_evidence::{Subject, VerifierNonce};
 use hypervisor_protocol::{ContentFormat, ExecuteResponse, HexBytes, PaymentReceipt};
 
 use super::App;
@@ -30,7 +31,10 @@ pub(super) async fn identity(
     } else {
         ContentFormat::Json
     };
-    let evidence = attestation.evidence(Subject::Identity, Some(nonce)).await?;
+    let peer = peer(request.extensions());
+    let evidence = attestation
+        .evidence(peer, Subject::Identity, Some(nonce))
+        .await?;
     let bytes = evidence
         .encode(format)
         .map_err(|e| ApiError::internal(e.to_string()))?;
@@ -49,8 +53,13 @@ fn nonce_of(uri: &Uri) -> Result<VerifierNonce, ApiError> {
         (None, _) => Err(ApiError::malformed(
             "`nonce` is missing: 16 to 64 random bytes of your own, in hex",
         )),
-        (Some(_), Some(_)) => Err(ApiError::malformed("`nonce` is there twice")),
+        (Some(_), Some(_)) => Err(ApiError::malformed("duplicate query parameter `nonce`")),
     }
+}
+
+/// Who sent a request, where the server says so.
+pub(super) fn peer(extensions: &http::Extensions) -> Option<IpAddr> {
+    extensions.get::<SocketAddr>().map(SocketAddr::ip)
 }
 
 /// A nonce from the body of a request.
@@ -89,7 +98,10 @@ pub(super) async fn quote(
 ) -> Result<ExecuteResponse, ApiError> {
     if route.attested && response.result_quote.is_none() {
         let attestation = app.attestation()?;
-        let evidence = attestation.result(response.result_commitment).await?;
+        let receipt = response.receipt.as_ref().map(AsRef::as_ref);
+        let evidence = attestation
+            .result(response.result_commitment, receipt)
+            .await?;
         let encoded = evidence
             .encode(ContentFormat::Cbor)
             .map_err(|e| ApiError::internal(e.to_string()))?;

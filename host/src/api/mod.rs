@@ -128,9 +128,12 @@ impl App {
 
     /// What makes evidence.
     fn attestation(&self) -> Result<&Attestation, ApiError> {
-        self.attestation
+        let attestation = self
+            .attestation
             .as_ref()
-            .map_err(|reason| ApiError::unattested(reason))
+            .map_err(|reason| ApiError::unattested(reason))?;
+        attestation.check()?;
+        Ok(attestation)
     }
 
     /// Why requests should go elsewhere; none where all is well.

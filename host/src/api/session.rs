@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use hypervisor_attest::Subject;
+use hypervisor_evidence::Subject;
 use hypervisor_protocol::{
     ContentFormat, CreateKeypairRequest, CreateKeypairResponse, HexBytes, ProblemType, PublicKey,
 };
 
 use super::App;
 use super::body::answer;
-use super::evidence::nonce_from;
+use super::evidence::{nonce_from, peer};
 use super::problem::ApiError;
 use crate::attestation::quote_bytes;
 
@@ -42,6 +42,7 @@ pub(super) async fn create_attested_keypair(
     request: Request,
 ) -> Result<Response, ApiError> {
     let attestation = app.attestation()?;
+    let peer = peer(request.extensions());
     let received = app.bodies.receive(request).await?;
     let (request, _share, format) = received.decode::<CreateKeypairRequest>()?;
     let client = client_key(&request.pubkey, "pubkey")?;
@@ -53,7 +54,7 @@ pub(super) async fn create_attested_keypair(
         session_id: *session.id(),
         client_public_key: session.client().clone(),
     };
-    let evidence = attestation.evidence(subject, nonce).await?;
+    let evidence = attestation.evidence(peer, subject, nonce).await?;
     let encoded = evidence
         .encode(ContentFormat::Cbor)
         .map_err(|e| ApiError::internal(e.to_string()))?;

@@ -2,39 +2,49 @@
 
 mod facts;
 mod identity;
+mod measured;
 mod platform;
-mod results;
+mod queue;
 
+use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hypervisor_attest::{
-    Backend, Binding, Evidence, LogHead, RawQuote, Receipt, Subject, VerifierNonce, snp,
+use hypervisor_evidence::{
+    Attester, Backend, Binding, Evidence, Quote, QuoteFormat, RawQuote, Receipt, Subject,
+    VerifierNonce, snp, tdx,
 };
-use hypervisor_attest_tsm::{QueueLimits, Quote, QuoteFormat, QuoteService};
 use hypervisor_protocol::{Commitment, ContentFormat, ExecuteResponse, PaymentReceipt};
 
 use crate::error::Error;
 
 pub use facts::{HostFacts, LogState, MeasureError, Statements};
 pub use identity::Identity;
+pub(crate) use measured::Measured;
+use measured::Snapshot;
+pub use measured::{Loader, MeasureError};
 pub use platform::Platform;
-use results::Results;
+pub use queue::Attested;
+use queue::{Bounds, Queue, Request};
+
+/// Manifests of before a swap that a result may still have to be quoted under.
+const EARLIER_MANIFESTS: usize = 256;
 
 /// Everything that makes evidence.
 pub struct Attestation {
     shared: Arc<Shared>,
-    results: Results,
+    queue: Queue,
 }
 
 struct Shared {
-    quotes: QuoteService,
+    attester: Arc<dyn Attester>,
     identity: Arc<Identity>,
     facts: Arc<HostFacts>,
     backend: Backend,
     collateral: Option<Vec<u8>>,
-    /// Another one takes its place when a plugin is swapped.
-    manifest: RwLock<Arc<Document>>,
+    /// The present one, and before it those that swaps replaced.
+    manifests: RwLock<VecDeque<Arc<Document>>>,
     boot_id: [u8; 16],
 }
 
@@ -49,14 +59,14 @@ impl Document {
     /// `encoded` is the manifest in CBOR.
     pub fn new(encoded: Vec<u8>) -> Self {
         Self {
-            digest: hypervisor_attest::manifest::digest(&encoded),
+            digest: hypervisor_evidence::manifest::digest(&encoded),
             encoded,
         }
     }
 }
 
 /// Why there is no evidence now.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum EvidenceError {
     /// The host cannot stand for its own log any more.
     #[error(
@@ -73,10 +83,10 @@ pub enum EvidenceError {
 
 impl Attestation {
     /// Starts on `platform`; none where it has no attester. `manifest` is the CBOR of the manifest of a host whose plugins
-    /// are loaded.
+    /// are loaded. To be called on the runtime that answers requests.
     ///
     /// # Errors
-    /// When the thread that asks for quotes cannot be started, or the operating system gives no randomness.
+    /// When the manifest or the collateral is longer than a verifier reads, or the operating system gives no randomness.
     pub fn start(
         platform: &Platform,
         identity: Arc<Identity>,
@@ -86,25 +96,22 @@ impl Attestation {
         let (Ok(attester), Some(backend)) = (platform.attester(), platform.backend()) else {
             return Ok(None);
         };
-        let failed = |e: &dyn std::fmt::Display| Error::Attestation(e.to_string());
-        let limits = QueueLimits {
-            waiting: 256,
-            ..QueueLimits::default()
-        };
-        let quotes = QuoteService::start(Arc::clone(attester), limits).map_err(|e| failed(&e))?;
+        let collateral = platform.collateral().map(<[u8]>::to_vec);
+        readable(&manifest, collateral.as_deref())?;
         let mut boot_id = [0; 16];
-        getrandom::fill(&mut boot_id).map_err(|e| failed(&e))?;
+        getrandom::fill(&mut boot_id).map_err(|e| Error::Attestation(e.to_string()))?;
         let shared = Arc::new(Shared {
-            quotes,
+            attester: Arc::clone(attester),
             identity,
             facts,
             backend,
-            collateral: platform.collateral().map(<[u8]>::to_vec),
-            manifest: RwLock::new(Arc::new(Document::new(manifest))),
+            collateral,
+            manifests: RwLock::new(VecDeque::from([Arc::new(Document::new(manifest))])),
             boot_id,
         });
-        let results = Results::start(Arc::clone(&shared));
-        Ok(Some(Self { shared, results }))
+        let quoting = Arc::clone(&shared);
+        let queue = Queue::start(Bounds::default(), move |request| quoting.evidence(request));
+        Ok(Some(Self { shared, queue }))
     }
 
     /// What the host is now.
@@ -114,36 +121,55 @@ impl Attestation {
 
     /// The host has become another one: a plugin was swapped.
     pub fn replace_manifest(&self, manifest: Vec<u8>) {
-        let mut current = self
-            .shared
-            .manifest
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        *current = Arc::new(Document::new(manifest));
+        let manifests = &self.shared.manifests;
+        let mut manifests = manifests.write().unwrap_or_else(PoisonError::into_inner);
+        manifests.push_front(Arc::new(Document::new(manifest)));
+        manifests.truncate(EARLIER_MANIFESTS);
     }
 
-    /// Evidence about `subject`.
+    /// Whether evidence can be had at all, before anything is done for which it is wanted.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Poisoned`].
+    pub fn check(&self) -> Result<(), EvidenceError> {
+        if self.shared.facts.is_log_poisoned() {
+            return Err(EvidenceError::Poisoned);
+        }
+        Ok(())
+    }
+
+    /// Evidence about `subject`, asked for by `peer` where the asker is known.
     ///
     /// # Errors
     /// [`EvidenceError`].
     pub async fn evidence(
         &self,
+        peer: Option<IpAddr>,
         subject: Subject,
         nonce: Option<VerifierNonce>,
-    ) -> Result<Evidence, EvidenceError> {
-        let shared = Arc::clone(&self.shared);
-        let work = move || shared.evidence(subject, nonce, &shared.manifest());
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|e| EvidenceError::Platform(e.to_string()))?
+    ) -> Result<Attested, EvidenceError> {
+        let manifest = self.manifest();
+        let request = Request {
+            subject,
+            nonce,
+            manifest,
+        };
+        self.queue.quote(peer, request).await
     }
 
-    /// The quote over a batch with this result in it, and its evidence.
+    /// The quote over a batch with this result in it, and its evidence. It names the manifest that the result's receipt
+    /// names: that of the moment when the request came.
     ///
     /// # Errors
     /// [`EvidenceError`].
-    pub async fn result(&self, result: Commitment) -> Result<Evidence, EvidenceError> {
-        self.results.attest(result).await
+    pub async fn result(
+        &self,
+        result: Commitment,
+        receipt: Option<&[u8]>,
+    ) -> Result<Attested, EvidenceError> {
+        let manifest = receipt.and_then(|receipt| self.shared.manifest_of(receipt));
+        let manifest = manifest.unwrap_or_else(|| self.manifest());
+        self.queue.result(result, manifest).await
     }
 
     /// Makes components' statements possible: gets the evidence that they go with.
@@ -151,7 +177,8 @@ impl Attestation {
     /// # Errors
     /// [`EvidenceError`].
     pub async fn introduce(&self) -> Result<(), EvidenceError> {
-        let evidence = self.evidence(Subject::Identity, None).await?;
+        let attested = self.evidence(None, Subject::Identity, None).await?;
+        let evidence = Arc::clone(attested.evidence());
         let statements = Statements::new(Arc::clone(&self.shared.identity), evidence);
         self.shared.facts.introduce(statements);
         Ok(())
@@ -189,85 +216,128 @@ impl Attestation {
     }
 }
 
+/// Refuses parts of every evidence that no verifier would read, before anybody waits for evidence.
+fn readable(manifest: &[u8], collateral: Option<&[u8]>) -> Result<(), Error> {
+    use hypervisor_evidence::{evidence::MAX_COLLATERAL, manifest::MAX_LENGTH};
+    let parts = [
+        (
+            "manifest, which is made of the configuration,",
+            manifest,
+            MAX_LENGTH,
+        ),
+        (
+            "[attestation] `collateral`",
+            collateral.unwrap_or_default(),
+            MAX_COLLATERAL,
+        ),
+    ];
+    match parts.iter().find(|(_, bytes, most)| bytes.len() > *most) {
+        Some((part, bytes, most)) => Err(Error::Attestation(format!(
+            "the {part} has {} bytes, verifiers read {most}",
+            bytes.len()
+        ))),
+        None => Ok(()),
+    }
+}
+
 impl Shared {
     fn manifest(&self) -> Arc<Document> {
-        let current = self.manifest.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&current)
+        let manifests = self
+            .manifests
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        // There is one from the start, and one more with each swap.
+        let present = manifests.front().map(Arc::clone);
+        present.unwrap_or_else(|| Arc::new(Document::new(Vec::new())))
     }
 
-    fn evidence(
-        &self,
-        subject: Subject,
-        nonce: Option<VerifierNonce>,
-        manifest: &Document,
-    ) -> Result<Evidence, EvidenceError> {
+    /// The manifest that a receipt of this host names; none of another host's, of an earlier start, or where it is forgotten.
+    fn manifest_of(&self, receipt: &[u8]) -> Option<Arc<Document>> {
+        let receipt = Receipt::verify(receipt, self.identity.public_key()).ok()?;
+        let manifests = self
+            .manifests
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let named = |document: &&Arc<Document>| document.digest == receipt.manifest_digest.0;
+        manifests.iter().find(named).map(Arc::clone)
+    }
+
+    /// Makes a quote whose register is the one that its log leads to. What is measured while the platform makes it may get
+    /// ahead of the log that it binds; then it is made once more, with the log held.
+    fn evidence(&self, request: Request) -> Result<Evidence, EvidenceError> {
         let log = self.facts.log();
-        if log.poisoned {
-            return Err(EvidenceError::Poisoned);
+        let snapshot = log.snapshot()?;
+        if let Some(evidence) = self.attempt(&request, snapshot)? {
+            return Ok(evidence);
         }
-        let binding = self.binding(subject, nonce, manifest, log.head, log.register_bound);
-        let quote = self
-            .quotes
-            .shared_quote(binding.report_data().as_bytes())
-            .map_err(|error| match error {
-                hypervisor_attest_tsm::Error::QueueFull { .. }
-                | hypervisor_attest_tsm::Error::QueueTimeout { .. } => EvidenceError::Busy,
-                other => EvidenceError::Platform(other.to_string()),
-            })?;
-        let (quote, crl) = raw(&quote)?;
-        let mut evidence = Evidence::new(quote, &binding);
-        evidence.log = Some(log.encoded);
-        evidence.manifest = Some(manifest.encoded.clone());
-        evidence.collateral.clone_from(&self.collateral);
-        evidence.crl = crl;
-        Ok(evidence)
+        let (snapshot, _held) = log.hold()?;
+        if let Some(evidence) = self.attempt(&request, snapshot)? {
+            return Ok(evidence);
+        }
+        // Nobody in this host extended it.
+        log.poison();
+        Err(EvidenceError::Poisoned)
     }
 
-    fn binding(
-        &self,
-        subject: Subject,
-        nonce: Option<VerifierNonce>,
-        manifest: &Document,
-        log: LogHead,
-        register_bound: bool,
-    ) -> Binding {
-        Binding {
-            subject,
-            nonce,
+    /// None where the quote shows another register than the log's.
+    fn attempt(&self, request: &Request, log: Snapshot) -> Result<Option<Evidence>, EvidenceError> {
+        let binding = Binding {
+            subject: request.subject.clone(),
+            nonce: request.nonce.clone(),
             identity_public_key: self.identity.public_key().clone(),
-            manifest_digest: manifest.digest,
-            log,
-            register_bound,
+            manifest_digest: request.manifest.digest,
+            log: log.head,
+            register_bound: log.register.is_some(),
             backend: self.backend,
             boot_id: self.boot_id,
+        };
+        let failed = |e: &dyn std::fmt::Display| EvidenceError::Platform(e.to_string());
+        let quote = self
+            .attester
+            .quote(binding.report_data().as_bytes())
+            .map_err(|e| failed(&e))?;
+        if log.register.is_some() && quote.format != QuoteFormat::SevSnp {
+            let shown = tdx::TdxQuote::parse(&quote.bytes).map_err(|e| failed(&e))?;
+            let [.., register] = shown.report.rtmr;
+            if log.register != Some(register) {
+                return Ok(None);
+            }
         }
+        let (quote, crl) = raw(quote)?;
+        let mut evidence = Evidence::new(quote, &binding);
+        evidence.log = Some(log.encoded);
+        evidence.manifest = Some(request.manifest.encoded.clone());
+        evidence.collateral.clone_from(&self.collateral);
+        evidence.crl = crl;
+        Ok(Some(evidence))
+    }
+}
+
+impl From<measured::Poisoned> for EvidenceError {
+    fn from(_: measured::Poisoned) -> Self {
+        Self::Poisoned
     }
 }
 
 /// The quote in the form of evidence, and the revocation list that came with it.
-fn raw(quote: &Quote) -> Result<(RawQuote, Option<Vec<u8>>), EvidenceError> {
-    let failed = |e: hypervisor_attest::Error| EvidenceError::Platform(e.to_string());
+fn raw(quote: Quote) -> Result<(RawQuote, Option<Vec<u8>>), EvidenceError> {
+    let failed = |e: hypervisor_evidence::Error| EvidenceError::Platform(e.to_string());
     match quote.format {
         QuoteFormat::SevSnp => {
             let report = snp::SnpReport::parse(&quote.bytes).map_err(failed)?;
             let table = quote.certificates.as_deref().unwrap_or_default();
             let found = snp::certificates_of_table(table, report.is_vlek()).map_err(failed)?;
-            let report = quote.bytes.clone();
-            Ok((
-                RawQuote::SevSnp {
-                    report,
-                    certs: found.certs,
-                },
-                found.crl,
-            ))
+            let certs = found.certs;
+            let report = quote.bytes;
+            Ok((RawQuote::SevSnp { report, certs }, found.crl))
         }
-        _ => Ok((RawQuote::Tdx(quote.bytes.clone()), None)),
+        _ => Ok((RawQuote::Tdx(quote.bytes), None)),
     }
 }
 
 /// The vendor's bytes of a quote.
-pub fn quote_bytes(evidence: &Evidence) -> Vec<u8> {
-    match &evidence.quote {
+pub fn quote_bytes(attested: &Attested) -> Vec<u8> {
+    match &attested.evidence().quote {
         RawQuote::Tdx(quote) => quote.clone(),
         RawQuote::SevSnp { report, .. } => report.clone(),
     }

@@ -1,11 +1,9 @@
 //! What this machine attests with: chosen by the configuration, never by what happens to answer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use hypervisor_attest::Backend;
-use hypervisor_attest_simulated::Simulator;
-use hypervisor_attest_tsm::{Attester, Error as TsmError, Quote, Tsm};
+use hypervisor_evidence::{Attester, Backend};
+use hypervisor_tsm::Tsm;
 
 use crate::config::{Attestation as Settings, AttestationBackend};
 use crate::error::Error;
@@ -96,13 +94,21 @@ impl Platform {
 
     /// The backend's name in bindings; none where nothing attests.
     pub fn backend(&self) -> Option<Backend> {
-        let backend = self.attester.as_ref().ok()?.backend();
-        [Backend::Tdx, Backend::SevSnp, Backend::Simulated]
-            .into_iter()
-            .find(|known| known.name() == backend.as_str())
+        Some(self.attester.as_ref().ok()?.backend())
     }
 }
 
+#[cfg(not(feature = "simulated"))]
+fn simulated(_: &Settings) -> Result<Platform, Error> {
+    Err(Error::ConfigValue {
+        key: "attestation.backend",
+        message: "this build of the host has no simulated backend, which proves nothing; for development and tests build one \
+            with `cargo build -p hypervisor --features simulated`, or choose `auto`, `tsm` or `none`"
+            .to_owned(),
+    })
+}
+
+#[cfg(feature = "simulated")]
 fn simulated(settings: &Settings) -> Result<Platform, Error> {
     if settings.simulated_seed.is_empty() {
         return Err(Error::ConfigValue {
@@ -110,7 +116,8 @@ fn simulated(settings: &Settings) -> Result<Platform, Error> {
             message: "the simulated backend needs a seed, from which its root is made".to_owned(),
         });
     }
-    let simulator = Simulator::builder(settings.simulated_seed.as_bytes())
+    let simulator = hypervisor_simulated::Simulator::builder(settings.simulated_seed.as_bytes())
+        .driver_delay(settings.simulated_delay)
         .build()
         .map_err(|e| failed(&e))?;
     let collateral = simulator.collateral_json().map_err(|e| failed(&e))?;
@@ -119,13 +126,8 @@ fn simulated(settings: &Settings) -> Result<Platform, Error> {
         root = crate::manifest::hex(&root),
         "SIMULATED attestation: evidence of this host proves nothing about any machine"
     );
-    let attester: Arc<dyn Attester> = if settings.simulated_delay.is_zero() {
-        Arc::new(simulator)
-    } else {
-        Arc::new(Slow(simulator, settings.simulated_delay))
-    };
     Ok(Platform {
-        attester: Ok(attester),
+        attester: Ok(Arc::new(simulator)),
         collateral: Some(collateral.into_bytes()),
         simulated_root: Some(root),
     })
@@ -133,37 +135,4 @@ fn simulated(settings: &Settings) -> Result<Platform, Error> {
 
 fn failed(error: &dyn std::fmt::Display) -> Error {
     Error::Attestation(error.to_string())
-}
-
-/// A simulator as slow as a real driver.
-struct Slow(Simulator, Duration);
-
-impl Attester for Slow {
-    fn backend(&self) -> hypervisor_attest_tsm::Backend {
-        self.0.backend()
-    }
-
-    fn capabilities(&self) -> hypervisor_attest_tsm::Capabilities {
-        self.0.capabilities()
-    }
-
-    fn quote(&self, report_data: &[u8; 64]) -> Result<Quote, TsmError> {
-        std::thread::sleep(self.1);
-        self.0.quote(report_data)
-    }
-
-    fn extend(&self, digest: &[u8; 48]) -> Result<(), TsmError> {
-        self.0.extend(digest)
-    }
-
-    fn read_register(&self) -> Result<[u8; 48], TsmError> {
-        self.0.read_register()
-    }
-
-    fn sealing_key(
-        &self,
-        label: &[u8],
-    ) -> Result<Option<hypervisor_attest_tsm::SealingKey>, TsmError> {
-        self.0.sealing_key(label)
-    }
 }

@@ -11,19 +11,19 @@
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hypervisor_attest::tdx::TdxQuote;
-use hypervisor_attest::{Challenge, Expected, ExpectedSubject};
-use hypervisor_attest::{
-    CheckId, Evidence, Policy, RawQuote, Receipt, Statement, Verdict, VerifierNonce,
-};
-use hypervisor_attest_simulated::Simulator;
 use hypervisor_client::protocol::{
     ClientSession, Commitment, ContentFormat, CreateKeypairRequest, CreateKeypairResponse,
     ExecutePythonRequest, ExecuteResponse, Operation, PrivateKey, PublicKey,
 };
+use hypervisor_simulated::Simulator;
 use hypervisor_tests::host::binary;
 use hypervisor_tests::raw::post;
 use hypervisor_tests::{Answer, Host};
+use hypervisor_verify::tdx::TdxQuote;
+use hypervisor_verify::{Challenge, Expected, ExpectedSubject};
+use hypervisor_verify::{
+    CheckId, Evidence, Policy, RawQuote, Receipt, Statement, Verdict, VerifierNonce,
+};
 
 const CBOR: ContentFormat = ContentFormat::Cbor;
 const NONCE: &str = "00112233445566778899aabbccddeeff";
@@ -91,7 +91,7 @@ fn challenge(nonce: &str) -> Challenge {
 }
 
 fn judge(evidence: &Evidence, policy: &Policy, expected: &Expected) -> Verdict {
-    hypervisor_attest::verify(evidence, policy, expected, now())
+    hypervisor_verify::verify(evidence, policy, expected, now())
 }
 
 fn failed(verdict: &Verdict) -> Vec<CheckId> {
@@ -312,7 +312,7 @@ async fn a_component_that_is_loaded_stands_in_the_log_and_the_register() {
     let host = with_python("one");
     let evidence = identity_evidence(&host).await;
     let log =
-        hypervisor_attest::ComponentLog::decode(CBOR, evidence.log.as_ref().unwrap()).unwrap();
+        hypervisor_verify::ComponentLog::decode(CBOR, evidence.log.as_ref().unwrap()).unwrap();
     let names: Vec<&str> = log.entries().iter().map(|e| e.name.as_str()).collect();
     assert_eq!(names, ["script"]);
     let verdict = judge(&evidence, &policy("one"), &identity());
@@ -320,7 +320,7 @@ async fn a_component_that_is_loaded_stands_in_the_log_and_the_register() {
     assert!(verdict.binding().unwrap().register_bound);
 
     let mut shortened = evidence.clone();
-    let empty = hypervisor_attest::ComponentLog::new().encode(CBOR).unwrap();
+    let empty = hypervisor_verify::ComponentLog::new().encode(CBOR).unwrap();
     shortened.log = Some(empty);
     assert!(!judge(&shortened, &policy("one"), &identity()).passed());
 }

@@ -22,23 +22,19 @@ const LAYERS: &[(&str, &str)] = &[
     ("evidence", "protocol"),
     ("verify", "evidence protocol"),
     ("tsm", "evidence protocol"),
-    ("simulated", "evidence protocol tsm"),
-    // Being taken apart into the three above.
-    ("attest", "protocol"),
-    ("attest-tsm", ""),
-    ("attest-simulated", "attest-tsm"),
+    ("simulated", "evidence protocol"),
     ("egress", ""),
     ("runtime", "wasm-check protocol"),
     ("agents", "runtime wasm-check egress store protocol"),
     ("ledger", "store protocol"),
-    ("client", "attest verify evidence wasm-check protocol"),
+    ("client", "verify evidence wasm-check protocol"),
     (
         "host",
-        "agents attest attest-tsm attest-simulated egress evidence ledger protocol runtime simulated store tsm wasm-check",
+        "agents egress evidence ledger protocol runtime simulated store tsm wasm-check",
     ),
     (
         "ctl",
-        "agents attest attest-tsm attest-simulated egress evidence host ledger protocol runtime simulated store tsm wasm-check",
+        "agents egress evidence host ledger protocol runtime simulated store tsm wasm-check",
     ),
 ];
 

@@ -1,9 +1,9 @@
 //! What a host attests of one run, held against what this client sent and received.
 
-use hypervisor_attest::{
+use hypervisor_protocol::{Commitment, ContentFormat, HexBytes, SessionId};
+use hypervisor_verify::{
     Binding, ComponentLog, Evidence, Expected, ExpectedSubject, Receipt, Verdict, verify,
 };
-use hypervisor_protocol::{Commitment, ContentFormat, HexBytes, SessionId};
 
 use super::refusal::{FailedCheck, Refusal, Stage};
 use super::session::SessionAttestation;

@@ -1,9 +1,9 @@
 //! Asking a host for evidence.
 
-use hypervisor_attest::{
+use hypervisor_protocol::{CreateKeypairRequest, CreateKeypairResponse, PrivateKey, PublicKey};
+use hypervisor_verify::{
     Evidence, Expected, ExpectedSubject, Policy, Verdict, VerifierNonce, evidence, verify,
 };
-use hypervisor_protocol::{CreateKeypairRequest, CreateKeypairResponse, PrivateKey, PublicKey};
 
 use super::refusal::{Refusal, Stage};
 use super::session::SessionAttestation;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use hypervisor_attest::Verdict;
+use hypervisor_verify::Verdict;
 
 /// When it was refused, and so what has been given away by then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Stage {
 /// A check that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedCheck {
-    /// Its name: that of a [`hypervisor_attest::CheckId`], or one of this client's: `evidence`, `receipt`,
+    /// Its name: that of a [`hypervisor_verify::CheckId`], or one of this client's: `evidence`, `receipt`,
     /// `receipt-exchange`, `receipt-manifest`, `same-start`, `same-manifest`, `log-continues`.
     pub check: &'static str,
     /// What is wrong and what to do.

@@ -1,10 +1,10 @@
 //! What an attested session rests on.
 
-use hypervisor_attest::{
+use hypervisor_protocol::{ContentFormat, PublicKey, SessionId};
+use hypervisor_verify::{
     Assurance, Binding, Challenge, ComponentLog, Evidence, Expected, ExpectedSubject, Policy,
     Verdict, verify,
 };
-use hypervisor_protocol::{ContentFormat, PublicKey, SessionId};
 
 use super::refusal::{FailedCheck, Refusal, Stage};
 use super::{decode_evidence, now};

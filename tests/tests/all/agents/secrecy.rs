@@ -1,9 +1,9 @@
 //! Private agents: to everyone but their owner they do not exist, and nothing of any agent is in the host's log or on its disk.
 
 use hyper::Request;
-use hypervisor_attest::{ComponentLog, Evidence};
 use hypervisor_client::protocol::{ContentFormat, Exit, OwnerKey, Rejection};
 use hypervisor_client::{Error, Inputs, Session};
+use hypervisor_evidence::{ComponentLog, Evidence};
 use hypervisor_tests::Host;
 use hypervisor_tests::agents::{manifest, owner, problem, reference, rejection};
 use hypervisor_tests::programs::{guest, importing};

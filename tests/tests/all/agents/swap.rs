@@ -1,8 +1,8 @@
 //! Plugins that are swapped while the host serves.
 
-use hypervisor_attest::{Binding, ComponentLog, Evidence, Receipt};
 use hypervisor_client::Program;
 use hypervisor_client::protocol::{ContentFormat, ExecuteResponse, Exit, PublicKey};
+use hypervisor_evidence::{Binding, ComponentLog, Evidence, Receipt};
 use hypervisor_tests::agents::{manifest, owner};
 use hypervisor_tests::host::binary;
 use hypervisor_tests::programs::{component_file, guest, wat};

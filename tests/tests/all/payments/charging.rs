@@ -1,7 +1,7 @@
 //! What is asked for, what is charged for, and what is not.
 
-use hypervisor_attest::{Binding, Evidence, Receipt};
 use hypervisor_client::protocol::{ContentFormat, ExecuteResponse, Exit, PaymentReceipt};
+use hypervisor_evidence::{Binding, Evidence, Receipt};
 use hypervisor_tests::payments::Version;
 use hypervisor_tests::programs::guest;
 

@@ -1,7 +1,11 @@
 //! Paid answers that come with a quote: they are kept without one, and get it when they are given out.
 
 use hypervisor_client::protocol::{ContentFormat, ExecuteResponse, Exit};
+use hypervisor_evidence::{Binding, Evidence, Receipt};
+use hypervisor_tests::programs::{component_file, guest};
+use hypervisor_tests::raw::post;
 use hypervisor_tests::{Answer, eventually};
+use sha2::{Digest, Sha256};
 
 use crate::payments::kit::{Purchase, Shop, restart};
 
@@ -51,4 +55,40 @@ async fn a_client_that_does_not_wait_for_the_quote_gets_its_answer_when_it_asks_
     assert_eq!(purchase.opened(&answer).report.exit, Exit::Ok);
     assert!(is_quoted(&answer));
     assert_eq!(shop.chain.transfers().await.len(), 1);
+}
+
+/// The manifests that an answer's receipt and its quote name.
+fn manifests(answer: &Answer) -> ([u8; 48], [u8; 48]) {
+    let response: ExecuteResponse = ContentFormat::Cbor.decode(&answer.body).unwrap();
+    let evidence = response.result_evidence.unwrap();
+    let evidence = Evidence::decode(ContentFormat::Cbor, &evidence.0).unwrap();
+    let binding = Binding::decode(&evidence.binding).unwrap();
+    let receipt = response.receipt.unwrap();
+    let receipt = Receipt::verify(&receipt.0, &binding.identity_public_key).unwrap();
+    (receipt.manifest_digest.0, binding.manifest_digest)
+}
+
+#[tokio::test]
+async fn a_quote_that_is_made_after_a_swap_names_the_manifest_of_the_receipt() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules");
+    let allow = format!("{}\n", const_hex::encode(Sha256::digest(guest("echo"))));
+    std::fs::write(&rules, &allow).unwrap();
+    let component = component_file("policy-rust");
+    let shop = Shop::with(&format!(
+        "{ATTESTED}[policy]\ncomponent = {component:?}\nrules = {rules:?}\n"
+    ));
+    let mut purchase = Purchase::of_echo(&shop.host, "proved").await;
+    purchase.url = purchase.url.replace("/test/wasm", "/verifiable/wasm");
+    let payment = shop.payment(&purchase).await;
+    let (receipt, quote) = manifests(&purchase.pay(&payment).await);
+    assert_eq!(receipt, quote);
+    // Other rules make another manifest.
+    std::fs::write(&rules, format!("{allow}# more\n")).unwrap();
+    let url = format!("{}/swap/policy", shop.host.admin());
+    let component = std::fs::read(component).unwrap();
+    let swapped = post(&reqwest::Client::new(), &url, "application/wasm", component).await;
+    assert_eq!(swapped.status, 200, "{swapped:?}");
+    let again = manifests(&purchase.pay(&payment).await);
+    assert_eq!(again, (receipt, receipt));
 }

@@ -15,7 +15,6 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, Uri};
-use hypervisor_attest_tsm::Attester;
 use hypervisor_client::attest::{
     Backend, Binding, Evidence, RawQuote, Receipt, ResultTree, Subject, VerifierNonce, manifest,
 };
@@ -25,6 +24,7 @@ use hypervisor_client::protocol::{
     HostSession, Operation, PrivateKey, Problem, ProblemType, PublicKey, Report, SealedRequest,
     SessionId,
 };
+use hypervisor_evidence::Attester;
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
 

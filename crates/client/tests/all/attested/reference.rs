@@ -1,10 +1,10 @@
 //! What the host of these tests is: its components, its manifest, and policies that name them.
 
-use hypervisor_attest_simulated::Simulator;
-use hypervisor_attest_tsm::Attester;
 use hypervisor_client::attest::tdx::TdxQuote;
 use hypervisor_client::attest::{ComponentLog, LogEntry, Policy, manifest};
 use hypervisor_client::protocol::HexArray;
+use hypervisor_evidence::Attester;
+use hypervisor_simulated::Simulator;
 use serde_json::{Value, json};
 
 const SEED: &[u8] = b"tests of the client";

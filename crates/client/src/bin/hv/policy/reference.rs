@@ -110,7 +110,7 @@ mod tests {
 
     /// What real hardware said: see the note beside the files.
     fn real(name: &str) -> Vec<u8> {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../attest/vectors/real/");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../verify/vectors/real/");
         std::fs::read(format!("{folder}{name}")).unwrap()
     }
 

@@ -1,0 +1,3 @@
+//! The formats, from outside.
+
+mod vectors;

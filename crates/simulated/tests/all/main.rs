@@ -1,0 +1,6 @@
+//! Simulated quotes, as others read them.
+
+mod accepted;
+mod quote;
+mod refused;
+mod sealing;

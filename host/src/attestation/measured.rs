@@ -1,0 +1,420 @@
+//! The component log of this host: measured before load, extended into the platform's register, shared between plugins and agents.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use hypervisor_evidence::log::{MAX_ENTRIES, MAX_LENGTH, digest_of_imports};
+use hypervisor_evidence::{
+    Attester, AttesterError, ComponentLog, LogEntry, LogHead, extend_and_check,
+};
+use hypervisor_protocol::{ContentFormat, HexArray};
+
+/// Entries and bytes of the log that agents may take in all. The rest is for plugins: a swap always finds room.
+const OF_AGENTS: Share = Share {
+    entries: MAX_ENTRIES - 512,
+    bytes: MAX_LENGTH / 2,
+};
+/// Entries that deployments may take in all. The rest of the agents' is for those that were deployed before the host was started,
+/// which are measured when they are first called.
+const OF_DEPLOYMENTS: usize = MAX_ENTRIES / 2;
+/// Entries that the deployments of one owner may take.
+const OF_AN_OWNER: usize = 256;
+/// Bytes of an agent's entry at the most: its name is bounded by those of agents and owners, its imports are a digest.
+const OF_AN_ENTRY: usize = 1024;
+
+#[derive(Clone, Copy, Default)]
+struct Share {
+    entries: usize,
+    bytes: usize,
+}
+
+/// What this host loaded with authority.
+pub(crate) struct Measured {
+    /// The platform's runtime register, where it has one: extended by every entry.
+    register: Option<Arc<dyn Attester>>,
+    state: Mutex<State>,
+    /// Signalled when the log is not held any more.
+    released: Condvar,
+}
+
+struct State {
+    log: ComponentLog,
+    /// Where entries are written as they come.
+    file: Option<File>,
+    /// The register does not hold what the log says.
+    poisoned: bool,
+    /// A quote is being made that must show the register as it is.
+    held: bool,
+    agents: Share,
+    owners: HashMap<String, usize>,
+}
+
+/// Who loads a component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loader<'a> {
+    /// The operator, by configuration or a swap.
+    Operator,
+    /// The owner of an agent, by a deployment.
+    Owner(&'a str),
+}
+
+/// Why a component could not be measured, and so is not loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum MeasureError {
+    /// The log cannot take it.
+    #[error("the component log: {0}")]
+    Log(#[from] hypervisor_evidence::Error),
+    /// Agents have used their part of the log.
+    #[error("{0}")]
+    Quota(String),
+    /// The log cannot be written.
+    #[error("writing the component log: {0}")]
+    Write(#[from] std::io::Error),
+    /// The register was not extended as it should.
+    #[error("extending the runtime register: {0}")]
+    Register(#[from] AttesterError),
+}
+
+/// The log at one moment, as evidence needs it.
+pub(crate) struct Snapshot {
+    pub(crate) head: LogHead,
+    /// The whole log, CBOR.
+    pub(crate) encoded: Vec<u8>,
+    /// The value that the register must have, where the log is extended into one.
+    pub(crate) register: Option<[u8; 48]>,
+}
+
+/// Register and log disagree: the host cannot stand for its log any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Poisoned;
+
+impl Measured {
+    /// The log of a host that attests nothing.
+    pub(crate) fn unattested() -> Self {
+        Self::with(ComponentLog::new(), None, None)
+    }
+
+    /// A log that is extended into the register of `attester`, where it has one, and written to `folder`, where one is given.
+    pub(crate) fn on(
+        attester: &Arc<dyn Attester>,
+        folder: Option<&Path>,
+    ) -> Result<Self, MeasureError> {
+        let file = match folder {
+            Some(folder) => {
+                std::fs::create_dir_all(folder)?;
+                Some(File::create(folder.join("component-log.jsonl"))?)
+            }
+            None => None,
+        };
+        if !attester.capabilities().runtime_register {
+            return Ok(Self::with(ComponentLog::new(), None, file));
+        }
+        let log = ComponentLog::with_register(attester.read_register()?);
+        Ok(Self::with(log, Some(Arc::clone(attester)), file))
+    }
+
+    fn with(log: ComponentLog, register: Option<Arc<dyn Attester>>, file: Option<File>) -> Self {
+        Self {
+            register,
+            state: Mutex::new(State {
+                log,
+                file,
+                poisoned: false,
+                held: false,
+                agents: Share::default(),
+                owners: HashMap::new(),
+            }),
+            released: Condvar::new(),
+        }
+    }
+
+    /// Appends a component to the log, writes the entry through to the disk, extends the register and reads it back, all under
+    /// one lock. Called before the component is instantiated for the first time; after an error it must not be. Waits while a
+    /// quote holds the log.
+    ///
+    /// # Errors
+    /// [`MeasureError`]. A register that is not what the log says poisons the log.
+    pub(crate) fn append(
+        &self,
+        loader: Loader<'_>,
+        name: &str,
+        sha384: [u8; 48],
+        imports: Vec<String>,
+    ) -> Result<(), MeasureError> {
+        let entry = LogEntry {
+            name: name.to_owned(),
+            digest: HexArray(sha384),
+            imports: match loader {
+                Loader::Operator => imports,
+                Loader::Owner(_) => vec![digest_of_imports(&imports)],
+            },
+        };
+        let size = entry.size()?;
+        let line = ContentFormat::Json
+            .encode(&entry)
+            .map_err(std::io::Error::other)?;
+        waiting(|| {
+            let mut state = self
+                .released
+                .wait_while(self.lock(), |state| state.held)
+                .unwrap_or_else(PoisonError::into_inner);
+            if matches!(loader, Loader::Owner(_)) {
+                state.share(OF_AGENTS.entries, size)?;
+            }
+            let digest = state.log.append(entry)?;
+            if let Loader::Owner(owner) = loader {
+                state.agents.entries = state.agents.entries.saturating_add(1);
+                state.agents.bytes = state.agents.bytes.saturating_add(size);
+                let entries = state.owners.entry(owner.to_owned()).or_default();
+                *entries = entries.saturating_add(1);
+            }
+            self.record(&mut state, &line, &digest)
+        })
+    }
+
+    /// Writes an entry that the log holds to the disk and to the register.
+    fn record(
+        &self,
+        state: &mut State,
+        line: &[u8],
+        digest: &[u8; 48],
+    ) -> Result<(), MeasureError> {
+        if let Some(file) = &mut state.file {
+            file.write_all(line)?;
+            file.write_all(b"\n")?;
+            file.sync_all()?;
+        }
+        let Some(register) = &self.register else {
+            return Ok(());
+        };
+        let extended = extend_and_check(register.as_ref(), digest);
+        if extended.as_ref().ok() == state.log.register().as_ref() {
+            return Ok(());
+        }
+        state.poison();
+        Err(extended
+            .err()
+            .unwrap_or(AttesterError::RegisterMismatch)
+            .into())
+    }
+
+    /// Whether a deployment of this owner finds room in the log.
+    ///
+    /// # Errors
+    /// [`MeasureError::Quota`].
+    pub(crate) fn room_for(&self, owner: &str) -> Result<(), MeasureError> {
+        let state = self.lock();
+        let own = state.owners.get(owner).copied().unwrap_or_default();
+        if own >= OF_AN_OWNER {
+            return Err(MeasureError::Quota(format!(
+                "the host has loaded {own} components of this owner since it was started, as many as its component log takes of one"
+            )));
+        }
+        state.share(OF_DEPLOYMENTS, OF_AN_ENTRY)
+    }
+
+    /// The log as it is now.
+    ///
+    /// # Errors
+    /// [`Poisoned`].
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, Poisoned> {
+        self.lock().snapshot()
+    }
+
+    /// The log as it stays until the guard is dropped.
+    ///
+    /// # Errors
+    /// [`Poisoned`].
+    pub(crate) fn hold(&self) -> Result<(Snapshot, Held<'_>), Poisoned> {
+        let mut state = self.lock();
+        let snapshot = state.snapshot()?;
+        state.held = true;
+        Ok((snapshot, Held(self)))
+    }
+
+    /// Ends what this host attests: something else extends its register.
+    pub(crate) fn poison(&self) {
+        self.lock().poison();
+    }
+
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.lock().poisoned
+    }
+
+    pub(crate) fn length(&self) -> u64 {
+        self.lock().log.head().count
+    }
+
+    /// Entries and head.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&ComponentLog) -> T) -> T {
+        read(&self.lock().log)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether agents may take one more of `entries`, with `size` bytes.
+    fn share(&self, entries: usize, size: usize) -> Result<(), MeasureError> {
+        if self.agents.entries >= entries
+            || self.agents.bytes.saturating_add(size) > OF_AGENTS.bytes
+        {
+            return Err(MeasureError::Quota(
+                "agents have used their part of the host's component log; its operator has to restart it".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, Poisoned> {
+        if self.poisoned {
+            return Err(Poisoned);
+        }
+        // Entries were checked when they were appended.
+        let encoded = self.log.encode(ContentFormat::Cbor).map_err(|_| Poisoned)?;
+        Ok(Snapshot {
+            head: self.log.head(),
+            encoded,
+            register: self.log.register(),
+        })
+    }
+
+    fn poison(&mut self) {
+        self.poisoned = true;
+        tracing::error!("the runtime register does not hold what the component log says");
+    }
+}
+
+/// Nothing is measured while this is there.
+pub(crate) struct Held<'a>(&'a Measured);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.lock().held = false;
+        self.0.released.notify_all();
+    }
+}
+
+/// Runs what may wait as long as a quote takes, with the runtime's other tasks moved away from this thread.
+fn waiting<T>(work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    let on_workers = Handle::try_current()
+        .is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if on_workers {
+        tokio::task::block_in_place(work)
+    } else {
+        work()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hypervisor_evidence::{Backend, Capabilities, Quote};
+
+    fn agent(log: &Measured, owner: &str, n: usize) -> Result<(), MeasureError> {
+        log.room_for(owner)?;
+        let imports = (0..300).map(|n| format!("wasi:clocks/monotonic-clock@0.2.{n}"));
+        let mut digest = [0; 48];
+        digest[..8].copy_from_slice(&n.to_be_bytes());
+        log.append(
+            Loader::Owner(owner),
+            "agent/hello",
+            digest,
+            imports.collect(),
+        )
+    }
+
+    #[test]
+    fn one_owner_cannot_fill_the_log_and_all_owners_leave_room_for_plugins() {
+        let log = Measured::unattested();
+        let mut n = 0;
+        for owner in 0..64 {
+            let owner = owner.to_string();
+            let before = n;
+            let refused = loop {
+                match agent(&log, &owner, n) {
+                    Ok(()) => n += 1,
+                    Err(refused) => break refused,
+                }
+            };
+            assert!(n - before <= OF_AN_OWNER);
+            assert!(matches!(refused, MeasureError::Quota(_)), "{refused}");
+        }
+        assert_eq!(n, OF_DEPLOYMENTS);
+        // What was deployed before the start is loaded all the same.
+        log.append(Loader::Owner("early"), "agent/early", [1; 48], Vec::new())
+            .unwrap();
+        for _ in 0..512 {
+            let imports = (0..40)
+                .map(|n| format!("wasi:io/streams{n}@0.2.6"))
+                .collect();
+            log.append(Loader::Operator, "policy", [0; 48], imports)
+                .unwrap();
+        }
+        assert!(log.snapshot().unwrap().encoded.len() < MAX_LENGTH / 2);
+    }
+
+    /// A platform whose register takes no extension, though it says so.
+    struct Stuck;
+
+    impl Attester for Stuck {
+        fn backend(&self) -> Backend {
+            Backend::Tdx
+        }
+
+        fn capabilities(&self) -> Capabilities {
+            Capabilities {
+                runtime_register: true,
+                certificates: false,
+            }
+        }
+
+        fn quote(&self, _: &[u8; 64]) -> Result<Quote, AttesterError> {
+            Err(AttesterError::RegisterMismatch)
+        }
+
+        fn extend(&self, _: &[u8; 48]) -> Result<(), AttesterError> {
+            Ok(())
+        }
+
+        fn read_register(&self) -> Result<[u8; 48], AttesterError> {
+            Ok([0; 48])
+        }
+    }
+
+    #[test]
+    fn a_register_that_does_not_hold_the_log_refuses_the_component_and_poisons_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let attester: Arc<dyn Attester> = Arc::new(Stuck);
+        let log = Measured::on(&attester, Some(folder.path())).unwrap();
+        assert!(!log.is_poisoned());
+        let refused = log.append(Loader::Operator, "policy", [1; 48], Vec::new());
+        assert!(refused.is_err());
+        assert!(log.is_poisoned());
+        assert!(log.snapshot().is_err());
+        let written = std::fs::read_to_string(folder.path().join("component-log.jsonl")).unwrap();
+        assert_eq!(written.lines().count(), 1);
+    }
+
+    #[test]
+    fn nothing_is_measured_while_a_quote_holds_the_log() {
+        let log = Measured::unattested();
+        let (held, guard) = log.hold().unwrap();
+        std::thread::scope(|scope| {
+            let measuring =
+                scope.spawn(|| log.append(Loader::Operator, "policy", [1; 48], Vec::new()));
+            // It may not have come that far; it never gets further.
+            std::thread::yield_now();
+            assert_eq!(log.snapshot().unwrap().head, held.head);
+            drop(guard);
+            measuring.join().unwrap().unwrap();
+        });
+        assert_eq!(log.length(), 1);
+    }
+}
