@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use hypervisor::api::PAID_ROUTES;
+use hypervisor::pipeline::PAID_ROUTES;
 use hypervisor::executor::Plugins;
 use hypervisor::manifest::{Manifest, hex};
 use hypervisor::parts::{Parts, load_config, runtime};

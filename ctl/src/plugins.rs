@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 
-use hypervisor::api::Plugin;
+use hypervisor::pipeline::Plugin;
 use hypervisor::parts::{Parts, load_config, runtime};
 use hypervisor_ctl::error::Error;
 use hypervisor_ctl::operator;

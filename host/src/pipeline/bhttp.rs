@@ -11,10 +11,10 @@ use http_body_util::combinators::WithTrailers;
 use http_body_util::{BodyExt, Full};
 
 /// The media type of a message.
-pub(super) const MEDIA_TYPE: &str = "message/bhttp";
+pub(crate) const MEDIA_TYPE: &str = "message/bhttp";
 
 /// A response with its trailers; none where the status has no place in the format.
-pub(super) fn encode(response: &Response<Bytes>, trailers: &HeaderMap) -> Option<Vec<u8>> {
+pub(crate) fn encode(response: &Response<Bytes>, trailers: &HeaderMap) -> Option<Vec<u8>> {
     let status = StatusCode::try_from(response.status().as_u16()).ok()?;
     let mut message = Message::response(status);
     for (name, value) in response.headers() {
@@ -30,7 +30,7 @@ pub(super) fn encode(response: &Response<Bytes>, trailers: &HeaderMap) -> Option
 }
 
 /// Reads a response that [`encode`] made, and its trailers.
-pub(super) fn decode_response(bytes: &[u8]) -> Option<(Response<Bytes>, HeaderMap)> {
+pub(crate) fn decode_response(bytes: &[u8]) -> Option<(Response<Bytes>, HeaderMap)> {
     let message = Message::read_bhttp(&mut Cursor::new(bytes)).ok()?;
     let ControlData::Response(status) = message.control() else {
         return None;
@@ -44,7 +44,7 @@ pub(super) fn decode_response(bytes: &[u8]) -> Option<(Response<Bytes>, HeaderMa
 }
 
 /// Reads a request and its trailers; what is wrong with it, in words.
-pub(super) fn decode_request(bytes: &[u8]) -> Result<(Request<Bytes>, HeaderMap), String> {
+pub(crate) fn decode_request(bytes: &[u8]) -> Result<(Request<Bytes>, HeaderMap), String> {
     let mut rest = Cursor::new(bytes);
     let message = Message::read_bhttp(&mut rest)
         .map_err(|e| format!("the input is no Binary HTTP message: {e}"))?;
@@ -74,9 +74,9 @@ pub(super) fn decode_request(bytes: &[u8]) -> Result<(Request<Bytes>, HeaderMap)
 }
 
 /// A body that is here already, with the fields behind it.
-pub(super) type Whole = WithTrailers<Full<Bytes>, Ready<Option<Result<HeaderMap, Infallible>>>>;
+pub(crate) type Whole = WithTrailers<Full<Bytes>, Ready<Option<Result<HeaderMap, Infallible>>>>;
 
-pub(super) fn whole(body: Bytes, trailers: HeaderMap) -> Whole {
+pub(crate) fn whole(body: Bytes, trailers: HeaderMap) -> Whole {
     let trailers = (!trailers.is_empty()).then_some(Ok(trailers));
     Full::new(body).with_trailers(ready(trailers))
 }
