@@ -11,7 +11,6 @@ use hypervisor_protocol::Problem;
 use tokio::net::TcpStream;
 
 use crate::error::Error;
-use crate::pipeline::{Plugin, Swapped};
 
 /// Bytes of an answer at most.
 const MAX_ANSWER: usize = 1 << 20;

@@ -172,6 +172,11 @@ impl Account {
         }
     }
 
+    /// Execution slots that nobody uses.
+    pub(crate) fn free_slots(&self) -> usize {
+        self.host.slots.available_permits()
+    }
+
     /// A turn with a plugin that decides about requests. They are few, so that a flood of requests makes callers wait and not
     /// the plugin run out of its time.
     pub(crate) async fn plugin(&self) -> Result<OwnedSemaphorePermit, Full> {

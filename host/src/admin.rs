@@ -40,7 +40,15 @@ async fn ready(State(app): State<Arc<Host>>) -> (StatusCode, String) {
 
 async fn counters(State(app): State<Arc<Host>>) -> Response {
     let agents = u64::try_from(app.agents().len()).unwrap_or(u64::MAX);
-    let text = metrics::text(&[("hypervisor_agents", "Agents deployed now.", agents)]);
+    let executions = u64::try_from(app.executions()).unwrap_or(u64::MAX);
+    let text = metrics::text(&[
+        ("hypervisor_agents", "Agents deployed now.", agents),
+        (
+            "hypervisor_executions",
+            "Execution slots in use now.",
+            executions,
+        ),
+    ]);
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(
         header::CONTENT_TYPE,

@@ -144,6 +144,12 @@ impl Host {
             .map_err(|reason| Refusal::unattested(reason))
     }
 
+    /// Execution slots in use.
+    pub(crate) fn executions(&self) -> usize {
+        let slots = self.config.limits.executions;
+        slots.saturating_sub(self.account.free_slots())
+    }
+
     /// Bytes of a component at most.
     pub fn most_bytes(&self) -> u64 {
         self.config.limits.body.as_u64()

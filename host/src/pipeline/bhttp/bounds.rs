@@ -112,7 +112,10 @@ impl<'a> Walk<'a> {
         let (tail, rest) = rest.split_at_checked(more)?;
         self.0 = rest;
         let first = u64::from(first & 0x3f);
-        Some(tail.iter().fold(first, |sum, byte| (sum << 8) | u64::from(*byte)))
+        Some(
+            tail.iter()
+                .fold(first, |sum, byte| (sum << 8) | u64::from(*byte)),
+        )
     }
 }
 
