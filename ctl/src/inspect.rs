@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use hypervisor::api::PAID_ROUTES;
 use hypervisor::executor::{Plugins, Surroundings};
 use hypervisor::manifest::{Manifest, hex};
 use hypervisor::parts::{Parts, load_config, runtime};
+use hypervisor::pipeline::PAID_ROUTES;
 use hypervisor_ctl::check::{Checked, check};
 use hypervisor_ctl::error::Error;
 use hypervisor_ctl::machine::Measured;

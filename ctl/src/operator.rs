@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
-use hypervisor::api::{Plugin, Swapped};
+use hypervisor::pipeline::{Plugin, Swapped};
 use hypervisor_protocol::Problem;
 use tokio::net::TcpStream;
 

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 
-use hypervisor::api::Plugin;
 use hypervisor::parts::{Parts, load_config, runtime};
+use hypervisor::pipeline::Plugin;
 use hypervisor_ctl::error::Error;
 use hypervisor_ctl::operator;
 use hypervisor_ctl::output::{json, written};

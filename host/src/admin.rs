@@ -13,13 +13,13 @@ use http::{HeaderValue, StatusCode, header};
 use hypervisor_protocol::{Problem, ProblemType};
 use serde::Serialize;
 
-use crate::api::{App, Plugin};
 use crate::metrics;
+use crate::pipeline::{Host, Plugin};
 
 /// `GET /livez`: 200 as long as the process answers. `GET /readyz`: 200, or 503 with one reason a line. `GET /metrics`: counters
 /// for Prometheus. `POST /swap/payments` and `POST /swap/policy`: the component as the body. `DELETE /agents/{name}`: removes an
 /// agent of the registry.
-pub fn router(app: Arc<App>) -> Router {
+pub fn router(app: Arc<Host>) -> Router {
     let most = usize::try_from(app.most_bytes()).unwrap_or(usize::MAX);
     Router::new()
         .route("/livez", get(async || "ok\n"))
@@ -31,16 +31,24 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-async fn ready(State(app): State<Arc<App>>) -> (StatusCode, String) {
+async fn ready(State(app): State<Arc<Host>>) -> (StatusCode, String) {
     match app.not_ready() {
         None => (StatusCode::OK, "ok\n".to_owned()),
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     }
 }
 
-async fn counters(State(app): State<Arc<App>>) -> Response {
+async fn counters(State(app): State<Arc<Host>>) -> Response {
     let agents = u64::try_from(app.agents().len()).unwrap_or(u64::MAX);
-    let text = metrics::text(&[("hypervisor_agents", "Agents deployed now.", agents)]);
+    let executions = u64::try_from(app.executions()).unwrap_or(u64::MAX);
+    let text = metrics::text(&[
+        ("hypervisor_agents", "Agents deployed now.", agents),
+        (
+            "hypervisor_executions",
+            "Execution slots in use now.",
+            executions,
+        ),
+    ]);
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(
         header::CONTENT_TYPE,
@@ -50,7 +58,7 @@ async fn counters(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn swap(
-    State(app): State<Arc<App>>,
+    State(app): State<Arc<Host>>,
     Path(plugin): Path<String>,
     component: Bytes,
 ) -> Response {
@@ -74,7 +82,7 @@ async fn swap(
     }
 }
 
-async fn remove(State(app): State<Arc<App>>, Path(name): Path<String>) -> Response {
+async fn remove(State(app): State<Arc<Host>>, Path(name): Path<String>) -> Response {
     let address = format!("{name}.operator");
     let Some(agent) = app
         .agents()

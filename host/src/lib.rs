@@ -1,21 +1,24 @@
 //! The host: serves the HTTP API and runs clients' programs in sandboxes.
 //!
-//! The library exists for the binary, its tests and the benchmarks; its parts are [`config`], the [`executor`] (programs
-//! in, outcomes out), [`sessions`], payments, the HTTP [`api`] and the [`server`] that carries it.
+//! The library exists for the binary, its tests and the benchmarks. A request comes in by the [`server`], becomes a call in
+//! [`ingress`], and goes its one way through the [`pipeline`]: programs in, outcomes out of the [`executor`].
 
+mod account;
 pub mod admin;
 pub mod agents;
-pub mod api;
 pub mod attestation;
 pub mod config;
 pub mod error;
+pub mod ingress;
 pub mod manifest;
 pub mod metrics;
 mod origins;
 pub mod parts;
 pub mod payments;
+pub mod pipeline;
 pub mod server;
 pub mod sessions;
+mod snapshot;
 pub mod telemetry;
 
 /// Runs components; and how the host sends their requests.

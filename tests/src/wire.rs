@@ -1,11 +1,12 @@
 //! HTTP/1.1 by hand: what no client library sends, and what none shows.
 
 use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
-use crate::PATIENCE;
+use crate::{Answer, PATIENCE};
 
 /// A connection to a host.
 pub struct Wire {
@@ -21,6 +22,51 @@ impl Wire {
         Self {
             stream: TcpStream::connect(address).await.unwrap(),
             came: Vec::new(),
+        }
+    }
+
+    /// Connects from another address of this machine.
+    pub async fn from(address: IpAddr, url: &str) -> Self {
+        Self::with(address, None, url).await
+    }
+
+    /// The same with so small a window that an answer stays with the host until it is read.
+    pub async fn narrow(address: IpAddr, url: &str) -> Self {
+        Self::with(address, Some(4096), url).await
+    }
+
+    async fn with(address: IpAddr, window: Option<u32>, url: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        if let Some(window) = window {
+            socket.set_recv_buffer_size(window).unwrap();
+        }
+        socket.bind(SocketAddr::new(address, 0)).unwrap();
+        let host = url.strip_prefix("http://").unwrap().parse().unwrap();
+        Self {
+            stream: socket.connect(host).await.unwrap(),
+            came: Vec::new(),
+        }
+    }
+
+    /// The whole answer to a request that closes its connection.
+    pub async fn answer(&mut self) -> Answer {
+        while self.read().await.unwrap_or(0) > 0 {}
+        let came = std::mem::take(&mut self.came);
+        let end = came
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .unwrap();
+        let head = String::from_utf8(came[..end].to_vec()).unwrap();
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap();
+        let fields = lines.map(|line| {
+            let (name, value) = line.split_once(": ").unwrap();
+            (name.parse().unwrap(), value.parse().unwrap())
+        });
+        Answer {
+            status: status.parse().unwrap(),
+            headers: fields.collect(),
+            body: came[end + 4..].to_vec(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use hypervisor::api::Plugin;
+use hypervisor::pipeline::Plugin;
 use hypervisor_ctl::operator;
 
 use crate::error::{Context, Error, Result};

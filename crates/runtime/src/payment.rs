@@ -1,5 +1,6 @@
 //! The payment component: each call into an instance of its own, since payers are each other's strangers.
 
+use http::HeaderName;
 use wasmtime::Store;
 
 use super::guest::Guest;
@@ -22,6 +23,12 @@ pub struct PaymentEngine {
     sandboxes: Sandboxes,
 }
 
+/// The header fields of x402, for components that do not name theirs.
+static FIELDS: [HeaderName; 2] = [
+    HeaderName::from_static("payment-signature"),
+    HeaderName::from_static("x-payment"),
+];
+
 /// The component did not answer: it trapped, reached a limit, or ran out of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the payment component {0}")]
@@ -30,6 +37,11 @@ pub struct Unanswered(&'static str);
 impl PaymentEngine {
     pub(super) fn new(pre: PaymentPluginPre<Guest>, sandboxes: Sandboxes) -> Self {
         Self { pre, sandboxes }
+    }
+
+    /// The header fields in which it looks for payments.
+    pub fn fields(&self) -> &[HeaderName] {
+        &FIELDS
     }
 
     /// The response that asks for payment.

@@ -44,6 +44,23 @@ pub fn bad(out: ResponseOutparam) -> Result<(), Error> {
     json(out, 200, &tried)
 }
 
+/// A page that speaks for the whole origin, as far as a browser believes it.
+pub fn origin(out: ResponseOutparam) -> Result<(), Error> {
+    let headers = [
+        ("content-type", "text/html"),
+        ("service-worker-allowed", "/"),
+        ("set-cookie", "a=b; Path=/; Domain=example.org; HttpOnly"),
+        ("set-cookie", "__Host-c=d; Path=/; Secure"),
+        ("clear-site-data", "\"*\""),
+        ("strict-transport-security", "max-age=1"),
+        ("alt-svc", "h2=\"evil.example:443\""),
+        ("nel", "{}"),
+        ("report-to", "{}"),
+        ("x-own", "stays"),
+    ];
+    respond(out, 200, &headers, b"<!doctype html>\n")
+}
+
 /// A body of ten bytes that is declared to be longer, or shorter.
 pub fn wrong_length(out: ResponseOutparam, declared: u64) -> Result<(), Error> {
     respond(

@@ -16,6 +16,7 @@
 //! | `/sleep-forever` | waits for ever |
 //! | `/oom` | takes memory until there is no more |
 //! | `/1000-headers` | answers with a thousand header fields; `?bytes=n`: each with a value so long |
+//! | `/origin` | answers with fields that speak for the whole origin: cookies, a service worker's scope, HSTS |
 //! | `/bad-header` | tries header fields that must not be, and answers with what the host said to each |
 //! | `/wrong-length` | declares a body of 100 bytes (`?declared=n`) and sends 10 |
 //! | `/log?bytes=n` | writes so many bytes to standard error, and answers |
@@ -56,6 +57,7 @@ fn misbehave(request: &IncomingRequest, out: ResponseOutparam) -> Result<(), Err
         "/sleep-forever" => unending::sleep(),
         "/oom" => unending::allocate(),
         "/1000-headers" => headers::thousand(out, target.number("bytes", 8)),
+        "/origin" => headers::origin(out),
         "/bad-header" => headers::bad(out),
         "/wrong-length" => headers::wrong_length(out, target.number("declared", 100)),
         "/log" => answering::log(out, target.number("bytes", 100)),

@@ -13,6 +13,7 @@ use super::plan::{Plan, rejected};
 use super::terms::Terms;
 use crate::executor::{Exit, PrepareError, micros};
 use crate::metrics;
+use crate::payments::Teller;
 
 impl Agents {
     /// Compiles, measures and keeps an agent, and has it answer from here on. Requests to an earlier agent of the same
@@ -20,15 +21,19 @@ impl Agents {
     ///
     /// # Errors
     /// What is wrong with it; nothing has changed then.
-    pub async fn deploy(&self, plan: Plan) -> Result<AgentInfo, Exit> {
+    pub(crate) async fn deploy(
+        &self,
+        plan: Plan,
+        teller: Option<&Teller>,
+    ) -> Result<AgentInfo, Exit> {
         let Plan {
             terms,
             owner,
             manifest_text,
             component,
         } = plan;
-        if let (Some(offers), Some(payments)) = (&terms.offers, &self.payments) {
-            payments.agrees(offers).await.map_err(|e| {
+        if let (Some(offers), Some(teller)) = (&terms.offers, teller) {
+            teller.agrees(offers).await.map_err(|e| {
                 let detail = format!("`price` and `pay_to`: {e}");
                 rejected(Rejection::InvalidManifest, detail)
             })?;

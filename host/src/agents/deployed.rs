@@ -7,9 +7,9 @@ use hypervisor_protocol::agent::AgentWorld;
 use hypervisor_protocol::{AgentImport, AgentInfo, AgentLog, HexArray};
 use serde::{Deserialize, Serialize};
 
+use super::PREFIX as AGENTS_PREFIX;
 use super::log::Log;
 use super::terms::Terms;
-use crate::api::AGENTS_PREFIX;
 use crate::executor::{Import, Offer, granted};
 
 /// An agent that is deployed. What changes about it is its log, and whether its code is in memory.
@@ -113,6 +113,11 @@ impl Deployed {
     /// What a call costs; none where it is free.
     pub fn offers(&self) -> Option<&Arc<[Offer]>> {
         self.terms.offers.as_ref()
+    }
+
+    /// Whether it is run like a program, and needs the whole request first.
+    pub fn is_command(&self) -> bool {
+        self.terms.about.world == AgentWorld::Command
     }
 
     /// Bytes of one answer that is kept whole.

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use hypervisor_agents::{Address, Owner, Reference};
 use hypervisor_egress::{AllowList, Error as SendError, Origin, Sender};
 
@@ -204,7 +204,7 @@ impl AgentEgress {
             agent: Some(self.caller.address.to_string()),
             method: Some(request.method().as_str().to_owned()),
             imports: self.imports.to_vec(),
-            input_bytes: declared_length(request),
+            input_bytes: declared_length(request.headers()),
             ..Action::new(
                 ActionKind::OutgoingRequest,
                 self.caller.digest,
@@ -215,9 +215,8 @@ impl AgentEgress {
 }
 
 /// The length of a body, where the request says it.
-pub(crate) fn declared_length<B>(request: &Request<B>) -> usize {
-    request
-        .headers()
+pub(crate) fn declared_length(headers: &HeaderMap) -> usize {
+    headers
         .get(http::header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse().ok())
         .unwrap_or(0)

@@ -27,6 +27,11 @@ impl Agents {
             .map_err(|error: Arc<PrepareError>| PrepareError::clone(&error))
     }
 
+    /// An agent whose code is in memory.
+    pub(crate) async fn in_memory(&self, agent: &Deployed) -> Option<Agent> {
+        self.loaded.get(&agent.id).await
+    }
+
     async fn load(&self, agent: &Arc<Deployed>) -> Result<Agent, PrepareError> {
         let code = self.code(agent).await?;
         self.measure(agent)?;

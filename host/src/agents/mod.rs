@@ -23,7 +23,7 @@ use crate::attestation::HostFacts;
 use crate::config::{self, Config, Limits};
 use crate::error::Error;
 use crate::executor::{Agent, Executor, Offer};
-use crate::payments::Payments;
+use crate::payments::Offering;
 use catalog::Catalog;
 use egress::Network;
 use set::Set;
@@ -32,6 +32,9 @@ pub use deployed::Deployed;
 pub(crate) use egress::declared_length;
 pub use egress::{Caller, Neighbours};
 pub use plan::{Plan, Refused, words};
+
+/// What the path of a request to an agent begins with.
+pub(crate) const PREFIX: &str = "/agents/";
 
 /// The agents of a host.
 pub struct Agents {
@@ -53,7 +56,7 @@ pub struct Agents {
     measured: Mutex<HashSet<(String, [u8; 48])>>,
     next: AtomicU64,
     /// What makes offers of prices, where payments are taken.
-    payments: Option<Arc<Payments>>,
+    payments: Option<Offering>,
 }
 
 impl Agents {
@@ -66,7 +69,7 @@ impl Agents {
         config: &Config,
         executor: &Arc<Executor>,
         facts: &Arc<HostFacts>,
-        payments: Option<&Arc<Payments>>,
+        payments: Option<Offering>,
         key: Option<SealingKey>,
     ) -> Result<Arc<Self>, Error> {
         let failed = |e: &dyn std::fmt::Display| Error::Agents(e.to_string());
@@ -99,7 +102,7 @@ impl Agents {
             loaded,
             measured: Mutex::default(),
             next: AtomicU64::new(1),
-            payments: payments.cloned(),
+            payments,
             settings,
         };
         agents.take_up()?;
@@ -114,6 +117,11 @@ impl Agents {
     /// The agent that somebody means by a name or an address. `owner` is who asks, where that is proved.
     pub fn find(&self, reference: &str, owner: Option<&Owner>) -> Option<Arc<Deployed>> {
         self.set().find(reference, owner)
+    }
+
+    /// The shortest name by which everybody finds an agent: the same one whatever name a caller used.
+    pub(crate) fn reference(&self, agent: &Deployed) -> String {
+        self.set().shortest(agent)
     }
 
     /// What may be said of an agent.

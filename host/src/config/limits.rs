@@ -50,8 +50,11 @@ pub struct Limits {
 
     /// One request body.
     pub body: ByteSize,
-    /// Request bodies held at once by the whole host.
+    /// Bytes of request bodies and of answers not yet sent that the whole host holds at once.
     pub bodies: ByteSize,
+    /// The part of `bodies` that one peer may use; half where it is not set, and never less than one `body`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer_bodies: Option<ByteSize>,
     /// Arguments of one execution.
     pub arguments: usize,
     /// Time to receive a request's head, and then its body.
@@ -60,8 +63,14 @@ pub struct Limits {
 
     /// Executions at once; each holds one slot of the instance pool.
     pub executions: usize,
+    /// The part of `executions` that one peer may use; half where it is not set, all where they are fewer than eight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer_executions: Option<usize>,
     /// Requests that may wait for an execution slot; beyond it the answer is 503.
     pub queue: usize,
+    /// The part of `queue` that one peer may use; half where it is not set, all where it is shorter than eight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer_queue: Option<usize>,
     /// Open connections; beyond it new ones wait to be accepted.
     pub connections: usize,
 
@@ -99,10 +108,13 @@ impl Default for Limits {
             compile_cache: ByteSize::mib(512),
             body: ByteSize::mib(64),
             bodies: ByteSize::mib(512),
+            peer_bodies: None,
             arguments: MAX_ARGUMENTS,
             receive: Duration::from_secs(30),
             executions: 512,
+            peer_executions: None,
             queue: 1024,
+            peer_queue: None,
             connections: 4096,
             sessions: 10_000,
             session_idle: Duration::from_secs(15 * 60),
@@ -112,7 +124,33 @@ impl Default for Limits {
     }
 }
 
+/// What one peer may use of what the host has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerLimits {
+    /// Bytes of bodies and answers.
+    pub bodies: ByteSize,
+    /// Executions at once.
+    pub executions: usize,
+    /// Requests that wait.
+    pub queue: usize,
+}
+
 impl Limits {
+    /// The shares of one peer.
+    pub fn peer(&self) -> PeerLimits {
+        let half = |all: usize| if all < 8 { all } else { all / 2 };
+        let bodies = self.bodies.as_u64();
+        PeerLimits {
+            bodies: self
+                .peer_bodies
+                .unwrap_or_else(|| ByteSize::b((bodies / 2).max(self.body.as_u64()))),
+            executions: self
+                .peer_executions
+                .unwrap_or_else(|| half(self.executions)),
+            queue: self.peer_queue.unwrap_or_else(|| half(self.queue)),
+        }
+    }
+
     /// Refuses values the engine cannot work with, naming the key.
     pub(super) fn validate(&self) -> Result<(), Error> {
         let wrong = |key, message: String| Err(Error::ConfigValue { key, message });
@@ -150,6 +188,35 @@ impl Limits {
             return wrong(
                 "limits.body",
                 format!("{} is more than limits.bodies ({})", self.body, self.bodies),
+            );
+        }
+        let peer = self.peer();
+        for (key, share, whole, name) in [
+            (
+                "limits.peer_executions",
+                peer.executions,
+                self.executions,
+                "limits.executions",
+            ),
+            ("limits.peer_queue", peer.queue, self.queue, "limits.queue"),
+        ] {
+            if share > whole {
+                return wrong(key, format!("{share} is more than {name} ({whole})"));
+            }
+        }
+        if peer.executions == 0 {
+            return wrong(
+                "limits.peer_executions",
+                "0 would let nobody run anything".to_owned(),
+            );
+        }
+        if peer.bodies > self.bodies || peer.bodies < self.body {
+            return wrong(
+                "limits.peer_bodies",
+                format!(
+                    "{} is outside limits.body ({}) to limits.bodies ({})",
+                    peer.bodies, self.body, self.bodies
+                ),
             );
         }
         Ok(())

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::store::{Answer, Key, Record, State, Store, StoreError};
 use crate::error::Error;
+use crate::executor::AuthorizedPayment;
 
 /// The store, with one worker for each payment at a time.
 pub(crate) struct Ledger {
@@ -21,15 +22,26 @@ struct Shared {
 }
 
 /// Closes when whoever works on a payment is done.
-pub(crate) type Working = watch::Receiver<()>;
+type Working = watch::Receiver<()>;
 
-/// What came of the wish to use a payment.
-pub(crate) enum Begin {
-    /// It is new, and set aside for the caller.
-    New(Box<Turn>),
-    /// It was used before, or is being used; [`Ledger::look`] tells more.
-    Taken,
+/// What is known of a payment that a request brings.
+pub(crate) enum Claim {
+    /// Nothing: it was never used here.
+    New,
+    /// It was settled and nothing has run for it: the caller is to run what was paid for.
+    Rerun(Box<Turn>),
+    /// It was settled, and this is the answer.
+    Answered(Answer, Fields),
+    /// It was settled, and the answer is no longer held.
+    Gone(Fields),
+    /// Nobody knows whether it was settled.
+    InDoubt,
+    /// It was brought with another request.
+    Reused,
 }
+
+/// Names and values of header fields.
+type Fields = Vec<(String, String)>;
 
 /// The right to work on a payment, alone. Given back when dropped; a payment that was set aside and not submitted by then
 /// is free again.
@@ -50,17 +62,51 @@ impl Ledger {
         })
     }
 
-    /// Sets a payment aside, in the one step that decides between requests that bring the same one.
-    pub(crate) fn begin(&self, key: Key, record: Record) -> Result<Begin, StoreError> {
+    /// What is known of a payment that comes with the request `request`. While another request works on it, waits for what
+    /// comes of that.
+    pub(crate) async fn claim(&self, key: &Key, request: &[u8; 32]) -> Result<Claim, StoreError> {
+        loop {
+            let Some((record, busy)) = self.look(key)? else {
+                return Ok(Claim::New);
+            };
+            if record.request != *request {
+                return Ok(Claim::Reused);
+            }
+            if let Some(mut busy) = busy {
+                // Ends when the other request is done with it.
+                while busy.changed().await.is_ok() {}
+                continue;
+            }
+            match record.state {
+                State::Settled { ran: false, .. } => {
+                    if let Some(turn) = self.resume(key)? {
+                        return Ok(Claim::Rerun(Box::new(turn)));
+                    }
+                }
+                State::Settled { headers, .. } => {
+                    return Ok(match self.answer(key)? {
+                        Some(answer) => Claim::Answered(answer, headers),
+                        None => Claim::Gone(headers),
+                    });
+                }
+                State::Settling | State::Unknown => return Ok(Claim::InDoubt),
+                State::Reserved => return Err(StoreError::unclaimed()),
+            }
+        }
+    }
+
+    /// Sets a payment aside, in the one step that decides between requests that bring the same one. None where another was
+    /// faster.
+    pub(crate) fn reserve(&self, key: Key, record: Record) -> Result<Option<Turn>, StoreError> {
         let mut busy = self.shared.busy();
         if busy.contains_key(&key) || self.shared.store.reserve(&key, &record)?.is_some() {
-            return Ok(Begin::Taken);
+            return Ok(None);
         }
-        Ok(Begin::New(Box::new(self.turn(&mut busy, key, record))))
+        Ok(Some(self.turn(&mut busy, key, record)))
     }
 
     /// Works on a payment that is known; none while another does, or where it is not known.
-    pub(crate) fn resume(&self, key: &Key) -> Result<Option<Turn>, StoreError> {
+    pub(super) fn resume(&self, key: &Key) -> Result<Option<Turn>, StoreError> {
         let mut busy = self.shared.busy();
         if busy.contains_key(key) {
             return Ok(None);
@@ -70,13 +116,13 @@ impl Ledger {
     }
 
     /// What is known of a payment, and the sign that somebody works on it.
-    pub(crate) fn look(&self, key: &Key) -> Result<Option<(Record, Option<Working>)>, StoreError> {
+    fn look(&self, key: &Key) -> Result<Option<(Record, Option<Working>)>, StoreError> {
         let busy = self.shared.busy();
         let record = self.shared.store.record(key)?;
         Ok(record.map(|record| (record, busy.get(key).cloned())))
     }
 
-    pub(crate) fn answer(&self, key: &Key) -> Result<Option<Answer>, StoreError> {
+    pub(super) fn answer(&self, key: &Key) -> Result<Option<Answer>, StoreError> {
         self.shared.store.answer(key)
     }
 
@@ -117,8 +163,24 @@ impl Shared {
 }
 
 impl Turn {
-    pub(crate) fn record(&self) -> &Record {
-        &self.record
+    pub(crate) fn payment(&self) -> &AuthorizedPayment {
+        &self.record.payment
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.record.state
+    }
+
+    /// The transaction and the header fields of a settlement that was made.
+    pub(crate) fn settled(&self) -> Option<(&str, &Fields)> {
+        match &self.record.state {
+            State::Settled {
+                transaction,
+                headers,
+                ..
+            } => Some((transaction, headers)),
+            _ => None,
+        }
     }
 
     /// Writes that it is being settled, to the disk: from here on a crash leaves doubt and no free payment.
@@ -146,7 +208,7 @@ impl Turn {
     }
 
     /// Replaces what the component settles with.
-    pub(crate) fn set_payment(&mut self, payment: crate::executor::AuthorizedPayment) {
+    pub(crate) fn set_payment(&mut self, payment: AuthorizedPayment) {
         self.record.payment = payment;
     }
 

@@ -7,14 +7,15 @@ mod price;
 mod reconcile;
 mod store;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use tokio::sync::Notify;
 
-use crate::api::AGENTS_PREFIX;
-use crate::config::Config;
+use crate::account::Full;
+use crate::agents::PREFIX as AGENTS_PREFIX;
+use crate::config::{self, Config};
 use crate::error::Error;
 use crate::executor::{
     AuthorizedPayment, ChallengeResponse, Executor, Header, Offer, PaymentEngine, PaymentError,
@@ -23,15 +24,13 @@ use crate::executor::{
 use ledger::Ledger;
 use offers::Offers;
 
-pub(crate) use ledger::{Begin, Turn};
+pub(crate) use ledger::{Claim, Turn};
 pub(crate) use store::{Answer, Record, State, StoreError, key, pairs};
 
 /// What one host needs to take payments.
 pub(crate) struct Payments {
-    /// What takes payments that begin now; what is under way keeps the one that it began with.
-    engine: RwLock<Arc<PaymentEngine>>,
     offers: Offers,
-    settings: crate::config::Payments,
+    settings: config::Payments,
     ledger: Ledger,
     /// Settle before the program runs.
     pub(crate) settle_first: bool,
@@ -50,6 +49,8 @@ pub(crate) enum PaymentFault {
     Unavailable,
     #[error("the payment component failed")]
     Component,
+    #[error(transparent)]
+    Overloaded(#[from] Full),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -77,7 +78,6 @@ impl Payments {
         let settings = &config.payments;
         Ok(Some(Self {
             offers: checked_offers(config, &engine, routes).await?,
-            engine: RwLock::new(engine),
             settings: settings.clone(),
             ledger: Ledger::open(&config.executor_path)?,
             settle_first: settings.settle_first,
@@ -87,35 +87,9 @@ impl Payments {
         }))
     }
 
-    /// What takes payments now. To be asked for once for each request.
-    pub(crate) fn teller(&self) -> Teller {
-        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
-        Teller(Arc::clone(&engine))
-    }
-
-    /// Has another component take the payments that begin from here on.
-    pub(crate) fn replace(&self, engine: Arc<PaymentEngine>) {
-        *self.engine.write().unwrap_or_else(PoisonError::into_inner) = engine;
-    }
-
-    /// The offers for a price of an agent, paid to its owner where it names an account.
-    ///
-    /// # Errors
-    /// What is wrong with the price, in words.
-    pub(crate) fn offers_for(
-        &self,
-        price: &str,
-        pay_to: Option<&str>,
-    ) -> Result<Vec<Offer>, String> {
-        offers::of_price(&self.settings, price, pay_to)
-    }
-
-    /// Has the component look at the offers of an agent.
-    ///
-    /// # Errors
-    /// What is wrong with them, in its words.
-    pub(crate) async fn agrees(&self, offers: &[Offer]) -> Result<(), String> {
-        agreed(&self.teller().0, AGENTS_PREFIX, offers).await
+    /// What makes offers of the prices of agents.
+    pub(crate) fn offering(&self) -> Offering {
+        Offering(self.settings.clone())
     }
 
     /// What is sold at `route`.
@@ -150,9 +124,27 @@ impl Payments {
         &self.ledger
     }
 
-    /// Tells the task that clears doubts of a new one.
-    pub(crate) fn doubts(&self) {
+    /// A settlement is in doubt: writes it to the disk and tells the task that clears doubts.
+    pub(crate) fn in_doubt(&self) {
+        self.ledger.flush();
         self.doubt.notify_one();
+    }
+}
+
+/// Makes offers of prices.
+pub(crate) struct Offering(config::Payments);
+
+impl Offering {
+    /// The offers for a price of an agent, paid to its owner where it names an account.
+    ///
+    /// # Errors
+    /// What is wrong with the price, in words.
+    pub(crate) fn offers_for(
+        &self,
+        price: &str,
+        pay_to: Option<&str>,
+    ) -> Result<Vec<Offer>, String> {
+        offers::of_price(&self.0, price, pay_to)
     }
 }
 
@@ -161,6 +153,23 @@ impl Payments {
 pub(crate) struct Teller(Arc<PaymentEngine>);
 
 impl Teller {
+    pub(crate) fn new(engine: Arc<PaymentEngine>) -> Self {
+        Self(engine)
+    }
+
+    /// The header fields in which the component looks for payments.
+    pub(crate) fn fields(&self) -> &[HeaderName] {
+        self.0.fields()
+    }
+
+    /// Has the component look at the offers of an agent.
+    ///
+    /// # Errors
+    /// What is wrong with them, in its words.
+    pub(crate) async fn agrees(&self, offers: &[Offer]) -> Result<(), String> {
+        agreed(&self.0, AGENTS_PREFIX, offers).await
+    }
+
     /// The 402 for `offers`.
     pub(crate) async fn challenge(
         &self,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::store::{Key, State, StoreError};
-use super::{Outcome, Payments};
+use super::{Outcome, Payments, Teller};
 use crate::attestation::now;
 
 /// Pauses between two rounds of questions.
@@ -13,15 +13,15 @@ const LONGEST: Duration = Duration::from_secs(60);
 impl Payments {
     /// Asks the component what became of a payment in doubt, and writes it down. Does nothing while another request works
     /// on it.
-    pub(crate) async fn reconcile(&self, key: &Key) -> Result<(), StoreError> {
+    pub(crate) async fn reconcile(&self, teller: &Teller, key: &Key) -> Result<(), StoreError> {
         let Some(mut turn) = self.ledger.resume(key)? else {
             return Ok(());
         };
-        if !matches!(turn.record().state, State::Settling | State::Unknown) {
+        if !matches!(turn.state(), State::Settling | State::Unknown) {
             return Ok(());
         }
-        let payment = turn.record().payment.clone();
-        match self.teller().reconcile(&payment).await {
+        let payment = turn.payment().clone();
+        match teller.reconcile(&payment).await {
             Outcome::Settled {
                 transaction,
                 headers,
@@ -52,10 +52,10 @@ impl Payments {
     }
 
     /// Clears doubts, those of before a restart first, and forgets what is over. Runs as long as the host.
-    pub(crate) async fn clear_doubts(&self) {
+    pub(crate) async fn clear_doubts(&self, current: impl Fn() -> Option<Teller>) {
         let mut pause = SHORTEST;
         loop {
-            match self.round().await {
+            match self.round(current()).await {
                 Ok(0) => pause = SHORTEST,
                 Ok(_) => pause = pause.saturating_mul(2).min(LONGEST),
                 Err(error) => tracing::error!(%error, "cannot read the payment store"),
@@ -71,10 +71,12 @@ impl Payments {
     }
 
     /// How many doubts are left.
-    async fn round(&self) -> Result<usize, StoreError> {
+    async fn round(&self, teller: Option<Teller>) -> Result<usize, StoreError> {
         self.ledger.sweep(now(), self.hold.as_secs())?;
-        for key in self.ledger.in_doubt()? {
-            self.reconcile(&key).await?;
+        if let Some(teller) = teller {
+            for key in self.ledger.in_doubt()? {
+                self.reconcile(&teller, &key).await?;
+            }
         }
         Ok(self.ledger.in_doubt()?.len())
     }

@@ -107,6 +107,13 @@ mod bytes_form {
 #[error("the payment store: {0}")]
 pub(crate) struct StoreError(String);
 
+impl StoreError {
+    /// A payment is set aside, and nobody works on it.
+    pub(super) fn unclaimed() -> Self {
+        Self("a payment is set aside for nobody".to_owned())
+    }
+}
+
 fn failed(error: impl std::fmt::Display) -> StoreError {
     StoreError(error.to_string())
 }

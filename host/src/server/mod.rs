@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub use shutdown::Shutdown;
 
+use crate::account::Peer;
 use crate::config::Limits;
 use crate::error::Error;
 
@@ -75,7 +76,10 @@ impl Server {
                 biased;
                 () = shutdown.requested() => break,
                 accepted = accepted => match accepted {
-                    Some((Ok((stream, peer)), permit)) => serving.spawn((stream, peer), graceful.watcher(), permit),
+                    Some((Ok((stream, address)), permit)) => {
+                        let peer = Peer::at(address.ip());
+                        serving.spawn(stream, peer, graceful.watcher(), permit);
+                    }
                     Some((Err(error), _)) => {
                         tracing::warn!(%error, "cannot accept a connection");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -126,16 +130,11 @@ where
     A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
-    fn spawn(
-        &self,
-        (stream, peer): (TcpStream, SocketAddr),
-        watcher: Watcher,
-        permit: OwnedSemaphorePermit,
-    ) {
+    fn spawn(&self, stream: TcpStream, peer: Peer, watcher: Watcher, permit: OwnedSemaphorePermit) {
         set_options(&stream, self.receive);
         let answer = self.answer.clone();
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(peer.clone());
             let answering = answer(request);
             async { Ok::<_, Infallible>(answering.await) }
         });

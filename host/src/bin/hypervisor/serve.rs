@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hypervisor::api::{App, service};
 use hypervisor::attestation::Attestation;
 use hypervisor::error::Error;
 use hypervisor::executor::Allocation;
+use hypervisor::ingress::{introduce_agents, service};
 use hypervisor::manifest::Manifest;
 use hypervisor::parts::{Parts, load_config, runtime};
+use hypervisor::pipeline::Host;
 use hypervisor::server::{Server, Shutdown};
 use hypervisor::telemetry;
 
@@ -52,7 +53,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         let server = Server::bind(config.listening, &config.limits).await?;
         let allocation = executor.allocation();
         let admin = config.admin.address()?;
-        let app = App::start(
+        let app = Host::start(
             config,
             executor,
             facts,
@@ -60,6 +61,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
             platform.sealing_key(),
         )
         .await?;
+        introduce_agents(&app);
         let (admin, probed) = probes(admin, &app).await?;
         announce(&server, admin, allocation)?;
         let expiring = tokio::spawn(expire(Arc::clone(&app)));
@@ -82,7 +84,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
 /// Serves the admin port, where there is one, and says where.
 async fn probes(
     address: Option<SocketAddr>,
-    app: &Arc<App>,
+    app: &Arc<Host>,
 ) -> Result<(Option<SocketAddr>, tokio::task::JoinHandle<()>), Error> {
     let Some(address) = address else {
         return Ok((None, tokio::spawn(async {})));
@@ -128,7 +130,7 @@ fn announce(
     Ok(())
 }
 
-async fn expire(app: Arc<App>) {
+async fn expire(app: Arc<Host>) {
     let mut rounds = tokio::time::interval(SWEEP);
     loop {
         rounds.tick().await;

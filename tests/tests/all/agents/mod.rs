@@ -7,12 +7,12 @@
     reason = "tests"
 )]
 
-mod binary_http;
+pub(crate) mod binary_http;
 mod chain;
 mod commands;
 mod deploying;
 mod examples;
-mod kit;
+pub(crate) mod kit;
 mod limits;
 mod linked;
 mod manifests;
@@ -30,6 +30,6 @@ mod search;
 mod secrecy;
 mod serving;
 mod smuggling;
-mod swap;
+pub(crate) mod swap;
 mod swap_under_load;
 mod trailers;

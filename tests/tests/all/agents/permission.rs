@@ -139,7 +139,7 @@ def authorize(action):
     let Exit::Denied { reason } = answer.execution.report.exit else {
         panic!("{:?}", answer.execution.report.exit);
     };
-    let expected = format!("invoke-agent {address} {digest} 66 /agents/agent PATCH ");
+    let expected = format!("invoke-agent {address} {digest} 66 /agents/agent POST ");
     assert!(reason.starts_with(&expected), "{reason}");
 }
 

@@ -11,6 +11,7 @@
 mod account;
 mod admin;
 mod agents;
+mod browser;
 mod evidence;
 mod execution;
 mod outgoing;

@@ -8,12 +8,12 @@
 )]
 
 mod agent_callers;
-mod agents;
+pub(crate) mod agents;
 mod bad_input;
 mod charging;
 mod clients;
 mod faults;
-mod kit;
+pub(crate) mod kit;
 mod ledger;
 mod oracle;
 mod quotes;

@@ -9,8 +9,9 @@ use axum::response::Response;
 use http::{HeaderName, HeaderValue};
 use uuid::Uuid;
 
-use super::problem::ApiError;
+use super::problem::refused;
 use crate::executor::micros;
+use crate::pipeline::Refusal;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -39,8 +40,8 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
 pub(super) fn finish(id: &Uuid, response: &mut Response) {
     let mut buffer = Uuid::encode_buffer();
     let id = id.simple().encode_lower(&mut buffer);
-    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
-        *response = error.into_problem(id);
+    if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
+        *response = refused(refusal, id);
     }
     if let Ok(value) = HeaderValue::from_str(id) {
         response.headers_mut().insert(HEADER, value);

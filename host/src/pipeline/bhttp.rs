@@ -1,5 +1,7 @@
 //! Binary HTTP (RFC 9292): whole requests and responses as bytes, to be sealed or kept.
 
+mod bounds;
+
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::io::Cursor;
@@ -11,10 +13,10 @@ use http_body_util::combinators::WithTrailers;
 use http_body_util::{BodyExt, Full};
 
 /// The media type of a message.
-pub(super) const MEDIA_TYPE: &str = "message/bhttp";
+pub(crate) const MEDIA_TYPE: &str = "message/bhttp";
 
 /// A response with its trailers; none where the status has no place in the format.
-pub(super) fn encode(response: &Response<Bytes>, trailers: &HeaderMap) -> Option<Vec<u8>> {
+pub(crate) fn encode(response: &Response<Bytes>, trailers: &HeaderMap) -> Option<Vec<u8>> {
     let status = StatusCode::try_from(response.status().as_u16()).ok()?;
     let mut message = Message::response(status);
     for (name, value) in response.headers() {
@@ -30,7 +32,7 @@ pub(super) fn encode(response: &Response<Bytes>, trailers: &HeaderMap) -> Option
 }
 
 /// Reads a response that [`encode`] made, and its trailers.
-pub(super) fn decode_response(bytes: &[u8]) -> Option<(Response<Bytes>, HeaderMap)> {
+pub(crate) fn decode_response(bytes: &[u8]) -> Option<(Response<Bytes>, HeaderMap)> {
     let message = Message::read_bhttp(&mut Cursor::new(bytes)).ok()?;
     let ControlData::Response(status) = message.control() else {
         return None;
@@ -44,29 +46,30 @@ pub(super) fn decode_response(bytes: &[u8]) -> Option<(Response<Bytes>, HeaderMa
 }
 
 /// Reads a request and its trailers; what is wrong with it, in words.
-pub(super) fn decode_request(bytes: &[u8]) -> Result<(Request<Bytes>, HeaderMap), String> {
+pub(crate) fn decode_request(bytes: &[u8]) -> Result<(Request<Bytes>, HeaderMap), String> {
+    bounds::check(bytes)?;
     let mut rest = Cursor::new(bytes);
     let message = Message::read_bhttp(&mut rest)
-        .map_err(|e| format!("the input is no Binary HTTP message: {e}"))?;
+        .map_err(|e| format!("the input is not a Binary HTTP message: {e}"))?;
     let end = usize::try_from(rest.position()).unwrap_or(usize::MAX);
     // RFC 9292 §3.8: what follows is padding, of zeros.
     if bytes.iter().skip(end).any(|byte| *byte != 0) {
-        return Err("something follows the message".to_owned());
+        return Err("unexpected bytes after the message".to_owned());
     }
     let ControlData::Request { method, path, .. } = message.control() else {
-        return Err("the input is a Binary HTTP response, and a request is needed".to_owned());
+        return Err("the input is a Binary HTTP response, not a request".to_owned());
     };
     if method == b"CONNECT" {
-        return Err("an agent takes no tunnels (method CONNECT)".to_owned());
+        return Err("the method CONNECT is not supported".to_owned());
     }
     if !path.starts_with(b"/") {
-        return Err("the request's path has to begin with /".to_owned());
+        return Err("the request's path does not begin with /".to_owned());
     }
     let mut request = Request::new(Bytes::copy_from_slice(message.content()));
     *request.method_mut() =
-        Method::from_bytes(method).map_err(|_| "the request's method is none".to_owned())?;
+        Method::from_bytes(method).map_err(|_| "invalid HTTP method".to_owned())?;
     *request.uri_mut() =
-        Uri::try_from(path.as_slice()).map_err(|_| "the request's path is none".to_owned())?;
+        Uri::try_from(path.as_slice()).map_err(|_| "invalid request path".to_owned())?;
     fields(message.header(), request.headers_mut())?;
     let mut trailers = HeaderMap::new();
     fields(message.trailer(), &mut trailers)?;
@@ -74,9 +77,9 @@ pub(super) fn decode_request(bytes: &[u8]) -> Result<(Request<Bytes>, HeaderMap)
 }
 
 /// A body that is here already, with the fields behind it.
-pub(super) type Whole = WithTrailers<Full<Bytes>, Ready<Option<Result<HeaderMap, Infallible>>>>;
+pub(crate) type Whole = WithTrailers<Full<Bytes>, Ready<Option<Result<HeaderMap, Infallible>>>>;
 
-pub(super) fn whole(body: Bytes, trailers: HeaderMap) -> Whole {
+pub(crate) fn whole(body: Bytes, trailers: HeaderMap) -> Whole {
     let trailers = (!trailers.is_empty()).then_some(Ok(trailers));
     Full::new(body).with_trailers(ready(trailers))
 }
@@ -86,7 +89,7 @@ fn fields(section: &FieldSection, headers: &mut HeaderMap) -> Result<(), String>
         let name = HeaderName::from_bytes(field.name());
         let value = HeaderValue::from_bytes(field.value());
         let (Ok(name), Ok(value)) = (name, value) else {
-            return Err("a header field of the message is none".to_owned());
+            return Err("invalid header field".to_owned());
         };
         headers
             .try_append(name, value)

@@ -2,41 +2,23 @@
 
 use std::sync::Arc;
 
-use hypervisor_agents::Owner;
 use hypervisor_protocol::{
-    AgentRequest, ContentFormat, DeployRequest, ExecutePythonRequest, ExecuteWasmRequest, HexBytes,
-    HostSession, Operation, OwnerProof, ProblemType, PublicKey, SealedRequest, SessionId,
+    AgentRequest, DeployRequest, ExecutePythonRequest, ExecuteWasmRequest, HexBytes, HostSession,
+    Operation, OwnerProof, ProblemType, PublicKey, SealedRequest, SessionId,
 };
 use serde::de::DeserializeOwned;
 
-use super::App;
-use super::body::{Received, Share};
-use super::problem::ApiError;
-use super::route::Route;
-use super::session::client_key;
+use super::Sealed;
+use crate::account::Share;
+use crate::pipeline::body::Received;
+use crate::pipeline::{Host, Refusal};
 use crate::sessions::NotFound;
 
-/// What is asked and by whom, as the route and the request's plaintext fields have it.
-pub(super) struct Call {
-    pub(super) route: Route,
-    pub(super) session: Arc<HostSession>,
-    /// The owner that the client speaks for, proved for this session.
-    pub(super) owner: Option<PublicKey>,
-}
-
-impl Call {
-    /// Who the owner is to the agents.
-    pub(super) fn owner(&self) -> Option<Owner> {
-        self.owner.as_ref().map(Owner::from)
-    }
-}
-
-/// A request that was received: the call, its fields, and the form of the answer. The share of the body's account is to be
-/// held until the request is done.
+/// A request whose body was read.
 pub(super) struct Decoded {
-    pub(super) call: Call,
+    pub(super) session: Arc<HostSession>,
+    pub(super) owner: Option<PublicKey>,
     pub(super) request: SealedRequest,
-    pub(super) format: ContentFormat,
     pub(super) share: Share,
 }
 
@@ -81,54 +63,67 @@ impl Body for AgentRequest {
     }
 }
 
-/// Decodes the body of a request for `route`, finds its session, and checks the proof of an owner.
-pub(super) fn decode(app: &App, route: &Route, received: Received) -> Result<Decoded, ApiError> {
-    match route.operation {
-        Operation::Wasm => decode_as::<ExecuteWasmRequest>(app, route, received),
-        Operation::Python => decode_as::<ExecutePythonRequest>(app, route, received),
-        Operation::Deploy => decode_as::<DeployRequest>(app, route, received),
+/// Decodes the body of a request.
+pub(super) fn decode(host: &Host, way: &Sealed, received: Received) -> Result<Decoded, Refusal> {
+    match way.route.operation {
+        Operation::Wasm => decode_as::<ExecuteWasmRequest>(host, way, received),
+        Operation::Python => decode_as::<ExecutePythonRequest>(host, way, received),
+        Operation::Deploy => decode_as::<DeployRequest>(host, way, received),
         Operation::Agent | Operation::Remove | Operation::List | Operation::Logs => {
-            decode_as::<AgentRequest>(app, route, received)
+            decode_as::<AgentRequest>(host, way, received)
         }
     }
 }
 
-fn decode_as<T: Body>(app: &App, route: &Route, received: Received) -> Result<Decoded, ApiError> {
-    let (body, share, format) = received.decode::<T>()?;
+fn decode_as<T: Body>(host: &Host, way: &Sealed, received: Received) -> Result<Decoded, Refusal> {
+    let (body, share) = received.decode::<T>(way.format)?;
     let (id, public_key) = body.session();
-    let session = find_session(app, id, public_key)?;
+    let session = find_session(host, id, public_key)?;
     let prove =
         |proof: &OwnerProof| proof.verify(session.client(), session.public_key(), session.id());
     let owner = body.owner().map(prove).transpose()?;
     Ok(Decoded {
-        call: Call {
-            route: route.clone(),
-            session,
-            owner,
-        },
+        session,
+        owner,
         request: body.into(),
-        format,
         share,
     })
 }
 
 fn find_session(
-    app: &App,
+    host: &Host,
     id: Option<&SessionId>,
     public_key: &HexBytes,
-) -> Result<Arc<HostSession>, ApiError> {
-    if let Some(session) = id.and_then(|id| app.sessions.find_named(id, &public_key.0)) {
+) -> Result<Arc<HostSession>, Refusal> {
+    let sessions = host.sessions();
+    if let Some(session) = id.and_then(|id| sessions.find_named(id, &public_key.0)) {
         return Ok(session);
     }
     let client = client_key(public_key, "public_key")?;
-    app.sessions.find(id, &client).map_err(|error| match error {
-        NotFound::Unknown => ApiError::new(
+    sessions.find(id, &client).map_err(|error| match error {
+        NotFound::Unknown => Refusal::new(
             ProblemType::UnknownSession,
             "no live session has this `session_id` and `public_key`; open one with POST /encrypt/create_keypair",
         ),
-        NotFound::Ambiguous => ApiError::new(
+        NotFound::Ambiguous => Refusal::new(
             ProblemType::AmbiguousSession,
             "`public_key` has several live sessions; name one in `session_id`",
         ),
     })
+}
+
+/// A client's key from field `field` of a request.
+pub(crate) fn client_key(bytes: &HexBytes, field: &str) -> Result<PublicKey, Refusal> {
+    PublicKey::from_sec1(&bytes.0)
+        .map_err(|e| Refusal::new(ProblemType::InvalidKey, format!("`{field}`: {e}")))
+}
+
+pub(super) fn argument_count(host: &Host, request: &SealedRequest) -> Result<u32, Refusal> {
+    let (count, limit) = (request.arguments.len(), host.config().limits.arguments);
+    if count > limit {
+        let detail =
+            format!("{count} arguments are over the limit of {limit}; pass data on standard input");
+        return Err(Refusal::new(ProblemType::TooManyArguments, detail));
+    }
+    u32::try_from(count).map_err(|_| Refusal::malformed("too many arguments to count"))
 }

@@ -5,25 +5,26 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use hypervisor_evidence::Subject;
-use hypervisor_protocol::{
-    ContentFormat, CreateKeypairRequest, CreateKeypairResponse, HexBytes, ProblemType, PublicKey,
-};
+use hypervisor_protocol::{ContentFormat, CreateKeypairRequest, CreateKeypairResponse, HexBytes};
 
-use super::App;
-use super::body::answer;
-use super::evidence::{nonce_from, peer};
-use super::problem::ApiError;
+use super::evidence::nonce_from;
+use super::form::{answer, format_of, input};
+use super::{address_of, peer_of};
 use crate::attestation::quote_bytes;
+use crate::pipeline::sealed::decode::client_key;
+use crate::pipeline::{Host, Refusal};
 
 /// `POST /encrypt/create_keypair`: a session without evidence. `nonce` is for the attested form and ignored here.
 pub(super) async fn create_keypair(
-    State(app): State<Arc<App>>,
+    State(host): State<Arc<Host>>,
     request: Request,
-) -> Result<Response, ApiError> {
-    let received = app.bodies.receive(request).await?;
-    let (request, _share, format) = received.decode::<CreateKeypairRequest>()?;
+) -> Result<Response, Refusal> {
+    let format = format_of(&request)?;
+    let party = host.account().party(&peer_of(&request));
+    let received = host.bodies().receive(&party, input(request)).await?;
+    let (request, _share) = received.decode::<CreateKeypairRequest>(format)?;
     let client = client_key(&request.pubkey, "pubkey")?;
-    let opened = app.sessions.open(client)?;
+    let opened = host.sessions().open(client)?;
     answer(
         format,
         &CreateKeypairResponse {
@@ -38,16 +39,18 @@ pub(super) async fn create_keypair(
 
 /// `POST /verifiable/encrypt/create_keypair`: a session with evidence that its key is this host's.
 pub(super) async fn create_attested_keypair(
-    State(app): State<Arc<App>>,
+    State(host): State<Arc<Host>>,
     request: Request,
-) -> Result<Response, ApiError> {
-    let attestation = app.attestation()?;
-    let peer = peer(request.extensions());
-    let received = app.bodies.receive(request).await?;
-    let (request, _share, format) = received.decode::<CreateKeypairRequest>()?;
+) -> Result<Response, Refusal> {
+    let attestation = host.attestation()?;
+    let peer = address_of(&request);
+    let format = format_of(&request)?;
+    let party = host.account().party(&peer_of(&request));
+    let received = host.bodies().receive(&party, input(request)).await?;
+    let (request, _share) = received.decode::<CreateKeypairRequest>(format)?;
     let client = client_key(&request.pubkey, "pubkey")?;
     let nonce = nonce_from(request.nonce)?;
-    let opened = app.sessions.open(client)?;
+    let opened = host.sessions().open(client)?;
     let session = &opened.session;
     let subject = Subject::Session {
         session_public_key: session.public_key().clone(),
@@ -57,7 +60,7 @@ pub(super) async fn create_attested_keypair(
     let evidence = attestation.evidence(peer, subject, nonce).await?;
     let encoded = evidence
         .encode(ContentFormat::Cbor)
-        .map_err(|e| ApiError::internal(e.to_string()))?;
+        .map_err(|e| Refusal::internal(e.to_string()))?;
     answer(
         format,
         &CreateKeypairResponse {
@@ -68,10 +71,4 @@ pub(super) async fn create_attested_keypair(
             evidence: Some(HexBytes(encoded)),
         },
     )
-}
-
-/// A client's key from field `field` of a request.
-pub(super) fn client_key(bytes: &HexBytes, field: &str) -> Result<PublicKey, ApiError> {
-    PublicKey::from_sec1(&bytes.0)
-        .map_err(|e| ApiError::new(ProblemType::InvalidKey, format!("`{field}`: {e}")))
 }

@@ -1,0 +1,333 @@
+//! The account: what callers make the host hold, entered when it arrives and taken off when it is gone.
+//!
+//! Every entry counts twice: for the whole host, and for the peer that caused it. A peer at its own bound is refused while
+//! others are served; the host at its bound refuses everybody. Refused means 503 with `Retry-After`: nothing waits for bytes,
+//! so that slow uploads cannot block quick ones.
+
+mod slots;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::config::Limits;
+
+pub(crate) use slots::Slot;
+
+/// Peers that are remembered before those without an entry are dropped.
+const PEERS: usize = 1024;
+
+/// Who causes an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Peer {
+    /// A network address: an IPv4 address, or the /64 of an IPv6 address, which is one subscriber's.
+    Address(IpAddr),
+    /// The owner of an agent that calls another agent.
+    Owner(String),
+}
+
+impl Peer {
+    /// The peer behind a connection.
+    pub(crate) fn at(address: IpAddr) -> Self {
+        Self::Address(match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+            }
+            address @ IpAddr::V4(_) => address,
+        })
+    }
+}
+
+/// The host is at a bound of its own, or the peer at its share of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("at the bound of work in progress")]
+pub(crate) struct Full;
+
+/// The account of one host.
+#[derive(Debug)]
+pub(crate) struct Account {
+    host: Arc<Host>,
+    peers: Mutex<HashMap<Peer, Weak<Entries>>>,
+    bounds: Bounds,
+}
+
+/// What the whole host has in hand.
+#[derive(Debug)]
+struct Host {
+    bytes: Bounded,
+    slots: Arc<Semaphore>,
+    waiting: Bounded,
+    plugins: Arc<Semaphore>,
+    plugins_waiting: Bounded,
+}
+
+/// What one peer may have in hand.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    bytes: usize,
+    slots: usize,
+    waiting: usize,
+}
+
+/// What one peer has in hand.
+#[derive(Debug)]
+struct Entries {
+    bytes: Bounded,
+    slots: Arc<Semaphore>,
+    waiting: Bounded,
+}
+
+/// A peer's side of the account, for the time of one request.
+#[derive(Debug, Clone)]
+pub(crate) struct Party {
+    host: Arc<Host>,
+    own: Arc<Entries>,
+}
+
+/// Bytes that are held, until dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    party: Party,
+    bytes: usize,
+}
+
+/// A count with a bound.
+#[derive(Debug)]
+struct Bounded {
+    count: AtomicUsize,
+    bound: usize,
+}
+
+impl Bounded {
+    fn new(bound: usize) -> Self {
+        Self {
+            count: AtomicUsize::new(0),
+            bound,
+        }
+    }
+
+    fn add(&self, more: usize) -> Result<(), Full> {
+        let within = |count: usize| count.checked_add(more).filter(|sum| *sum <= self.bound);
+        self.count
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, within)
+            .map(drop)
+            .map_err(|_| Full)
+    }
+
+    fn remove(&self, less: usize) {
+        self.count.fetch_sub(less, Ordering::AcqRel);
+    }
+}
+
+impl Account {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let bytes = |size: bytesize::ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
+        // Verifying a payment and asking the policy take processor time: more at once than this only makes each slower.
+        let plugins =
+            std::thread::available_parallelism().map_or(8, |cores| cores.get().saturating_mul(8));
+        let peer = limits.peer();
+        Self {
+            host: Arc::new(Host {
+                bytes: Bounded::new(bytes(limits.bodies)),
+                slots: Arc::new(Semaphore::new(
+                    limits.executions.min(Semaphore::MAX_PERMITS),
+                )),
+                waiting: Bounded::new(limits.queue),
+                plugins: Arc::new(Semaphore::new(plugins)),
+                plugins_waiting: Bounded::new(limits.queue),
+            }),
+            peers: Mutex::default(),
+            bounds: Bounds {
+                bytes: bytes(peer.bodies),
+                slots: peer.executions.min(Semaphore::MAX_PERMITS),
+                waiting: peer.queue,
+            },
+        }
+    }
+
+    /// The side of one peer. Requests of the same peer share one.
+    pub(crate) fn party(&self, peer: &Peer) -> Party {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = peers.get(peer).and_then(Weak::upgrade);
+        let own = known.unwrap_or_else(|| {
+            if peers.len() >= PEERS {
+                peers.retain(|_, entries| entries.strong_count() > 0);
+            }
+            let entries = Arc::new(Entries {
+                bytes: Bounded::new(self.bounds.bytes),
+                slots: Arc::new(Semaphore::new(self.bounds.slots)),
+                waiting: Bounded::new(self.bounds.waiting),
+            });
+            peers.insert(peer.clone(), Arc::downgrade(&entries));
+            entries
+        });
+        Party {
+            host: Arc::clone(&self.host),
+            own,
+        }
+    }
+
+    /// Execution slots that nobody uses.
+    pub(crate) fn free_slots(&self) -> usize {
+        self.host.slots.available_permits()
+    }
+
+    /// A turn with a plugin that decides about requests. They are few, so that a flood of requests makes callers wait and not
+    /// the plugin run out of its time.
+    pub(crate) async fn plugin(&self) -> Result<OwnedSemaphorePermit, Full> {
+        if let Ok(turn) = Arc::clone(&self.host.plugins).try_acquire_owned() {
+            return Ok(turn);
+        }
+        let _place = Place::take(&self.host.plugins_waiting)?;
+        Arc::clone(&self.host.plugins)
+            .acquire_owned()
+            .await
+            .map_err(|_| Full)
+    }
+}
+
+/// One place in a queue; given back when the wait ends, also by the caller going away.
+struct Place<'a>(&'a Bounded);
+
+impl<'a> Place<'a> {
+    fn take(queue: &'a Bounded) -> Result<Self, Full> {
+        queue.add(1)?;
+        Ok(Self(queue))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.remove(1);
+    }
+}
+
+impl Party {
+    /// A share of no bytes yet.
+    pub(crate) fn share(&self) -> Share {
+        Share {
+            party: self.clone(),
+            bytes: 0,
+        }
+    }
+
+    /// Enters `bytes` until the last part of them is gone: sent, or given up.
+    pub(crate) fn hold(&self, bytes: Vec<u8>) -> Result<Bytes, Full> {
+        let mut share = self.share();
+        share.cover(bytes.len())?;
+        Ok(share.around(bytes))
+    }
+}
+
+impl Share {
+    /// Makes the share cover `bytes`, if it does not yet.
+    pub(crate) fn cover(&mut self, bytes: usize) -> Result<(), Full> {
+        let more = bytes.saturating_sub(self.bytes);
+        if more > 0 {
+            self.party.own.bytes.add(more)?;
+            if let Err(full) = self.party.host.bytes.add(more) {
+                self.party.own.bytes.remove(more);
+                return Err(full);
+            }
+            self.bytes = bytes;
+        }
+        Ok(())
+    }
+
+    /// `bytes` that end this share when the last part of them is gone.
+    pub(crate) fn around(self, bytes: Vec<u8>) -> Bytes {
+        struct Held {
+            bytes: Vec<u8>,
+            _share: Share,
+        }
+
+        impl AsRef<[u8]> for Held {
+            fn as_ref(&self) -> &[u8] {
+                &self.bytes
+            }
+        }
+
+        Bytes::from_owner(Held {
+            bytes,
+            _share: self,
+        })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.party.own.bytes.remove(self.bytes);
+        self.party.host.bytes.remove(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account() -> Account {
+        Account::new(&Limits {
+            bodies: bytesize::ByteSize::b(100),
+            peer_bodies: Some(bytesize::ByteSize::b(60)),
+            executions: 3,
+            peer_executions: Some(2),
+            queue: 2,
+            peer_queue: Some(1),
+            ..Limits::default()
+        })
+    }
+
+    fn peer(last: u8) -> Peer {
+        Peer::at(IpAddr::from([192, 0, 2, last]))
+    }
+
+    #[test]
+    fn one_peer_at_its_share_leaves_the_rest_to_others() {
+        let account = account();
+        let held = account.party(&peer(1)).hold(vec![0; 60]).unwrap();
+        assert_eq!(account.party(&peer(1)).hold(vec![0; 1]), Err(Full));
+        let other = account.party(&peer(2)).hold(vec![0; 40]).unwrap();
+        assert_eq!(account.party(&peer(3)).hold(vec![0; 1]), Err(Full));
+        drop(held.slice(..1));
+        assert_eq!(account.party(&peer(1)).hold(vec![0; 1]), Err(Full));
+        drop((held, other));
+        assert!(account.party(&peer(1)).hold(vec![0; 60]).is_ok());
+    }
+
+    #[tokio::test]
+    async fn slots_and_places_are_bounded_for_each_peer_and_for_all() {
+        let account = account();
+        let (one, two) = (account.party(&peer(1)), account.party(&peer(2)));
+        let _first = one.enter().await.unwrap();
+        let second = one.enter().await.unwrap();
+        let mut third = std::pin::pin!(one.enter());
+        assert!(poll(third.as_mut()).await.is_none());
+        assert_eq!(one.enter().await.err(), Some(Full));
+        let _other = two.enter().await.unwrap();
+        assert!(two.try_enter().is_err());
+        drop(second);
+        third.await.unwrap();
+    }
+
+    #[test]
+    fn addresses_of_one_subscriber_are_one_peer() {
+        let at = |text: &str| Peer::at(text.parse().unwrap());
+        assert_eq!(at("2001:db8::1"), at("2001:db8::2:3"));
+        assert_ne!(at("2001:db8::1"), at("2001:db8:0:1::1"));
+        assert_eq!(at("::ffff:192.0.2.1"), at("192.0.2.1"));
+    }
+
+    /// Polls once.
+    async fn poll<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
+        std::future::poll_fn(|cx| match std::pin::Pin::new(&mut future).poll(cx) {
+            std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
+            std::task::Poll::Pending => std::task::Poll::Ready(None),
+        })
+        .await
+    }
+}

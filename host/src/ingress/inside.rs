@@ -1,0 +1,102 @@
+//! Calls of agents by other agents of this host: HTTP without a socket.
+
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hypervisor_agents::Reference;
+
+use super::form::declared_length;
+use super::problem::{insert, refused};
+use crate::account::Peer;
+use crate::agents::{Caller, Neighbours, PREFIX};
+use crate::executor::{Chain, HttpBody, HttpError};
+use crate::pipeline::plain::{Plain, without};
+use crate::pipeline::{Call, Host, Input, Refusal, Sale, Target};
+use hypervisor_protocol::ProblemType;
+
+/// The agents of this host, as they reach each other.
+pub(super) struct Inside(pub(super) Weak<Host>);
+
+impl Neighbours for Inside {
+    fn call(
+        &self,
+        caller: &Caller,
+        reference: &Reference,
+        request: Request<HttpBody>,
+        chain: Chain,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<HttpBody>, HttpError>> + Send>> {
+        let (host, caller) = (self.0.upgrade(), caller.clone());
+        let reference = reference.to_string();
+        Box::pin(async move {
+            let host = host.ok_or(HttpError::DestinationUnavailable)?;
+            let owner = caller.owner();
+            let agent = host
+                .agents()
+                .find(&reference, Some(owner))
+                .ok_or(HttpError::DestinationNotFound)?;
+            if chain.has(agent.id()) {
+                return Err(HttpError::LoopDetected);
+            }
+            match answer(&host, caller, agent, request, chain).await {
+                Ok(response) => Ok(response),
+                Err(Refusal::Problem(problem)) if problem.kind == ProblemType::AgentDenied => {
+                    Err(HttpError::HttpRequestDenied)
+                }
+                Err(Refusal::Problem(problem)) if problem.kind == ProblemType::Overloaded => {
+                    Err(HttpError::ConnectionLimitReached)
+                }
+                Err(refusal) => {
+                    let response = refused(refusal, "-");
+                    Ok(response.map(|body| {
+                        body.map_err(|_| HttpError::HttpResponseIncomplete)
+                            .boxed_unsync()
+                    }))
+                }
+            }
+        })
+    }
+}
+
+async fn answer(
+    host: &Arc<Host>,
+    caller: Caller,
+    agent: Arc<crate::agents::Deployed>,
+    request: Request<HttpBody>,
+    chain: Chain,
+) -> Result<Response<HttpBody>, Refusal> {
+    let owner = caller.owner();
+    let (mut head, body) = request.into_parts();
+    // An owner's agents call each other for nothing.
+    let sale = if agent.owner() == owner {
+        None
+    } else {
+        let path = format!("{PREFIX}{}{}", agent.address(), head.uri.path());
+        Sale::of_agent(host, &agent, &path, &head.headers)?
+    };
+    let snapshot = host.snapshot();
+    if let (Some(_), Some(teller)) = (&sale, &snapshot.teller) {
+        without(&mut head, teller.fields());
+    }
+    let party = host.account().party(&Peer::Owner(owner.to_string()));
+    let length = declared_length(&head.headers);
+    let call = Call {
+        way: Plain {
+            target: Target::new(host, agent).await,
+            head,
+        },
+        snapshot,
+        party: party.clone(),
+        chain,
+        sale,
+    };
+    let (answer, fields) = Box::pin(host.answer(call, Input::Body { body, length })).await?;
+    let mut response = answer
+        .into_response(&party)
+        .map_err(|refusal| refusal.with_fields(fields.clone()))?;
+    if !fields.is_empty() {
+        insert(&mut response, fields);
+    }
+    Ok(response)
+}

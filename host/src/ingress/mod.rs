@@ -1,0 +1,128 @@
+//! HTTP in, HTTP out: turns requests into calls of the pipeline, and what comes of them into responses. The only code that
+//! knows paths, status codes and problem documents.
+
+mod agents;
+mod evidence;
+mod form;
+mod inside;
+mod openapi;
+mod plain;
+mod problem;
+mod request_id;
+mod sealed;
+mod session;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::{HeaderName, Method, Request};
+use hyper::body::Incoming;
+use tower::ServiceExt;
+use tower_http::cors::{Any, CorsLayer};
+
+pub use openapi::DOCUMENT as OPENAPI;
+
+use crate::account::Peer;
+use crate::pipeline::Host;
+
+/// Lets the agents of a host reach each other.
+pub fn introduce_agents(host: &Arc<Host>) {
+    host.introduce_agents(Arc::new(inside::Inside(Arc::downgrade(host))));
+}
+
+/// Who sent a request, as the server that took the connection says.
+fn peer_of<B>(request: &Request<B>) -> Peer {
+    let peer = request.extensions().get::<Peer>().cloned();
+    peer.unwrap_or_else(|| Peer::at(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+}
+
+/// The address of whoever sent a request, where the server says it.
+fn address_of<B>(request: &Request<B>) -> Option<IpAddr> {
+    match request.extensions().get()? {
+        Peer::Address(address) => Some(*address),
+        Peer::Owner(_) => None,
+    }
+}
+
+/// Browsers of any origin may call: there are no cookies, and what is secret is sealed. They see the headers of x402.
+fn cross_origin() -> CorsLayer {
+    let exposed = [
+        "payment-required",
+        "payment-response",
+        "x-payment-response",
+        "x-request-id",
+        "retry-after",
+    ];
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers(Any)
+        .expose_headers(exposed.map(HeaderName::from_static))
+}
+
+/// Paths and methods, as documented in `/openapi.json`.
+fn router(host: Arc<Host>) -> Router {
+    Router::new()
+        .route("/ping", get(async || "pong"))
+        .route("/openapi.json", get(openapi::document))
+        .route("/encrypt/create_keypair", post(session::create_keypair))
+        .route(
+            "/verifiable/encrypt/create_keypair",
+            post(session::create_attested_keypair),
+        )
+        .route("/attestation", get(evidence::identity))
+        .route("/test/execute/wasm", post(sealed::wasm))
+        .route("/test/policy/unsafe/python", post(sealed::python))
+        .route(
+            "/test/policy/unsafe/python/attest",
+            post(sealed::attested_python),
+        )
+        .route("/x402_execute/test/wasm", post(sealed::paid_wasm))
+        .route(
+            "/x402_execute/verifiable/wasm",
+            post(sealed::paid_attested_wasm),
+        )
+        .route("/x402_policy/unsafe/python", post(sealed::paid_python))
+        .route(
+            "/x402_policy/unsafe/python/attest",
+            post(sealed::paid_attested_python),
+        )
+        .route("/search", post(agents::search))
+        .route("/agent/deploy", post(sealed::deploy))
+        .route("/agent/list", post(sealed::own_agents))
+        .route("/agent/logs", post(sealed::agent_logs))
+        .route("/agents", get(agents::list))
+        .route(
+            "/agents/{agent}",
+            get(agents::show)
+                .post(sealed::call_agent)
+                .delete(sealed::remove_agent),
+        )
+        .fallback(async || problem::not_found())
+        .method_not_allowed_fallback(async || problem::method_not_allowed())
+        .layer(axum::middleware::from_fn(request_id::layer))
+        .layer(cross_origin())
+        .with_state(host)
+}
+
+/// Answers requests: what goes to an agent is the agent's, from the method to the headers, and the router has no part in it.
+pub fn service(
+    host: &Arc<Host>,
+) -> impl Fn(Request<Incoming>) -> Answering + Clone + Send + Sync + 'static {
+    let (host, router) = (Arc::clone(host), router(Arc::clone(host)));
+    move |request| {
+        if plain::is_for_an_agent(request.uri().path()) {
+            Box::pin(plain::call(Arc::clone(&host), request))
+        } else {
+            let answered = router.clone().oneshot(request);
+            Box::pin(async { answered.await.unwrap_or_else(|never| match never {}) })
+        }
+    }
+}
+
+/// A request that is being answered.
+pub type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;

@@ -1,0 +1,94 @@
+//! Plain HTTP to agents: `ANY /agents/{reference}/{path…}`.
+//!
+//! These requests do not pass through the router: what an agent answers is its own, CORS and status codes included. The host
+//! adds a request id, takes out what would reach beyond the agent's own path in a browser, and answers itself where the agent
+//! cannot.
+
+mod origin;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::Request;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use uuid::Uuid;
+
+use super::form::declared_length;
+use super::problem::insert;
+use super::{peer_of, request_id};
+use crate::agents::PREFIX;
+use crate::executor::{Chain, HttpError};
+use crate::pipeline::plain::{Plain, for_agent, reference_in, refuse_upgrade, without};
+use crate::pipeline::{Call, Host, Input, Refusal, Sale, Target};
+
+/// Whether a path leads to an agent: `/agents/{reference}/…`.
+pub(super) fn is_for_an_agent(path: &str) -> bool {
+    path.strip_prefix(PREFIX)
+        .is_some_and(|rest| rest.contains('/'))
+}
+
+/// Answers a request to an agent.
+pub(super) async fn call(host: Arc<Host>, request: Request<Incoming>) -> Response {
+    let id = Uuid::now_v7();
+    let method = request.method().clone();
+    let answered = answer(&host, request).await;
+    let mut response = answered.unwrap_or_else(IntoResponse::into_response);
+    request_id::finish(&id, &mut response);
+    tracing::debug!(
+        request_id = %id.simple(),
+        %method,
+        route = "/agents/{agent}/{path}",
+        status = response.status().as_u16(),
+        "request"
+    );
+    response
+}
+
+async fn answer(host: &Arc<Host>, request: Request<Incoming>) -> Result<Response, Refusal> {
+    refuse_upgrade(request.method(), request.headers())?;
+    let party = host.account().party(&peer_of(&request));
+    let (head, body) = request.into_parts();
+    let reference = reference_in(head.uri.path()).to_owned();
+    let target = Target::find(host, &reference).await?;
+    let sale = Sale::of_agent(host, &target.agent, head.uri.path(), &head.headers)?;
+    let snapshot = host.snapshot();
+    let is_sold = sale.is_some();
+    let length = declared_length(&head.headers);
+    let mut head = for_agent(head, reference.len())?;
+    if let (Some(_), Some(teller)) = (&sale, &snapshot.teller) {
+        without(&mut head, teller.fields());
+    }
+    let call = Call {
+        way: Plain { target, head },
+        snapshot,
+        party: party.clone(),
+        chain: Chain::default(),
+        sale,
+    };
+    let body = body.map_err(HttpError::from).boxed_unsync();
+    let (answer, fields) = host.answer(call, Input::Body { body, length }).await?;
+    let mut response = answer
+        .into_response(&party)
+        .map_err(|refusal| refusal.with_fields(fields.clone()))?;
+    origin::confine(&mut response, &reference, is_sold);
+    if !fields.is_empty() {
+        insert(&mut response, fields);
+    }
+    Ok(response.map(Body::new))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_without_a_slash_after_the_name_is_the_hosts_own() {
+        assert!(is_for_an_agent("/agents/weather/"));
+        assert!(is_for_an_agent("/agents/weather/x/y"));
+        assert!(!is_for_an_agent("/agents/weather"));
+        assert!(!is_for_an_agent("/agents"));
+        assert!(!is_for_an_agent("/search"));
+    }
+}

@@ -1,0 +1,117 @@
+//! Refusals over HTTP: problems of RFC 9457, and the challenges of a payment component.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use hypervisor_protocol::{Problem as Document, ProblemType};
+
+use crate::executor::ChallengeResponse;
+use crate::payments::{self, PaymentFault};
+use crate::pipeline::{Fields, Refusal};
+
+/// Seconds after which a refused client may try again.
+const RETRY_AFTER: u64 = 1;
+
+/// Becomes an answer in [`super::request_id`], which knows the request's id.
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// The answer that says why there is none.
+pub(super) fn refused(refusal: Refusal, request_id: &str) -> Response {
+    let problem = match refusal {
+        Refusal::Problem(problem) => *problem,
+        Refusal::Challenge(challenge, fields) => {
+            return challenged(*challenge, fields)
+                .unwrap_or_else(|fault| refused(fault.into(), request_id));
+        }
+    };
+    if let Some(cause) = &problem.cause {
+        tracing::error!(request_id, cause, "internal error");
+    }
+    let retry = matches!(
+        problem.kind,
+        ProblemType::Overloaded
+            | ProblemType::ShuttingDown
+            | ProblemType::PaymentUnverified
+            | ProblemType::SettlementUnknown
+    );
+    let document = Document::new(problem.kind)
+        .with_detail(problem.detail)
+        .with_request_id(request_id);
+    let document = problem
+        .members
+        .into_iter()
+        .fold(document, |document, (name, value)| {
+            document.with_extension(name, value)
+        });
+    let body = serde_json::to_vec(&document).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() =
+        StatusCode::from_u16(problem.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    insert(&mut response, problem.fields);
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(hypervisor_protocol::problem::MEDIA_TYPE),
+    );
+    if retry {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
+    }
+    response
+}
+
+/// A component's response, with more fields.
+fn challenged(challenge: ChallengeResponse, fields: Fields) -> Result<Response, PaymentFault> {
+    let status = StatusCode::from_u16(challenge.status)
+        .ok()
+        .filter(StatusCode::is_client_error)
+        .ok_or(PaymentFault::Component)?;
+    let mut response = Response::new(Body::from(challenge.body));
+    *response.status_mut() = status;
+    let own = payments::pairs(challenge.headers);
+    insert(&mut response, own.into_iter().chain(fields).collect());
+    Ok(response)
+}
+
+/// Adds a component's header fields; those that are invalid, or belong to the connection, are left out. Nothing here may be
+/// kept by a cache.
+pub(super) fn insert<B>(response: &mut http::Response<B>, fields: Fields) {
+    const NOT_THEIRS: [HeaderName; 4] = [
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::CONNECTION,
+        header::UPGRADE,
+    ];
+    for (name, value) in fields {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_str(&value),
+        ) && !NOT_THEIRS.contains(&name)
+        {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+/// What the router itself answers.
+pub(super) fn not_found() -> Refusal {
+    Refusal::new(
+        ProblemType::NotFound,
+        "there is no such path; GET /openapi.json lists them",
+    )
+}
+
+pub(super) fn method_not_allowed() -> Refusal {
+    Refusal::new(
+        ProblemType::MethodNotAllowed,
+        "the path exists with another method; GET /openapi.json lists them",
+    )
+}

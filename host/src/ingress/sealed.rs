@@ -1,0 +1,172 @@
+//! Sealed requests: the routes that run something, and what owners ask of their agents.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use hypervisor_protocol::{Operation, RegistryRequest};
+
+use super::form::{answer, format_of, in_format, input};
+use super::peer_of;
+use super::problem::insert;
+use crate::payments;
+use crate::pipeline::manage::Registered;
+use crate::pipeline::sealed::Sealed;
+use crate::pipeline::{Call, Host, Input, Refusal, Route, Sale, Target, route};
+
+/// What executions are, in a challenge.
+const EXECUTION: &str = "A sealed execution in a confidential host";
+
+/// Makes a handler of a route.
+macro_rules! routes {
+    ($($(#[$doc:meta])* $name:ident = $route:expr;)*) => {
+        $($(#[$doc])* pub(super) async fn $name(
+            State(host): State<Arc<Host>>,
+            request: Request,
+        ) -> Result<Response, Refusal> {
+            serve(&host, $route, request).await
+        })*
+    };
+}
+
+routes! {
+    /// `POST /test/execute/wasm`.
+    wasm = route::WASM;
+    /// `POST /test/policy/unsafe/python`.
+    python = route::PYTHON;
+    /// `POST /test/policy/unsafe/python/attest`.
+    attested_python = route::ATTESTED_PYTHON;
+    /// `POST /x402_execute/test/wasm`.
+    paid_wasm = route::PAID_WASM;
+    /// `POST /x402_execute/verifiable/wasm`.
+    paid_attested_wasm = route::PAID_ATTESTED_WASM;
+    /// `POST /x402_policy/unsafe/python`.
+    paid_python = route::PAID_PYTHON;
+    /// `POST /x402_policy/unsafe/python/attest`.
+    paid_attested_python = route::PAID_ATTESTED_PYTHON;
+    /// `POST /agent/list`: the agents of one owner.
+    own_agents = route::LIST;
+    /// `POST /agent/logs`: what an agent wrote, for its owner.
+    agent_logs = route::LOGS;
+}
+
+/// Serves a route with a fixed path.
+async fn serve(host: &Arc<Host>, route: Route, request: Request) -> Result<Response, Refusal> {
+    let sale = if route.is_paid() {
+        let payments = host.payments().ok_or_else(Refusal::takes_no_payments)?;
+        Some(Sale {
+            info: payments.resource(&route.path, EXECUTION, request.headers()),
+            offers: payments.offers(&route.path).into(),
+            headers: payments::headers(request.headers()),
+        })
+    } else {
+        None
+    };
+    let way = sealed(route, None, &request)?;
+    run(host, way, sale, request).await
+}
+
+/// `POST /agents/{agent}`: a sealed call.
+pub(super) async fn call_agent(
+    State(host): State<Arc<Host>>,
+    Path(reference): Path<String>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let route = Route::of_agent(&reference);
+    // A private agent is found later, by its owner.
+    let target = match host.agents().find(&reference, None) {
+        Some(agent) => Some(Target::new(&host, agent).await),
+        None => None,
+    };
+    let sale = match &target {
+        Some(target) => Sale::of_agent(&host, &target.agent, &route.path, request.headers())?,
+        None => None,
+    };
+    let way = sealed(route, target, &request)?;
+    run(&host, way, sale, request).await
+}
+
+/// `DELETE /agents/{agent}`: a sealed request of its owner's.
+pub(super) async fn remove_agent(
+    State(host): State<Arc<Host>>,
+    Path(reference): Path<String>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let route = Route {
+        operation: Operation::Remove,
+        ..Route::of_agent(&reference)
+    };
+    let way = sealed(route, None, &request)?;
+    run(&host, way, None, request).await
+}
+
+/// `POST /agent/deploy`: a sealed component of the client's own, or an agent of the registry by name.
+pub(super) async fn deploy(
+    State(host): State<Arc<Host>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let format = format_of(&request)?;
+    let party = host.account().party(&peer_of(&request));
+    let received = host.bodies().receive(&party, input(request)).await?;
+    let snapshot = host.snapshot();
+    let chain = crate::executor::Chain::default();
+    if let Some(RegistryRequest { agent }) = received.peek(format) {
+        let call = Call {
+            way: Registered { name: agent },
+            snapshot,
+            party,
+            chain,
+            sale: None,
+        };
+        let (deployed, _) = host.answer(call, Input::Received(received)).await?;
+        return answer(format, &deployed);
+    }
+    let call = Call {
+        way: Sealed {
+            route: route::DEPLOY,
+            format,
+            target: None,
+        },
+        snapshot,
+        party,
+        chain,
+        sale: None,
+    };
+    finish(&host, call, Input::Received(received)).await
+}
+
+fn sealed(route: Route, target: Option<Target>, request: &Request) -> Result<Sealed, Refusal> {
+    Ok(Sealed {
+        route,
+        // Where there is something to pay, the challenge comes before what is wrong with the form.
+        format: format_of(request)?,
+        target,
+    })
+}
+
+async fn run(
+    host: &Arc<Host>,
+    way: Sealed,
+    sale: Option<Sale>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    way.serves(host)?;
+    let call = Call {
+        way,
+        snapshot: host.snapshot(),
+        party: host.account().party(&peer_of(&request)),
+        chain: crate::executor::Chain::default(),
+        sale,
+    };
+    finish(host, call, input(request)).await
+}
+
+async fn finish(host: &Arc<Host>, call: Call<Sealed>, input: Input) -> Result<Response, Refusal> {
+    let (answer, fields) = host.answer(call, input).await?;
+    let (body, format) = answer
+        .into_body()
+        .map_err(|refusal| refusal.with_fields(fields.clone()))?;
+    let mut response = in_format(format, body);
+    insert(&mut response, fields);
+    Ok(response)
+}

@@ -1,0 +1,278 @@
+//! The parts that a call may need, and exchanging the plugins among them while calls go on.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use hypervisor_agents::SealingKey;
+use serde::{Deserialize, Serialize};
+
+use super::Refusal;
+use super::body::Bodies;
+use super::route::PAID_ROUTES;
+use crate::account::Account;
+use crate::agents::{Agents, Neighbours};
+use crate::attestation::{Attestation, HostFacts};
+use crate::config::Config;
+use crate::error::Error;
+use crate::executor::Executor;
+use crate::manifest::Manifest;
+use crate::metrics;
+use crate::payments::{self, Payments, Teller};
+use crate::sessions::Sessions;
+use crate::snapshot::{Current, Snapshot};
+
+/// Everything that a call may need.
+pub struct Host {
+    config: Config,
+    executor: Arc<Executor>,
+    facts: Arc<HostFacts>,
+    agents: Arc<Agents>,
+    sessions: Sessions,
+    account: Account,
+    bodies: Bodies,
+    payments: Option<Payments>,
+    /// What makes evidence, or why there is none.
+    attestation: Result<Attestation, String>,
+    current: Current,
+    /// Whether the evidence that goes with components' statements is there, or will not be.
+    introduced: AtomicBool,
+    /// Held while a plugin is swapped: one at a time.
+    swapping: tokio::sync::Mutex<()>,
+    /// How agents reach each other. Lives as long as the host does.
+    inside: OnceLock<Arc<dyn Neighbours>>,
+}
+
+/// The plugins that can be swapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Plugin {
+    /// What takes payments.
+    Payments,
+    /// What decides. Its rules are read from the disk again.
+    Policy,
+}
+
+/// A swap that was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swapped {
+    /// Which plugin.
+    pub plugin: Plugin,
+    /// SHA-384 of the component now in use, hex.
+    pub sha384: String,
+    /// SHA-384 of the manifest from now on, hex.
+    pub manifest_sha384: String,
+    /// Entries of the component log, this one included.
+    pub log_entries: u64,
+}
+
+impl Host {
+    /// Puts the parts together. The payment component, where there is one, is asked about the operator's offers.
+    ///
+    /// # Errors
+    /// What is wrong with `[payments]`, or with the store in `executor_path`.
+    pub async fn start(
+        config: Config,
+        executor: Executor,
+        facts: Arc<HostFacts>,
+        attestation: Result<Attestation, String>,
+        sealing_key: Option<SealingKey>,
+    ) -> Result<Arc<Self>, Error> {
+        let executor = Arc::new(executor);
+        let payments = Payments::start(&config, &executor, &PAID_ROUTES).await?;
+        let offering = payments.as_ref().map(Payments::offering);
+        let agents = Agents::start(&config, &executor, &facts, offering, sealing_key)?;
+        let snapshot = snapshot(&executor, attestation.as_ref().ok());
+        Ok(Arc::new(Self {
+            sessions: Sessions::new(&config.limits),
+            account: Account::new(&config.limits),
+            bodies: Bodies::new(&config.limits),
+            current: Current::new(snapshot),
+            config,
+            executor,
+            facts,
+            agents,
+            payments,
+            introduced: AtomicBool::new(attestation.is_err()),
+            attestation,
+            swapping: tokio::sync::Mutex::default(),
+            inside: OnceLock::new(),
+        }))
+    }
+
+    /// Lets agents reach each other.
+    pub(crate) fn introduce_agents(&self, inside: Arc<dyn Neighbours>) {
+        self.agents.introduce(Arc::downgrade(&inside));
+        self.inside.get_or_init(|| inside);
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
+    /// The agents of the host.
+    pub fn agents(&self) -> &Arc<Agents> {
+        &self.agents
+    }
+
+    /// Live sessions.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    pub(crate) fn bodies(&self) -> &Bodies {
+        &self.bodies
+    }
+
+    pub(crate) fn payments(&self) -> Option<&Payments> {
+        self.payments.as_ref()
+    }
+
+    /// What the host is now. To be asked once for each call.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.get()
+    }
+
+    /// What makes evidence.
+    pub(crate) fn attestation(&self) -> Result<&Attestation, Refusal> {
+        let attestation = self
+            .attestation
+            .as_ref()
+            .map_err(|reason| Refusal::unattested(reason))?;
+        attestation.check()?;
+        Ok(attestation)
+    }
+
+    /// Execution slots in use.
+    pub(crate) fn executions(&self) -> usize {
+        let slots = self.config.limits.executions;
+        slots.saturating_sub(self.account.free_slots())
+    }
+
+    /// Bytes of a component at most.
+    pub fn most_bytes(&self) -> u64 {
+        self.config.limits.body.as_u64()
+    }
+
+    /// Why requests should go elsewhere; none where all is well.
+    pub fn not_ready(&self) -> Option<&'static str> {
+        if self.facts.is_log_poisoned() {
+            return Some(
+                "the component log and the runtime register disagree: no evidence until the host is restarted",
+            );
+        }
+        let introduced = self.introduced.load(Ordering::Acquire);
+        (!introduced).then_some("the evidence of this host's identity is being made")
+    }
+
+    /// Gets the evidence that goes with components' statements.
+    pub async fn introduce(&self) {
+        if let Ok(attestation) = &self.attestation
+            && let Err(error) = attestation.introduce().await
+        {
+            tracing::warn!(%error, "components cannot make statements");
+        }
+        self.introduced.store(true, Ordering::Release);
+    }
+
+    /// Clears doubts about payments, as long as the host runs.
+    pub async fn clear_doubts(&self) {
+        if let Some(payments) = &self.payments {
+            payments
+                .clear_doubts(|| self.snapshot().teller.clone())
+                .await;
+        }
+    }
+
+    /// Puts `component` in the place of a plugin: checked, compiled, measured and tried first, then in use for every call
+    /// that enters later. Calls under way finish on the snapshot that they entered with. Whatever goes wrong changes neither
+    /// plugins nor manifest; a component that was tried stays in the component log, for it was measured before it was
+    /// instantiated.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub(crate) async fn swap(&self, plugin: Plugin, component: Vec<u8>) -> Result<Swapped, String> {
+        let _one = self.swapping.lock().await;
+        let exchanged = self.exchange(plugin, component).await;
+        let sha384 = exchanged.inspect_err(|_| metrics::swap("refused"))?;
+        let manifest = Manifest::new(&self.config, &self.executor);
+        let manifest_sha384 = manifest.digest();
+        let attestation = self.attestation.as_ref().ok();
+        if let Some(attestation) = attestation {
+            attestation.replace_manifest(manifest.encode());
+        }
+        self.current.publish(snapshot(&self.executor, attestation));
+        let log_entries = self.facts.log_length();
+        metrics::swap(match plugin {
+            Plugin::Payments => "payments",
+            Plugin::Policy => "policy",
+        });
+        tracing::warn!(
+            ?plugin,
+            sha384,
+            manifest_sha384,
+            "a plugin was swapped; who verified this host before must verify it again"
+        );
+        Ok(Swapped {
+            plugin,
+            sha384,
+            manifest_sha384,
+            log_entries,
+        })
+    }
+
+    /// Makes the new plugin ready; gives its digest.
+    async fn exchange(&self, plugin: Plugin, component: Vec<u8>) -> Result<String, String> {
+        let refused = |error: Error| error.to_string();
+        let config = &self.config;
+        let absent = |section| {
+            format!(
+                "this host was started without a plugin in [{section}], so there is none to swap; restart it with one"
+            )
+        };
+        match plugin {
+            Plugin::Policy => {
+                if !self.executor.has_policy() {
+                    return Err(absent("policy"));
+                }
+                let settings = config.policy_settings();
+                let fresh = self.executor.fresh_policy(component, settings);
+                let fresh = fresh.await.map_err(|e| refused(e.into()))?;
+                let sha384 = fresh.sha384().to_owned();
+                self.executor.use_policy(fresh);
+                Ok(sha384)
+            }
+            Plugin::Payments => {
+                if self.payments.is_none() {
+                    return Err(absent("payments"));
+                }
+                let settings = config.payment_settings().map_err(refused)?;
+                let fresh = self.executor.fresh_payments(component, settings);
+                let fresh = fresh.await.map_err(|e| refused(e.into()))?;
+                let offers = self.agents.all_offers();
+                payments::accepts(config, &fresh.engine, &PAID_ROUTES, &offers)
+                    .await
+                    .map_err(refused)?;
+                let sha384 = fresh.sha384().to_owned();
+                self.executor.use_payments(fresh);
+                Ok(sha384)
+            }
+        }
+    }
+}
+
+/// What the host is with the plugins that the executor has now.
+fn snapshot(executor: &Executor, attestation: Option<&Attestation>) -> Snapshot {
+    Snapshot {
+        policy: executor.policy(),
+        teller: executor.payments().map(Teller::new),
+        manifest: attestation.map(Attestation::manifest),
+    }
+}

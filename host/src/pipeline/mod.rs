@@ -1,0 +1,211 @@
+//! The one way of a call through the host.
+//!
+//! There are four ways in (sealed requests, plain HTTP to an agent, one agent to another, management) and one order, that of
+//! [`Host::answer`]: each step is a method of [`Way`] or a function here, and none is left out or moved for any of them. A call
+//! that costs nothing passes the steps of [`charge`] untouched.
+
+mod authorize;
+pub(crate) mod bhttp;
+pub(crate) mod body;
+mod charge;
+mod host;
+pub(crate) mod manage;
+pub(crate) mod plain;
+mod refusal;
+pub(crate) mod route;
+pub(crate) mod sealed;
+mod target;
+mod work;
+
+use std::sync::Arc;
+
+use crate::account::{Party, Slot};
+use crate::executor::{Chain, Charge, HttpBody};
+use crate::payments::Answer as Kept;
+use crate::snapshot::Snapshot;
+use hypervisor_protocol::PaymentReceipt;
+
+use body::Received;
+use charge::{Bill, Recalled};
+
+pub(crate) use charge::Sale;
+pub use host::{Host, Plugin, Swapped};
+pub(crate) use refusal::{Fields, Refusal};
+pub use route::PAID_ROUTES;
+pub(crate) use route::Route;
+pub(crate) use target::Target;
+
+/// A call on its way through.
+pub(crate) struct Call<W> {
+    /// What is asked for, in the terms of the way in.
+    pub(crate) way: W,
+    /// What the host was when the call entered: nothing that happens to the call looks for a newer one.
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// Whose account it is entered in.
+    pub(crate) party: Party,
+    /// The agents that led to it.
+    pub(crate) chain: Chain,
+    /// What it costs; none where it is free.
+    pub(crate) sale: Option<Sale>,
+}
+
+/// The body of a request.
+pub(crate) enum Input {
+    /// It is still to come.
+    Body {
+        body: HttpBody,
+        length: Option<usize>,
+    },
+    /// It was read to find out what is asked for.
+    Received(Received),
+}
+
+/// What differs between the ways in. The methods stand in the order in which [`Host::answer`] calls them.
+pub(crate) trait Way: Send + Sync + Sized + 'static {
+    /// What was received: every byte of it is in the account.
+    type Received: Send + 'static;
+    /// What authenticated, where there is something to authenticate.
+    type Opened: Send + 'static;
+    /// Work that is ready and that nobody forbids, or the reason why not, sealed later.
+    type Ready: Send + 'static;
+    /// Work that ended.
+    type Ran: Send + 'static;
+    /// What the caller gets.
+    type Answer: Send + 'static;
+
+    /// Receives the body, as far as it must be whole before the work begins.
+    fn receive(
+        call: &Call<Self>,
+        host: &Host,
+        input: Input,
+    ) -> impl Future<Output = Result<Self::Received, Refusal>> + Send;
+
+    /// SHA-256 over what is asked for. A payment is good for one of them.
+    fn fingerprint(call: &Call<Self>, received: &Self::Received) -> [u8; 32];
+
+    /// Finds out who asks, and authenticates it. Costs little: nothing has been paid or admitted yet.
+    fn open(
+        call: &Call<Self>,
+        host: &Host,
+        received: Self::Received,
+    ) -> Result<Self::Opened, Refusal>;
+
+    /// Makes the work ready, then has the policy of the snapshot look at it.
+    fn authorize(
+        call: &Call<Self>,
+        host: &Host,
+        opened: Self::Opened,
+        charge: Option<Charge>,
+    ) -> impl Future<Output = Result<Self::Ready, Refusal>> + Send;
+
+    /// Whether there is something to run. What is denied is not charged.
+    fn will_run(ready: &Self::Ready) -> bool;
+
+    /// Runs it. The slot is given back when the guest has ended, which may be after the answer has begun.
+    fn run(
+        call: &Call<Self>,
+        host: &Arc<Host>,
+        ready: Self::Ready,
+        slot: Slot,
+    ) -> impl Future<Output = Result<Self::Ran, Refusal>> + Send;
+
+    /// Whether how it ended is paid for.
+    fn is_charged(ran: &Self::Ran) -> bool;
+
+    /// The answer, sealed where it is to be, with the receipt of its payment.
+    fn seal(
+        call: &Call<Self>,
+        host: &Host,
+        ran: Self::Ran,
+        payment: Option<&PaymentReceipt>,
+    ) -> Result<Self::Answer, Refusal>;
+
+    /// The answer in the form in which the ledger keeps it for a caller that asks again.
+    fn keep(answer: &Self::Answer) -> Result<Kept, Refusal>;
+
+    /// The answer that the ledger kept.
+    fn recall(call: &Call<Self>, kept: Kept) -> Result<Self::Answer, Refusal>;
+
+    /// Adds evidence, where the route promises it.
+    fn attest(
+        call: &Call<Self>,
+        host: &Host,
+        answer: Self::Answer,
+    ) -> impl Future<Output = Result<Self::Answer, Refusal>> + Send;
+}
+
+impl Host {
+    /// Answers a call. Gives the header fields of its payment with it.
+    pub(crate) async fn answer<W: Way>(
+        self: &Arc<Self>,
+        call: Call<W>,
+        input: Input,
+    ) -> Result<(W::Answer, Fields), Refusal> {
+        let (payment, input) = charge::identify(self, &call, input).await?;
+        let received = W::receive(&call, self, input).await?;
+        let payment = payment.map(|id| (id, W::fingerprint(&call, &received)));
+        let bill = match charge::recall(self, &call, payment).await? {
+            Recalled::Due(bill) => bill,
+            Recalled::Answered(kept, fields) => {
+                return attested(self, &call, W::recall(&call, kept)?, fields).await;
+            }
+        };
+        let opened = W::open(&call, self, received)?;
+        let bill = match charge::charge(self, &call, bill).await? {
+            Recalled::Due(bill) => bill,
+            Recalled::Answered(kept, fields) => {
+                return attested(self, &call, W::recall(&call, kept)?, fields).await;
+            }
+        };
+        let (call, answer, fields) = if bill.is_free() {
+            work(Arc::clone(self), call, opened, bill).await?
+        } else {
+            // Whether or not the caller stays: once money may move, the books are closed first.
+            tokio::spawn(work(Arc::clone(self), call, opened, bill))
+                .await
+                .map_err(|_| Refusal::internal("a paid request was lost"))??
+        };
+        attested(self, &call, answer, fields).await
+    }
+}
+
+/// From a slot to the settlement.
+async fn work<W: Way>(
+    host: Arc<Host>,
+    call: Call<W>,
+    opened: W::Opened,
+    mut bill: Bill,
+) -> Result<(Call<W>, W::Answer, Fields), Refusal> {
+    let slot = admit(&call).await?;
+    let ran = async {
+        let ready = W::authorize(&call, &host, opened, bill.charge()).await?;
+        charge::before(&host, &call, &mut bill, W::will_run(&ready)).await?;
+        W::run(&call, &host, ready, slot).await
+    };
+    let ran = ran.await;
+    let ran = ran.map_err(|refusal| bill.explain(refusal))?;
+    let (answer, fields) = charge::settle(&host, &call, bill, ran).await?;
+    Ok((call, answer, fields))
+}
+
+/// A slot for the work. Who was called by an agent must not wait for one: that agent holds one already.
+async fn admit<W>(call: &Call<W>) -> Result<Slot, Refusal> {
+    Ok(if call.chain.is_empty() {
+        call.party.enter().await?
+    } else {
+        call.party.try_enter()?
+    })
+}
+
+/// Evidence that cannot be had now is asked for when a paid answer is fetched again.
+async fn attested<W: Way>(
+    host: &Host,
+    call: &Call<W>,
+    answer: W::Answer,
+    fields: Fields,
+) -> Result<(W::Answer, Fields), Refusal> {
+    match W::attest(call, host, answer).await {
+        Ok(answer) => Ok((answer, fields)),
+        Err(refusal) => Err(refusal.with_fields(fields)),
+    }
+}

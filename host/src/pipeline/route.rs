@@ -1,0 +1,69 @@
+//! The routes that run something sealed.
+
+use std::borrow::Cow;
+
+use hypervisor_protocol::Operation;
+
+use crate::agents::PREFIX;
+
+/// One route: its path, and what its body is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) path: Cow<'static, str>,
+    pub(crate) operation: Operation,
+    /// Promises evidence of the result.
+    pub(crate) attested: bool,
+}
+
+const fn route(path: &'static str, operation: Operation) -> Route {
+    Route {
+        path: Cow::Borrowed(path),
+        operation,
+        attested: false,
+    }
+}
+
+const fn attested(path: &'static str, operation: Operation) -> Route {
+    Route {
+        path: Cow::Borrowed(path),
+        operation,
+        attested: true,
+    }
+}
+
+impl Route {
+    /// Whether it has a price.
+    pub(crate) fn is_paid(&self) -> bool {
+        PAID_ROUTES.contains(&self.path.as_ref())
+    }
+
+    /// A sealed call of the agent that the path names.
+    pub(crate) fn of_agent(reference: &str) -> Self {
+        Self {
+            path: format!("{PREFIX}{reference}").into(),
+            operation: Operation::Agent,
+            attested: false,
+        }
+    }
+}
+
+pub(crate) const WASM: Route = route("/test/execute/wasm", Operation::Wasm);
+pub(crate) const PYTHON: Route = route("/test/policy/unsafe/python", Operation::Python);
+pub(crate) const ATTESTED_PYTHON: Route =
+    attested("/test/policy/unsafe/python/attest", Operation::Python);
+
+pub(crate) const DEPLOY: Route = route("/agent/deploy", Operation::Deploy);
+pub(crate) const LIST: Route = route("/agent/list", Operation::List);
+pub(crate) const LOGS: Route = route("/agent/logs", Operation::Logs);
+
+/// The paths of the paid routes.
+pub const PAID_ROUTES: [&str; 4] = [
+    "/x402_execute/test/wasm",
+    "/x402_execute/verifiable/wasm",
+    "/x402_policy/unsafe/python",
+    "/x402_policy/unsafe/python/attest",
+];
+pub(crate) const PAID_WASM: Route = route(PAID_ROUTES[0], Operation::Wasm);
+pub(crate) const PAID_ATTESTED_WASM: Route = attested(PAID_ROUTES[1], Operation::Wasm);
+pub(crate) const PAID_PYTHON: Route = route(PAID_ROUTES[2], Operation::Python);
+pub(crate) const PAID_ATTESTED_PYTHON: Route = attested(PAID_ROUTES[3], Operation::Python);

@@ -1,0 +1,354 @@
+//! The way of sealed requests: executions, scripts, calls of agents, and management by their owners.
+
+pub(crate) mod decode;
+mod prepare;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hypervisor_protocol::{
+    Claim, Commitment, ContentFormat, ExecuteResponse, HexBytes, HostSession, OpenRequest,
+    Operation, PaymentReceipt, PolicyDecision, ProblemType, PublicKey, Report,
+};
+
+use super::authorize::{ask, denial};
+use super::body::{Received, heavy};
+use super::route::Route;
+use super::work::{Done, Work};
+use super::{Call, Host, Input, Kept, Refusal, Target, Way};
+use crate::account::{Share, Slot};
+use crate::attestation::quote_bytes;
+use crate::executor::{Charge, Exit, Outcome, micros};
+use hypervisor_agents::Owner;
+
+use prepare::{Ready, action, prepare};
+
+/// A sealed request.
+pub(crate) struct Sealed {
+    pub(crate) route: Route,
+    /// The form of the request's body and of its answer.
+    pub(crate) format: ContentFormat,
+    /// The agent that the path names.
+    pub(crate) target: Option<Target>,
+}
+
+/// A request that authenticated.
+pub(crate) struct Opened {
+    exchange: Exchange,
+    request: OpenRequest,
+    /// The body's part of the account: what was opened is as large.
+    share: Share,
+}
+
+/// What the later steps have to know of the request.
+struct Exchange {
+    session: Arc<HostSession>,
+    /// The owner that the client speaks for, proved for this session.
+    owner: Option<PublicKey>,
+    arguments: u32,
+    commitment: Commitment,
+}
+
+impl Exchange {
+    fn owner(&self) -> Option<Owner> {
+        self.owner.as_ref().map(Owner::from)
+    }
+}
+
+/// A request whose sequence is used: an answer will be sealed.
+pub(crate) struct Authorized {
+    exchange: Exchange,
+    claim: Claim,
+    digest: [u8; 32],
+    work: Result<Work, Exit>,
+    policy: Option<PolicyDecision>,
+    share: Share,
+}
+
+/// A request that was done, or kept from it.
+pub(crate) struct Ran {
+    exchange: Exchange,
+    claim: Claim,
+    digest: [u8; 32],
+    policy: Option<PolicyDecision>,
+    done: Done,
+}
+
+/// A sealed answer.
+pub(crate) struct Answer {
+    pub(crate) response: ExecuteResponse,
+    /// Covers the answer from here until it is sent.
+    pub(crate) share: Share,
+    format: ContentFormat,
+}
+
+impl Sealed {
+    /// Refuses a route for which this host lacks a part.
+    pub(crate) fn serves(&self, host: &Host) -> Result<(), Refusal> {
+        if self.route.operation == Operation::Python && !host.executor().runs_scripts() {
+            return Err(Refusal::new(
+                ProblemType::ScriptsUnavailable,
+                "this host has no script engine; its operator names one in [script]",
+            ));
+        }
+        if self.route.attested {
+            host.attestation()?;
+        }
+        Ok(())
+    }
+}
+
+impl Way for Sealed {
+    type Received = Received;
+    type Opened = Opened;
+    type Ready = Authorized;
+    type Ran = Ran;
+    type Answer = Answer;
+
+    async fn receive(call: &Call<Self>, host: &Host, input: Input) -> Result<Received, Refusal> {
+        host.bodies().receive(&call.party, input).await
+    }
+
+    fn fingerprint(call: &Call<Self>, received: &Received) -> [u8; 32] {
+        received.fingerprint(&call.way.route.path, call.way.format.media_type())
+    }
+
+    fn open(call: &Call<Self>, host: &Host, received: Received) -> Result<Opened, Refusal> {
+        let decoded = decode::decode(host, &call.way, received)?;
+        let (session, request) = (decoded.session, decoded.request);
+        let arguments = decode::argument_count(host, &request)?;
+        if session.window_contains(request.sequence) {
+            return Err(hypervisor_protocol::Error::Replayed {
+                sequence: request.sequence,
+            }
+            .into());
+        }
+        let bytes = request
+            .program
+            .len()
+            .saturating_add(request.stdin.as_ref().map_or(0, Vec::len));
+        let request = heavy(bytes, || {
+            session.open_request(call.way.route.operation, request)
+        })?;
+        Ok(Opened {
+            exchange: Exchange {
+                session,
+                owner: decoded.owner,
+                arguments,
+                commitment: request.commitment,
+            },
+            request,
+            share: decoded.share,
+        })
+    }
+
+    /// Work that cannot be done uses its sequence too: the reason is sealed, and a sealed answer needs a fresh nonce.
+    async fn authorize(
+        call: &Call<Self>,
+        host: &Host,
+        opened: Opened,
+        charge: Option<Charge>,
+    ) -> Result<Authorized, Refusal> {
+        let Opened {
+            exchange,
+            request,
+            share,
+        } = opened;
+        let sequence = request.sequence;
+        let is_paid = charge.is_some();
+        let Ready {
+            work,
+            digest,
+            sizes,
+        } = prepare(call, host, &exchange, request, is_paid).await?;
+        let claim = exchange.session.claim(sequence)?;
+        let mut policy = None;
+        let work = match work {
+            Ok(work) => {
+                if work.is_subject_to_policy() {
+                    let asked = || action(call, host, &exchange, &work, (&digest, sizes), charge);
+                    policy = ask(host, &call.snapshot, asked).await?;
+                }
+                match denial(policy.as_ref()) {
+                    None => Ok(work),
+                    Some(reason) => Err(Exit::Denied { reason }),
+                }
+            }
+            Err(exit) => Err(exit),
+        };
+        Ok(Authorized {
+            exchange,
+            claim,
+            digest,
+            work,
+            policy,
+            share,
+        })
+    }
+
+    fn will_run(ready: &Authorized) -> bool {
+        ready.work.is_ok()
+    }
+
+    async fn run(
+        call: &Call<Self>,
+        host: &Arc<Host>,
+        ready: Authorized,
+        slot: Slot,
+    ) -> Result<Ran, Refusal> {
+        let Authorized {
+            exchange,
+            claim,
+            digest,
+            work,
+            policy,
+            share: _share,
+        } = ready;
+        let done = match work {
+            Ok(work) => work.perform(host, call).await,
+            Err(exit) => Outcome::not_run(exit).into(),
+        };
+        drop(slot);
+        log_limit(&done.outcome.exit);
+        Ok(Ran {
+            exchange,
+            claim,
+            digest,
+            policy,
+            done,
+        })
+    }
+
+    fn is_charged(ran: &Ran) -> bool {
+        ran.done.is_charged
+    }
+
+    fn seal(
+        call: &Call<Self>,
+        host: &Host,
+        ran: Ran,
+        payment: Option<&PaymentReceipt>,
+    ) -> Result<Answer, Refusal> {
+        let Ran {
+            exchange,
+            claim,
+            digest,
+            policy,
+            done,
+        } = ran;
+        let (outcome, sequence) = (done.outcome, claim.sequence());
+        let report = Report {
+            exit: outcome.exit,
+            stderr: HexBytes(outcome.stderr),
+            stdout_truncated: outcome.stdout_truncated,
+            stderr_truncated: outcome.stderr_truncated,
+            cpu_microseconds: micros(outcome.cpu),
+            wall_microseconds: micros(outcome.wall),
+            peak_memory_bytes: outcome.peak_memory,
+            policy,
+            payment: payment.cloned(),
+            ..Report::with_digest(digest, exchange.commitment)
+        }
+        .encode()?;
+        let result = outcome.stdout;
+        let mut share = call.party.share();
+        // An answer that is paid for is kept, and is there when the caller has room for it.
+        if payment.is_none() {
+            share.cover(result.len().saturating_add(report.len()))?;
+        }
+        let id = *claim.session().id();
+        let sealed = heavy(result.len(), || {
+            claim.seal_response(
+                call.way.route.operation,
+                exchange.arguments,
+                &exchange.commitment,
+                result,
+                report,
+            )
+        })?;
+        let mut response = ExecuteResponse::new(id, sealed);
+        if let (Ok(attestation), Some(manifest)) = (host.attestation(), &call.snapshot.manifest) {
+            let receipt = attestation
+                .receipt(&response, sequence, payment, manifest)
+                .map_err(|e| Refusal::internal(e.to_string()))?;
+            response.receipt = Some(HexBytes(receipt));
+        }
+        Ok(Answer {
+            response,
+            share,
+            format: call.way.format,
+        })
+    }
+
+    fn keep(answer: &Answer) -> Result<Kept, Refusal> {
+        Ok(Kept {
+            media_type: answer.format.media_type().to_owned(),
+            body: answer.encode()?,
+        })
+    }
+
+    fn recall(call: &Call<Self>, kept: Kept) -> Result<Answer, Refusal> {
+        let format = [ContentFormat::Json, ContentFormat::Cbor]
+            .into_iter()
+            .find(|format| format.media_type() == kept.media_type)
+            .unwrap_or(ContentFormat::Json);
+        let mut share = call.party.share();
+        share.cover(kept.body.len())?;
+        let response = heavy(kept.body.len(), || format.decode(&kept.body))
+            .map_err(|_| Refusal::internal("an answer that was kept is damaged"))?;
+        Ok(Answer {
+            response,
+            share,
+            format,
+        })
+    }
+
+    /// Adds the quote over a batch with this result in it. The answer is kept without one: it can be quoted later.
+    async fn attest(call: &Call<Self>, host: &Host, mut answer: Answer) -> Result<Answer, Refusal> {
+        let response = &mut answer.response;
+        if call.way.route.attested && response.result_quote.is_none() {
+            let receipt = response.receipt.as_ref().map(AsRef::as_ref);
+            let evidence = host
+                .attestation()?
+                .result(response.result_commitment, receipt)
+                .await?;
+            let encoded = evidence
+                .encode(ContentFormat::Cbor)
+                .map_err(|e| Refusal::internal(e.to_string()))?;
+            response.result_quote = Some(HexBytes(quote_bytes(&evidence)));
+            response.result_evidence = Some(HexBytes(encoded));
+        }
+        Ok(answer)
+    }
+}
+
+impl Answer {
+    fn encode(&self) -> Result<Vec<u8>, Refusal> {
+        heavy(self.response.encrypted_result.0.len(), || {
+            self.format.encode(&self.response)
+        })
+        .map_err(|_| Refusal::internal("encoding an answer"))
+    }
+
+    /// The answer's body and its format. The body is in the account until it is sent.
+    pub(crate) fn into_body(self) -> Result<(Bytes, ContentFormat), Refusal> {
+        let bytes = self.encode()?;
+        let Self {
+            mut share, format, ..
+        } = self;
+        share.cover(bytes.len())?;
+        Ok((share.around(bytes), format))
+    }
+}
+
+/// Operators need to see which limits are hit; how other executions end is between the program and its client.
+fn log_limit(exit: &Exit) {
+    if let Exit::Limit {
+        which,
+        used,
+        allowed,
+    } = exit
+    {
+        tracing::info!(limit = ?which, used, allowed, "an execution was stopped at a limit");
+    }
+}

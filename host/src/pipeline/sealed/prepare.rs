@@ -1,0 +1,299 @@
+//! Making ready what an authenticated request asks for, or finding out why it cannot be done.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request};
+use hypervisor_protocol::{OpenRequest, Operation, Rejection};
+
+use super::{Exchange, Sealed};
+use crate::agents::{Deployed, PREFIX};
+use crate::executor::{
+    Action, ActionKind, Agent, Charge, Exit, Inputs, PrepareError, Scope, arguments_from_bytes,
+    refusal, sha256,
+};
+use crate::pipeline::authorize::invocation;
+use crate::pipeline::body::heavy;
+use crate::pipeline::work::Work;
+use crate::pipeline::{Call, Host, Refusal, bhttp};
+
+/// Work that was made ready or found impossible, and the SHA-256 of the program that it is about.
+pub(super) struct Ready {
+    pub(super) work: Result<Work, Exit>,
+    pub(super) digest: [u8; 32],
+    pub(super) sizes: Sizes,
+}
+
+/// Sizes that the policy sees.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    program: usize,
+    input: usize,
+    arguments: usize,
+    argument_bytes: usize,
+}
+
+type Found = (Result<Work, Exit>, [u8; 32]);
+
+/// Makes ready what is asked for.
+pub(super) async fn prepare(
+    call: &Call<Sealed>,
+    host: &Host,
+    exchange: &Exchange,
+    open: OpenRequest,
+    is_paid: bool,
+) -> Result<Ready, Refusal> {
+    let sizes = Sizes {
+        program: open.program.len(),
+        input: open.stdin.as_ref().map_or(0, Vec::len),
+        arguments: open.arguments.len(),
+        argument_bytes: open.arguments.iter().map(Vec::len).sum(),
+    };
+    let (work, digest) = match call.way.route.operation {
+        Operation::Wasm => program(host, exchange, open).await?,
+        Operation::Python => script(open),
+        Operation::Agent => agent_call(call, host, exchange, open, is_paid).await?,
+        Operation::Deploy => deploy(host, exchange, open),
+        Operation::Remove => about(call, host, exchange, &open, Work::Remove),
+        Operation::Logs => about(call, host, exchange, &open, Work::Logs),
+        Operation::List => (
+            owner_of(exchange).map(|owner| Work::List(owner.into())),
+            [0; 32],
+        ),
+    };
+    Ok(Ready {
+        work,
+        digest,
+        sizes,
+    })
+}
+
+fn inputs(stdin: Option<Vec<u8>>, arguments: Vec<Vec<u8>>) -> Result<Inputs, Exit> {
+    Ok(Inputs {
+        arguments: arguments_from_bytes(arguments)?,
+        stdin: Bytes::from(stdin.unwrap_or_default()),
+    })
+}
+
+async fn program(host: &Host, exchange: &Exchange, open: OpenRequest) -> Result<Found, Refusal> {
+    let scope = if host.config().execution.shared_compile_cache {
+        Scope::Shared
+    } else {
+        Scope::Session(*exchange.session.id().as_bytes())
+    };
+    match host.executor().prepare(scope, &open.program).await {
+        Ok(ready) => {
+            let digest = *ready.digest();
+            let work =
+                inputs(open.stdin, open.arguments).map(|inputs| Work::Program(ready, inputs));
+            Ok((work, digest))
+        }
+        Err(PrepareError::Program(exit)) => Ok((Err(exit), sha256(&open.program))),
+        Err(PrepareError::Host(message)) => Err(Refusal::internal(message)),
+    }
+}
+
+fn script(open: OpenRequest) -> Found {
+    let digest = sha256(&open.program);
+    let source = String::from_utf8(open.program).map_err(|e| Exit::Rejected {
+        problem: Rejection::InvalidSource,
+        detail: format!("the script is not UTF-8: {}", e.utf8_error()),
+    });
+    let work =
+        source.and_then(|source| Ok(Work::Script(source, inputs(open.stdin, open.arguments)?)));
+    (work, digest)
+}
+
+/// Loads the agent and reads the request for it.
+async fn agent_call(
+    call: &Call<Sealed>,
+    host: &Host,
+    exchange: &Exchange,
+    open: OpenRequest,
+    is_paid: bool,
+) -> Result<Found, Refusal> {
+    let agent = match called(call, host, exchange, &open.program, is_paid) {
+        Ok(agent) => agent,
+        Err(exit) => return Ok((Err(exit), [0; 32])),
+    };
+    let digest = *agent.digest();
+    let loaded = match &call.way.target {
+        Some(target) if Arc::ptr_eq(&target.agent, &agent) => target.ready(host).await,
+        _ => host.agents().ready(&agent).await,
+    };
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            let exit = refusal(error).map_err(Refusal::internal)?;
+            return Ok((Err(exit), digest));
+        }
+    };
+    let work = match loaded {
+        Agent::Service(service) => {
+            let request = service_request(&agent, open.stdin.as_deref().unwrap_or_default());
+            request.map(|request| Work::Service(agent, service, Box::new(request)))
+        }
+        Agent::Command(command) => {
+            inputs(open.stdin, open.arguments).map(|inputs| Work::Command(agent, command, inputs))
+        }
+    };
+    Ok((work, digest))
+}
+
+/// The agent that is called: the one that the path led to when the call entered. An owner's own agents come first, and those
+/// that only the owner may know of.
+fn called(
+    call: &Call<Sealed>,
+    host: &Host,
+    exchange: &Exchange,
+    name: &[u8],
+    is_paid: bool,
+) -> Result<Arc<Deployed>, Exit> {
+    let name = reference(call, name)?;
+    let owner = exchange.owner();
+    let agent = match (&call.way.target, &owner) {
+        (Some(target), owner) if is_paid || owner.is_none() => Arc::clone(&target.agent),
+        (_, owner) => host
+            .agents()
+            .find(name, owner.as_ref())
+            .ok_or_else(|| unknown(NO_AGENT))?,
+    };
+    // A price is asked for by the agent that was found first; what has come in its place meanwhile is not free for that.
+    if !is_paid && agent.offers().is_some() && owner.as_ref() != Some(agent.owner()) {
+        return Err(unknown(
+            "the agent has a price, and this call was not paid for: send it again",
+        ));
+    }
+    Ok(agent)
+}
+
+const NO_AGENT: &str = "there is no such agent, or none that this caller may know of";
+
+fn unknown(detail: &str) -> Exit {
+    Exit::Rejected {
+        problem: Rejection::UnknownAgent,
+        detail: detail.to_owned(),
+    }
+}
+
+/// The name that the client sealed, which must be the one of the path, where the path has one.
+fn reference<'a>(call: &Call<Sealed>, name: &'a [u8]) -> Result<&'a str, Exit> {
+    let name = str::from_utf8(name).map_err(|_| unknown("the name is not UTF-8"))?;
+    let in_path = call.way.route.path.strip_prefix(PREFIX);
+    if in_path.is_some_and(|path| path != name) {
+        return Err(unknown("the sealed name is not the one in the path"));
+    }
+    Ok(name)
+}
+
+/// Reads a request for a service.
+fn service_request(agent: &Deployed, bytes: &[u8]) -> Result<Request<bhttp::Whole>, Exit> {
+    let invalid = |detail: String| Exit::Rejected {
+        problem: Rejection::InvalidRequest,
+        detail,
+    };
+    let (mut request, trailers) = bhttp::decode_request(bytes).map_err(invalid)?;
+    let host = HeaderValue::from_str(&format!("{}.agent.internal", agent.address()))
+        .map_err(|e| invalid(e.to_string()))?;
+    request.headers_mut().insert(http::header::HOST, host);
+    Ok(request.map(|body| bhttp::whole(body, trailers)))
+}
+
+fn deploy(host: &Host, exchange: &Exchange, open: OpenRequest) -> Found {
+    let digest = sha256(&open.program);
+    let plan = owner_of(exchange).and_then(|owner| {
+        let manifest = open.stdin.unwrap_or_default();
+        heavy(open.program.len(), || {
+            host.agents().plan(owner, open.program, &manifest)
+        })
+    });
+    (plan.map(|plan| Work::Deploy(Box::new(plan))), digest)
+}
+
+/// Work about one agent of the owner's.
+fn about(
+    call: &Call<Sealed>,
+    host: &Host,
+    exchange: &Exchange,
+    open: &OpenRequest,
+    work: impl FnOnce(Arc<Deployed>) -> Work,
+) -> Found {
+    let found = owner_of(exchange).and_then(|_| {
+        let owner = exchange.owner();
+        let name = reference(call, &open.program)?;
+        let agent = host
+            .agents()
+            .find(name, owner.as_ref())
+            .ok_or_else(|| unknown(NO_AGENT))?;
+        if owner.as_ref() == Some(agent.owner()) {
+            Ok(agent)
+        } else {
+            Err(Exit::Rejected {
+                problem: Rejection::NotOwner,
+                detail: "the agent is another owner's".to_owned(),
+            })
+        }
+    });
+    let digest = found.as_ref().map_or([0; 32], |agent| *agent.digest());
+    (found.map(work), digest)
+}
+
+fn owner_of(exchange: &Exchange) -> Result<&hypervisor_protocol::PublicKey, Exit> {
+    exchange.owner.as_ref().ok_or_else(|| Exit::Rejected {
+        problem: Rejection::NotOwner,
+        detail: "the request has no proof of an owner's key, in `owner`".to_owned(),
+    })
+}
+
+impl Work {
+    /// Whether the policy has a say: an owner may always look at an agent and remove it.
+    pub(super) fn is_subject_to_policy(&self) -> bool {
+        !matches!(self, Self::Remove(_) | Self::Logs(_) | Self::List(_))
+    }
+}
+
+/// What the policy is asked.
+pub(super) fn action(
+    call: &Call<Sealed>,
+    host: &Host,
+    exchange: &Exchange,
+    work: &Work,
+    (digest, sizes): (&[u8; 32], Sizes),
+    charge: Option<Charge>,
+) -> Action {
+    let path = call.way.route.path.clone();
+    let (action, program) = match work {
+        Work::Service(agent, ..) | Work::Command(agent, ..) => {
+            (invocation(host, agent, "", charge), 0)
+        }
+        work => {
+            let (kind, agent, imports) = match work {
+                Work::Program(program, _) => {
+                    (ActionKind::ExecuteWasm, None, program.imports().to_vec())
+                }
+                Work::Deploy(plan) => (
+                    ActionKind::DeployAgent,
+                    Some(plan.address().to_string()),
+                    plan.import_names(),
+                ),
+                _ => (ActionKind::ExecuteScript, None, Vec::new()),
+            };
+            let action = Action {
+                charge,
+                agent,
+                imports,
+                ..Action::new(kind, *digest, path)
+            };
+            (action, sizes.program)
+        }
+    };
+    Action {
+        caller: Some(exchange.session.client().to_bytes()),
+        method: Some("POST".to_owned()),
+        program_bytes: program,
+        input_bytes: sizes.input,
+        arguments: sizes.arguments,
+        argument_bytes: sizes.argument_bytes,
+        ..action
+    }
+}

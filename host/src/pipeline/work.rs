@@ -1,0 +1,156 @@
+//! What a sealed request asks for, once it is ready to be done.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use hypervisor_agents::Owner;
+use hypervisor_protocol::LimitKind;
+
+use super::plain::{Unread, is_charged, whole};
+use super::{Call, Host, bhttp};
+use crate::agents::{Deployed, Plan};
+use crate::executor::{Chain, Command, Exit, Inputs, NoResponse, Outcome, Program, Service, Usage};
+
+/// Something that can be done.
+pub(super) enum Work {
+    Program(Program, Inputs),
+    Script(String, Inputs),
+    Service(
+        Arc<Deployed>,
+        Arc<Service>,
+        Box<http::Request<bhttp::Whole>>,
+    ),
+    Command(Arc<Deployed>, Arc<Command>, Inputs),
+    Deploy(Box<Plan>),
+    Remove(Arc<Deployed>),
+    Logs(Arc<Deployed>),
+    List(Owner),
+}
+
+/// What came of it.
+pub(crate) struct Done {
+    pub(super) outcome: Outcome,
+    /// Whether it is to be paid for, where there is a price.
+    pub(super) is_charged: bool,
+}
+
+impl From<Outcome> for Done {
+    /// What ran to an end of its own is charged. A trap, a limit, a denial and a program that cannot run are free.
+    fn from(outcome: Outcome) -> Self {
+        Self {
+            is_charged: matches!(outcome.exit, Exit::Ok | Exit::Code { .. }),
+            outcome,
+        }
+    }
+}
+
+impl Work {
+    /// Does it.
+    pub(super) async fn perform<W>(self, host: &Host, call: &Call<W>) -> Done {
+        let chain = call.chain.clone();
+        let outcome = match self {
+            Self::Program(program, inputs) => host.executor().run(&program, inputs).await,
+            Self::Script(source, inputs) => host
+                .executor()
+                .run_script(source, inputs)
+                .await
+                .unwrap_or_else(|| {
+                    Outcome::not_run(Exit::Denied {
+                        reason: "the host has no script engine".to_owned(),
+                    })
+                }),
+            Self::Service(agent, service, request) => {
+                return serve(&service, *request, agent.output_limit(), chain).await;
+            }
+            Self::Command(_, command, inputs) => command.call(inputs, chain).await,
+            Self::Deploy(plan) => {
+                let teller = call.snapshot.teller.as_ref();
+                reported(host.agents().deploy(*plan, teller).await)
+            }
+            Self::Remove(agent) => reported(host.agents().remove(&agent).await),
+            Self::Logs(agent) => reported(Ok(agent.log())),
+            Self::List(owner) => reported(Ok(host.agents().of_owner(Some(&owner)))),
+        };
+        outcome.into()
+    }
+}
+
+/// The outcome of management: its answer, as JSON, in the place of standard output.
+fn reported<T: serde::Serialize>(answer: Result<T, Exit>) -> Outcome {
+    match answer.map(|answer| serde_json::to_vec(&answer)) {
+        Ok(Ok(json)) => Outcome {
+            stdout: json,
+            ..Outcome::not_run(Exit::Ok)
+        },
+        Ok(Err(_)) => Outcome::not_run(Exit::Trap {
+            reason: "the host could not write its answer".to_owned(),
+        }),
+        Err(exit) => Outcome::not_run(exit),
+    }
+}
+
+async fn serve(
+    service: &Arc<Service>,
+    request: http::Request<bhttp::Whole>,
+    limit: u64,
+    chain: Chain,
+) -> Done {
+    let started = Instant::now();
+    let usage = Arc::new(OnceLock::new());
+    let answered = answer(service, request, limit, chain, &usage).await;
+    let Usage { cpu, peak_memory } = usage.get().map(|(usage, _)| *usage).unwrap_or_default();
+    let ended = |exit| Outcome {
+        cpu,
+        peak_memory,
+        wall: started.elapsed(),
+        ..Outcome::not_run(exit)
+    };
+    match answered {
+        Ok((stdout, status)) => Done {
+            is_charged: is_charged(status),
+            outcome: Outcome {
+                stdout,
+                ..ended(Exit::Ok)
+            },
+        },
+        Err(exit) => ended(exit).into(),
+    }
+}
+
+/// The whole response in Binary HTTP, and its status.
+async fn answer(
+    service: &Arc<Service>,
+    request: http::Request<bhttp::Whole>,
+    limit: u64,
+    chain: Chain,
+    usage: &Arc<OnceLock<(Usage, Exit)>>,
+) -> Result<(Vec<u8>, http::StatusCode), Exit> {
+    let trap = |reason: &str| Exit::Trap {
+        reason: reason.to_owned(),
+    };
+    let response = service
+        .call(request, false, chain, Arc::clone(usage))
+        .await
+        .map_err(|none| match none {
+            NoResponse::Ended(exit) => exit,
+            none => trap(&none.to_string()),
+        })?;
+    let (head, body) = response.into_parts();
+    let collected = whole(body, limit).await.map_err(|unread| match unread {
+        Unread::TooLong => Exit::Limit {
+            which: LimitKind::Output,
+            used: limit.saturating_add(1),
+            allowed: limit,
+        },
+        Unread::Unfinished => match usage.get() {
+            Some((_, exit)) if *exit != Exit::Ok => exit.clone(),
+            _ => trap("the agent did not finish its response"),
+        },
+    })?;
+    let trailers = collected.trailers().cloned().unwrap_or_default();
+    let status = head.status;
+    let response = http::Response::from_parts(head, collected.to_bytes());
+    let encoded = bhttp::encode(&response, &trailers)
+        .ok_or_else(|| trap("the response has no Binary HTTP form"))?;
+    Ok((encoded, status))
+}
