@@ -63,12 +63,12 @@ pub struct Limits {
 
     /// Executions at once; each holds one slot of the instance pool.
     pub executions: usize,
-    /// The part of `executions` that one peer may use; half where it is not set, all where they are fewer than eight.
+    /// The part of `executions` that one peer may use; half where it is not set, all where they are fewer than 32.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer_executions: Option<usize>,
     /// Requests that may wait for an execution slot; beyond it the answer is 503.
     pub queue: usize,
-    /// The part of `queue` that one peer may use; half where it is not set, all where it is shorter than eight.
+    /// The part of `queue` that one peer may use; half where it is not set, all where it is shorter than 32.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer_queue: Option<usize>,
     /// Open connections; beyond it new ones wait to be accepted.
@@ -138,7 +138,7 @@ pub struct PeerLimits {
 impl Limits {
     /// The shares of one peer.
     pub fn peer(&self) -> PeerLimits {
-        let half = |all: usize| if all < 8 { all } else { all / 2 };
+        let half = |all: usize| if all < 32 { all } else { all / 2 };
         let bodies = self.bodies.as_u64();
         PeerLimits {
             bodies: self

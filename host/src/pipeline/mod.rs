@@ -144,13 +144,22 @@ impl Host {
         let (payment, input) = charge::identify(self, &call, input).await?;
         let received = W::receive(&call, self, input).await?;
         let payment = payment.map(|id| (id, W::fingerprint(&call, &received)));
-        let bill = match charge::recall(self, &call, payment).await? {
+        let bill = match charge::recall(self, &call, payment.clone()).await? {
             Recalled::Due(bill) => bill,
             Recalled::Answered(kept, fields) => {
                 return attested(self, &call, W::recall(&call, kept)?, fields).await;
             }
         };
-        let opened = W::open(&call, self, received)?;
+        let opened = match W::open(&call, self, received) {
+            Ok(opened) => opened,
+            // What a faster request with the same payment did is why this one does not open any more.
+            Err(refusal) => match charge::recall(self, &call, payment).await? {
+                Recalled::Answered(kept, fields) => {
+                    return attested(self, &call, W::recall(&call, kept)?, fields).await;
+                }
+                Recalled::Due(_) => return Err(refusal),
+            },
+        };
         let bill = match charge::charge(self, &call, bill).await? {
             Recalled::Due(bill) => bill,
             Recalled::Answered(kept, fields) => {

@@ -59,11 +59,17 @@ const WITHOUT_IO: [&str; 4] = ["protocol", "evidence", "verify", "wasm-check"];
 const MODULES: &[(&str, Where)] = &[
     (
         "axum::",
-        Where::Except(&["admin", "api", "ingress", "server", "bin"]),
+        Where::Except(&["admin", "ingress", "server", "bin"]),
     ),
     (
         "StatusCode",
-        Where::Except(&["admin", "api", "ingress", "executor"]),
+        // The pipeline: the codec of Binary HTTP, and what an agent that answered HTTP is charged for.
+        Where::Except(&["admin", "ingress", "pipeline"]),
+    ),
+    ("crate::ingress", Where::Except(&["ingress"])),
+    (
+        "crate::pipeline",
+        Where::Except(&["admin", "ingress", "pipeline"]),
     ),
     ("crate::admin", Where::Except(&["admin"])),
     ("crate::server", Where::Except(&["server"])),

@@ -71,7 +71,7 @@ async fn a_call_that_fails_after_it_was_paid_first_does_not_run_again_for_the_sa
         let again = call.pay(&payment).await;
         assert_eq!(
             (again.status, again.problem().as_str()),
-            (410, "answer-gone")
+            (409, "answer-gone")
         );
         assert_eq!(header(&again, "payment-response")["success"], true);
     }

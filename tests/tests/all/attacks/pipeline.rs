@@ -100,7 +100,8 @@ async fn entered(host: &Host, path: &str, length: usize, media_type: &str) -> Wi
 #[tokio::test]
 async fn a_call_is_judged_by_the_policy_that_it_entered_under() {
     let policy = Policy::python("def authorize(action):\n    return True\n");
-    let host = Host::with(&policy.section());
+    // The engine is compiled while the body is awaited.
+    let host = Host::with(&format!("[limits]\nreceive = '10m'\n{}", policy.section()));
     host.deploy(&owner(), "echo", "echo", "").await;
     let mut wire = entered(&host, "/agents/echo/", 4, "text/plain").await;
     policy.write("def authorize(action):\n    return Deny('closed')\n");
