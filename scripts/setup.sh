@@ -25,8 +25,10 @@ install_tool() {
         return
     fi
     say "$name $version … building, this takes minutes the first time"
-    env -u RUSTC -u RUSTC_BOOTSTRAP -u CARGO_TARGET_DIR -u CARGO_BUILD_TARGET \
-        cargo install "$name" --version "=$version" --locked --force --quiet --root "$tools" </dev/null
+    # It runs for seconds: its build is what takes time.
+    env -u RUSTC -u RUSTC_BOOTSTRAP -u RUSTC_WORKSPACE_WRAPPER -u CARGO_TARGET_DIR -u CARGO_BUILD_TARGET \
+        CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+        CARGO_PROFILE_RELEASE_DEBUG=false cargo install "$name" --version "=$version" --locked --force --quiet --root "$tools" </dev/null
     say "$name $version … installed"
 }
 

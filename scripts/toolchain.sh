@@ -58,6 +58,8 @@ debian_is_ready() {
 # Makes cargo build for the target: sets the environment, and guest_arguments for `cargo build`.
 use_guest_target() {
     local cargo_home=${CARGO_HOME:-$HOME/.cargo}
+    # A wrapper belongs to the toolchain that builds the host.
+    unset RUSTC_WORKSPACE_WRAPPER
     # A component's digest should not depend on where it was built. (Encoded: the flags are apart by 0x1f, so paths may
     # hold spaces.)
     export CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$root=."$'\x1f'"--remap-path-prefix=$cargo_home=cargo"

@@ -16,10 +16,38 @@ use rustix::time::{ClockId, clock_gettime};
 /// Processor time from which the thread's clock is read.
 const EXACT_FROM: Duration = Duration::from_millis(1);
 
+/// The two clocks of a thread, nanoseconds.
+pub(super) trait Clocks {
+    /// Since the clocks were made.
+    fn monotonic(&self) -> u64;
+    /// Of processor time of the calling thread.
+    fn thread(&self) -> u64;
+}
+
+/// The system's.
+#[derive(Debug)]
+pub(super) struct System {
+    created: Instant,
+}
+
+impl Clocks for System {
+    fn monotonic(&self) -> u64 {
+        u64::try_from(self.created.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn thread(&self) -> u64 {
+        let now = clock_gettime(ClockId::ThreadCPUTime);
+        let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+        seconds
+            .saturating_mul(1_000_000_000)
+            .saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0))
+    }
+}
+
 /// Processor and wall time since the execution began. One thread at a time advances it: the one that polls the guest.
 #[derive(Debug)]
-pub(super) struct Meter {
-    created: Instant,
+pub(super) struct Meter<C = System> {
+    clocks: C,
     /// Nanoseconds from creation to the start of the execution.
     started: AtomicU64,
     /// Nanoseconds of processor time in finished polls.
@@ -32,8 +60,16 @@ pub(super) struct Meter {
 
 impl Meter {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self {
+        Self::with(System {
             created: Instant::now(),
+        })
+    }
+}
+
+impl<C: Clocks> Meter<C> {
+    fn with(clocks: C) -> Arc<Self> {
+        Arc::new(Self {
+            clocks,
             started: AtomicU64::new(0),
             spent: AtomicU64::new(0),
             poll_began: AtomicU64::new(0),
@@ -43,13 +79,14 @@ impl Meter {
 
     /// Starts anew: an instance may be made ahead of the execution it is for.
     pub(super) fn restart(&self) {
-        self.started.store(self.monotonic(), Ordering::Relaxed);
+        self.started
+            .store(self.clocks.monotonic(), Ordering::Relaxed);
         self.spent.store(0, Ordering::Relaxed);
     }
 
     pub(super) fn wall(&self) -> Duration {
         let started = self.started.load(Ordering::Relaxed);
-        Duration::from_nanos(self.monotonic().saturating_sub(started))
+        Duration::from_nanos(self.clocks.monotonic().saturating_sub(started))
     }
 
     /// Processor time of finished polls.
@@ -84,31 +121,26 @@ impl Meter {
 
     fn now(&self, exact: bool) -> u64 {
         if exact {
-            thread_nanos()
+            self.clocks.thread()
         } else {
-            self.monotonic()
+            self.clocks.monotonic()
         }
-    }
-
-    /// Nanoseconds since the meter was made.
-    fn monotonic(&self) -> u64 {
-        u64::try_from(self.created.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
 /// Meters every poll of a future.
-pub(super) struct Metered<F> {
-    meter: Arc<Meter>,
+pub(super) struct Metered<F, C = System> {
+    meter: Arc<Meter<C>>,
     future: F,
 }
 
-impl<F: Future + Unpin> Metered<F> {
-    pub(super) fn new(meter: Arc<Meter>, future: F) -> Self {
+impl<F: Future + Unpin, C: Clocks> Metered<F, C> {
+    pub(super) fn new(meter: Arc<Meter<C>>, future: F) -> Self {
         Self { meter, future }
     }
 }
 
-impl<F: Future + Unpin> Future for Metered<F> {
+impl<F: Future + Unpin, C: Clocks> Future for Metered<F, C> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
@@ -119,46 +151,75 @@ impl<F: Future + Unpin> Future for Metered<F> {
     }
 }
 
-fn thread_nanos() -> u64 {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    seconds
-        .saturating_mul(1_000_000_000)
-        .saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn busy(time: Duration) {
-        let began = thread_nanos();
-        while thread_nanos().saturating_sub(began) < u64::try_from(time.as_nanos()).unwrap() {}
+    /// Clocks that stand still until they are told how a thread spent its time.
+    #[derive(Default)]
+    struct ByHand {
+        monotonic: AtomicU64,
+        thread: AtomicU64,
     }
 
-    async fn metered(meter: &Arc<Meter>, work: impl Fn()) {
-        Metered::new(Arc::clone(meter), Box::pin(async { work() })).await;
+    impl ByHand {
+        fn work(&self, time: Duration) {
+            self.wait(time);
+            let nanos = u64::try_from(time.as_nanos()).unwrap();
+            self.thread.fetch_add(nanos, Ordering::Relaxed);
+        }
+
+        fn wait(&self, time: Duration) {
+            let nanos = u64::try_from(time.as_nanos()).unwrap();
+            self.monotonic.fetch_add(nanos, Ordering::Relaxed);
+        }
+    }
+
+    impl Clocks for ByHand {
+        fn monotonic(&self) -> u64 {
+            self.monotonic.load(Ordering::Relaxed)
+        }
+
+        fn thread(&self) -> u64 {
+            self.thread.load(Ordering::Relaxed)
+        }
+    }
+
+    async fn metered(meter: &Arc<Meter<ByHand>>, spend: impl Fn(&ByHand)) {
+        let poll = Box::pin(async { spend(&meter.clocks) });
+        Metered::new(Arc::clone(meter), poll).await;
     }
 
     #[tokio::test]
     async fn no_poll_is_charged_less_than_the_thread_worked() {
-        let meter = Meter::new();
+        let meter = Meter::with(ByHand::default());
         meter.restart();
         for time in [EXACT_FROM / 2, 2 * EXACT_FROM, 2 * EXACT_FROM] {
             let before = meter.cpu();
-            metered(&meter, || busy(time)).await;
-            // The two clocks may differ by some parts in a million.
-            assert!(meter.cpu() - before >= time - time / 100);
+            metered(&meter, |clocks| clocks.work(time)).await;
+            assert_eq!(meter.cpu() - before, time);
         }
     }
 
     #[tokio::test]
     async fn waiting_within_a_poll_is_free_once_the_exact_clock_is_read() {
-        let meter = Meter::new();
+        let meter = Meter::with(ByHand::default());
         meter.restart();
-        metered(&meter, || busy(2 * EXACT_FROM)).await;
+        let wait = Duration::from_millis(50);
+        metered(&meter, |clocks| clocks.work(2 * EXACT_FROM)).await;
         let before = meter.cpu();
-        metered(&meter, || std::thread::sleep(Duration::from_millis(50))).await;
-        assert!(meter.cpu() - before < Duration::from_millis(50));
+        metered(&meter, |clocks| clocks.wait(wait)).await;
+        assert_eq!(meter.cpu(), before);
+        assert_eq!(meter.wall(), 2 * EXACT_FROM + wait);
+    }
+
+    #[test]
+    fn the_systems_clock_of_a_thread_stands_still_while_it_sleeps() {
+        let clocks = System {
+            created: Instant::now(),
+        };
+        let (thread, monotonic) = (clocks.thread(), clocks.monotonic());
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(clocks.thread() - thread < clocks.monotonic() - monotonic);
     }
 }

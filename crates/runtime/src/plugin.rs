@@ -11,6 +11,7 @@ use wasmtime::component::InstancePre;
 use super::Executor;
 use super::guest::Guest;
 use super::native::TrustedCode;
+use super::outcome::Exit;
 use super::plugins::LoadedPlugin;
 use super::prepare::PrepareError;
 
@@ -44,6 +45,9 @@ impl Source {
     }
 }
 
+/// Stands for a file's name where there is none.
+const SENT: &str = "the component that was sent";
+
 /// The bytes of a plugin, and what goes with them.
 pub(super) struct Component {
     /// For messages: the file that it came from.
@@ -65,7 +69,7 @@ impl Component {
     /// One that the operator sent.
     pub(super) fn sent(bytes: Vec<u8>) -> Self {
         Self {
-            path: PathBuf::from("the component"),
+            path: PathBuf::from(SENT),
             bytes,
             compiled: None,
         }
@@ -217,9 +221,16 @@ impl Executor {
         path: &Path,
         component: &[u8],
     ) -> Result<TrustedCode, PluginError> {
-        tracing::info!(path = %path.display(), "compiling a plugin; `hypervisor-ctl compile` does it once for all starts");
+        if path == Path::new(SENT) {
+            tracing::info!("compiling a plugin that the operator sent");
+        } else {
+            tracing::info!(path = %path.display(), "compiling a plugin; `hypervisor-ctl compile` does it once for all starts");
+        }
         match self.plugin_compiler.compile(component).await {
             Ok(compiled) => Ok(compiled.code),
+            Err(PrepareError::Program(Exit::Rejected { detail, .. })) => {
+                Err(unusable(path, detail))
+            }
             Err(PrepareError::Program(exit)) => Err(unusable(path, format!("{exit:?}"))),
             Err(PrepareError::Host(message)) => Err(unusable(path, message)),
         }

@@ -55,6 +55,13 @@ const IO: [&str; 9] = [
 ];
 const WITHOUT_IO: [&str; 4] = ["protocol", "evidence", "verify", "wasm-check"];
 
+/// Libraries that a package is never linked with.
+const WITHOUT: &[(&str, &[&str])] = &[
+    // Components in, outcomes out: no server, no configuration file, no store.
+    ("runtime", &["axum", "clap", "redb", "reqwest", "toml"]),
+    ("host", &["reqwest"]),
+];
+
 /// Text that does not occur in a module of the host, or in any but those after `except`.
 const MODULES: &[(&str, Where)] = &[
     (
@@ -230,6 +237,20 @@ fn what_both_ends_share_and_what_verifies_does_no_io() {
                     file.display()
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn libraries_stay_in_the_packages_that_they_are_for() {
+    let all = dependencies();
+    for (package, libraries) in WITHOUT.iter().filter(|(name, _)| all.contains_key(*name)) {
+        let linked = linked(package, &all);
+        for library in *libraries {
+            assert!(
+                !linked.contains(*library),
+                "{package} must not depend on {library}"
+            );
         }
     }
 }

@@ -1,4 +1,11 @@
 //! Names, manifests, the registry, search and the store, from outside.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
 
 mod manifest;
 mod name;
