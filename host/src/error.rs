@@ -56,7 +56,7 @@ pub enum Error {
     Payments(String),
     /// The admin port cannot be opened.
     #[error(
-        "cannot open the admin port {place}: {source}; choose another [admin] `listening` or stop what holds it"
+        "cannot open the admin port {place}; choose another [admin] `listening` or stop what holds it"
     )]
     ListenAdmin {
         /// The address or path.
@@ -65,7 +65,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The token of the admin port cannot be had.
-    #[error("the admin port's token in {}: {source}", path.display())]
+    #[error("cannot take the admin port's token from {}", path.display())]
     AdminToken {
         /// The file.
         path: PathBuf,
