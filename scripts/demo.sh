@@ -253,7 +253,7 @@ grep -q http-echo out || fail 'the agent was not found'
 good 'found by what it says that it does'
 
 section 'Another plugin in the place of the one in use, while the host serves'
-try hypervisor-ctl swap payments "$root/target/components/payments.wasm" --admin "$admin"
+try hypervisor-ctl swap payments "$root/target/components/payments.wasm" --admin "$admin" --token-file state/admin.token
 ((status == 0)) || fail "the swap ended with $status"
 try hv python licences.py --stdin metadata.json --verify policy.toml
 ((status == 3)) || fail "who verified the host before was not told (status $status)"

@@ -1,9 +1,9 @@
 //! The command line.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use hypervisor::admin::Place;
 
 /// Prepare and look after a host: the operator's commands. `hypervisor` itself only serves.
 #[derive(Debug, Parser)]
@@ -78,9 +78,12 @@ way finish on the old one. `swap policy` reads the rules file again.")]
         /// The component.
         #[arg(value_name = "FILE")]
         component: PathBuf,
-        /// Address of the host's admin port, `ip:port`; by default `[admin] listening` of the configuration.
+        /// The host's admin port, `ip:port` or `unix:/path`; by default `[admin] listening` of the configuration.
         #[arg(long, value_name = "ADDRESS", env = "HYPERVISOR_ADMIN")]
-        admin: Option<SocketAddr>,
+        admin: Option<Place>,
+        /// The file with the admin port's token; by default that of the configuration.
+        #[arg(long, value_name = "FILE", env = "HYPERVISOR_ADMIN_TOKEN_FILE")]
+        token_file: Option<PathBuf>,
         /// Form of the output.
         #[arg(long, value_enum, default_value = "text")]
         output: Output,

@@ -58,8 +58,16 @@ fn run(cli: &Cli) -> Result<bool, Error> {
             plugin,
             component,
             admin,
+            token_file,
             output,
-        } => plugins::swap(cli, *plugin, component, *admin, *output)?,
+        } => plugins::swap(
+            cli,
+            *plugin,
+            component,
+            admin.as_ref(),
+            token_file.as_deref(),
+            *output,
+        )?,
     }
     Ok(true)
 }

@@ -1,43 +1,58 @@
 //! The operator's commands to a host that is serving, over its admin port.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
+use hypervisor::admin::{Place, Token};
 use hypervisor::pipeline::{Plugin, Swapped};
 use hypervisor_protocol::Problem;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::error::Error;
 
 /// Bytes of an answer at most.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// Has the host whose admin port is at `address` swap a plugin.
+/// Has the host whose admin port is at `place` swap a plugin; `token` shows who asks.
 ///
 /// # Errors
 /// [`Error::NotSwapped`] with the host's words, or with why it was not reached.
 pub async fn swap(
-    address: SocketAddr,
+    place: &Place,
+    token: Option<&Token>,
     plugin: Plugin,
     component: Vec<u8>,
 ) -> Result<Swapped, Error> {
     let unreached =
-        |e: &dyn std::fmt::Display| Error::NotSwapped(format!("the admin port {address}: {e}"));
+        |e: &dyn std::fmt::Display| Error::NotSwapped(format!("the admin port {place}: {e}"));
     let path = match plugin {
         Plugin::Payments => "/swap/payments",
         Plugin::Policy => "/swap/policy",
     };
-    let request = Request::post(path)
-        .header(header::HOST, address.to_string())
+    let host = match place {
+        Place::Tcp(address) => address.to_string(),
+        Place::Unix(_) => "localhost".to_owned(),
+    };
+    let mut request = Request::post(path)
+        .header(header::HOST, host)
         .header(header::CONTENT_TYPE, "application/wasm")
         .body(Full::new(Bytes::from(component)))
         .map_err(|e| unreached(&e))?;
-    let stream = TcpStream::connect(address)
-        .await
-        .map_err(|e| unreached(&e))?;
+    if let Some(token) = token {
+        let mut shown = HeaderValue::from_str(&token.authorization()).map_err(|e| unreached(&e))?;
+        shown.set_sensitive(true);
+        request.headers_mut().insert(header::AUTHORIZATION, shown);
+    }
+    let stream: Box<dyn Stream> = match place {
+        Place::Tcp(address) => Box::new(
+            TcpStream::connect(address)
+                .await
+                .map_err(|e| unreached(&e))?,
+        ),
+        Place::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(|e| unreached(&e))?),
+    };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|e| unreached(&e))?;
@@ -62,3 +77,7 @@ pub async fn swap(
     );
     Err(Error::NotSwapped(words))
 }
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}

@@ -1,9 +1,9 @@
 //! `compile` and `swap`: plugins compiled ahead, and put in the place of others.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::Path;
 
+use hypervisor::admin::{Place, Token};
 use hypervisor::parts::{Parts, load_config, runtime};
 use hypervisor::pipeline::Plugin;
 use hypervisor_ctl::error::Error;
@@ -36,15 +36,22 @@ pub(crate) fn swap(
     cli: &Cli,
     plugin: SwapPlugin,
     component: &Path,
-    admin: Option<SocketAddr>,
+    admin: Option<&Place>,
+    token_file: Option<&Path>,
     output: Output,
 ) -> Result<(), Error> {
+    let config = load_config(cli.config.as_deref())?;
     let admin = match admin {
-        Some(admin) => admin,
-        None => load_config(cli.config.as_deref())?
-            .admin
-            .address()?
-            .ok_or(Error::NoAdminPort)?,
+        Some(admin) => admin.clone(),
+        None => config.admin.place()?.ok_or(Error::NoAdminPort)?,
+    };
+    let token = match token_file {
+        Some(file) => Some(read_token(file)?),
+        // The configuration may be another host's: this host then says that the token is missing.
+        None => Some(config.admin_token_file())
+            .filter(|file| file.exists())
+            .map(|file| read_token(&file))
+            .transpose()?,
     };
     let bytes = std::fs::read(component).map_err(|source| Error::FileUnreadable {
         path: component.to_owned(),
@@ -54,7 +61,7 @@ pub(crate) fn swap(
         SwapPlugin::Payments => Plugin::Payments,
         SwapPlugin::Policy => Plugin::Policy,
     };
-    let swapped = runtime()?.block_on(operator::swap(admin, plugin, bytes))?;
+    let swapped = runtime()?.block_on(operator::swap(&admin, token.as_ref(), plugin, bytes))?;
     let mut out = io::stdout().lock();
     written(match output {
         Output::Json => json(&mut out, &swapped),
@@ -64,4 +71,13 @@ pub(crate) fn swap(
             swapped.sha384, swapped.manifest_sha384, swapped.log_entries
         ),
     })
+}
+
+fn read_token(file: &Path) -> Result<Token, Error> {
+    Ok(
+        Token::read(file).map_err(|source| hypervisor::error::Error::AdminToken {
+            path: file.to_owned(),
+            source,
+        })?,
+    )
 }

@@ -54,6 +54,27 @@ pub enum Error {
     /// The payment component does not take the operator's offers.
     #[error("[payments]: {0}")]
     Payments(String),
+    /// The admin port cannot be opened.
+    #[error(
+        "cannot open the admin port {place}; choose another [admin] `listening` or stop what holds it"
+    )]
+    ListenAdmin {
+        /// The address or path.
+        place: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The token of the admin port cannot be had.
+    #[error("cannot take the admin port's token from {}", path.display())]
+    AdminToken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: std::io::Error,
+    },
+    /// The system cannot confine the host, and the configuration requires it.
+    #[error("`hardening = \"require\"`: {0}")]
+    Hardening(String),
     /// Agents cannot be taken up.
     #[error("[agents]: {0}")]
     Agents(String),

@@ -9,6 +9,7 @@ pub mod agents;
 pub mod attestation;
 pub mod config;
 pub mod error;
+pub mod hardening;
 pub mod ingress;
 pub mod manifest;
 pub mod metrics;

@@ -58,7 +58,7 @@ static AGENT_CALLS: Family<5> = Family::new(
     "exit",
     ["ok", "code", "trap", "limit", "other"],
 );
-static OUTGOING: Family<7> = Family::new(
+static OUTGOING: Family<8> = Family::new(
     "hypervisor_agent_outgoing_requests_total",
     "Requests that agents sent, by what became of them.",
     "outcome",
@@ -68,6 +68,7 @@ static OUTGOING: Family<7> = Family::new(
         "not_listed",
         "policy",
         "private_address",
+        "limit",
         "chain",
         "failed",
     ],

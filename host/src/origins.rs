@@ -4,12 +4,18 @@ use std::sync::Arc;
 
 use http::Request;
 use http_body_util::BodyExt;
-use hypervisor_egress::{Error, Networks, Origin, Sender, SystemResolver, Timeouts};
+use hypervisor_egress::{Bounds, Error, Networks, Origin, Sender, Share, SystemResolver, Timeouts};
 
 use crate::executor::{Chain, Connection, Egress, HttpBody, HttpError, HttpTimeouts, Sending};
 
 /// Every address: what the operator names may be anywhere, a facilitator on the host's own network, say.
 const ANYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
+
+/// What one plugin may have under way.
+const BOUNDS: Bounds = Bounds {
+    connections: 128,
+    lookups: 16,
+};
 
 /// A list of origins, and what sends to them.
 pub(crate) struct Origins {
@@ -26,7 +32,8 @@ impl Origins {
             listed: urls
                 .filter_map(|url| Origin::of(&url.parse().ok()?))
                 .collect(),
-            sender: Sender::new(networks, Arc::new(SystemResolver::default()))?,
+            sender: Sender::new(networks, Arc::new(SystemResolver::default()))?
+                .sharing(Share::new(BOUNDS)),
         })
     }
 }
@@ -80,6 +87,7 @@ pub(crate) fn http_error(error: Error) -> HttpError {
         Error::DestinationIpProhibited => HttpError::DestinationIpProhibited,
         Error::ConnectionRefused => HttpError::ConnectionRefused,
         Error::ConnectionTerminated => HttpError::ConnectionTerminated,
+        Error::ConnectionLimitReached => HttpError::ConnectionLimitReached,
         Error::ConnectionTimeout => HttpError::ConnectionTimeout,
         Error::ConnectionReadTimeout => HttpError::ConnectionReadTimeout,
         Error::TlsProtocolError => HttpError::TlsProtocolError,

@@ -78,6 +78,26 @@ impl Host {
         self.addresses.admin.clone().unwrap()
     }
 
+    /// The file with the admin port's token.
+    pub fn admin_token(&self) -> PathBuf {
+        self.state().join("admin.token")
+    }
+
+    /// A client that shows the admin port's token.
+    pub fn operator(&self) -> reqwest::Client {
+        let token = fs::read_to_string(self.admin_token()).unwrap();
+        let mut shown: reqwest::header::HeaderValue =
+            format!("Bearer {}", token.trim()).parse().unwrap();
+        shown.set_sensitive(true);
+        let headers = [(reqwest::header::AUTHORIZATION, shown)]
+            .into_iter()
+            .collect();
+        reqwest::Client::builder()
+            .default_headers(headers)
+            .build()
+            .unwrap()
+    }
+
     /// The folder of this host's own state.
     pub fn state(&self) -> PathBuf {
         self.folder.path().join("state")

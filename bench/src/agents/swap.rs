@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use hypervisor::admin::{Place, Token};
 use hypervisor::pipeline::Plugin;
 use hypervisor_ctl::operator;
 
@@ -21,8 +22,14 @@ const PHASE: Duration = Duration::from_secs(3);
 pub(super) async fn measure() -> Result<Group> {
     let folder = tempfile::TempDir::new().context("temporary folder")?;
     let admin = free_address()?;
-    let config = format!("{}[admin]\nlistening = '{admin}'\n", policy(folder.path())?);
+    let token = folder.path().join("admin.token");
+    let config = format!(
+        "{}[admin]\nlistening = '{admin}'\ntoken_file = {token:?}\n",
+        policy(folder.path())?
+    );
     let host = Process::configured(&config)?;
+    let token = Token::read(&token).context("the admin port's token")?;
+    let admin = Place::Tcp(admin);
     deploy(&host, &owner()?, "hello", "").await?;
     let component =
         std::fs::read(crate::sealed::component("policy-rust.wasm")?).context("policy-rust.wasm")?;
@@ -49,7 +56,7 @@ pub(super) async fn measure() -> Result<Group> {
         let mut swaps = 0;
         while started.elapsed() < PHASE {
             if swapping {
-                operator::swap(admin, Plugin::Policy, component.clone())
+                operator::swap(&admin, Some(&token), Plugin::Policy, component.clone())
                     .await
                     .map_err(|e| Error::new(e.to_string()))?;
                 swaps += 1;

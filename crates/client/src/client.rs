@@ -7,6 +7,7 @@ use hypervisor_protocol::{
     ClientSession, ContentFormat, CreateKeypairRequest, CreateKeypairResponse, PrivateKey, Problem,
     PublicKey,
 };
+use hypervisor_verify::evidence;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
@@ -18,6 +19,20 @@ use crate::session::Session;
 
 /// Time to reach the host. An answer may take as long as the program runs, so there is no bound on that.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A peer that is gone without a word is noticed after about this time, also while its answer is waited for.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// Longest pause in the middle of an answer.
+const PAUSE: Duration = Duration::from_secs(30);
+/// Longest wait for an answer that no program has to run for. A quote may be waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Bytes of an answer that is a few keys and numbers, or a refusal.
+const SMALL: usize = 1 << 20;
+/// Bytes of a list of agents.
+const LIST: usize = 64 << 20;
+/// Bytes of the answer to an execution or a call by default: several times what a host lets a program write by default.
+const ANSWER: usize = 256 << 20;
 
 /// What is sent and asked for.
 const FORMAT: ContentFormat = ContentFormat::Cbor;
@@ -38,6 +53,8 @@ pub(crate) struct Answer {
 pub struct Client {
     http: reqwest::Client,
     server: Url,
+    /// Bytes of an answer to an execution or a call.
+    largest: usize,
 }
 
 impl Client {
@@ -60,6 +77,7 @@ impl Client {
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
+            .tcp_keepalive(KEEPALIVE)
             // A payment is for this host alone, and redirecting a post loses its body.
             .redirect(reqwest::redirect::Policy::none())
             .build();
@@ -67,26 +85,29 @@ impl Client {
             server: url.to_string(),
             source,
         })?;
-        Ok(Self { http, server: url })
+        Ok(Self {
+            http,
+            server: url,
+            largest: ANSWER,
+        })
+    }
+
+    /// The same, which takes answers to executions and calls of up to `bytes`; by default 256 MiB. The host decides how much it
+    /// sends, and nothing of it is known to be right before it is here whole.
+    #[must_use]
+    pub fn with_largest_answer(self, bytes: usize) -> Self {
+        Self {
+            largest: bytes,
+            ..self
+        }
     }
 
     /// Asks `/ping`.
     pub async fn ping(&self) -> Result<(), Error> {
-        let response = self
-            .http
-            .get(self.url("ping")?)
-            .send()
-            .await
-            .map_err(|e| self.transport(e))?;
-        let status = response.status().as_u16();
-        match response
-            .text()
-            .await
-            .map_err(|e| self.transport(e))?
-            .as_str()
-        {
-            "pong" => Ok(()),
-            _ => Err(self.unexpected(status)),
+        let answer = self.get("ping", SMALL).await?;
+        match &answer.body[..] {
+            b"pong" => Ok(()),
+            _ => Err(self.unexpected(answer.status.as_u16())),
         }
     }
 
@@ -113,18 +134,45 @@ impl Client {
 
     /// Gets an answer of at most `maximum` bytes, CBOR where the host has a choice.
     pub(crate) async fn get(&self, path: &str, maximum: usize) -> Result<Answer, Error> {
-        let mut response = self
-            .http
-            .get(self.url(path)?)
-            .header(ACCEPT, FORMAT.media_type())
-            .send()
-            .await
+        let request = self.http.get(self.url(path)?);
+        let request = request.header(ACCEPT, FORMAT.media_type());
+        let response = tokio::time::timeout(PATIENCE, request.send()).await;
+        let response = response
+            .map_err(|_| self.stalled(PATIENCE))?
             .map_err(|e| self.transport(e))?;
+        self.receive(response, maximum).await
+    }
+
+    /// The whole answer, whose head is there.
+    async fn receive(
+        &self,
+        mut response: reqwest::Response,
+        maximum: usize,
+    ) -> Result<Answer, Error> {
         let status = response.status();
+        // What is not a success is a problem, or a demand for payment.
+        let maximum = if status.is_success() {
+            maximum
+        } else {
+            maximum.min(SMALL)
+        };
+        let too_large = || Error::AnswerTooLarge {
+            server: self.server.to_string(),
+            maximum,
+        };
+        let declared = response.content_length().unwrap_or_default();
+        if usize::try_from(declared).is_ok_and(|declared| declared > maximum) {
+            return Err(too_large());
+        }
         let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| self.transport(e))? {
+        loop {
+            let chunk = tokio::time::timeout(PAUSE, response.chunk()).await;
+            let chunk = chunk
+                .map_err(|_| self.stalled(PAUSE))?
+                .map_err(|e| self.transport(e))?;
+            let Some(chunk) = chunk else { break };
             if body.len().saturating_add(chunk.len()) > maximum {
-                return Err(self.unexpected(status.as_u16()));
+                return Err(too_large());
             }
             body.extend_from_slice(&chunk);
         }
@@ -133,6 +181,16 @@ impl Client {
             headers: std::mem::take(response.headers_mut()),
             body: body.freeze(),
         })
+    }
+
+    /// Bytes of the answer to a request to `path`.
+    fn largest(&self, path: &str) -> usize {
+        match path {
+            "encrypt/create_keypair" => SMALL,
+            "verifiable/encrypt/create_keypair" => evidence::MAX_LENGTH + SMALL,
+            "search" => LIST,
+            _ => self.largest,
+        }
     }
 
     /// Gets CBOR or JSON, or a problem.
@@ -187,16 +245,9 @@ impl Client {
         if let Some(payment) = payment {
             request = request.header(PAYMENT_SIGNATURE, payment);
         }
-        let mut response = request
-            .body(body)
-            .send()
-            .await
-            .map_err(|e| self.transport(e))?;
-        Ok(Answer {
-            status: response.status(),
-            headers: std::mem::take(response.headers_mut()),
-            body: response.bytes().await.map_err(|e| self.transport(e))?,
-        })
+        let response = request.body(body).send().await;
+        let response = response.map_err(|e| self.transport(e))?;
+        self.receive(response, self.largest(path)).await
     }
 
     /// Reads an answer: CBOR, or a problem.
@@ -233,6 +284,13 @@ impl Client {
         Error::Transport {
             server: self.server.to_string(),
             source: source.without_url(),
+        }
+    }
+
+    fn stalled(&self, after: Duration) -> Error {
+        Error::Stalled {
+            server: self.server.to_string(),
+            after,
         }
     }
 

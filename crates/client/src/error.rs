@@ -1,6 +1,7 @@
 //! What can go wrong between a client and a host.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hypervisor_protocol::{Exit, Problem, ProblemType};
 
@@ -27,6 +28,24 @@ pub enum Error {
         server: String,
         /// What the HTTP client said.
         source: reqwest::Error,
+    },
+    /// The host went silent.
+    #[error("{server} sent nothing for {} s", after.as_secs())]
+    Stalled {
+        /// The server's address.
+        server: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// The host's answer is larger than what is taken.
+    #[error(
+        "the answer of {server} is larger than the {maximum} bytes that are taken for it; have the program write less"
+    )]
+    AnswerTooLarge {
+        /// The server's address.
+        server: String,
+        /// Most that is taken.
+        maximum: usize,
     },
     /// The host refused the request.
     #[error("the host refused the request ({}): {}{}", .0.title, .0.detail, request_id(.0))]

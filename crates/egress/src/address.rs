@@ -1,13 +1,16 @@
 //! Addresses: which are public, and which others the operator allows.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use rustix::io::Errno;
 
 use crate::error::NetworkError;
 
 /// Most characters of a text that an error repeats.
 const MAX_SHOWN: usize = 64;
+/// A port for asking which way packets would go.
+const DISCARD: u16 = 9;
 
 const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> Ipv4Net {
     Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix)
@@ -101,37 +104,106 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     GLOBAL_V6.contains(&address) && !SPECIAL_V6.iter().any(|net| net.contains(&address))
 }
 
-/// Ranges of addresses that may be connected to although they are not public; by default none.
+/// Where connections may go: to public addresses, and to others in the ranges that are listed.
 ///
 /// A range that is listed is allowed as it is: with `64:ff9b::/96` (NAT64) every IPv4 address behind the translator is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Networks(Vec<IpNet>);
+pub struct Networks {
+    allowed: Vec<IpNet>,
+    denied: Vec<IpNet>,
+    /// Ports of this machine that are never reached; none where this machine's own addresses are as others.
+    own: Option<Vec<u16>>,
+}
 
 impl Networks {
-    /// Reads ranges, each `10.1.0.0/16`, `fd00::/8` or one address.
+    /// Reads ranges that are allowed, each `10.1.0.0/16`, `fd00::/8` or one address.
     ///
     /// # Errors
     ///
     /// [`NetworkError`] for a text that is no range, or has bits after its prefix.
     pub fn parse<T: AsRef<str>>(texts: &[T]) -> Result<Self, NetworkError> {
-        texts
-            .iter()
-            .map(|text| range(text.as_ref()))
-            .collect::<Result<_, _>>()
-            .map(Self)
+        Ok(Self {
+            allowed: ranges(texts)?,
+            ..Self::default()
+        })
     }
 
-    /// Whether `address` may be connected to: it is public, or in one of the ranges. An IPv4-mapped address is in a range
-    /// when its IPv4 address is.
+    /// The same without these ranges, public or listed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::parse`].
+    pub fn without<T: AsRef<str>>(self, texts: &[T]) -> Result<Self, NetworkError> {
+        Ok(Self {
+            denied: ranges(texts)?,
+            ..self
+        })
+    }
+
+    /// The same without the machine that this runs on: its addresses, public ones too, unless their range is listed, and these
+    /// `ports` of it in any case. What reaches a service from its own machine is often trusted more than what comes from outside.
+    #[must_use]
+    pub fn elsewhere(self, ports: Vec<u16>) -> Self {
+        Self {
+            own: Some(ports),
+            ..self
+        }
+    }
+
+    /// Whether `address` may be connected to: it is public, or in one of the ranges, and not denied. An IPv4-mapped address is in a
+    /// range when its IPv4 address is.
     pub fn allow(&self, address: IpAddr) -> bool {
-        let canonical = address.to_canonical();
-        is_public(address) || self.0.iter().any(|net| net.contains(&canonical))
+        (is_public(address) || contain(&self.allowed, address)) && !contain(&self.denied, address)
+    }
+
+    /// Whether a connection may go to `address`: as [`Self::allow`], and not to this very machine.
+    pub(crate) fn permit(&self, address: SocketAddr) -> bool {
+        let is_elsewhere = || match &self.own {
+            None => true,
+            Some(_) if !is_own(address.ip()) => true,
+            Some(ports) => contain(&self.allowed, address.ip()) && !ports.contains(&address.port()),
+        };
+        self.allow(address.ip()) && is_elsewhere()
     }
 
     /// Whether no range is listed, and so public addresses alone are allowed.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.allowed.is_empty()
     }
+}
+
+fn contain(ranges: &[IpNet], address: IpAddr) -> bool {
+    let canonical = address.to_canonical();
+    ranges.iter().any(|net| net.contains(&canonical))
+}
+
+/// Whether `address` is one of this machine: packets to it would come from it. Nothing is sent. Where that cannot be found out, it
+/// is taken for one.
+fn is_own(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    if address.is_loopback() || address.is_unspecified() {
+        return true;
+    }
+    let any: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = match UdpSocket::bind((any, 0)) {
+        Ok(socket) => socket,
+        // A machine without this family has none of its addresses.
+        Err(error) => return Errno::from_io_error(&error) != Some(Errno::AFNOSUPPORT),
+    };
+    // No route: it is not this machine, and the connection will fail.
+    if socket.connect((address, DISCARD)).is_err() {
+        return false;
+    }
+    socket
+        .local_addr()
+        .is_ok_and(|source| source.ip().to_canonical() == address)
+}
+
+fn ranges<T: AsRef<str>>(texts: &[T]) -> Result<Vec<IpNet>, NetworkError> {
+    texts.iter().map(|text| range(text.as_ref())).collect()
 }
 
 fn range(text: &str) -> Result<IpNet, NetworkError> {

@@ -34,6 +34,9 @@ pub enum Error {
     /// The connection ended before the response did.
     #[error("the connection ended before the response was complete")]
     ConnectionTerminated,
+    /// As many connections are open as the component, its owner or all of them together may have.
+    #[error("too many connections are open; wait for a response to end before the next request")]
+    ConnectionLimitReached,
     /// There was no connection within the connect timeout, TLS included.
     #[error("the connection was not made in time; allow more time to connect")]
     ConnectionTimeout,
@@ -102,6 +105,7 @@ impl Error {
             Self::DestinationIpProhibited => "destination_ip_prohibited",
             Self::ConnectionRefused => "connection_refused",
             Self::ConnectionTerminated => "connection_terminated",
+            Self::ConnectionLimitReached => "connection_limit_reached",
             Self::ConnectionTimeout => "connection_timeout",
             Self::ConnectionReadTimeout => "connection_read_timeout",
             Self::TlsProtocolError => "tls_protocol_error",

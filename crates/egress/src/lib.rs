@@ -3,7 +3,8 @@
 //! Two questions are asked about a request, one after the other. *May it go to this origin?* is answered by an [`AllowList`] of
 //! [`OriginPattern`]s, before anything is looked up. *May it go to this address?* is answered by [`Networks`]: public addresses
 //! are allowed, and private ones only where the operator lists them. A [`Sender`] asks the second question for every address
-//! that a name resolves to, and connects to exactly the addresses that were checked.
+//! that a name resolves to, and connects to exactly the addresses that were checked. How many connections and lookups it may have under
+//! way is a [`Share`] of the whole host's.
 //!
 //! Nothing here logs, and no [`Error`] of a request says where the request was going.
 
@@ -15,6 +16,7 @@ pub mod origin;
 pub mod pattern;
 pub mod resolve;
 pub mod send;
+pub mod share;
 mod tls;
 
 pub use address::{Networks, is_public};
@@ -24,3 +26,4 @@ pub use origin::Origin;
 pub use pattern::{AllowList, OriginPattern};
 pub use resolve::{Resolve, SystemResolver};
 pub use send::{Connection, Sender, Timeouts};
+pub use share::{Bounds, Share};

@@ -3,15 +3,19 @@
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
 use crate::address::Networks;
 use crate::error::Error;
 use crate::origin::Origin;
+use crate::share::Share;
 
 /// Most lookups of the system's resolver that run at once. Each holds a thread until it ends, also when nobody waits any more.
 const MAX_LOOKUPS: usize = 64;
+/// Longest that a lookup is waited for.
+const LONGEST_LOOKUP: Duration = Duration::from_secs(60);
 /// Most addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 16;
 
@@ -73,30 +77,50 @@ impl Resolve for SystemResolver {
 ///
 /// [`Error::DestinationIpProhibited`], [`Error::DestinationNotFound`] for a name without address, and the resolver's own.
 pub(crate) async fn destinations(
-    resolver: &dyn Resolve,
+    resolver: &Arc<dyn Resolve>,
+    share: &Share,
     networks: &Networks,
     origin: &Origin,
 ) -> Result<Vec<SocketAddr>, Error> {
     let addresses = match origin.ip() {
         Some(address) => vec![address],
-        None => resolver.resolve(origin.host()).await?,
+        None => lookup(resolver, share, origin.host().to_owned()).await?,
     };
     if addresses.is_empty() {
         return Err(Error::DestinationNotFound);
     }
-    if !addresses.iter().all(|address| networks.allow(*address)) {
+    let mut found = addresses
+        .into_iter()
+        .map(|address| SocketAddr::new(address, origin.port()));
+    if !found.clone().all(|address| networks.permit(address)) {
         return Err(Error::DestinationIpProhibited);
     }
-    Ok(addresses
-        .into_iter()
-        .take(MAX_ADDRESSES)
-        .map(|address| SocketAddr::new(address, origin.port()))
-        .collect())
+    Ok(found.by_ref().take(MAX_ADDRESSES).collect())
+}
+
+/// Resolves a name. A lookup is part of the share until it ends, also when nobody waits for it any more: the thread or the socket
+/// that it takes is not given back before.
+async fn lookup(
+    resolver: &Arc<dyn Resolve>,
+    share: &Share,
+    name: String,
+) -> Result<Vec<IpAddr>, Error> {
+    let slot = share.lookup().await?;
+    let resolver = Arc::clone(resolver);
+    let lookup = tokio::spawn(async move {
+        let _slot = slot;
+        tokio::time::timeout(LONGEST_LOOKUP, resolver.resolve(&name)).await
+    });
+    lookup
+        .await
+        .map_err(|_| Error::InternalError)?
+        .map_err(|_| Error::DnsTimeout)?
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::share::Bounds;
 
     /// Gives the same answer to every question.
     struct Fixed(Vec<&'static str>);
@@ -118,7 +142,9 @@ mod tests {
         allowed: &[&str],
     ) -> Result<Vec<String>, Error> {
         let networks = Networks::parse(allowed).unwrap();
-        let found = destinations(&Fixed(answer.to_vec()), &networks, &origin(url)).await?;
+        let resolver: Arc<dyn Resolve> = Arc::new(Fixed(answer.to_vec()));
+        let share = Share::new(Bounds::default());
+        let found = destinations(&resolver, &share, &networks, &origin(url)).await?;
         Ok(found.iter().map(ToString::to_string).collect())
     }
 

@@ -25,6 +25,7 @@ use crate::body::ResponseBody;
 use crate::error::Error;
 use crate::origin::Origin;
 use crate::resolve::{Resolve, destinations};
+use crate::share::{Bounds, Share, Taken};
 use crate::{connect, tls};
 
 /// Each time that a request does not set: the default of wasi:http hosts.
@@ -65,6 +66,7 @@ pub struct Sender {
     networks: Arc<Networks>,
     resolver: Arc<dyn Resolve>,
     tls: TlsConnector,
+    share: Share,
 }
 
 impl fmt::Debug for Sender {
@@ -99,7 +101,14 @@ impl Sender {
             networks: Arc::new(networks),
             resolver,
             tls: tls::connector(roots)?,
+            share: Share::new(Bounds::default()),
         })
+    }
+
+    /// The same, with what `share` allows to be under way at once.
+    #[must_use]
+    pub fn sharing(self, share: Share) -> Self {
+        Self { share, ..self }
     }
 
     /// Sends `request`, whose URI is absolute, and gives the head of the response as soon as it is there.
@@ -121,9 +130,13 @@ impl Sender {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (origin, request) = prepare(request)?;
-        let stream = self.connect(&origin, duration(timeouts.connect)).await?;
+        // Before anything waits: requests that wait for a name are under way as well.
+        let taken = self.share.connection()?;
+        let (stream, taken) = self
+            .connect(&origin, taken, duration(timeouts.connect))
+            .await?;
         let between_bytes = duration(timeouts.between_bytes);
-        let exchange = exchange(stream, request);
+        let exchange = exchange(stream, taken, request);
         // The same to the caller as no bytes of a body (RFC 9209 §2.3.10).
         let (response, connection) = timeout(duration(timeouts.first_byte), exchange)
             .await
@@ -138,19 +151,25 @@ impl Sender {
     }
 
     /// A connection to an address of `origin` that is allowed.
-    async fn connect(&self, origin: &Origin, limit: Duration) -> Result<Box<dyn Stream>, Error> {
+    async fn connect(
+        &self,
+        origin: &Origin,
+        taken: Taken,
+        limit: Duration,
+    ) -> Result<(Box<dyn Stream>, Taken), Error> {
         let deadline = Instant::now() + limit;
-        let found = destinations(self.resolver.as_ref(), &self.networks, origin);
+        let found = destinations(&self.resolver, &self.share, &self.networks, origin);
         let addresses = timeout_at(deadline, found)
             .await
             .map_err(|_| Error::DnsTimeout)??;
         let connected = async {
-            let stream = connect::connect(addresses).await?;
-            Ok(if origin.is_tls() {
+            let (stream, taken) = connect::connect(addresses, taken, &self.share).await?;
+            let stream = if origin.is_tls() {
                 Box::new(tls::handshake(&self.tls, origin, stream).await?) as Box<dyn Stream>
             } else {
                 Box::new(stream)
-            })
+            };
+            Ok((stream, taken))
         };
         timeout_at(deadline, connected)
             .await
@@ -189,6 +208,7 @@ fn duration(chosen: Option<Duration>) -> Duration {
 /// Sends `request` over `stream` and waits for the head of the response, while the connection moves the request's body.
 async fn exchange<B>(
     stream: Box<dyn Stream>,
+    taken: Taken,
     request: Request<B>,
 ) -> Result<(Response<hyper::body::Incoming>, Connection), Error>
 where
@@ -202,6 +222,7 @@ where
         .await
         .map_err(|error| Error::of_http(&error))?;
     let mut connection = Connection(Box::pin(async move {
+        let _taken = taken;
         connection.await.map_err(|error| Error::of_http(&error))
     }));
     let mut response = std::pin::pin!(requests.send_request(request));

@@ -80,6 +80,12 @@ pub(super) fn host_engine(settings: &Settings) -> Result<(Engine, Allocation), E
     }
 }
 
+/// Opens what the engine needs of its own process and may open no more once that cannot be looked into: its page map. Whether it is
+/// of use.
+pub fn look_at_own_pages() -> bool {
+    PoolingAllocationConfig::is_pagemap_scan_available()
+}
+
 fn pool(settings: &Settings, scan: bool) -> PoolingAllocationConfig {
     let limits = &settings.limits;
     let executions = u32::try_from(settings.executions)

@@ -44,7 +44,7 @@ use wasmtime::component::Linker;
 
 pub use agent::{Agent, AgentSettings, Command, MachineCode};
 pub use cache::{Scope, sha256};
-pub use engine::{Allocation, compile_settings};
+pub use engine::{Allocation, compile_settings, look_at_own_pages};
 pub use error::Error;
 pub use hypervisor_wasm_check::{
     AgentInspection, Import, Inspection, Kind, PLUGIN_VERSION, Plugins, Refusal, Standing,

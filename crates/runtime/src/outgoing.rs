@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Request;
+use tokio::sync::Semaphore;
 use wasmtime_wasi_http::WasiHttpHooks;
 
 pub use wasmtime_wasi_http::{
@@ -29,6 +30,14 @@ pub trait Egress: Send + Sync {
         timeouts: Option<HttpTimeouts>,
         chain: Chain,
     ) -> Sending;
+
+    /// Requests that one instance may have under way at once.
+    fn per_call(&self) -> usize {
+        16
+    }
+
+    /// A request was refused because there is no room for more.
+    fn crowded(&self) {}
 }
 
 /// The calls that led to a call: agents that called agents.
@@ -84,12 +93,16 @@ pub(super) struct Outgoing {
     pub(super) chain: Chain,
     /// When the call under way has to end.
     ends: Option<Instant>,
+    /// Room for requests under way.
+    room: Option<Arc<Semaphore>>,
 }
 
 impl Outgoing {
     pub(super) fn by(egress: Option<Arc<dyn Egress>>) -> Self {
+        let room = egress.as_ref().map(|egress| egress.per_call());
         Self {
             egress,
+            room: room.map(|room| Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS)))),
             ..Self::default()
         }
     }
@@ -112,18 +125,31 @@ impl WasiHttpHooks for Outgoing {
         options: Option<HttpTimeouts>,
         _processed: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
     ) -> Box<dyn Future<Output = wasmtime_wasi_http::Result<Sent>> + Send> {
-        match &self.egress {
-            Some(egress) => {
-                let chain = self.chain.ending_by(self.ends);
-                Box::new(egress.send(request, options, chain))
-            }
-            None => Box::new(async { Err(HttpError::HttpRequestDenied) }),
-        }
+        let (Some(egress), Some(room)) = (&self.egress, &self.room) else {
+            return Box::new(async { Err(HttpError::HttpRequestDenied) });
+        };
+        let Ok(taken) = Arc::clone(room).try_acquire_owned() else {
+            egress.crowded();
+            return Box::new(async { Err(HttpError::ConnectionLimitReached) });
+        };
+        let sending = egress.send(request, options, self.chain.ending_by(self.ends));
+        Box::new(async move {
+            let (response, connection) = sending.await?;
+            let connection = Box::into_pin(connection);
+            // Under way until its connection ends.
+            let connection: Connection = Box::new(async move {
+                let _taken = taken;
+                connection.await
+            });
+            Ok((response, connection))
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt;
+
     use super::*;
 
     #[test]
@@ -142,5 +168,41 @@ mod tests {
         assert!(outgoing.begin(10 * second) <= second);
         let next = outgoing.chain.ending_by(outgoing.ends);
         assert_eq!(next.deadline, outgoing.chain.deadline.min(outgoing.ends));
+    }
+
+    /// Sends nothing and never ends; counts what was refused before it.
+    #[derive(Default)]
+    struct Stuck(std::sync::atomic::AtomicUsize);
+
+    impl Egress for Stuck {
+        fn send(&self, _: Request<HttpBody>, _: Option<HttpTimeouts>, _: Chain) -> Sending {
+            Box::pin(std::future::pending())
+        }
+
+        fn crowded(&self) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    fn send(
+        outgoing: &mut Outgoing,
+    ) -> Pin<Box<dyn Future<Output = wasmtime_wasi_http::Result<Sent>> + Send>> {
+        let body = http_body_util::Empty::new().map_err(|never| match never {});
+        let request = Request::new(body.boxed_unsync());
+        Box::into_pin(outgoing.send_request(request, None, Box::new(async { Ok(()) })))
+    }
+
+    #[tokio::test]
+    async fn one_call_has_so_many_requests_under_way() {
+        let stuck = Arc::new(Stuck::default());
+        let mut outgoing = Outgoing::by(Some(Arc::clone(&stuck) as _));
+        let most = stuck.per_call();
+        let mut under_way: Vec<_> = (0..most).map(|_| send(&mut outgoing)).collect();
+        let refused = send(&mut outgoing).await.err();
+        assert!(matches!(refused, Some(HttpError::ConnectionLimitReached)));
+        assert_eq!(stuck.0.load(std::sync::atomic::Ordering::Relaxed), 1);
+        under_way.pop();
+        let again = tokio::time::timeout(Duration::from_millis(10), send(&mut outgoing)).await;
+        assert!(again.is_err(), "it is under way");
     }
 }

@@ -53,14 +53,9 @@ pub fn main(address_space: u64, plugin: bool) -> io::Result<()> {
             maximum: Some(address_space),
         },
     )?;
-    setrlimit(
-        Resource::Core,
-        Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        },
-    )?;
     nice(NICE)?;
+    // Before a byte of the program is read.
+    hypervisor_confine::process();
 
     // Built while the program is still arriving.
     let engine = Engine::new(&compile_settings()).map_err(io::Error::other)?;

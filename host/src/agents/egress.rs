@@ -1,32 +1,49 @@
 //! The requests that agents send: to the origins of their manifest that the operator allows too, each asked of the policy,
 //! never to a private address unless the operator allows that, and to other agents of this host without a socket.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use http::{HeaderMap, Request, Response};
 use hypervisor_agents::{Address, Owner, Reference};
-use hypervisor_egress::{AllowList, Error as SendError, Origin, Sender};
+use hypervisor_egress::{AllowList, Bounds, Error as SendError, Origin, Sender, Share};
 
+use crate::config;
 use crate::executor::{
     Action, ActionKind, Chain, Connection, Egress, Executor, HttpBody, HttpError, HttpTimeouts,
     Question, Sending, Sent, http_error, send,
 };
 use crate::metrics;
+use crate::telemetry::Sparing;
 
 /// What stands behind the name in the host of a request to another agent.
 const INTERNAL: &str = ".agent.internal";
+
+/// Lookups of names that all agents may have under way at once, those of one owner, and those of one agent.
+const LOOKUPS: [usize; 3] = [64, 24, 8];
+
+/// Requests that were not sent: guests decide how many there are.
+static NOT_SENT: Sparing = Sparing::new();
 
 /// What the requests of all agents have in common.
 pub(super) struct Network {
     /// Origins that the operator lets agents reach at all.
     pub(super) allowed: AllowList,
-    pub(super) sender: Sender,
+    sender: Sender,
     pub(super) executor: Arc<Executor>,
-    /// Links of a chain at most.
-    pub(super) depth: usize,
+    settings: config::Agents,
+    whole: Share,
+    /// The shares that are in use: an agent that is loaded anew has the one that its calls still hold.
+    shares: Mutex<Shares>,
     neighbours: OnceLock<Weak<dyn Neighbours>>,
+}
+
+#[derive(Default)]
+struct Shares {
+    owners: HashMap<Owner, Share>,
+    agents: HashMap<u64, Share>,
 }
 
 /// The other agents of the host, as one agent reaches them.
@@ -64,15 +81,38 @@ impl Network {
         executor: Arc<Executor>,
         allowed: AllowList,
         sender: Sender,
-        depth: usize,
+        settings: &config::Agents,
     ) -> Self {
         Self {
             allowed,
             sender,
             executor,
-            depth,
+            settings: settings.clone(),
+            whole: Share::new(bounds(settings.connections, LOOKUPS[0])),
+            shares: Mutex::default(),
             neighbours: OnceLock::new(),
         }
+    }
+
+    /// What sends the requests of one agent, within its share and its owner's.
+    pub(super) fn sender_of(&self, caller: &Caller) -> Sender {
+        let settings = &self.settings;
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        shares.agents.retain(|_, share| share.is_used());
+        shares.owners.retain(|_, share| share.is_used());
+        let Shares { owners, agents } = &mut *shares;
+        let agent = agents.entry(caller.id).or_insert_with(|| {
+            let per_owner = bounds(settings.connections_per_owner, LOOKUPS[1]);
+            let whole = match caller.owner() {
+                // The operator's own agents share with nobody but all.
+                Owner::Operator => &self.whole,
+                owner => owners
+                    .entry(owner.clone())
+                    .or_insert_with(|| self.whole.part(per_owner)),
+            };
+            whole.part(bounds(settings.connections_per_agent, LOOKUPS[2]))
+        });
+        self.sender.clone().sharing(agent.clone())
     }
 
     /// Makes other agents reachable.
@@ -82,10 +122,18 @@ impl Network {
     }
 }
 
+fn bounds(connections: usize, lookups: usize) -> Bounds {
+    Bounds {
+        connections,
+        lookups,
+    }
+}
+
 /// The egress of one agent.
 #[derive(Clone)]
 pub(super) struct AgentEgress {
     pub(super) network: Arc<Network>,
+    pub(super) sender: Sender,
     pub(super) caller: Arc<Caller>,
     /// The origins of its manifest.
     pub(super) listed: Arc<AllowList>,
@@ -105,16 +153,28 @@ impl Egress for AgentEgress {
             let result = this.decide(request, timeouts, chain).await;
             match &result {
                 Ok((_, outcome)) => metrics::outgoing(outcome),
-                Err(refusal) => {
-                    metrics::outgoing(refusal.why);
-                    // Which agent and where to is between the agent and its owner.
-                    tracing::info!(reason = refusal.why, "an agent's request was not sent");
-                }
+                Err(refusal) => not_sent(refusal.why),
             }
             result
                 .map(|(sent, _)| sent)
                 .map_err(|refusal| refusal.error)
         })
+    }
+
+    fn per_call(&self) -> usize {
+        self.network.settings.connections_per_call
+    }
+
+    fn crowded(&self) {
+        not_sent("limit");
+    }
+}
+
+fn not_sent(why: &'static str) {
+    metrics::outgoing(why);
+    // Which agent and where to is between the agent and its owner.
+    if let Some(times) = NOT_SENT.say(why) {
+        tracing::info!(reason = why, times, "an agent's request was not sent");
     }
 }
 
@@ -154,10 +214,11 @@ impl AgentEgress {
         {
             return Err(refused("policy", HttpError::HttpRequestDenied));
         }
-        let sent = send(&self.network.sender, request, timeouts).await;
+        let sent = send(&self.sender, request, timeouts).await;
         sent.map(|sent| (sent, "sent")).map_err(|error| {
             let why = match error {
                 SendError::DestinationIpProhibited => "private_address",
+                SendError::ConnectionLimitReached => "limit",
                 _ => "failed",
             };
             refused(why, http_error(error))
@@ -175,7 +236,7 @@ impl AgentEgress {
             return Err(refused("chain", HttpError::HttpProtocolError));
         }
         let chain = chain.with(self.caller.id);
-        if chain.len() > self.network.depth {
+        if chain.len() > self.network.settings.depth {
             return Err(refused("chain", HttpError::LoopDetected));
         }
         let neighbours = self

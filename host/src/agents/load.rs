@@ -42,6 +42,7 @@ impl Agents {
         };
         let egress = AgentEgress {
             network: Arc::clone(&self.network),
+            sender: self.network.sender_of(&caller),
             caller: Arc::new(caller),
             listed: Arc::clone(&agent.terms.listed),
             imports: agent.import_names().into(),
@@ -93,9 +94,7 @@ impl Agents {
         if measured.contains(&key) {
             return Ok(());
         }
-        let room = self
-            .facts
-            .room_for(&terms.address.owner.to_string());
+        let room = self.facts.room_for(&terms.address.owner.to_string());
         room.map_err(|error| rejected(Rejection::TooManyAgents, error.to_string()))
     }
 

@@ -75,13 +75,9 @@ impl Agents {
         let failed = |e: &dyn std::fmt::Display| Error::Agents(e.to_string());
         let settings = config.agents.clone();
         let resolver = Arc::new(SystemResolver::default());
-        let sender = Sender::new(settings.networks()?, resolver).map_err(|e| failed(&e))?;
-        let network = Network::new(
-            Arc::clone(executor),
-            settings.allowed()?,
-            sender,
-            settings.depth,
-        );
+        let networks = settings.networks()?.elsewhere(config.own_ports()?);
+        let sender = Sender::new(networks, resolver).map_err(|e| failed(&e))?;
+        let network = Network::new(Arc::clone(executor), settings.allowed()?, sender, &settings);
         let store =
             Store::open(config.executor_path.join("agents"), key).map_err(|e| failed(&e))?;
         let loaded = moka::future::Cache::builder()

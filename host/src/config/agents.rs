@@ -1,7 +1,7 @@
 //! `[agents]`: deployed agents, and where they may send requests.
 
 use bytesize::ByteSize;
-use hypervisor_egress::{AllowList, Networks, OriginPattern};
+use hypervisor_egress::{AllowList, NetworkError, Networks, OriginPattern};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -25,6 +25,17 @@ pub struct Agents {
     pub outgoing: Vec<String>,
     /// Networks that agents may reach although they are private, as CIDR ranges: `10.1.0.0/16`.
     pub private_networks: Vec<String>,
+    /// Networks that they may not reach although they are public: the host's own public address, where the machine does not know
+    /// it itself.
+    pub denied_networks: Vec<String>,
+    /// Connections that all agents may have open at once; beyond it a request is refused.
+    pub connections: usize,
+    /// The same for the agents of one owner.
+    pub connections_per_owner: usize,
+    /// For one agent.
+    pub connections_per_agent: usize,
+    /// For one call of an agent.
+    pub connections_per_call: usize,
     /// Agents in a chain, where agents call agents.
     pub depth: usize,
     /// What is kept of an agent's output, for its owner, bytes.
@@ -41,6 +52,11 @@ impl Default for Agents {
             loaded: ByteSize::mib(512),
             outgoing: vec!["*".to_owned()],
             private_networks: Vec::new(),
+            denied_networks: Vec::new(),
+            connections: 1024,
+            connections_per_owner: 256,
+            connections_per_agent: 64,
+            connections_per_call: 16,
             depth: 8,
             log: ByteSize::kib(64),
         }
@@ -63,15 +79,21 @@ impl Agents {
             })
     }
 
-    /// `private_networks`, read.
+    /// `private_networks` and `denied_networks`, read.
     ///
     /// # Errors
-    /// The entry that is no range.
+    /// The entry that is not a range.
     pub fn networks(&self) -> Result<Networks, Error> {
-        Networks::parse(&self.private_networks).map_err(|e| Error::ConfigValue {
-            key: "agents.private_networks",
-            message: e.to_string(),
-        })
+        let wrong = |key| {
+            move |e: NetworkError| Error::ConfigValue {
+                key,
+                message: e.to_string(),
+            }
+        };
+        Networks::parse(&self.private_networks)
+            .map_err(wrong("agents.private_networks"))?
+            .without(&self.denied_networks)
+            .map_err(wrong("agents.denied_networks"))
     }
 
     pub(super) fn validate(&self) -> Result<(), Error> {
@@ -84,6 +106,16 @@ impl Agents {
         ] {
             if value > 100_000 {
                 return wrong(key, format!("{value} is over 100000"));
+            }
+        }
+        for (key, value) in [
+            ("agents.connections", self.connections),
+            ("agents.connections_per_owner", self.connections_per_owner),
+            ("agents.connections_per_agent", self.connections_per_agent),
+            ("agents.connections_per_call", self.connections_per_call),
+        ] {
+            if !(1..=100_000).contains(&value) {
+                return wrong(key, format!("{value} is outside 1 to 100000"));
             }
         }
         if !(1..=64).contains(&self.depth) {

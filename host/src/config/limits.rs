@@ -74,6 +74,15 @@ pub struct Limits {
     /// Open connections; beyond it new ones wait to be accepted.
     pub connections: usize,
 
+    /// Open connections from one address, or one IPv6 network of 64 bits; beyond it new ones are closed.
+    pub connections_per_peer: usize,
+    /// Time that a client may let its answer wait, for each part and for all of it at a slow rate.
+    #[serde(with = "humantime_serde")]
+    pub send: Duration,
+    /// Time that a connection may be open without a request.
+    #[serde(with = "humantime_serde")]
+    pub idle: Duration,
+
     /// Live sessions; beyond it the one idle for longest goes.
     pub sessions: usize,
     /// A session unused for this long expires.
@@ -116,6 +125,9 @@ impl Default for Limits {
             queue: 1024,
             peer_queue: None,
             connections: 4096,
+            connections_per_peer: 128,
+            send: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
             sessions: 10_000,
             session_idle: Duration::from_secs(15 * 60),
             session_lifetime: Duration::from_secs(24 * 3600),
@@ -172,12 +184,18 @@ impl Limits {
             ("limits.executions", self.executions),
             ("limits.compilations", self.compilations),
             ("limits.connections", self.connections),
+            ("limits.connections_per_peer", self.connections_per_peer),
             ("limits.sessions", self.sessions),
             ("limits.instances", self.instances),
             ("limits.handles", self.handles),
         ] {
             if !(1..=1_000_000).contains(&value) {
                 return wrong(key, format!("{value} is outside 1 to 1000000"));
+            }
+        }
+        for (key, value) in [("limits.send", self.send), ("limits.idle", self.idle)] {
+            if value < Duration::from_millis(100) {
+                return wrong(key, format!("{value:?} is under 100 ms"));
             }
         }
         if self.arguments > MAX_ARGUMENTS {

@@ -3,6 +3,7 @@
 //! A file is read into [`Config`] with every key optional; unknown keys are refused with the nearest known one, so a
 //! misspelt limit never silently keeps its default.
 
+mod admin;
 mod agents;
 mod attestation;
 mod limits;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use admin::{Admin, Place};
 pub use agents::Agents;
 pub use attestation::{Attestation, AttestationBackend};
 pub use limits::Limits;
@@ -51,35 +53,21 @@ pub struct Config {
     pub agents: Agents,
     /// What the host proves itself with.
     pub attestation: Attestation,
-    /// The port for probes.
+    /// The port for probes and operators.
     pub admin: Admin,
+    /// What to do where the system cannot confine the host and its compilers as they should be.
+    pub hardening: Hardening,
 }
 
-/// `[admin]`: the port for probes and operators.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(default)]
-pub struct Admin {
-    /// Its address, `ip:port`; port 0 takes a free one, named in the log; empty switches it off. Keep it on the loopback interface.
-    pub listening: String,
-}
-
-impl Admin {
-    /// The address; none where the port is off.
-    ///
-    /// # Errors
-    /// When it is no address.
-    pub fn address(&self) -> Result<Option<SocketAddr>, Error> {
-        if self.listening.is_empty() {
-            return Ok(None);
-        }
-        self.listening
-            .parse()
-            .map(Some)
-            .map_err(|_| Error::ConfigValue {
-                key: "admin.listening",
-                message: format!("`{}` is no ip:port", self.listening),
-            })
-    }
+/// `hardening`: what to do where the system cannot confine the host and its compilers as they should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Hardening {
+    /// A warning, and the rest is done.
+    #[default]
+    Warn,
+    /// The host does not start.
+    Require,
 }
 
 /// `[script]`: the component that runs scripts.
@@ -186,6 +174,7 @@ impl Default for Config {
             agents: Agents::default(),
             attestation: Attestation::default(),
             admin: Admin::default(),
+            hardening: Hardening::default(),
         }
     }
 }
@@ -203,6 +192,27 @@ impl Default for Execution {
 }
 
 impl Config {
+    /// The file with the admin port's token.
+    pub fn admin_token_file(&self) -> PathBuf {
+        if self.admin.token_file.as_os_str().is_empty() {
+            self.executor_path.join("admin.token")
+        } else {
+            self.admin.token_file.clone()
+        }
+    }
+
+    /// The ports of this host's own listeners.
+    ///
+    /// # Errors
+    /// As [`Admin::place`].
+    pub(crate) fn own_ports(&self) -> Result<Vec<u16>, Error> {
+        let admin = match self.admin.place()? {
+            Some(Place::Tcp(address)) => Some(address.port()),
+            Some(Place::Unix(_)) | None => None,
+        };
+        Ok([self.listening.port()].into_iter().chain(admin).collect())
+    }
+
     /// Reads `path`, or the defaults when there is none, then applies `HYPERVISOR_HOST` and validates.
     pub fn load(path: Option<&Path>, host_override: Option<&str>) -> Result<Self, Error> {
         let mut config = match path {
@@ -241,6 +251,7 @@ impl Config {
         }
         config.payments.validate()?;
         config.agents.validate()?;
+        config.admin.place()?;
         Ok(config)
     }
 

@@ -5,6 +5,7 @@ mod agents;
 mod evidence;
 mod form;
 mod inside;
+mod one_host;
 mod openapi;
 mod plain;
 mod problem;
@@ -115,7 +116,9 @@ pub fn service(
 ) -> impl Fn(Request<Incoming>) -> Answering + Clone + Send + Sync + 'static {
     let (host, router) = (Arc::clone(host), router(Arc::clone(host)));
     move |request| {
-        if plain::is_for_an_agent(request.uri().path()) {
+        if let Some(refusal) = one_host::refusal(&request) {
+            Box::pin(std::future::ready(refusal))
+        } else if plain::is_for_an_agent(request.uri().path()) {
             Box::pin(plain::call(Arc::clone(&host), request))
         } else {
             let answered = router.clone().oneshot(request);

@@ -1,8 +1,11 @@
 //! Carries the API over HTTP/1.1 and HTTP/2: connections, their bounds, and an orderly end.
 
+mod connection;
+mod linger;
+mod peers;
+mod progress;
 mod shutdown;
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +13,19 @@ use std::time::Duration;
 use axum::response::Response;
 use http::Request;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 pub use shutdown::Shutdown;
 
 use crate::account::Peer;
 use crate::config::Limits;
 use crate::error::Error;
+use crate::telemetry::Sparing;
+use peers::Peers;
+
+/// Events that peers decide the number of.
+static EVENTS: Sparing = Sparing::new();
 
 /// Pause after the operating system could not give a connection (out of descriptors), so as not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -31,11 +36,17 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     limits: Limits,
+    connections: usize,
 }
 
 impl Server {
-    /// Binds `address`; port 0 takes a free port.
-    pub async fn bind(address: SocketAddr, limits: &Limits) -> Result<Self, Error> {
+    /// Binds `address`; port 0 takes a free port. `descriptors` is how many connections the process has room for, where that is
+    /// less than the limit.
+    pub async fn bind(
+        address: SocketAddr,
+        limits: &Limits,
+        descriptors: usize,
+    ) -> Result<Self, Error> {
         let listen = |source| Error::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
@@ -43,6 +54,7 @@ impl Server {
             listener,
             address,
             limits: limits.clone(),
+            connections: limits.connections.min(descriptors),
         })
     }
 
@@ -57,15 +69,11 @@ impl Server {
         A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response> + Send + 'static,
     {
-        let connections = Arc::new(Semaphore::new(self.limits.connections));
-        let graceful = GracefulShutdown::new();
+        let connections = Arc::new(Semaphore::new(self.connections));
+        let peers = Peers::new(self.limits.connections_per_peer);
+        let limits = Arc::new(self.limits);
+        let protocol = connection::protocol(&limits);
         let (close, closing) = watch::channel(());
-        let serving = Connections {
-            protocol: protocol(&self.limits),
-            answer,
-            receive: self.limits.receive,
-            closing,
-        };
         loop {
             // A permit first: beyond the bound, connections wait in the kernel's backlog.
             let accepted = async {
@@ -78,10 +86,24 @@ impl Server {
                 accepted = accepted => match accepted {
                     Some((Ok((stream, address)), permit)) => {
                         let peer = Peer::at(address.ip());
-                        serving.spawn(stream, peer, graceful.watcher(), permit);
+                        let Some(counted) = peers.enter(peer.clone()) else {
+                            if let Some(times) = EVENTS.say("connections_per_peer") {
+                                tracing::warn!(times, "a peer has too many connections; the newest was closed");
+                            }
+                            continue;
+                        };
+                        set_options(&stream, limits.receive);
+                        let (protocol, answer) = (protocol.clone(), answer.clone());
+                        let (limits, closing) = (Arc::clone(&limits), closing.clone());
+                        tokio::spawn(async move {
+                            let _counted = (permit, counted);
+                            connection::serve(protocol, stream, peer, answer, &limits, closing).await;
+                        });
                     }
                     Some((Err(error), _)) => {
-                        tracing::warn!(%error, "cannot accept a connection");
+                        if let Some(times) = EVENTS.say("accept") {
+                            tracing::warn!(%error, times, "cannot accept a connection");
+                        }
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                     None => break,
@@ -91,74 +113,15 @@ impl Server {
         drop(self.listener);
         drop(close);
         shutdown.exit_at_next();
-        tracing::info!(deadline = ?self.limits.drain, "draining");
-        let open = || {
-            self.limits
-                .connections
-                .saturating_sub(connections.available_permits())
-        };
+        tracing::info!(deadline = ?limits.drain, "draining");
+        let all = u32::try_from(self.connections).unwrap_or(u32::MAX);
         tokio::select! {
-            () = graceful.shutdown() => Ok(()),
-            () = tokio::time::sleep(self.limits.drain) => Err(Error::DrainDeadline { deadline: self.limits.drain, remaining: open() }),
+            _ = connections.acquire_many(all) => Ok(()),
+            () = tokio::time::sleep(limits.drain) => Err(Error::DrainDeadline {
+                deadline: limits.drain,
+                remaining: self.connections.saturating_sub(connections.available_permits()),
+            }),
         }
-    }
-}
-
-fn protocol(limits: &Limits) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.receive);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(limits.receive);
-    builder
-}
-
-/// What every connection needs.
-struct Connections<A> {
-    protocol: auto::Builder<TokioExecutor>,
-    answer: A,
-    receive: Duration,
-    closing: watch::Receiver<()>,
-}
-
-impl<A, F> Connections<A>
-where
-    A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
-    fn spawn(&self, stream: TcpStream, peer: Peer, watcher: Watcher, permit: OwnedSemaphorePermit) {
-        set_options(&stream, self.receive);
-        let answer = self.answer.clone();
-        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer.clone());
-            let answering = answer(request);
-            async { Ok::<_, Infallible>(answering.await) }
-        });
-        let (protocol, receive) = (self.protocol.clone(), self.receive);
-        let mut closing = self.closing.clone();
-        tokio::spawn(async move {
-            let _permit = permit;
-            // The protocol's own clock starts with the first byte; a connection that never sends one ends here.
-            let mut byte = [0];
-            tokio::select! {
-                first = tokio::time::timeout(receive, stream.peek(&mut byte)) => match first {
-                    Ok(Ok(1..)) => (),
-                    _ => return,
-                },
-                _ = closing.changed() => return,
-            }
-            let connection = protocol
-                .serve_connection(TokioIo::new(stream), service)
-                .into_owned();
-            // A client that goes away ends its connection with an error; dropping the request's future stops its guest.
-            if let Err(error) = watcher.watch(connection).await {
-                tracing::debug!(error = %error, "connection ended");
-            }
-        });
     }
 }
 

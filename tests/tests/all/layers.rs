@@ -24,17 +24,18 @@ const LAYERS: &[(&str, &str)] = &[
     ("tsm", "evidence protocol"),
     ("simulated", "evidence protocol"),
     ("egress", ""),
-    ("runtime", "wasm-check protocol"),
-    ("agents", "runtime wasm-check egress store protocol"),
+    ("confine", ""),
+    ("runtime", "confine wasm-check protocol"),
+    ("agents", "confine runtime wasm-check egress store protocol"),
     ("ledger", "store protocol"),
     ("client", "verify evidence wasm-check protocol"),
     (
         "host",
-        "agents egress evidence ledger protocol runtime simulated store tsm wasm-check",
+        "agents confine egress evidence ledger protocol runtime simulated store tsm wasm-check",
     ),
     (
         "ctl",
-        "agents egress evidence host ledger protocol runtime simulated store tsm wasm-check",
+        "agents confine egress evidence host ledger protocol runtime simulated store tsm wasm-check",
     ),
 ];
 

@@ -141,7 +141,11 @@ impl Payer {
             let (verdict, delay) = match sent.await {
                 Ok(answer) if answer.status.is_success() => return Ok(answer),
                 Ok(answer) => (judge(client, &answer, signed)?, retry_after(&answer)),
-                Err(error @ Error::Transport { .. }) => (Verdict::Lost(error), DELAY),
+                Err(error @ (Error::Transport { .. } | Error::Stalled { .. })) => {
+                    (Verdict::Lost(error), DELAY)
+                }
+                // It would be as large the next time.
+                Err(error @ Error::AnswerTooLarge { .. }) => (Verdict::Doubtful(error), DELAY),
                 Err(error) => return Err(error),
             };
             doubt |= !matches!(verdict, Verdict::Refused(_) | Verdict::Again(_));

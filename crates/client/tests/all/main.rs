@@ -13,6 +13,7 @@ mod attest;
 mod attest_command;
 mod attested;
 mod call_command;
+mod endless;
 mod new_command;
 mod pay;
 mod pay_command;

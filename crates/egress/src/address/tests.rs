@@ -246,6 +246,48 @@ fn what_is_no_range_is_refused_with_the_range_that_was_meant() {
     );
 }
 
+#[test]
+fn a_range_that_is_denied_is_so_although_it_is_public_or_listed() {
+    let networks = Networks::parse(&["10.0.0.0/8"]).unwrap();
+    let networks = networks.without(&["10.1.0.0/16", "8.8.8.8"]).unwrap();
+    let allow = |text: &str| networks.allow(text.parse().unwrap());
+    assert!(allow("10.0.0.1") && allow("8.8.4.4"));
+    assert!(!allow("10.1.0.1") && !allow("8.8.8.8") && !allow("::ffff:8.8.8.8"));
+}
+
+#[test]
+fn this_machine_is_reached_only_where_its_range_is_listed_and_never_at_its_own_ports() {
+    let networks = Networks::parse(&["127.0.0.0/8"]).unwrap();
+    let networks = networks.elsewhere(vec![8080]);
+    let permit = |text: &str| networks.permit(text.parse().unwrap());
+    assert!(permit("127.0.0.1:80"));
+    for own in [
+        "127.0.0.1:8080",
+        "127.9.9.9:8080",
+        "[::ffff:127.0.0.1]:8080",
+    ] {
+        assert!(!permit(own), "{own}");
+    }
+    assert!(!permit("[::1]:80"));
+}
+
+#[test]
+fn addresses_of_this_machine_are_known_and_those_of_others_are_not_its_own() {
+    for own in [
+        "127.0.0.1",
+        "127.3.2.1",
+        "::1",
+        "0.0.0.0",
+        "::",
+        "::ffff:127.0.0.1",
+    ] {
+        assert!(is_own(own.parse().unwrap()), "{own}");
+    }
+    for other in ["1.1.1.1", "2606:4700::1", "192.0.2.77"] {
+        assert!(!is_own(other.parse().unwrap()), "{other}");
+    }
+}
+
 proptest! {
     #[test]
     fn mapped_and_compatible_addresses_are_as_public_as_what_they_hold(bits in any::<u32>()) {

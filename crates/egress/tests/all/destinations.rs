@@ -15,7 +15,9 @@ use crate::support::{
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
-use hypervisor_egress::{Error, Networks, Resolve, Sender, SystemResolver, Timeouts};
+use hypervisor_egress::{
+    Bounds, Error, Networks, Resolve, Sender, Share, SystemResolver, Timeouts,
+};
 use tokio::net::TcpListener;
 
 fn request(url: &str) -> Request<Empty<Bytes>> {
@@ -239,4 +241,46 @@ async fn no_error_says_where_the_request_was_going() {
             );
         }
     }
+}
+
+/// A sender that may have so many connections and lookups under way.
+fn sharing(connections: usize, lookups: usize, resolver: Arc<dyn Resolve>) -> Sender {
+    let share = Share::new(Bounds {
+        connections,
+        lookups,
+    });
+    Sender::new(loopback(), resolver).unwrap().sharing(share)
+}
+
+#[tokio::test]
+async fn a_connection_counts_until_it_ends_and_one_more_is_refused_at_once() {
+    let server = stalling("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n").await;
+    let names = Names::default().with("server.test", &["127.0.0.1"]);
+    let sender = sharing(1, 1, Arc::new(names));
+    let (response, connection) = sender.send(get(server), Timeouts::default()).await.unwrap();
+    let sent = sender.send(get(server), Timeouts::default()).await;
+    assert_eq!(refused(sent), Error::ConnectionLimitReached);
+    // A body that nobody reads keeps it; the connection's end gives it back.
+    drop(response);
+    let sent = sender.send(get(server), Timeouts::default()).await;
+    assert_eq!(refused(sent), Error::ConnectionLimitReached);
+    drop(connection);
+    assert!(sender.send(get(server), Timeouts::default()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_lookup_that_nobody_waits_for_still_counts() {
+    let sender = sharing(8, 1, Arc::new(Silent));
+    let timeouts = Timeouts {
+        connect: SOON,
+        ..Timeouts::default()
+    };
+    // Given up, but its thread would still be in the resolver.
+    let sent = sender.send(request("http://server.test/"), timeouts).await;
+    assert_eq!(refused(sent), Error::DnsTimeout);
+    let sent = sender.send(request("http://other.test/"), timeouts).await;
+    assert_eq!(refused(sent), Error::DnsTimeout);
+    // An address needs none.
+    let sent = sender.send(request("http://127.0.0.1:1/"), timeouts).await;
+    assert_eq!(refused(sent), Error::ConnectionRefused);
 }

@@ -1,13 +1,14 @@
 //! Serving, from the start to the end of the last request.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hypervisor::admin;
 use hypervisor::attestation::Attestation;
 use hypervisor::error::Error;
 use hypervisor::executor::Allocation;
+use hypervisor::hardening;
 use hypervisor::ingress::{introduce_agents, service};
 use hypervisor::manifest::Manifest;
 use hypervisor::parts::{Parts, load_config, runtime};
@@ -27,15 +28,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
     if let Some(listening) = cli.listening {
         config.listening = listening;
     }
-    // A core dump would write every session's keys to a disk outside the protected memory.
-    let none = rustix::process::Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    rustix::process::setrlimit(rustix::process::Resource::Core, none).map_err(|e| Error::Io {
-        what: "forbidding core dumps",
-        source: e.into(),
-    })?;
+    let descriptors = hardening::host(&mut config)?;
     // Of the libraries that a build may hold, TLS takes this one; a second call finds the first one's choice.
     let _ = rustls::crypto::ring::default_provider().install_default();
     runtime()?.block_on(async {
@@ -50,9 +43,14 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         let manifest = Manifest::new(&config, &executor).encode();
         let attestation = Attestation::start(&platform, identity, Arc::clone(&facts), manifest)?;
         let unattested = platform.attester().err().map(str::to_owned);
-        let server = Server::bind(config.listening, &config.limits).await?;
+        let server = Server::bind(config.listening, &config.limits, descriptors).await?;
         let allocation = executor.allocation();
-        let admin = config.admin.address()?;
+        let admin = admin::Listener::open(&config.admin, config.admin_token_file()).await?;
+        // From here on the addresses are those in use: agents are kept away from them.
+        config.listening = server.address();
+        if let Some(admin) = &admin {
+            config.admin.listening = admin.place().to_string();
+        }
         let app = Host::start(
             config,
             executor,
@@ -62,8 +60,9 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         )
         .await?;
         introduce_agents(&app);
-        let (admin, probed) = probes(admin, &app).await?;
-        announce(&server, admin, allocation)?;
+        let place = admin.as_ref().map(|admin| admin.place().clone());
+        let probed = probes(admin, &app);
+        announce(&server, place.as_ref(), allocation)?;
         let expiring = tokio::spawn(expire(Arc::clone(&app)));
         let of_payments = Arc::clone(&app);
         let introduced = Arc::clone(&app);
@@ -81,40 +80,30 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
     })
 }
 
-/// Serves the admin port, where there is one, and says where.
-async fn probes(
-    address: Option<SocketAddr>,
-    app: &Arc<Host>,
-) -> Result<(Option<SocketAddr>, tokio::task::JoinHandle<()>), Error> {
-    let Some(address) = address else {
-        return Ok((None, tokio::spawn(async {})));
+/// Serves the admin port, where there is one.
+fn probes(admin: Option<admin::Listener>, app: &Arc<Host>) -> tokio::task::JoinHandle<()> {
+    let Some(admin) = admin else {
+        return tokio::spawn(async {});
     };
-    let listen = |source| Error::Listen { address, source };
-    let listener = tokio::net::TcpListener::bind(address)
-        .await
-        .map_err(listen)?;
-    let address = listener.local_addr().map_err(listen)?;
-    tracing::info!(%address, "the admin port is open");
-    let router = hypervisor::admin::router(Arc::clone(app));
-    let serving = tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "the admin port failed");
-        }
-    });
-    Ok((Some(address), serving))
+    tracing::info!(address = %admin.place(), "the admin port is open");
+    tokio::spawn(admin.serve(admin::router(Arc::clone(app))))
 }
 
 /// Tells people (standard output), the log and the service manager where the host answers.
 fn announce(
     server: &Server,
-    admin: Option<SocketAddr>,
+    admin: Option<&admin::Place>,
     allocation: Allocation,
 ) -> Result<(), Error> {
     let address = server.address();
     tracing::info!(%address, ?allocation, "serving");
     let mut lines = format!("listening on http://{address}\n");
     if let Some(admin) = admin {
-        lines.push_str(&format!("admin on http://{admin}\n"));
+        let scheme = match admin {
+            admin::Place::Tcp(_) => "http://",
+            admin::Place::Unix(_) => "",
+        };
+        lines.push_str(&format!("admin on {scheme}{admin}\n"));
     }
     // In one piece, so that whoever reads the first line alone does not break the second.
     let mut out = io::stdout().lock();

@@ -105,7 +105,7 @@ async fn the_operators_agent_takes_the_bare_name_from_a_clients() {
     assert!(!says_hello(&host, &mine.address).await);
 
     let url = format!("{}/agents/agent", host.admin());
-    reqwest::Client::new().delete(url).send().await.unwrap();
+    host.operator().delete(url).send().await.unwrap();
     assert!(!says_hello(&host, "agent").await);
 }
 

@@ -248,7 +248,7 @@ async fn a_replacement_that_does_not_fit_leaves_the_agent_as_it_was() {
 #[tokio::test]
 async fn the_operator_removes_an_agent_through_the_admin_port() {
     let host = Host::start();
-    let client = reqwest::Client::new();
+    let client = host.operator();
     let url = |name: &str| format!("{}/agents/{name}", host.admin());
     let status = async |name: &str| {
         let answer = client.delete(url(name)).send().await.unwrap();
@@ -284,7 +284,7 @@ async fn a_removed_agent_stays_removed_over_a_restart() {
         host.register("weather", &guest("hello"), &manifest("weather", ""));
         deploy(&host, "weather").await;
         let url = format!("{}/agents/weather", host.admin());
-        reqwest::Client::new().delete(url).send().await.unwrap();
+        host.operator().delete(url).send().await.unwrap();
         host.kill_and_restart();
         assert!(host.client().agents().await.unwrap().agents.is_empty());
     }

@@ -35,7 +35,7 @@ pub(crate) fn component(name: &str) -> Vec<u8> {
 
 async fn swap(host: &Host, plugin: &str, component: Vec<u8>) -> Answer {
     let url = format!("{}/swap/{plugin}", host.admin());
-    post(&reqwest::Client::new(), &url, "application/wasm", component).await
+    post(&host.operator(), &url, "application/wasm", component).await
 }
 
 /// Swaps, which has to work.
@@ -143,6 +143,8 @@ async fn the_command_swaps_and_says_what_is_in_use_now() {
             .args(["swap", "policy"])
             .arg(file)
             .args(["--admin", admin.strip_prefix("http://").unwrap()])
+            .arg("--token-file")
+            .arg(host.admin_token())
             .args(more)
             .output()
             .await

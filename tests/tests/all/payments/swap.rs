@@ -112,7 +112,7 @@ fn a_component_of_another_world_is_no_payment_component() {
 async fn swap(host: &Host) {
     let component = std::fs::read(component_file("payments")).unwrap();
     let url = format!("{}/swap/payments", host.admin());
-    let http = reqwest::Client::new();
+    let http = host.operator();
     let swapped = post(&http, &url, "application/wasm", component).await;
     assert_eq!(swapped.status, 200, "{swapped:?}");
 }

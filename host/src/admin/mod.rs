@@ -1,6 +1,10 @@
 //! The admin port: whether the host lives, whether it can do its work, its counters, and swapping plugins. For probes and
 //! operators; clients never see it.
 
+mod guard;
+mod listener;
+mod token;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -15,6 +19,10 @@ use serde::Serialize;
 
 use crate::metrics;
 use crate::pipeline::{Host, Plugin};
+
+pub use crate::config::Place;
+pub use listener::Listener;
+pub use token::Token;
 
 /// `GET /livez`: 200 as long as the process answers. `GET /readyz`: 200, or 503 with one reason a line. `GET /metrics`: counters
 /// for Prometheus. `POST /swap/payments` and `POST /swap/policy`: the component as the body. `DELETE /agents/{name}`: removes an

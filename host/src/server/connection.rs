@@ -1,0 +1,186 @@
+//! One connection: its protocol's bounds, and its end when nothing is asked of it.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::response::Response;
+use http::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::linger::Lingering;
+use super::progress::{Progress, watched};
+use crate::account::Peer;
+use crate::config::Limits;
+
+/// Requests of one connection of HTTP/2 at once.
+const STREAMS: u32 = 32;
+/// Fields of a head together, decompressed, bytes.
+const HEAD: u32 = 32 << 10;
+/// Streams that a peer reset and that are not forgotten yet; beyond it the connection ends.
+const RESETS: usize = 32;
+/// Bytes of one answer that wait in the transport.
+const SEND_BUFFER: usize = 64 << 10;
+/// Head and pipelined requests of HTTP/1, bytes.
+const READ_BUFFER: usize = 128 << 10;
+/// Time to answer a ping of HTTP/2.
+const PING: Duration = Duration::from_secs(20);
+
+pub(super) fn protocol(limits: &Limits) -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(Streams(limits.send));
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.receive)
+        .max_buf_size(READ_BUFFER);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(limits.receive)
+        .keep_alive_timeout(PING)
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEAD)
+        .max_pending_accept_reset_streams(RESETS)
+        .max_local_error_reset_streams(RESETS)
+        .max_send_buf_size(SEND_BUFFER);
+    builder
+}
+
+/// Starts what answers a stream of HTTP/2, and ends it when its reader does not read: dropping it resets the stream.
+#[derive(Debug, Clone)]
+pub(super) struct Streams(Duration);
+
+impl<F> hyper::rt::Executor<F> for Streams
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        let progress = Progress::new(self.0);
+        tokio::spawn(async move { progress.run(stream).await.is_some() });
+    }
+}
+
+/// Requests that are being answered on one connection.
+#[derive(Debug, Clone)]
+struct Activity(Arc<Counted>);
+
+#[derive(Debug)]
+struct Counted {
+    active: AtomicUsize,
+    last: Mutex<Instant>,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self(Arc::new(Counted {
+            active: AtomicUsize::new(0),
+            last: Mutex::new(Instant::now()),
+        }))
+    }
+
+    fn begin(&self) -> Active {
+        self.0.active.fetch_add(1, Ordering::Relaxed);
+        Active(self.clone())
+    }
+
+    /// Since when nothing is asked of the connection.
+    fn idle(&self) -> Duration {
+        if self.0.active.load(Ordering::Relaxed) > 0 {
+            return Duration::ZERO;
+        }
+        let last = self.0.last.lock();
+        last.unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+}
+
+/// A request that is being answered, until the answer is sent.
+struct Active(Activity);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        let counted = &self.0.0;
+        *counted.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        counted.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What ended a connection, where it was not its peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// Nothing was asked of it; it has until then to close.
+    Idle(Instant),
+    /// The host shuts down.
+    Closing,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve<A, F>(
+    protocol: auto::Builder<Streams>,
+    stream: TcpStream,
+    peer: Peer,
+    answer: A,
+    limits: &Limits,
+    mut closing: watch::Receiver<()>,
+) where
+    A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    // The protocol's own clock starts with the first byte; a connection that never sends one ends here.
+    let mut byte = [0];
+    tokio::select! {
+        first = tokio::time::timeout(limits.receive, stream.peek(&mut byte)) => match first {
+            Ok(Ok(1..)) => (),
+            _ => return,
+        },
+        _ = closing.changed() => return,
+    }
+    let activity = Activity::new();
+    let counting = activity.clone();
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        let active = counting.begin();
+        let answering = answer(request);
+        async move {
+            let response = answering.await;
+            Ok::<_, Infallible>(watched(response, active))
+        }
+    });
+    let mut connection =
+        std::pin::pin!(protocol.serve_connection(TokioIo::new(Lingering::new(stream)), service));
+    // Over HTTP/1 the answer is sent by the connection itself.
+    let progress = Progress::new(limits.send);
+    let mut looking = tokio::time::interval((limits.idle / 4).max(Duration::from_millis(10)));
+    let mut ending = None;
+    loop {
+        tokio::select! {
+            biased;
+            ended = progress.run(connection.as_mut()) => {
+                match ended {
+                    // A client that goes away ends its connection with an error; dropping the request's future stops its guest.
+                    Some(Err(error)) => tracing::debug!(%error, "connection ended"),
+                    Some(Ok(())) => {}
+                    None => tracing::debug!("connection ended: the answer was not read"),
+                }
+                return;
+            }
+            _ = closing.changed(), if ending != Some(Ending::Closing) => {
+                ending = Some(Ending::Closing);
+                connection.as_mut().graceful_shutdown();
+            }
+            now = looking.tick() => match ending {
+                None if activity.idle() >= limits.idle => {
+                    ending = Some(Ending::Idle(now + limits.idle));
+                    connection.as_mut().graceful_shutdown();
+                }
+                Some(Ending::Idle(deadline)) if now >= deadline && !activity.idle().is_zero() => return,
+                _ => {}
+            },
+        }
+    }
+}
