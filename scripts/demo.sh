@@ -128,6 +128,8 @@ pay_to = "$pay_to"
 facilitators = ["$facilitator"]
 rpc = { "eip155:84532" = "$rpc" }
 $(cat "$root/target/components/payments.toml")
+[agents]
+deploy = true
 [attestation]
 backend = "simulated"
 simulated_seed = "demo"

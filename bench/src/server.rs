@@ -29,15 +29,18 @@ pub(crate) struct Process {
 impl Process {
     /// The host with its default configuration.
     pub(crate) fn host() -> Result<Self> {
-        let mut command = Command::new(host_executable()?);
-        command.args(["--listening", "127.0.0.1:0"]);
-        Self::start(command, folder()?)
+        Self::configured("")
     }
 
-    /// The host with `config`, TOML.
+    /// The host with `config`, TOML; everybody may deploy agents.
     pub(crate) fn configured(config: &str) -> Result<Self> {
         let folder = folder()?;
         let path = folder.path().join("hypervisor.toml");
+        let open = "[agents]\ndeploy = true\n";
+        let config = match config.split_once("[agents]\n") {
+            Some((before, after)) => format!("{before}{open}{after}"),
+            None => format!("{config}\n{open}"),
+        };
         fs::write(&path, config).context("writing a configuration")?;
         let mut command = Command::new(host_executable()?);
         command.args(["--listening", "127.0.0.1:0", "--config"]);

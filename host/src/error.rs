@@ -51,6 +51,11 @@ pub enum Error {
         /// What the store said.
         message: String,
     },
+    /// The host's own state cannot be used.
+    #[error(
+        "{0}; `executor_path` names the folder of the host's state, and one host at a time may use it"
+    )]
+    State(#[from] hypervisor_store::Error),
     /// The payment component does not take the operator's offers.
     #[error("[payments]: {0}")]
     Payments(String),

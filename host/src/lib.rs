@@ -20,6 +20,7 @@ pub mod pipeline;
 pub mod server;
 pub mod sessions;
 mod snapshot;
+pub mod state;
 pub mod telemetry;
 
 /// Runs components; and how the host sends their requests.

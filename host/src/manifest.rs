@@ -77,7 +77,7 @@ impl<'a> Manifest<'a> {
                 settle_first: payments.settle_first,
             }),
             agents: Agents {
-                deploy: agents.deploy,
+                deploy: agents.takes_deployments(),
                 owners: &agents.owners,
                 outgoing: &agents.outgoing,
                 private_networks: &agents.private_networks,

@@ -40,8 +40,13 @@ impl Host {
     }
 
     /// Starts a host with a configuration of its own; `config` is TOML without `listening`, `executor_path`, `app_path` and
-    /// `[admin]`.
+    /// `[admin]`. Where it does not say who may deploy agents, and where they may send requests, everybody may, to anywhere.
     pub fn with(config: &str) -> Self {
+        Self::as_configured(&open_to_all(config))
+    }
+
+    /// As [`Self::with`], with the host's own defaults for agents.
+    pub fn as_configured(config: &str) -> Self {
         let folder = TempDir::new().unwrap();
         write_config(folder.path(), config);
         let (child, addresses) = spawn(folder.path());
@@ -59,10 +64,21 @@ impl Host {
         (self.child, self.addresses) = spawn(self.folder.path());
     }
 
-    /// As [`Self::kill_and_restart`], with another configuration.
+    /// As [`Self::kill_and_restart`], with another configuration, read as [`Self::with`] reads it.
     pub fn restart_with(&mut self, config: &str) {
+        self.restart_as_configured(&open_to_all(config));
+    }
+
+    /// As [`Self::restart_with`], with the host's own defaults for agents.
+    pub fn restart_as_configured(&mut self, config: &str) {
         write_config(self.folder.path(), config);
         self.kill_and_restart();
+    }
+
+    /// Kills the host without a warning.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Starts a host that runs Python; `config` is more TOML, sections first.
@@ -186,6 +202,36 @@ impl Host {
     /// Waits until the log has this.
     pub async fn has_logged(&self, words: &str) {
         eventually(words, async || self.log().contains(words).then_some(())).await;
+    }
+}
+
+/// The configuration, with every client allowed to deploy agents and these to send requests anywhere, where it says nothing
+/// of it.
+fn open_to_all(config: &str) -> String {
+    let open = |section: &str| {
+        let says = |key: &str| {
+            section
+                .lines()
+                .any(|line| line.trim_start().starts_with(key))
+        };
+        let deploy = if says("deploy =") || says("owners =") {
+            ""
+        } else {
+            "deploy = true\n"
+        };
+        let outgoing = if says("outgoing =") {
+            ""
+        } else {
+            "outgoing = ['*']\n"
+        };
+        format!("[agents]\n{deploy}{outgoing}")
+    };
+    match config.split_once("[agents]") {
+        Some((before, after)) => {
+            let section = after.split("\n[").next().unwrap_or_default();
+            format!("{before}{}{after}", open(section))
+        }
+        None => format!("{config}\n{}", open("")),
     }
 }
 

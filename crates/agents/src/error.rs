@@ -167,7 +167,7 @@ pub enum RegistryError {
     },
 }
 
-/// Why the store can not do what it should. Files are named by their keyed ids, which tell nothing of the agent.
+/// Why the store cannot do what it should. Agents are named by their keyed ids, which tell nothing of them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -177,11 +177,11 @@ pub enum StoreError {
     /// The store holds another component at this address than the one asked for.
     #[error("the agent was replaced meanwhile; ask for what it is now")]
     Replaced,
-    /// A file can not be read as an agent of this store. It is left as it is.
-    #[error("{}: {damage}", path.display())]
+    /// Something cannot be read as an agent of this store. It is left as it is.
+    #[error("{what}: {damage}")]
     Damaged {
-        /// The file.
-        path: PathBuf,
+        /// The agent's id, or a file.
+        what: String,
         /// What is wrong with it.
         damage: Damage,
     },
@@ -198,17 +198,17 @@ pub enum StoreError {
     /// The manifest of a record to be kept is refused.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// A record could not be encoded or sealed; its bounds give no cause to.
-    #[error("can not seal the record: {reason}")]
-    Seal {
-        /// What failed.
-        reason: &'static str,
-    },
+    /// A record has no CBOR; nothing is known that makes it.
+    #[error("the record cannot be encoded")]
+    Encoding,
     /// The operating system's random number generator failed.
     #[error("the operating system's random number generator failed")]
     Random,
+    /// The rows' store failed.
+    #[error(transparent)]
+    Rows(#[from] hypervisor_store::Error),
     /// The operating system refuses.
-    #[error("can not {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}", path.display())]
     Io {
         /// What was tried, as a verb.
         action: &'static str,
@@ -219,31 +219,15 @@ pub enum StoreError {
     },
 }
 
-/// What is wrong with a file of the store.
+/// What is wrong with an agent of the store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Damage {
     /// It is something else.
-    #[error("not a file of this store")]
+    #[error("not an agent of this store")]
     Foreign,
-    /// Its format is another.
-    #[error("its format has version {found}, this program reads version 1; update it")]
-    Version {
-        /// The version found.
-        found: u8,
-    },
-    /// It is shorter or longer than its head says.
-    #[error("it has {found} bytes and should have {expected}")]
-    Length {
-        /// Bytes that it has.
-        found: u64,
-        /// Bytes that it should have.
-        expected: u64,
-    },
-    /// A section is not authentic.
-    #[error(
-        "its {section} does not authenticate: the file was altered, moved, or sealed by another key"
-    )]
+    /// A section is not authentic, or not whole.
+    #[error("its {section} does not authenticate: it was altered, moved, or sealed by another key")]
     Authentication {
         /// `head`, `component` or `code`.
         section: &'static str,
@@ -255,8 +239,3 @@ pub enum Damage {
         reason: String,
     },
 }
-
-/// Why the index can not do what it should: SQLite's own words, without the text that was put or looked for.
-#[derive(Debug, thiserror::Error)]
-#[error("the search index: {0}")]
-pub struct SearchError(#[from] rusqlite::Error);

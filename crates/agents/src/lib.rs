@@ -19,15 +19,15 @@
 //! let reference: Reference = "weather.operator".parse()?;
 //! assert_eq!(reference.name(), &manifest.name);
 //!
-//! let index = Index::new()?;
-//! index.put(1, manifest.name.as_str(), &manifest.description, &manifest.skills)?;
-//! let found = index.find("forecasts for my city", 10)?;
+//! let index = Index::new();
+//! index.put(1, manifest.name.as_str(), &manifest.description, &manifest.skills);
+//! let found = index.find("forecasts for my city", 10);
 //! assert_eq!(found.first().map(|(id, _)| *id), Some(1));
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Files and SQLite block: callers in async code use a thread for it.
+//! Files block: callers in async code use a thread for them.
 
 pub mod error;
 pub mod manifest;
@@ -36,9 +36,10 @@ pub mod registry;
 pub mod search;
 pub mod store;
 
-pub use error::{Damage, ManifestError, NameError, RegistryError, SearchError, StoreError};
+pub use error::{Damage, ManifestError, NameError, RegistryError, StoreError};
+pub use hypervisor_store::SealingKey;
 pub use manifest::{Environment, Manifest, ManifestLimits};
 pub use name::{Address, Name, Owner, OwnerId, Reference};
 pub use registry::{Listing, Registry, RegistryAgent, RegistryEntry};
 pub use search::Index;
-pub use store::{Head, Record, SealingKey, Store, Stored};
+pub use store::{Head, Record, Store, Stored};

@@ -1,18 +1,15 @@
-//! Finding agents by words: SQLite's FTS5 over an index in memory.
+//! Finding agents by words: an inverted index in memory, ranked by BM25.
 //!
-//! Names, skills and descriptions are cut into words, and words to their stems (Porter's, for English), with case and
-//! diacritics folded. Agents that hold any word of the query are found and ranked by BM25; a word in a name counts more than one
-//! in a skill, and that more than one in a description.
-//!
-//! A query never reaches FTS5's own language: it becomes an expression of quoted words only. SQL texts are constant, and
-//! values are bound.
+//! Names, skills and descriptions are cut into words, and words to their stems (Snowball's, for English), with case and
+//! diacritics folded. Agents that hold any word of the query are found; a word in a name counts more than one in a skill, and
+//! that more than one in a description. A query is only ever words: there is no language to leave.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, params};
-
-use crate::error::SearchError;
+use rust_stemmers::{Algorithm, Stemmer};
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
 
 /// Most words of a query that are looked for; the rest is dropped.
 pub const MAX_WORDS: usize = 32;
@@ -23,123 +20,144 @@ pub const MAX_WORD: usize = 100;
 /// Most characters of a query that are looked at.
 const MAX_QUERY: usize = 16 << 10;
 
-/// No text of the agents is kept beside the index itself.
-const CREATE: &str = "CREATE VIRTUAL TABLE agents USING fts5(
-    name, skills, description,
-    content = '', contentless_delete = 1,
-    tokenize = 'porter unicode61 remove_diacritics 2'
-)";
+/// What a word counts in a name, a skill and a description.
+const WEIGHTS: [f64; 3] = [10.0, 5.0, 1.0];
 
-const PUT: &str =
-    "INSERT OR REPLACE INTO agents (rowid, name, skills, description) VALUES (?1, ?2, ?3, ?4)";
-
-const REMOVE: &str = "DELETE FROM agents WHERE rowid = ?1";
-
-/// `bm25` is below 0, and lower is better.
-const FIND: &str = "SELECT rowid, -bm25(agents, 10.0, 5.0, 1.0) AS score
-    FROM agents WHERE agents MATCH ?1 ORDER BY score DESC, rowid LIMIT ?2";
+/// BM25's usual parameters: how soon more of the same word counts less, and how much long texts count less.
+const K1: f64 = 1.2;
+const B: f64 = 0.75;
 
 /// An index of agents, each under a number of the caller's.
+#[derive(Default)]
 pub struct Index {
-    connection: Mutex<Connection>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// For each stem, the agents that hold it, with the sum of its weights.
+    holders: HashMap<String, BTreeMap<u64, f64>>,
+    agents: HashMap<u64, Agent>,
+    /// Words of all agents.
+    words: u64,
+}
+
+struct Agent {
+    stems: Vec<String>,
+    words: u32,
 }
 
 impl Index {
     /// An empty index.
-    ///
-    /// # Errors
-    /// [`SearchError`] when SQLite has no memory.
-    pub fn new() -> Result<Self, SearchError> {
-        let connection = Connection::open_in_memory()?;
-        connection.execute_batch(CREATE)?;
-        Ok(Self {
-            connection: Mutex::new(connection),
-        })
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Puts an agent in, in place of what was there under this number.
-    ///
-    /// # Errors
-    /// [`SearchError`] when SQLite has no memory.
-    pub fn put(
-        &self,
-        id: u64,
-        name: &str,
-        description: &str,
-        skills: &[String],
-    ) -> Result<(), SearchError> {
-        // A line break parts words, as every character does that is neither letter nor digit.
+    pub fn put(&self, id: u64, name: &str, description: &str, skills: &[String]) {
+        let mut weights: HashMap<String, f64> = HashMap::new();
+        let mut words: u32 = 0;
         let skills = skills.join("\n");
-        let connection = self.connection();
-        let mut statement = connection.prepare(PUT)?;
-        statement.execute(params![id.cast_signed(), name, skills, description])?;
-        Ok(())
+        for (text, weight) in [name, &skills, description].into_iter().zip(WEIGHTS) {
+            for stem in stems(text) {
+                *weights.entry(stem).or_default() += weight;
+                words = words.saturating_add(1);
+            }
+        }
+        let mut inner = self.inner();
+        inner.remove(id);
+        inner.words = inner.words.saturating_add(words.into());
+        let stems = weights.keys().cloned().collect();
+        inner.agents.insert(id, Agent { stems, words });
+        for (stem, weight) in weights {
+            inner.holders.entry(stem).or_default().insert(id, weight);
+        }
     }
 
-    /// Takes an agent out. What is not there is no error.
-    ///
-    /// # Errors
-    /// [`SearchError`] when SQLite has no memory.
-    pub fn remove(&self, id: u64) -> Result<(), SearchError> {
-        let connection = self.connection();
-        let mut statement = connection.prepare(REMOVE)?;
-        statement.execute(params![id.cast_signed()])?;
-        Ok(())
+    /// Takes an agent out, if it is there.
+    pub fn remove(&self, id: u64) {
+        self.inner().remove(id);
     }
 
     /// The agents that hold any word of `query`, best first, `limit` at most, each with its score: finite, above 0, larger is
     /// better, comparable within one answer only. A query without words finds nothing.
-    ///
-    /// # Errors
-    /// [`SearchError`] when SQLite has no memory.
-    pub fn find(&self, query: &str, limit: usize) -> Result<Vec<(u64, f64)>, SearchError> {
-        let Some(expression) = expression(query) else {
-            return Ok(Vec::new());
+    pub fn find(&self, query: &str, limit: usize) -> Vec<(u64, f64)> {
+        let words = looked_for(query);
+        let mut found: Vec<(u64, f64)> = self.inner().scores(&words).into_iter().collect();
+        found.sort_by(|(a, of_a), (b, of_b)| of_b.total_cmp(of_a).then(a.cmp(b)));
+        found.truncate(limit);
+        found
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn remove(&mut self, id: u64) {
+        let Some(agent) = self.agents.remove(&id) else {
+            return;
         };
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let connection = self.connection();
-        let mut statement = connection.prepare(FIND)?;
-        let found = statement.query_map(params![expression, limit], |row| {
-            let (id, score): (i64, f64) = (row.get(0)?, row.get(1)?);
-            // So it is by the formula; what rounding makes of it is held to it.
-            let is_above_zero = score > 0.0;
-            let score = if is_above_zero {
-                score
-            } else {
-                f64::MIN_POSITIVE
-            };
-            Ok((id.cast_unsigned(), score.min(f64::MAX)))
-        })?;
-        Ok(found.collect::<Result<_, _>>()?)
+        self.words = self.words.saturating_sub(agent.words.into());
+        for stem in agent.stems {
+            if let Some(holders) = self.holders.get_mut(&stem) {
+                holders.remove(&id);
+                if holders.is_empty() {
+                    self.holders.remove(&stem);
+                }
+            }
+        }
     }
 
-    fn connection(&self) -> MutexGuard<'_, Connection> {
-        // SQLite finishes or undoes each statement by itself, so a panic elsewhere leaves nothing half done.
-        self.connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn scores(&self, words: &[String]) -> HashMap<u64, f64> {
+        let mut scores: HashMap<u64, f64> = HashMap::new();
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "numbers of agents and of their words are small"
+        )]
+        let (agents, all_words) = (self.agents.len() as f64, self.words as f64);
+        let average = (all_words / agents.max(1.0)).max(1.0);
+        for holders in words.iter().filter_map(|word| self.holders.get(word)) {
+            #[expect(clippy::cast_precision_loss, reason = "as above")]
+            let holding = holders.len() as f64;
+            // Above 0 however many hold it.
+            let rarity = ((agents - holding + 0.5) / (holding + 0.5)).ln_1p();
+            for (id, weight) in holders {
+                let words = self.agents.get(id).map_or(0, |agent| agent.words);
+                let length = 1.0 - B + B * f64::from(words) / average;
+                let score = rarity * weight * (K1 + 1.0) / (weight + K1 * length);
+                *scores.entry(*id).or_default() += score;
+            }
+        }
+        scores
     }
 }
 
-/// The words of a query, each quoted, joined by `OR`; none when it has no word.
-///
-/// A word has letters, digits and combining marks, never a quote: the language has no other way out of a quoted string.
-fn expression(query: &str) -> Option<String> {
-    let mut seen = HashSet::new();
+/// The stems of a query, each once, as many as are looked for.
+fn looked_for(query: &str) -> Vec<String> {
     let query: String = query.chars().take(MAX_QUERY).collect();
-    let words: Vec<String> = query
-        .split(|c: char| !is_of_word(c))
-        .filter(|word| !word.is_empty() && word.chars().count() <= MAX_WORD)
-        .filter(|word| seen.insert(word.to_lowercase()))
+    let mut seen = HashSet::new();
+    stems(&query)
+        .filter(|stem| seen.insert(stem.clone()))
         .take(MAX_WORDS)
-        .map(|word| format!("\"{word}\""))
-        .collect();
-    (!words.is_empty()).then(|| words.join(" OR "))
+        .collect()
 }
 
-fn is_of_word(c: char) -> bool {
-    // The marks that the tokenizer takes for a part of the letter before them; a letter may be written with one apart.
-    c.is_alphanumeric() || matches!(c, '\u{300}'..='\u{36f}')
+/// The stems of a text's words, in their order.
+fn stems(text: &str) -> impl Iterator<Item = String> {
+    let stemmer = Stemmer::create(Algorithm::English);
+    let folded: String = text
+        .nfd()
+        .filter(|c| !is_combining_mark(*c))
+        .flat_map(char::to_lowercase)
+        .collect();
+    let words: Vec<String> = folded
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty() && word.chars().nth(MAX_WORD).is_none())
+        .map(|word| stemmer.stem(word).into_owned())
+        .collect();
+    words.into_iter()
 }
 
 #[cfg(test)]
@@ -147,43 +165,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_query_is_quoted_words_joined_by_or() {
-        assert_eq!(
-            expression("weather-bot, OR \"rain\"*").unwrap(),
-            "\"weather\" OR \"bot\" OR \"OR\" OR \"rain\""
-        );
-    }
-
-    #[test]
     fn a_query_without_words_is_none() {
-        for query in ["", " ", "\"", "***", "-", "()", "\0", "…"] {
-            assert_eq!(expression(query), None, "{query:?}");
+        for query in ["", " ", "\"", "***", "-", "()", "\0", "…", "\u{301}"] {
+            assert_eq!(looked_for(query), [""; 0], "{query:?}");
         }
     }
 
     #[test]
     fn a_word_is_looked_for_once() {
-        assert_eq!(expression("Rain rain RAIN").unwrap(), "\"Rain\"");
+        assert_eq!(looked_for("Rain rain RAINS"), ["rain"]);
     }
 
     #[test]
     fn words_are_bounded_in_number_and_length() {
         let many: Vec<String> = (0..1000).map(|n| format!("word{n}")).collect();
-        let many = expression(&many.join(" ")).unwrap();
-        assert_eq!(many.matches(" OR ").count(), MAX_WORDS - 1);
-        assert_eq!(expression(&"a".repeat(MAX_WORD + 1)), None);
-        assert!(expression(&"a".repeat(MAX_WORD)).is_some());
+        assert_eq!(looked_for(&many.join(" ")).len(), MAX_WORDS);
+        assert!(looked_for(&"é".repeat(MAX_WORD + 1)).is_empty());
+        assert_eq!(looked_for(&"é".repeat(MAX_WORD)).len(), 1);
     }
 
-    proptest::proptest! {
-        #[test]
-        fn no_query_leaves_its_quotes(query in "\\PC*|[ -~\0]*") {
-            if let Some(expression) = expression(&query) {
-                for word in expression.split(" OR ") {
-                    let inside = word.strip_prefix('"').and_then(|word| word.strip_suffix('"')).unwrap();
-                    proptest::prop_assert!(!inside.is_empty() && inside.chars().all(is_of_word));
-                }
-            }
-        }
+    #[test]
+    fn what_is_removed_leaves_nothing_behind() {
+        let index = Index::new();
+        index.put(1, "weather", "Rain and sun.", &[]);
+        index.put(1, "weather", "Snow.", &["umbrella".to_owned()]);
+        index.remove(1);
+        let inner = index.inner();
+        assert!(inner.holders.is_empty() && inner.agents.is_empty());
+        assert_eq!(inner.words, 0);
     }
 }

@@ -1,51 +1,66 @@
-//! What survives a restart: agents with their components and machine code, sealed, one file each.
+//! What survives a restart: agents with their components and machine code, and which agents of the registry are deployed.
 //!
 //! ```text
-//! <folder>/<64 hex digits>.agent     an agent; the digits are a keyed hash of its address and tell nothing of it
-//! <folder>/registry.json             which agents of the registry are deployed; nothing in it is secret
+//! agents            id → head, CBOR; the id is a keyed hash of the address and tells nothing of it
+//! agent-bodies      id ‖ 16 random bytes, the writing ‖ u32 BE → a piece of a component, or of machine code
+//! agent-leftovers   id ‖ writing → length; a body that no head names: being written, or to be deleted
+//! registered-agents name → since when; nothing of it is secret, and it is kept without the platform's key too
 //! ```
 //!
-//! A file is written whole or not at all: beside its place, brought to the disk, renamed. One that is damaged, foreign or sealed
-//! by another key is reported and left alone. What is not detected is an older file of the same agent in a newer one's
-//! place, and a file that is gone: whoever has the disk can roll an agent back, and can not change, mix or read any.
+//! A head names its bodies by their writings, so that pieces of two writings cannot be mixed. Bodies are written before their
+//! head and deleted after it, so that after a crash there is the old agent or the new one; what is left over is deleted at
+//! the next start. Where the platform gives no key, agents end with the process ([`hypervisor_store::Under`]).
 //!
 //! Every call waits for the disk.
 
 mod contents;
-mod deployed;
-mod file;
-mod keys;
+mod import;
 mod record;
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use hypervisor_store::{Change, Error, Expect, Row, Table, Under};
 use sha2::{Digest, Sha256};
 
-pub use keys::SealingKey;
 pub use record::{Head, MAX_DETAILS, MAX_FINGERPRINT, Record};
 
 use crate::error::{Damage, StoreError};
 use crate::manifest::Manifest;
-use crate::name::{Address, Owner};
-use contents::Contents;
-use file::Sealed;
-use keys::Keys;
+use crate::name::{Address, Name, Owner};
+use contents::{Body, Contents};
 
-/// How files of agents end.
-const EXTENSION: &str = "agent";
+const HEADS: Table = platform("agents");
+const BODIES: Table = platform("agent-bodies");
+const LEFTOVERS: Table = platform("agent-leftovers");
+const REGISTERED: Table = Table {
+    name: "registered-agents",
+    under: Under::File,
+};
 
-/// How files begin that are being written; a crash may leave one behind.
-const UNFINISHED: &str = ".unfinished-";
+/// The tables of agents.
+pub const TABLES: [Table; 4] = [HEADS, BODIES, LEFTOVERS, REGISTERED];
+
+/// Bytes of a piece: others may write between two of them.
+const PIECE: usize = 1 << 20;
+
+/// Rows that are read at once.
+const PAGE: usize = 64;
+
+const fn platform(name: &'static str) -> Table {
+    Table {
+        name,
+        under: Under::Platform,
+    }
+}
+
+/// What an agent is kept under.
+type Id = [u8; 32];
 
 /// What survives a restart.
 pub struct Store {
-    folder: PathBuf,
-    keys: Option<Keys>,
-    /// Held while files change, so that a file is not rewritten from what was read before another change.
+    rows: hypervisor_store::Store,
+    /// Held while an agent changes, so that it is not written from what was read before another change.
     changing: Mutex<()>,
 }
 
@@ -54,55 +69,61 @@ pub struct Store {
 pub struct Stored {
     /// The heads of the agents, by address.
     pub agents: Vec<Head>,
-    /// Files that can not be read as agents of this store.
+    /// Rows and files that cannot be read as agents of this store.
     pub damaged: Vec<StoreError>,
 }
 
 impl Store {
-    /// The store in a folder, which is made when something is first written. Without a key no agent is kept: to put one does
-    /// nothing, and there is none to be read.
-    ///
-    /// Files that a crash left half written are removed.
+    /// The agents in a store that was opened with [`TABLES`]. What a crash left half written is deleted.
     ///
     /// # Errors
-    /// [`StoreError::Io`], [`StoreError::Seal`].
-    pub fn open(folder: impl Into<PathBuf>, key: Option<SealingKey>) -> Result<Self, StoreError> {
+    /// [`StoreError::Rows`].
+    pub fn open(rows: hypervisor_store::Store) -> Result<Self, StoreError> {
         let store = Self {
-            folder: folder.into(),
-            keys: key.map(|key| Keys::derive(&key)).transpose()?,
+            rows,
             changing: Mutex::new(()),
         };
-        for path in store.files()? {
-            let file_name = path.file_name().unwrap_or_default();
-            if file_name
-                .as_encoded_bytes()
-                .starts_with(UNFINISHED.as_bytes())
-            {
-                fs::remove_file(&path).map_err(io("remove", &path))?;
+        let mut after = None;
+        loop {
+            let page = store.rows.scan(LEFTOVERS, b"", after.as_deref(), PAGE)?;
+            let Some(last) = page.last() else {
+                return Ok(store);
+            };
+            after = Some(last.key.clone());
+            for found in page {
+                if let (Some((id, writing)), Ok(row)) = (found.key.split_first_chunk(), found.row)
+                    && let (Ok(writing), Ok(length)) =
+                        (writing.try_into(), row.value.as_slice().try_into())
+                {
+                    let length = u64::from_be_bytes(length);
+                    store.clean(id, &Body::new(writing, length))?;
+                }
             }
         }
-        Ok(store)
     }
 
-    /// Whether agents are kept.
+    /// Whether agents survive a restart.
     pub fn is_persistent(&self) -> bool {
-        self.keys.is_some()
+        self.rows.is_lasting()
     }
 
-    /// Reads the head of every agent; components and machine code stay on the disk.
+    /// Reads the head of every agent; components and machine code stay where they are.
     ///
     /// # Errors
-    /// [`StoreError::Io`] for the folder. What is wrong with single files is in the answer.
+    /// [`StoreError::Rows`]. What is wrong with single rows is in the answer.
     pub fn list(&self) -> Result<Stored, StoreError> {
         let mut stored = Stored::default();
-        let Some(keys) = &self.keys else {
-            return Ok(stored);
-        };
-        for path in self.files()? {
-            if path.extension().is_some_and(|it| it == EXTENSION) {
-                match self.head(keys, &path) {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.rows.scan(HEADS, b"", after.as_deref(), PAGE)?;
+            let Some(last) = page.last() else {
+                break;
+            };
+            after = Some(last.key.clone());
+            for found in page {
+                match self.head(&found.key, found.row) {
                     Ok(head) => stored.agents.push(head),
-                    Err(error) => stored.damaged.push(error),
+                    Err(damage) => stored.damaged.push(damaged(&found.key, damage)),
                 }
             }
         }
@@ -110,40 +131,84 @@ impl Store {
         Ok(stored)
     }
 
+    fn head(&self, key: &[u8], row: Result<Row, Error>) -> Result<Head, Damage> {
+        let row = row.map_err(|_| Damage::Authentication { section: "head" })?;
+        let head = Contents::read(&row.value)?.into_head()?;
+        if self.id(&head.address()) == key {
+            Ok(head)
+        } else {
+            Err(contents::wrong("it is another agent's"))
+        }
+    }
+
     /// Keeps an agent, in place of an earlier one of its address.
     ///
     /// # Errors
-    /// [`StoreError::Manifest`], [`StoreError::TooLarge`], [`StoreError::Io`], [`StoreError::Random`], [`StoreError::Seal`].
+    /// [`StoreError::Manifest`], [`StoreError::TooLarge`], [`StoreError::Rows`]; what was there is there still.
     pub fn put(&self, record: &Record<'_>) -> Result<(), StoreError> {
-        let Some(keys) = &self.keys else {
-            return Ok(());
-        };
         let manifest = Manifest::parse(record.manifest_text.as_bytes())?;
         let address = Address {
             name: manifest.name,
             owner: record.owner.map_or(Owner::Operator, Owner::from),
         };
+        let id = self.id(&address);
+        contents::check(record)?;
         let _changing = self.changing();
-        self.seal(keys, &address, record)
+        // One that does not open is replaced too; its bodies stay, and nobody knows them.
+        let before = match self.rows.get(HEADS, &id) {
+            Ok(Some(row)) => Contents::read(&row.value).ok(),
+            Ok(None) | Err(Error::Authentication(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let component = self.write(&id, record.component)?;
+        let code = self.write(&id, record.code)?;
+        let written = [&component, &code].map(Clone::clone);
+        let contents = Contents::new(record, component, code);
+        let gone = before.map_or_else(Vec::new, |it| vec![it.component, it.code]);
+        self.switch(&id, &contents, Expect::Any, &written, gone)
+    }
+
+    /// Has a head name its bodies, from here on; those that it named before are deleted.
+    fn switch(
+        &self,
+        id: &Id,
+        contents: &Contents,
+        expect: Expect,
+        written: &[Body],
+        gone: Vec<Body>,
+    ) -> Result<(), StoreError> {
+        let head = contents.write()?;
+        let written: Vec<_> = written.iter().map(|body| body.key(id)).collect();
+        let gone_keys: Vec<_> = gone.iter().map(|body| body.key(id)).collect();
+        let lengths: Vec<_> = gone.iter().map(|body| body.length.to_be_bytes()).collect();
+        let mut changes = vec![Change {
+            expect,
+            ..Change::put(HEADS, id, &head)
+        }];
+        changes.extend(written.iter().map(|key| Change::delete(LEFTOVERS, key)));
+        changes.extend(
+            (gone_keys.iter().zip(&lengths)).map(|(key, it)| Change::put(LEFTOVERS, key, it)),
+        );
+        self.rows.commit(&changes, self.rows.is_lasting())?;
+        gone.iter().try_for_each(|body| self.clean(id, body))
     }
 
     /// An agent's machine code, if it was made under this fingerprint; `None` means that it has to be compiled again.
     /// `component` is the SHA-256 of the component that the caller means: an agent may be replaced at any time.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`], [`StoreError::Replaced`], [`StoreError::Damaged`], [`StoreError::Io`].
+    /// [`StoreError::NotFound`], [`StoreError::Replaced`], [`StoreError::Damaged`], [`StoreError::Rows`].
     pub fn load_code(
         &self,
         address: &Address,
         component: &[u8; 32],
         fingerprint: &str,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let (path, mut sealed, contents) = self.contents(address, component)?;
+        let (id, contents, _) = self.contents(address, component)?;
         if contents.code_fingerprint != fingerprint {
             return Ok(None);
         }
-        let code = sealed.code(&contents).map_err(unreadable(&path))?;
-        Ok(Some(code))
+        self.read(&id, &contents.code, "code").map(Some)
     }
 
     /// An agent's component. `component` is the SHA-256 of the one that the caller means.
@@ -155,14 +220,14 @@ impl Store {
         address: &Address,
         component: &[u8; 32],
     ) -> Result<Vec<u8>, StoreError> {
-        let (path, mut sealed, contents) = self.contents(address, component)?;
-        sealed.component(&contents).map_err(unreadable(&path))
+        let (id, contents, _) = self.contents(address, component)?;
+        self.read(&id, &contents.component, "component")
     }
 
     /// Replaces an agent's machine code, made from the component with the SHA-256 `component`.
     ///
     /// # Errors
-    /// As [`Self::load_code`], and as [`Self::put`]. Without a key there is no agent: [`StoreError::NotFound`].
+    /// As [`Self::load_code`], and as [`Self::put`].
     pub fn update_code(
         &self,
         address: &Address,
@@ -170,155 +235,160 @@ impl Store {
         code: &[u8],
         fingerprint: &str,
     ) -> Result<(), StoreError> {
-        let keys = self.keys.as_ref().ok_or(StoreError::NotFound)?;
         let _changing = self.changing();
-        let (path, mut sealed, contents) = self.contents(address, component)?;
-        let component = sealed.component(&contents).map_err(unreadable(&path))?;
-        let damaged = |damage| StoreError::Damaged {
-            path: path.clone(),
-            damage,
-        };
-        let owner = contents.owner().map_err(damaged)?;
-        let record = Record {
-            owner: owner.as_ref(),
-            manifest_text: &contents.manifest,
-            component: &component,
-            code,
-            code_fingerprint: fingerprint,
-            deployed_at: contents.deployed_at,
-            details: &contents.details.0,
-        };
-        self.seal(keys, address, &record)
+        let (id, mut contents, version) = self.contents(address, component)?;
+        let written = self.write(&id, code)?;
+        let gone = std::mem::replace(&mut contents.code, written.clone());
+        fingerprint.clone_into(&mut contents.code_fingerprint);
+        let expect = Expect::Version(version);
+        self.switch(&id, &contents, expect, &[written], vec![gone])
     }
 
     /// Forgets an agent, damaged or not; false where there is none.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
+    /// [`StoreError::Rows`].
     pub fn remove(&self, address: &Address) -> Result<bool, StoreError> {
-        let Some(keys) = &self.keys else {
-            return Ok(false);
-        };
+        let id = self.id(address);
         let _changing = self.changing();
-        let path = self.path(&keys.file_id(address));
-        match fs::remove_file(&path) {
-            Ok(()) => sync(&self.folder).map(|()| true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(io("remove", &path)(error)),
-        }
-    }
-
-    /// Reads the head of one file, whose name has to be the one that this store would give it.
-    fn head(&self, keys: &Keys, path: &Path) -> Result<Head, StoreError> {
-        let damaged = |damage| StoreError::Damaged {
-            path: path.to_owned(),
-            damage,
+        let bodies = match self.rows.get(HEADS, &id) {
+            Ok(None) => return Ok(false),
+            Ok(Some(row)) => Contents::read(&row.value)
+                .map_or_else(|_| Vec::new(), |it| vec![it.component, it.code]),
+            Err(Error::Authentication(_)) => Vec::new(),
+            Err(error) => return Err(error.into()),
         };
-        let stem = path.file_stem().unwrap_or_default().as_encoded_bytes();
-        let mut id = [0; 32];
-        // A second spelling of the same digits would make two agents of one.
-        if const_hex::decode_to_slice(stem, &mut id).is_err() || path != self.path(&id) {
-            return Err(damaged(Damage::Foreign));
-        }
-        let file = File::open(path).map_err(io("read", path))?;
-        let (_, contents) = Sealed::open(file, keys, id).map_err(unreadable(path))?;
-        let head = contents.into_head().map_err(damaged)?;
-        if keys.file_id(&head.address()) == id {
-            Ok(head)
-        } else {
-            let reason = "it is another agent's".to_owned();
-            Err(damaged(Damage::Content { reason }))
+        let keys: Vec<_> = bodies.iter().map(|body| body.key(&id)).collect();
+        let lengths: Vec<_> = bodies.iter().map(|it| it.length.to_be_bytes()).collect();
+        let left = (keys.iter().zip(&lengths)).map(|(key, it)| Change::put(LEFTOVERS, key, it));
+        let changes: Vec<_> = left.chain([Change::delete(HEADS, &id)]).collect();
+        self.rows.commit(&changes, self.rows.is_lasting())?;
+        bodies.iter().try_for_each(|body| self.clean(&id, body))?;
+        Ok(true)
+    }
+
+    /// The registry's agents that are deployed, and when each was: Unix time, microseconds.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`], [`StoreError::Rows`].
+    pub fn deployed_names(&self) -> Result<BTreeMap<Name, u64>, StoreError> {
+        let mut names = BTreeMap::new();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.rows.scan(REGISTERED, b"", after.as_deref(), PAGE)?;
+            let Some(last) = page.last() else {
+                return Ok(names);
+            };
+            after = Some(last.key.clone());
+            for found in page {
+                let since = found.row?.value.as_slice().try_into().ok();
+                let name = str::from_utf8(&found.key)
+                    .ok()
+                    .and_then(|it| it.parse().ok());
+                let (Some(name), Some(since)) = (name, since) else {
+                    let damage = contents::wrong("it is no name with a time");
+                    return Err(damaged(&found.key, damage));
+                };
+                names.insert(name, u64::from_be_bytes(since));
+            }
         }
     }
 
-    /// Opens an agent's file and reads its head.
+    /// Notes that an agent of the registry is deployed, since `at`: Unix time, microseconds.
+    ///
+    /// # Errors
+    /// [`StoreError::Rows`].
+    pub fn set_deployed(&self, name: &Name, at: u64) -> Result<(), StoreError> {
+        let (key, value) = (name.as_str().as_bytes(), at.to_be_bytes());
+        let change = Change::put(REGISTERED, key, &value);
+        Ok(self.rows.commit(&[change], true)?)
+    }
+
+    /// Notes that an agent of the registry is no longer deployed; false where it was not.
+    ///
+    /// # Errors
+    /// [`StoreError::Rows`].
+    pub fn unset(&self, name: &Name) -> Result<bool, StoreError> {
+        let key = name.as_str().as_bytes();
+        if self.rows.get(REGISTERED, key)?.is_none() {
+            return Ok(false);
+        }
+        self.rows.commit(&[Change::delete(REGISTERED, key)], true)?;
+        Ok(true)
+    }
+
+    fn id(&self, address: &Address) -> Id {
+        self.rows.blind(HEADS, address.to_string().as_bytes())
+    }
+
+    /// The head of an agent that has this component, and its version.
     fn contents(
         &self,
         address: &Address,
         component: &[u8; 32],
-    ) -> Result<(PathBuf, Sealed<'_>, Contents), StoreError> {
-        let keys = self.keys.as_ref().ok_or(StoreError::NotFound)?;
-        let id = keys.file_id(address);
-        let path = self.path(&id);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(StoreError::NotFound);
+    ) -> Result<(Id, Contents, u64), StoreError> {
+        let id = self.id(address);
+        let row = match self.rows.get(HEADS, &id) {
+            Ok(row) => row.ok_or(StoreError::NotFound)?,
+            Err(Error::Authentication(_)) => {
+                return Err(damaged(&id, Damage::Authentication { section: "head" }));
             }
-            Err(error) => return Err(io("read", &path)(error)),
+            Err(error) => return Err(error.into()),
         };
-        let (sealed, contents) = Sealed::open(file, keys, id).map_err(unreadable(&path))?;
-        if contents.digest.0 != *component {
-            return Err(StoreError::Replaced);
-        }
-        Ok((path, sealed, contents))
-    }
-
-    fn seal(&self, keys: &Keys, address: &Address, record: &Record<'_>) -> Result<(), StoreError> {
-        let id = keys.file_id(address);
-        let contents = Contents::new(record)?;
-        self.write(&self.path(&id), |file| {
-            file::seal(file, keys, &id, &contents, record)
-        })
-    }
-
-    /// Writes a file beside its place, brings it to the disk, and renames it: after a crash there is the old one or the new.
-    fn write(
-        &self,
-        path: &Path,
-        fill: impl FnOnce(&mut dyn Write) -> Result<(), file::Failure>,
-    ) -> Result<(), StoreError> {
-        self.make_folder()?;
-        let mut unfinished = tempfile::Builder::new()
-            .prefix(UNFINISHED)
-            .tempfile_in(&self.folder)
-            .map_err(io("write below", &self.folder))?;
-        fill(&mut unfinished).map_err(unwritable(path))?;
-        unfinished.as_file().sync_all().map_err(io("write", path))?;
-        unfinished
-            .persist(path)
-            .map_err(|error| io("write", path)(error.error))?;
-        sync(&self.folder)
-    }
-
-    /// Makes the folder, if it is not there.
-    fn make_folder(&self) -> Result<(), StoreError> {
-        if self.folder.is_dir() {
-            return Ok(());
-        }
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.folder)
-            .map_err(io("make", &self.folder))?;
-        match self.folder.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => sync(parent),
-            _ => sync(Path::new(".")),
+        let contents = Contents::read(&row.value).map_err(|damage| damaged(&id, damage))?;
+        if contents.digest.0 == *component {
+            Ok((id, contents, row.version))
+        } else {
+            Err(StoreError::Replaced)
         }
     }
 
-    /// The regular files of the folder, and none where there is no folder.
-    fn files(&self) -> Result<Vec<PathBuf>, StoreError> {
-        let unreadable = || io("read", &self.folder);
-        let entries = match fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(unreadable()(error)),
-        };
-        let mut files = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(unreadable())?;
-            // Links are not followed, and pipes would be waited for.
-            if entry.file_type().map_err(unreadable())?.is_file() {
-                files.push(entry.path());
+    /// Writes a body that no head names yet.
+    fn write(&self, id: &Id, bytes: &[u8]) -> Result<Body, StoreError> {
+        let mut writing = [0; 16];
+        getrandom::fill(&mut writing).map_err(|_| StoreError::Random)?;
+        let body = Body::new(writing, bytes.len() as u64);
+        let length = body.length.to_be_bytes();
+        self.rows
+            .commit(&[Change::put(LEFTOVERS, &body.key(id), &length)], false)?;
+        for (index, piece) in (0..).zip(bytes.chunks(PIECE)) {
+            let key = body.piece(id, index);
+            let change = Change {
+                expect: Expect::Absent,
+                ..Change::put(BODIES, &key, piece)
+            };
+            self.rows.commit(&[change], false)?;
+        }
+        Ok(body)
+    }
+
+    fn read(&self, id: &Id, body: &Body, section: &'static str) -> Result<Vec<u8>, StoreError> {
+        let not_whole = || damaged(id, Damage::Authentication { section });
+        let mut bytes = Vec::with_capacity(usize::try_from(body.length).unwrap_or_default());
+        for index in 0..body.pieces() {
+            match self.rows.get(BODIES, &body.piece(id, index)) {
+                Ok(Some(row)) => bytes.extend_from_slice(&row.value),
+                Ok(None) | Err(Error::Authentication(_)) => return Err(not_whole()),
+                Err(error) => return Err(error.into()),
             }
         }
-        Ok(files)
+        if bytes.len() as u64 == body.length {
+            Ok(bytes)
+        } else {
+            Err(not_whole())
+        }
     }
 
-    fn path(&self, id: &[u8; 32]) -> PathBuf {
-        let name = const_hex::encode(id);
-        self.folder.join(name).with_extension(EXTENSION)
+    /// Deletes a body that no head names.
+    fn clean(&self, id: &Id, body: &Body) -> Result<(), StoreError> {
+        for index in 0..body.pieces() {
+            let key = body.piece(id, index);
+            self.rows.commit(&[Change::delete(BODIES, &key)], false)?;
+        }
+        let key = body.key(id);
+        Ok(self
+            .rows
+            .commit(&[Change::delete(LEFTOVERS, &key)], false)?)
     }
 
     fn changing(&self) -> MutexGuard<'_, ()> {
@@ -332,40 +402,42 @@ pub fn digest(component: &[u8]) -> [u8; 32] {
     Sha256::digest(component).into()
 }
 
-/// Brings the entries of a folder to the disk.
-fn sync(folder: &Path) -> Result<(), StoreError> {
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(io("write", folder))
-}
-
-fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
-    let path = path.to_owned();
-    move |source| StoreError::Io {
-        action,
-        path,
-        source,
+fn damaged(key: &[u8], damage: Damage) -> StoreError {
+    StoreError::Damaged {
+        what: format!("agent {}", const_hex::encode(key)),
+        damage,
     }
 }
 
-fn unreadable(path: &Path) -> impl FnOnce(file::Failure) -> StoreError {
-    failed("read", path)
-}
+#[cfg(test)]
+mod tests {
+    use hypervisor_store::{Keys, SealingKey};
+    use zeroize::Zeroizing;
 
-fn unwritable(path: &Path) -> impl FnOnce(file::Failure) -> StoreError {
-    failed("write", path)
-}
+    use super::*;
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(file::Failure) -> StoreError {
-    let path = path.to_owned();
-    move |failure| match failure {
-        file::Failure::Damage(damage) => StoreError::Damaged { path, damage },
-        file::Failure::Seal(reason) => StoreError::Seal { reason },
-        file::Failure::Random => StoreError::Random,
-        file::Failure::Io(source) => StoreError::Io {
-            action,
-            path,
-            source,
-        },
+    #[test]
+    fn what_a_crash_left_half_written_is_deleted_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let key = SealingKey::new(Zeroizing::new([7; 32]));
+            let keys = Keys::new(Some(&key), &key).unwrap();
+            let path = folder.path().join("agents.redb");
+            hypervisor_store::Store::open(&path, keys, &TABLES).unwrap()
+        };
+        let left = |rows: &hypervisor_store::Store, table| {
+            rows.scan(table, b"", None, usize::MAX).unwrap().len()
+        };
+        {
+            let store = Store::open(open()).unwrap();
+            store.write(&[1; 32], &[2; 3 * PIECE]).unwrap();
+            store.rows.commit(&[], true).unwrap();
+        }
+        let rows = open();
+        assert_eq!((left(&rows, BODIES), left(&rows, LEFTOVERS)), (3, 1));
+        drop(rows);
+        let store = Store::open(open()).unwrap();
+        assert_eq!(left(&store.rows, BODIES), 0);
+        assert_eq!(left(&store.rows, LEFTOVERS), 0);
     }
 }

@@ -17,6 +17,7 @@ use http::{HeaderValue, StatusCode, header};
 use hypervisor_protocol::{Problem, ProblemType};
 use serde::Serialize;
 
+use crate::agents::NotTaken;
 use crate::metrics;
 use crate::pipeline::{Host, Plugin};
 
@@ -25,8 +26,8 @@ pub use listener::Listener;
 pub use token::Token;
 
 /// `GET /livez`: 200 as long as the process answers. `GET /readyz`: 200, or 503 with one reason a line. `GET /metrics`: counters
-/// for Prometheus. `POST /swap/payments` and `POST /swap/policy`: the component as the body. `DELETE /agents/{name}`: removes an
-/// agent of the registry.
+/// for Prometheus. `POST /swap/payments` and `POST /swap/policy`: the component as the body. `DELETE /agents/{agent}`: takes
+/// down any agent, by name or address.
 pub fn router(app: Arc<Host>) -> Router {
     let most = usize::try_from(app.most_bytes()).unwrap_or(usize::MAX);
     Router::new()
@@ -34,7 +35,7 @@ pub fn router(app: Arc<Host>) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(counters))
         .route("/swap/{plugin}", post(swap))
-        .route("/agents/{name}", delete(remove))
+        .route("/agents/{agent}", delete(remove))
         .layer(DefaultBodyLimit::max(most))
         .with_state(app)
 }
@@ -90,22 +91,27 @@ async fn swap(
     }
 }
 
-async fn remove(State(app): State<Arc<Host>>, Path(name): Path<String>) -> Response {
-    let address = format!("{name}.operator");
-    let Some(agent) = app
-        .agents()
-        .find(&address, Some(&hypervisor_agents::Owner::Operator))
-    else {
-        let text = "no agent of the registry is deployed under this name\n";
-        return (StatusCode::NOT_FOUND, text).into_response();
-    };
-    match app.agents().remove(&agent).await {
-        Ok(info) => json(&info),
-        Err(exit) => {
-            let text = format!("{}\n", crate::agents::words(&exit));
-            (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+async fn remove(State(app): State<Arc<Host>>, Path(reference): Path<String>) -> Response {
+    let (status, text) = match app.agents().take_down(&reference).await {
+        Ok(Some(info)) => return json(&info),
+        Ok(None) => (StatusCode::OK, "deleted from the store".to_owned()),
+        Err(NotTaken::Which(all)) if all.is_empty() => {
+            let text = "no agent of this name or address is deployed".to_owned();
+            (StatusCode::NOT_FOUND, text)
         }
-    }
+        Err(NotTaken::Which(all)) => {
+            let text = format!(
+                "several agents have this name; say which: {}",
+                all.join(" ")
+            );
+            (StatusCode::CONFLICT, text)
+        }
+        Err(NotTaken::Failed(exit)) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            crate::agents::words(&exit),
+        ),
+    };
+    (status, format!("{text}\n")).into_response()
 }
 
 fn refused(detail: String) -> Response {

@@ -87,18 +87,15 @@ impl Catalog {
             let Some(digest) = digest else { continue };
             let manifest = found.manifest;
             // What nobody may find takes no places either.
-            let put = if manifest.private {
-                index.remove(id)
+            if manifest.private {
+                index.remove(id);
             } else {
                 index.put(
                     id,
                     manifest.name.as_str(),
                     &manifest.description,
                     &manifest.skills,
-                )
-            };
-            if let Err(error) = put {
-                tracing::warn!(%error, "an agent of the registry is not in the index");
+                );
             }
             let entry = Entry {
                 id,
@@ -109,7 +106,7 @@ impl Catalog {
             state.by_name.insert(found.name, entry);
         }
         for gone in before.into_values() {
-            let _ = index.remove(gone.id);
+            index.remove(gone.id);
         }
     }
 

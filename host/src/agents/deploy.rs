@@ -3,7 +3,7 @@
 use std::sync::{Arc, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hypervisor_agents::{Owner, Record};
+use hypervisor_agents::{Address, Owner, Record, StoreError};
 use hypervisor_protocol::{AgentInfo, Rejection};
 
 use super::Agents;
@@ -44,7 +44,9 @@ impl Agents {
             .await
             .map_err(|error| end(&error))?;
         let _changing = self.changing.lock().await;
-        self.room_for(&terms.address)?;
+        let stored = stored(component.len(), code.as_bytes().len(), manifest_text.len());
+        self.room_for(&terms.address, stored)?;
+        self.fits(code.as_bytes().len())?;
         self.room_in_log(&terms)?;
         let deployed_at = self
             .set()
@@ -55,10 +57,10 @@ impl Agents {
         let persistence = match (&terms.address.owner, self.store.is_persistent()) {
             (_, true) => Persistence::Sealed,
             (Owner::Operator, false) => Persistence::Registry,
-            (Owner::Key { .. }, false) => Persistence::Memory,
+            (Owner::Key { .. }, false) => Persistence::Process,
         };
         let in_memory = Code::Memory(Arc::clone(&code));
-        let agent = Arc::new(self.make(terms, deployed_at, in_memory, persistence));
+        let agent = Arc::new(self.make(terms, deployed_at, in_memory, persistence, stored));
         // Measured and linked before anything of it is kept, or anybody told that it is there.
         self.ready(&agent).await.map_err(|error| end(&error))?;
         let record = Record {
@@ -74,9 +76,7 @@ impl Agents {
             self.forget(&agent).await;
             return Err(exit);
         }
-        if persistence == Persistence::Sealed {
-            agent.set_code(Code::Store);
-        }
+        agent.set_code(Code::Store);
         self.index(&agent);
         let before = self.set_mut().insert(Arc::clone(&agent));
         if let Some(before) = before {
@@ -94,6 +94,7 @@ impl Agents {
         deployed_at: u64,
         code: Code,
         persistence: Persistence,
+        stored: u64,
     ) -> Deployed {
         let log = usize::try_from(self.settings.log.as_u64()).unwrap_or(usize::MAX);
         Deployed {
@@ -102,6 +103,7 @@ impl Agents {
             deployed_at,
             code: RwLock::new(code),
             persistence,
+            stored,
             log: Arc::new(Log::new(log)),
         }
     }
@@ -109,11 +111,16 @@ impl Agents {
     /// Writes an agent to the disk, as far as it may be there.
     fn keep(&self, agent: &Deployed, record: &Record<'_>) -> Result<(), Exit> {
         tokio::task::block_in_place(|| {
-            if *agent.owner() == Owner::Operator {
-                self.store
-                    .set_deployed(&agent.address().name, record.deployed_at)?;
+            self.store.put(record)?;
+            let address = agent.address();
+            if address.owner == Owner::Operator {
+                let noted = self.store.set_deployed(&address.name, record.deployed_at);
+                if noted.is_err() {
+                    self.store.remove(address)?;
+                }
+                return noted;
             }
-            self.store.put(record)
+            Ok::<_, StoreError>(())
         })
         .map_err(|e| unkept(&e))
     }
@@ -124,15 +131,12 @@ impl Agents {
         if manifest.private {
             return;
         }
-        let put = self.index.put(
+        self.index.put(
             agent.id,
             manifest.name.as_str(),
             &manifest.description,
             &manifest.skills,
         );
-        if let Err(error) = put {
-            tracing::warn!(%error, "an agent is not in the index");
-        }
     }
 
     /// Takes an agent away. Requests that it is answering it finishes.
@@ -167,12 +171,53 @@ impl Agents {
         Ok(info)
     }
 
-    async fn forget(&self, agent: &Deployed) {
-        self.loaded.invalidate(&agent.id).await;
-        if let Err(error) = self.index.remove(agent.id) {
-            tracing::warn!(%error, "cannot take an agent out of the index");
+    /// Takes away the agent of this name or address, whoever's it is and whoever may know of it: a bare name is the operator's,
+    /// else the only one of the name. Of one that is kept and was not taken up, by its address, there is nothing to be told.
+    /// For the operator.
+    ///
+    /// # Errors
+    /// [`NotTaken`].
+    pub async fn take_down(&self, reference: &str) -> Result<Option<AgentInfo>, NotTaken> {
+        let found = self.set().meant(reference);
+        match (found, reference.parse::<Address>()) {
+            (Ok(agent), _) => self
+                .remove(&agent)
+                .await
+                .map(Some)
+                .map_err(NotTaken::Failed),
+            (Err(none), Ok(address)) if none.is_empty() => {
+                let _changing = self.changing.lock().await;
+                let removed = tokio::task::block_in_place(|| self.store.remove(&address));
+                match removed.map_err(|e| NotTaken::Failed(unkept(&e)))? {
+                    true => Ok(None),
+                    false => Err(NotTaken::Which(Vec::new())),
+                }
+            }
+            (Err(all), _) => {
+                let all = all.iter().map(|it| it.address().to_string()).collect();
+                Err(NotTaken::Which(all))
+            }
         }
     }
+
+    async fn forget(&self, agent: &Deployed) {
+        self.loaded.invalidate(&agent.id).await;
+        self.index.remove(agent.id);
+    }
+}
+
+/// Why the operator's wish to take an agent down was not met.
+pub enum NotTaken {
+    /// The name means none, or several: their addresses.
+    Which(Vec<String>),
+    /// It was not removed.
+    Failed(Exit),
+}
+
+/// Bytes that an agent takes in the store.
+pub(super) fn stored(component: usize, code: usize, manifest: usize) -> u64 {
+    let total = component.saturating_add(code).saturating_add(manifest);
+    u64::try_from(total).unwrap_or(u64::MAX)
 }
 
 /// Unix time, microseconds: who was first is decided by it.

@@ -20,6 +20,8 @@ pub struct Deployed {
     pub(super) deployed_at: u64,
     pub(super) code: RwLock<Code>,
     pub(super) persistence: Persistence,
+    /// Bytes that it takes in the store.
+    pub(super) stored: u64,
     pub(super) log: Arc<Log>,
 }
 
@@ -60,9 +62,9 @@ impl About {
 /// Where an agent's machine code is to be had.
 #[derive(Clone)]
 pub(super) enum Code {
-    /// Here.
+    /// Here, until it is in the store.
     Memory(Arc<[u8]>),
-    /// In the sealed store.
+    /// In the store.
     Store,
     /// It is to be compiled from the registry's component.
     Registry,
@@ -75,8 +77,8 @@ pub(super) enum Persistence {
     Sealed,
     /// It is in the registry.
     Registry,
-    /// The platform gives no key to seal it with.
-    Memory,
+    /// It ends with the host: the platform gives no key that would outlive it.
+    Process,
 }
 
 impl Deployed {
@@ -157,9 +159,9 @@ impl Deployed {
             outgoing: manifest.outgoing.clone(),
             reuse: manifest.reuse,
             imports: self.terms.about.imports.clone(),
-            persistent: self.persistence != Persistence::Memory,
-            note: (self.persistence == Persistence::Memory).then(|| {
-                "this platform gives the host no sealing key, so the agent is kept in memory only: a restart of the host ends it"
+            persistent: self.persistence != Persistence::Process,
+            note: (self.persistence == Persistence::Process).then(|| {
+                "this platform gives the host no sealing key, so a restart of the host ends the agent"
                     .to_owned()
             }),
             deployed_at: self.deployed_at / 1_000_000,

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
+use hypervisor_agents::Record;
 use hypervisor_protocol::Rejection;
 
 use super::Agents;
@@ -80,6 +81,11 @@ impl Agents {
                     MeasureError::Quota(detail) => {
                         PrepareError::Program(rejected(Rejection::TooManyAgents, detail))
                     }
+                    // Whoever deploys it is told by name; the host goes on with what is measured.
+                    MeasureError::Log(reason) => PrepareError::Program(rejected(
+                        Rejection::TooManyAgents,
+                        format!("the host's component log does not take the agent: {reason}"),
+                    )),
                     error => PrepareError::Host(error.to_string()),
                 })?;
             measured.insert(key);
@@ -150,7 +156,27 @@ impl Agents {
             )));
         }
         let code = self.compile(agent, &found.component).await?;
-        agent.set_code(Code::Memory(code.as_bytes().into()));
+        let details = serde_json::to_vec(&agent.terms.about)
+            .map_err(|e| PrepareError::Host(e.to_string()))?;
+        let (store, deployed_at) = (Arc::clone(&self.store), agent.deployed_at);
+        let (bytes, fingerprint) = (code.as_bytes().to_vec(), self.executor.code_fingerprint());
+        let kept = blocking(move || {
+            store.put(&Record {
+                owner: None,
+                manifest_text: &found.manifest_text,
+                component: &found.component,
+                code: &bytes,
+                code_fingerprint: &fingerprint,
+                deployed_at,
+                details: &details,
+            })
+        });
+        match kept.await {
+            Ok(()) => agent.set_code(Code::Store),
+            Err(_) => tracing::warn!(
+                "cannot keep an agent's machine code; it is compiled again when it is needed"
+            ),
+        }
         Ok(code)
     }
 

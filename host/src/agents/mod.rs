@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
-use hypervisor_agents::{Address, Index, Manifest, Owner, Registry, SealingKey, Store};
+use hypervisor_agents::{Address, Index, Manifest, Owner, Registry, Store};
 use hypervisor_egress::{Sender, SystemResolver};
 use hypervisor_protocol::{AgentInfo, AgentList, Found, HexArray};
 
@@ -24,10 +24,12 @@ use crate::config::{self, Config, Limits};
 use crate::error::Error;
 use crate::executor::{Agent, Executor, Offer};
 use crate::payments::Offering;
+use crate::state::State;
 use catalog::Catalog;
 use egress::Network;
 use set::Set;
 
+pub use deploy::NotTaken;
 pub use deployed::Deployed;
 pub(crate) use egress::declared_length;
 pub use egress::{Caller, Neighbours};
@@ -60,17 +62,16 @@ pub struct Agents {
 }
 
 impl Agents {
-    /// Takes up the agents that were deployed before a restart. `key` seals them on the disk; without one they are kept in
-    /// memory only.
+    /// Takes up the agents that were deployed before a restart, as far as the configuration and the policy still allow them.
     ///
     /// # Errors
     /// What is wrong with `[agents]`, with the registry or with the store.
-    pub(crate) fn start(
+    pub(crate) async fn start(
         config: &Config,
         executor: &Arc<Executor>,
         facts: &Arc<HostFacts>,
         payments: Option<Offering>,
-        key: Option<SealingKey>,
+        state: &State,
     ) -> Result<Arc<Self>, Error> {
         let failed = |e: &dyn std::fmt::Display| Error::Agents(e.to_string());
         let settings = config.agents.clone();
@@ -78,8 +79,12 @@ impl Agents {
         let networks = settings.networks()?.elsewhere(config.own_ports()?);
         let sender = Sender::new(networks, resolver).map_err(|e| failed(&e))?;
         let network = Network::new(Arc::clone(executor), settings.allowed()?, sender, &settings);
-        let store =
-            Store::open(config.executor_path.join("agents"), key).map_err(|e| failed(&e))?;
+        if settings.is_open() {
+            tracing::warn!(
+                "every client may deploy agents on this host: `deploy = true` in [agents], and `owners` names nobody"
+            );
+        }
+        let store = opened(state)?;
         let loaded = moka::future::Cache::builder()
             .max_capacity(settings.loaded.as_u64())
             .weigher(|_, agent: &Agent| u32::try_from(agent.code_bytes()).unwrap_or(u32::MAX))
@@ -92,7 +97,7 @@ impl Agents {
             registry: Arc::new(Registry::open(&config.app_path).map_err(|e| failed(&e))?),
             catalog: Arc::new(Catalog::new(&config.app_path, config.limits.body.as_u64())),
             store: Arc::new(store),
-            index: Arc::new(Index::new().map_err(|e| failed(&e))?),
+            index: Arc::new(Index::new()),
             set: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
             loaded,
@@ -101,7 +106,7 @@ impl Agents {
             payments,
             settings,
         };
-        agents.take_up()?;
+        agents.take_up().await?;
         Ok(Arc::new(agents))
     }
 
@@ -166,7 +171,7 @@ impl Agents {
     /// Those that match a description best, deployed or in the registry.
     ///
     /// # Errors
-    /// When the index fails.
+    /// When the search is lost.
     pub async fn search(&self, description: String, limit: usize) -> Result<Vec<Found>, String> {
         let (index, catalog) = (Arc::clone(&self.index), Arc::clone(&self.catalog));
         let registry = Arc::clone(&self.registry);
@@ -178,7 +183,6 @@ impl Agents {
         };
         let matches = tokio::task::spawn_blocking(find)
             .await
-            .map_err(|e| e.to_string())?
             .map_err(|e| e.to_string())?;
         let set = self.set();
         let found = |(id, score): (u64, f64)| match set.numbered(id) {
@@ -222,6 +226,24 @@ impl Agents {
     fn next_id(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+/// The store of agents, with what an earlier version kept in files.
+fn opened(state: &State) -> Result<Store, Error> {
+    let failed = |e: &dyn std::fmt::Display| Error::Agents(e.to_string());
+    let rows = state.store("agents", &hypervisor_agents::store::TABLES)?;
+    let store = Store::open(rows).map_err(|e| failed(&e))?;
+    let folder = state.folder().join("agents");
+    let (moved, damaged) = store
+        .import(&folder, state.platform())
+        .map_err(|e| failed(&e))?;
+    if moved > 0 {
+        tracing::info!(moved, "agents were moved from files into the store");
+    }
+    for damaged in damaged {
+        tracing::error!(error = %damaged, "an agent cannot be read");
+    }
+    Ok(store)
 }
 
 fn found(

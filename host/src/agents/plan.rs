@@ -8,6 +8,7 @@ use sha2::{Digest, Sha384};
 use zeroize::Zeroizing;
 
 use super::Agents;
+use super::deploy::stored;
 use super::deployed::{About, Deployed};
 use super::terms::{Terms, limits, listed};
 use crate::executor::{Exit, sha256};
@@ -36,6 +37,11 @@ impl Plan {
     /// Interfaces that it imports.
     pub fn import_names(&self) -> Vec<String> {
         self.terms.about.import_names()
+    }
+
+    /// Bytes that it takes in the store at the least: the machine code is not there yet.
+    fn stored(&self) -> u64 {
+        stored(self.component.len(), 0, self.manifest_text.len())
     }
 
     /// Bytes of the component.
@@ -89,7 +95,9 @@ impl Agents {
     ) -> Result<Plan, Exit> {
         let id = Owner::from(owner);
         if !self.may_deploy(owner, &id) {
-            let detail = "this host's operator does not let this owner deploy ([agents] `deploy` and `owners`)";
+            let detail = format!(
+                "this host's operator does not let this owner deploy; the id to be named in [agents] `owners`, unless `deploy` is false, is {id}"
+            );
             return Err(rejected(Rejection::NotOwner, detail));
         }
         let invalid = |detail: String| rejected(Rejection::InvalidManifest, detail);
@@ -98,7 +106,7 @@ impl Agents {
             .map_err(|_| invalid("the manifest is not UTF-8".to_owned()))?;
         let manifest = Manifest::parse(manifest).map_err(|e| invalid(e.to_string()))?;
         let plan = self.check(Some(owner), id, manifest, text, component)?;
-        self.room_for(&plan.terms.address)?;
+        self.room_for(&plan.terms.address, plan.stored())?;
         Ok(plan)
     }
 
@@ -134,13 +142,14 @@ impl Agents {
                 Err(Refused::There(there))
             }
             _ => self
-                .room_for(&plan.terms.address)
+                .room_for(&plan.terms.address, plan.stored())
                 .map(|()| plan)
                 .map_err(unfit),
         }
     }
 
-    fn may_deploy(&self, owner: &PublicKey, id: &Owner) -> bool {
+    /// Whether this owner may deploy, and keep what is deployed.
+    pub(super) fn may_deploy(&self, owner: &PublicKey, id: &Owner) -> bool {
         let listed = |entry: &String| {
             let entry = entry.strip_prefix("0x").unwrap_or(entry).to_lowercase();
             entry == id.to_string()
@@ -149,16 +158,47 @@ impl Agents {
                     .is_ok_and(|bytes| owner.is_sec1(&bytes.0))
         };
         let owners = &self.settings.owners;
-        self.settings.deploy && (owners.is_empty() || owners.iter().any(listed))
+        self.settings.takes_deployments() && (owners.is_empty() || owners.iter().any(listed))
     }
 
-    /// Whether there is room for one more, of this owner.
-    pub(super) fn room_for(&self, address: &Address) -> Result<(), Exit> {
+    /// Whether machine code of this size can be in memory at all.
+    pub(super) fn fits(&self, code: usize) -> Result<(), Exit> {
+        let most = self.settings.loaded;
+        if u64::try_from(code).is_ok_and(|code| code <= most.as_u64()) {
+            return Ok(());
+        }
+        let detail = format!(
+            "its machine code has {code} bytes, more than the {most} that the operator allows for all agents ([agents] `loaded`)"
+        );
+        Err(rejected(Rejection::TooManyAgents, detail))
+    }
+
+    /// Whether there is room for one more, of this owner, that takes `stored` bytes: in place of one of the same address, if
+    /// there is one.
+    pub(super) fn room_for(&self, address: &Address, stored: u64) -> Result<(), Exit> {
         let set = self.set();
+        let full = |detail: String| Err(rejected(Rejection::TooManyAgents, detail));
+        let (mut of_all, mut of_owner) = (stored, stored);
+        for other in set.all().filter(|other| other.address() != address) {
+            of_all = of_all.saturating_add(other.stored);
+            if *other.owner() == address.owner {
+                of_owner = of_owner.saturating_add(other.stored);
+            }
+        }
+        let (most, of_each) = (self.settings.stored, self.settings.stored_per_owner);
+        if of_all > most.as_u64() {
+            return full(format!(
+                "the host's agents would take {of_all} bytes, and the operator allows {most} ([agents] `stored`)"
+            ));
+        }
+        if address.owner != Owner::Operator && of_owner > of_each.as_u64() {
+            return full(format!(
+                "this owner's agents would take {of_owner} bytes, and the operator allows {of_each} ([agents] `stored_per_owner`); remove one"
+            ));
+        }
         if set.get(address).is_some() {
             return Ok(());
         }
-        let full = |detail: String| Err(rejected(Rejection::TooManyAgents, detail));
         if set.len() >= self.settings.deployed {
             return full(format!(
                 "the host has {} agents, as many as its operator allows ([agents] `deployed`)",

@@ -36,6 +36,24 @@ impl Set {
         self.by_address.get(address)
     }
 
+    /// The agent that the operator means, private ones too: an address, or a name that is the operator's or only one's; else all
+    /// that it could be.
+    pub(super) fn meant(&self, reference: &str) -> Result<Arc<Deployed>, Vec<Arc<Deployed>>> {
+        if let Ok(address) = reference.parse::<Address>() {
+            return self.get(&address).cloned().ok_or_else(Vec::new);
+        }
+        let named: Vec<_> = self
+            .all()
+            .filter(|agent| agent.address().name.as_str() == reference)
+            .cloned()
+            .collect();
+        let operators = named.iter().find(|it| *it.owner() == Owner::Operator);
+        match (operators, named.as_slice()) {
+            (Some(agent), _) | (None, [agent]) => Ok(Arc::clone(agent)),
+            _ => Err(named),
+        }
+    }
+
     /// The agent with this number.
     pub(super) fn numbered(&self, id: u64) -> Option<&Arc<Deployed>> {
         self.by_id.get(&id)

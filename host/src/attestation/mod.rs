@@ -19,7 +19,7 @@ use hypervisor_protocol::{Commitment, ContentFormat, ExecuteResponse, PaymentRec
 
 use crate::error::Error;
 
-pub use facts::{HostFacts, LogState, MeasureError, Statements};
+pub use facts::{HostFacts, Statements};
 pub use identity::Identity;
 pub(crate) use measured::Measured;
 use measured::Snapshot;

@@ -2,26 +2,87 @@
 
 use bytesize::ByteSize;
 use hypervisor_egress::{AllowList, NetworkError, Networks, OriginPattern};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Error;
+
+/// What `deploy` says where it leaves the answer to `owners`.
+const OWNERS: &str = "owners";
+
+/// Most agents, of the host or of one owner.
+const MOST_AGENTS: usize = 100_000;
+
+/// Which clients may deploy components of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Deploy {
+    /// `"owners"`: those that `owners` names, and nobody where it names none.
+    #[default]
+    Owners,
+    /// `true`: those that `owners` names, and everybody where it names none.
+    On,
+    /// `false`: nobody.
+    Off,
+}
+
+impl Serialize for Deploy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Owners => serializer.serialize_str(OWNERS),
+            Self::On => serializer.serialize_bool(true),
+            Self::Off => serializer.serialize_bool(false),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Deploy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Deploy;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("true, false or \"owners\"")
+            }
+
+            fn visit_bool<E>(self, is_on: bool) -> Result<Deploy, E> {
+                Ok(if is_on { Deploy::On } else { Deploy::Off })
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Deploy, E> {
+                if text == OWNERS {
+                    Ok(Deploy::Owners)
+                } else {
+                    Err(E::invalid_value(serde::de::Unexpected::Str(text), &self))
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
 
 /// `[agents]`: deployed agents, and where they may send requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Agents {
-    /// Whether clients may deploy components of their own. Those of the registry can be deployed either way.
-    pub deploy: bool,
-    /// Who may: public keys of owners, or their ids, in hex; everybody where the list is empty.
+    /// Whether clients may deploy components of their own; by default those that `owners` names. Those of the registry can be
+    /// deployed either way.
+    pub deploy: Deploy,
+    /// Who may: public keys of owners, or their ids, in hex.
     pub owners: Vec<String>,
     /// Agents at once; beyond it a deployment is refused.
     pub deployed: usize,
     /// Agents of one owner at once.
     pub per_owner: usize,
+    /// Components and machine code of all agents on the disk, bytes.
+    pub stored: ByteSize,
+    /// The same, of one owner.
+    pub stored_per_owner: ByteSize,
     /// Machine code of agents in memory, bytes; least recently used goes first and comes back from the disk.
     pub loaded: ByteSize,
-    /// Origins that agents may reach at all, beside what their manifests say: `https://api.example.org`,
-    /// `https://*.example.org`; `*` is any.
+    /// Origins that agents may reach, as far as their manifests list them: `https://api.example.org`,
+    /// `https://*.example.org`; `*` is any. By default none.
     pub outgoing: Vec<String>,
     /// Networks that agents may reach although they are private, as CIDR ranges: `10.1.0.0/16`.
     pub private_networks: Vec<String>,
@@ -45,12 +106,14 @@ pub struct Agents {
 impl Default for Agents {
     fn default() -> Self {
         Self {
-            deploy: true,
+            deploy: Deploy::default(),
             owners: Vec::new(),
             deployed: 1000,
             per_owner: 100,
+            stored: ByteSize::gib(4),
+            stored_per_owner: ByteSize::mib(512),
             loaded: ByteSize::mib(512),
-            outgoing: vec!["*".to_owned()],
+            outgoing: Vec::new(),
             private_networks: Vec::new(),
             denied_networks: Vec::new(),
             connections: 1024,
@@ -64,6 +127,20 @@ impl Default for Agents {
 }
 
 impl Agents {
+    /// Whether there are clients that may deploy.
+    pub fn takes_deployments(&self) -> bool {
+        match self.deploy {
+            Deploy::Owners => !self.owners.is_empty(),
+            Deploy::On => true,
+            Deploy::Off => false,
+        }
+    }
+
+    /// Whether every client may deploy.
+    pub fn is_open(&self) -> bool {
+        self.deploy == Deploy::On && self.owners.is_empty()
+    }
+
     /// `outgoing`, read.
     ///
     /// # Errors
@@ -104,8 +181,8 @@ impl Agents {
             ("agents.deployed", self.deployed),
             ("agents.per_owner", self.per_owner),
         ] {
-            if value > 100_000 {
-                return wrong(key, format!("{value} is over 100000"));
+            if value > MOST_AGENTS {
+                return wrong(key, format!("{value} is over {MOST_AGENTS}"));
             }
         }
         for (key, value) in [
@@ -132,5 +209,42 @@ impl Agents {
             ),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agents(text: &str) -> Result<Agents, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn nobody_deploys_until_owners_are_named_or_the_operator_says_so() {
+        for (text, takes, is_open) in [
+            ("", false, false),
+            ("deploy = 'owners'", false, false),
+            ("deploy = false", false, false),
+            ("deploy = true", true, true),
+            ("owners = ['aa']", true, false),
+            ("owners = ['aa']\ndeploy = true", true, false),
+            ("owners = ['aa']\ndeploy = false", false, false),
+        ] {
+            let agents = agents(text).unwrap();
+            let is = (agents.takes_deployments(), agents.is_open());
+            assert_eq!(is, (takes, is_open), "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_what_it_may_be() {
+        let error = agents("deploy = 'everybody'").unwrap_err().to_string();
+        assert!(error.contains("true, false or \"owners\""), "{error}");
+    }
+
+    #[test]
+    fn agents_reach_nothing_until_the_operator_says_so() {
+        assert!(Agents::default().outgoing.is_empty());
     }
 }

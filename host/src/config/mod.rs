@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use admin::{Admin, Place};
-pub use agents::Agents;
+pub use agents::{Agents, Deploy};
 pub use attestation::{Attestation, AttestationBackend};
 pub use limits::Limits;
 pub use payments::{Asset, Payments};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use super::Limits;
@@ -48,6 +49,10 @@ pub struct Payments {
     /// How long an answer that was paid for, or whose payment is in doubt, can be fetched again; by default `1h`.
     #[serde(with = "humantime_serde")]
     pub hold: Duration,
+    /// Bytes of all answers that are held so; what does not fit is given once; by default 1 GiB.
+    pub held: ByteSize,
+    /// Bytes of one such answer; by default 16 MiB.
+    pub held_each: ByteSize,
     /// What stands before the path in a resource's URL: `https://host.example.org`. By default the request's own `Host`.
     pub public_url: String,
     /// Further environment variables of the component: its own settings.
@@ -154,6 +159,8 @@ impl Default for Payments {
             timeout: Duration::from_secs(120),
             wall: Duration::from_secs(60),
             hold: Duration::from_secs(3600),
+            held: ByteSize::gib(1),
+            held_each: ByteSize::mib(16),
             public_url: String::new(),
             settings: BTreeMap::new(),
         }

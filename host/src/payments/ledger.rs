@@ -1,14 +1,15 @@
 //! The ledger: the store, and who is working on which payment right now.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
 use super::store::{Answer, Key, Record, State, Store, StoreError};
+use crate::config;
 use crate::error::Error;
 use crate::executor::AuthorizedPayment;
+use crate::state::State as Folder;
 
 /// The store, with one worker for each payment at a time.
 pub(crate) struct Ledger {
@@ -53,10 +54,10 @@ pub(crate) struct Turn {
 }
 
 impl Ledger {
-    pub(super) fn open(folder: &Path) -> Result<Self, Error> {
+    pub(super) fn open(folder: &Folder, settings: &config::Payments) -> Result<Self, Error> {
         Ok(Self {
             shared: Arc::new(Shared {
-                store: Store::open(folder)?,
+                store: Store::open(folder, settings)?,
                 busy: Mutex::default(),
             }),
         })

@@ -1,6 +1,7 @@
 //! Payments: the operator's offers, the component that speaks the protocol, and the ledger of what was paid.
 
 mod assets;
+mod import;
 mod ledger;
 mod offers;
 mod price;
@@ -21,6 +22,7 @@ use crate::executor::{
     AuthorizedPayment, ChallengeResponse, Executor, Header, Offer, PaymentEngine, PaymentError,
     PaymentId, ResourceInfo, Settlement, Unanswered, Verification,
 };
+use crate::state::State as Folder;
 use ledger::Ledger;
 use offers::Offers;
 
@@ -71,6 +73,7 @@ impl Payments {
         config: &Config,
         executor: &Executor,
         routes: &[&'static str],
+        state: &Folder,
     ) -> Result<Option<Self>, Error> {
         let Some(engine) = executor.payments() else {
             return Ok(None);
@@ -79,7 +82,7 @@ impl Payments {
         Ok(Some(Self {
             offers: checked_offers(config, &engine, routes).await?,
             settings: settings.clone(),
-            ledger: Ledger::open(&config.executor_path)?,
+            ledger: Ledger::open(state, settings)?,
             settle_first: settings.settle_first,
             hold: settings.hold,
             public_url: settings.public_url.trim_end_matches('/').to_owned(),

@@ -1,20 +1,40 @@
-//! What must survive a restart: which payments were used for what, and the sealed answers to them.
+//! What must survive a restart: which payments were used for what, and the answers to them.
 //!
-//! Two tables in one file: small records by payment, and the answers, which are large. A payment whose settlement has not
-//! begun is worth nothing after a crash, so only the step to `Settling` waits for the disk; everything else is written
-//! atomically and reaches the disk with the next such step.
+//! ```text
+//! payments        key → state, request, times, who pays whom and how much; under the key file: a used payment stays used
+//!                 whatever becomes of the platform's key
+//! authorizations  key → what the component settles and reconciles with; deleted once the payment is settled
+//! sealed-answers  key → an answer that only its client can open
+//! plain-answers   key → any other; under the platform's key, so that it ends with the host where there is none
+//! ```
+//!
+//! A payment whose settlement has not begun is worth nothing after a crash, so only the step to `Settling` waits for the disk;
+//! everything else is written atomically and reaches the disk with the next such step.
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use hypervisor_protocol::ContentFormat;
+use hypervisor_store::{Change, Error as RowError, Expect, Table, Under};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::config;
 use crate::error::Error;
 use crate::executor::{AuthorizedPayment, Header, PaymentId};
+use crate::state::State as Folder;
 
-const RECORDS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("payments/1");
-const ANSWERS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("answers/1");
+const PAYMENTS: Table = table("payments", Under::File);
+const SEALED_ANSWERS: Table = table("sealed-answers", Under::File);
+const PLAIN_ANSWERS: Table = table("plain-answers", Under::Platform);
+const AUTHORIZATIONS: &str = "authorizations";
+
+const fn table(name: &'static str, under: Under) -> Table {
+    Table { name, under }
+}
+
+/// Rows that are read at once.
+const PAGE: usize = 256;
 
 /// What a payment is found by: SHA-256 over its id, each part with its length.
 pub(crate) type Key = [u8; 32];
@@ -102,6 +122,30 @@ mod bytes_form {
     }
 }
 
+/// A record as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    record: Record,
+    /// The answer that is held, if one is.
+    held: Option<Held>,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Held {
+    bytes: u64,
+    is_sealed: bool,
+}
+
+impl Held {
+    fn table(self) -> Table {
+        if self.is_sealed {
+            SEALED_ANSWERS
+        } else {
+            PLAIN_ANSWERS
+        }
+    }
+}
+
 /// Why the store cannot do what it should. It names no payment.
 #[derive(Debug, thiserror::Error)]
 #[error("the payment store: {0}")]
@@ -118,44 +162,95 @@ fn failed(error: impl std::fmt::Display) -> StoreError {
     StoreError(error.to_string())
 }
 
+impl StoreError {
+    pub(super) fn new(error: impl std::fmt::Display) -> Self {
+        failed(error)
+    }
+}
+
+impl From<RowError> for StoreError {
+    fn from(error: RowError) -> Self {
+        failed(error)
+    }
+}
+
 /// The store. Its calls wait for the disk: keep them off the async threads.
 pub(crate) struct Store {
-    database: Database,
+    rows: hypervisor_store::Store,
+    authorizations: Table,
+    /// Bytes of all answers that are held, and of one, at the most.
+    most: u64,
+    most_each: u64,
+    held: Mutex<HashMap<Key, Held>>,
+}
+
+/// One record, with the version that it was read at.
+struct Found {
+    key: Key,
+    version: u64,
+    kept: Kept,
 }
 
 impl Store {
-    /// Opens the store in `folder`, or makes it.
-    pub(crate) fn open(folder: &Path) -> Result<Self, Error> {
-        let path = folder.join("payments.redb");
-        let unusable = |message: String| Error::PaymentStore {
-            path: path.clone(),
-            message,
+    /// Opens the store of this host, or makes it.
+    pub(crate) fn open(folder: &Folder, settings: &config::Payments) -> Result<Self, Error> {
+        let under = if folder.platform().is_some() {
+            Under::Platform
+        } else {
+            Under::File
         };
-        std::fs::create_dir_all(folder).map_err(|e| unusable(e.to_string()))?;
-        let database = Database::create(&path).map_err(|e| unusable(e.to_string()))?;
-        let store = Self { database };
-        store
-            .write(Durability::Immediate, |records, answers| {
-                // Nothing was submitted for what was only reserved: those payments are free again.
-                let reserved = keys(records, |record| record.state == State::Reserved)?;
-                remove_all(records, answers, &reserved)
-            })
-            .map_err(|e| unusable(e.to_string()))?;
+        let authorizations = table(AUTHORIZATIONS, under);
+        let tables = [PAYMENTS, SEALED_ANSWERS, PLAIN_ANSWERS];
+        let store = Self {
+            rows: folder.store("payments", &tables)?,
+            authorizations,
+            most: settings.held.as_u64(),
+            most_each: settings.held_each.as_u64(),
+            held: Mutex::default(),
+        };
+        store.take_up(folder).map_err(|e| Error::PaymentStore {
+            path: folder.path("payments"),
+            message: e.0,
+        })?;
         Ok(store)
+    }
+
+    fn take_up(&self, folder: &Folder) -> Result<(), StoreError> {
+        super::import::import(self, folder)?;
+        let mut held = HashMap::new();
+        self.each(|found| {
+            if found.kept.record.state == State::Reserved {
+                // Nothing was submitted for what was only reserved: those payments are free again.
+                return self.forget(&found);
+            }
+            if let Some(answer) = found.kept.held
+                && (answer.is_sealed || self.rows.is_lasting())
+            {
+                held.insert(found.key, answer);
+            }
+            Ok(())
+        })?;
+        *self.held() = held;
+        self.flush()
     }
 
     /// Sets a payment aside, unless it is there already: then what is there comes back.
     pub(crate) fn reserve(&self, key: &Key, record: &Record) -> Result<Option<Record>, StoreError> {
-        self.write(Durability::None, |records, _| {
-            if let Some(found) = get(records, key)? {
+        loop {
+            match self.write(key, record, None, Expect::Absent, false) {
+                Ok(()) => return Ok(None),
+                Err(RowError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            // Freed in the meantime: once more.
+            if let Some(found) = self.record(key)? {
                 return Ok(Some(found));
             }
-            put(records, key, record)?;
-            Ok(None)
-        })
+        }
     }
 
-    /// Moves a payment on. With `sync` it has reached the disk when this returns.
+    /// Moves a payment on. With `sync` it has reached the disk when this returns. An answer that there is no room for is not
+    /// kept.
     pub(crate) fn update(
         &self,
         key: &Key,
@@ -163,127 +258,177 @@ impl Store {
         answer: Option<&Answer>,
         sync: bool,
     ) -> Result<(), StoreError> {
-        let durability = if sync {
-            Durability::Immediate
-        } else {
-            Durability::None
+        let answer = match answer {
+            Some(answer) => self.admitted(key, answer)?,
+            None => None,
         };
-        let answer = answer.map(encode).transpose()?;
-        self.write(durability, |records, answers| {
-            put(records, key, record)?;
-            if let Some(answer) = &answer {
-                answers.insert(key, answer.as_slice()).map_err(failed)?;
+        Ok(self.write(key, record, answer.as_deref(), Expect::Any, sync)?)
+    }
+
+    /// The answer in the form in which it is held, if there is room for it; the room is taken then.
+    fn admitted(&self, key: &Key, answer: &Answer) -> Result<Option<Vec<u8>>, StoreError> {
+        let formats = [ContentFormat::Json, ContentFormat::Cbor];
+        let is_sealed = formats
+            .iter()
+            .any(|format| format.media_type() == answer.media_type);
+        let bytes = u64::try_from(answer.body.len()).unwrap_or(u64::MAX);
+        {
+            let mut held = self.held();
+            let others = held.iter().filter(|(other, _)| *other != key);
+            let total: u64 = others.map(|(_, held)| held.bytes).sum();
+            if bytes > self.most_each || bytes > self.most.saturating_sub(total) {
+                tracing::warn!(
+                    bytes,
+                    "no room to hold the answer to a payment ([payments] `held`, `held_each`): it is given once"
+                );
+                held.remove(key);
+                return Ok(None);
             }
-            Ok(())
-        })
+            held.insert(*key, Held { bytes, is_sealed });
+        }
+        encode(answer).map(Some)
+    }
+
+    fn write(
+        &self,
+        key: &Key,
+        record: &Record,
+        answer: Option<&[u8]>,
+        expect: Expect,
+        sync: bool,
+    ) -> Result<(), RowError> {
+        let held = self.held().get(key).copied();
+        let mut kept = Kept {
+            record: record.clone(),
+            held,
+        };
+        let authorization = std::mem::take(&mut kept.record.payment.state);
+        let row = encode(&kept).map_err(|_| RowError::Seal("a payment has no CBOR"))?;
+        let is_settled = matches!(record.state, State::Settled { .. });
+        let mut changes = vec![
+            Change {
+                expect,
+                ..Change::put(PAYMENTS, key, &row)
+            },
+            Change {
+                value: (!is_settled).then_some(authorization.as_slice()),
+                ..Change::delete(self.authorizations, key)
+            },
+        ];
+        if let (Some(held), Some(answer)) = (held, answer) {
+            changes.push(Change::put(held.table(), key, answer));
+        }
+        self.rows.commit(&changes, sync)
     }
 
     /// Frees a payment, whose transfer was not and will not be made.
     pub(crate) fn release(&self, key: &Key) -> Result<(), StoreError> {
-        self.write(Durability::None, |records, answers| {
-            remove_all(records, answers, std::slice::from_ref(key))
-        })
+        self.held().remove(key);
+        let tables = [PAYMENTS, self.authorizations, SEALED_ANSWERS, PLAIN_ANSWERS];
+        let changes = tables.map(|table| Change::delete(table, key));
+        Ok(self.rows.commit(&changes, false)?)
     }
 
     pub(crate) fn record(&self, key: &Key) -> Result<Option<Record>, StoreError> {
-        let read = self.database.begin_read().map_err(failed)?;
-        get(&read.open_table(RECORDS).map_err(failed)?, key)
+        let Some(row) = self.rows.get(PAYMENTS, key)? else {
+            return Ok(None);
+        };
+        let mut record = decode::<Kept>(&row.value)?.record;
+        if !matches!(record.state, State::Settled { .. })
+            && let Some(row) = self.rows.get(self.authorizations, key)?
+        {
+            record.payment.state = row.value.to_vec();
+        }
+        Ok(Some(record))
     }
 
     pub(crate) fn answer(&self, key: &Key) -> Result<Option<Answer>, StoreError> {
-        let read = self.database.begin_read().map_err(failed)?;
-        let answers = read.open_table(ANSWERS).map_err(failed)?;
-        let found = answers.get(key).map_err(failed)?;
-        found.map(|bytes| decode(bytes.value())).transpose()
+        let Some(held) = self.held().get(key).copied() else {
+            return Ok(None);
+        };
+        let found = self.rows.get(held.table(), key)?;
+        found.map(|row| decode(&row.value)).transpose()
     }
 
     /// Payments in doubt, `Settling` after a restart among them.
     pub(crate) fn in_doubt(&self) -> Result<Vec<Key>, StoreError> {
-        let read = self.database.begin_read().map_err(failed)?;
-        let records = read.open_table(RECORDS).map_err(failed)?;
-        keys(&records, |record| {
-            matches!(record.state, State::Settling | State::Unknown)
-        })
+        let mut keys = Vec::new();
+        self.each(|found| {
+            if matches!(found.kept.record.state, State::Settling | State::Unknown) {
+                keys.push(found.key);
+            }
+            Ok(())
+        })?;
+        Ok(keys)
     }
 
     /// Forgets what is over: answers after `hold` seconds, records `hold` seconds after the payment could still be used.
     pub(crate) fn sweep(&self, now: u64, hold: u64) -> Result<(), StoreError> {
         let is_over = |instant: u64| instant.saturating_add(hold) < now;
-        self.write(Durability::None, |records, answers| {
-            let old_answers = keys(records, |record| is_over(record.created))?;
-            for key in &old_answers {
-                answers.remove(key).map_err(failed)?;
+        self.each(|found| {
+            let record = &found.kept.record;
+            let used = record.created.max(record.payment.valid_before);
+            if is_over(used) && record.state != State::Settling {
+                return self.forget(&found);
             }
-            let over = keys(records, |record| {
-                is_over(record.created.max(record.payment.valid_before))
-                    && record.state != State::Settling
-            })?;
-            remove_all(records, answers, &over)
+            if is_over(record.created)
+                && let Some(held) = self.held().remove(&found.key)
+            {
+                let change = Change::delete(held.table(), &found.key);
+                self.rows.commit(&[change], false)?;
+            }
+            Ok(())
         })
+    }
+
+    /// Deletes a payment that is still as it was found.
+    fn forget(&self, found: &Found) -> Result<(), StoreError> {
+        let key = &found.key;
+        let [payment, others @ ..] = [PAYMENTS, self.authorizations, SEALED_ANSWERS, PLAIN_ANSWERS]
+            .map(|table| Change::delete(table, key));
+        let expect = Expect::Version(found.version);
+        let payment = Change { expect, ..payment };
+        let [first, second, third] = others;
+        match self.rows.commit(&[payment, first, second, third], false) {
+            Ok(()) => {
+                self.held().remove(key);
+                Ok(())
+            }
+            // Somebody is working on it.
+            Err(RowError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Goes through all records, a page at a time, so that nobody waits for long.
+    fn each(
+        &self,
+        mut what: impl FnMut(Found) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.rows.scan(PAYMENTS, b"", after.as_deref(), PAGE)?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = Some(last.key.clone());
+            for row in page {
+                let key = Key::try_from(row.key.as_slice()).map_err(failed)?;
+                let row = row.row?;
+                let (version, kept) = (row.version, decode(&row.value)?);
+                what(Found { key, version, kept })?;
+            }
+        }
     }
 
     /// Brings everything written so far to the disk.
     pub(crate) fn flush(&self) -> Result<(), StoreError> {
-        self.write(Durability::Immediate, |_, _| Ok(()))
+        Ok(self.rows.commit(&[], true)?)
     }
 
-    fn write<T>(
-        &self,
-        durability: Durability,
-        change: impl FnOnce(&mut Table<'_>, &mut Table<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let mut write = self.database.begin_write().map_err(failed)?;
-        write.set_durability(durability).map_err(failed)?;
-        let done = {
-            let mut records = write.open_table(RECORDS).map_err(failed)?;
-            let mut answers = write.open_table(ANSWERS).map_err(failed)?;
-            change(&mut records, &mut answers)?
-        };
-        write.commit().map_err(failed)?;
-        Ok(done)
+    fn held(&self) -> MutexGuard<'_, HashMap<Key, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-type Table<'a> = redb::Table<'a, &'static Key, &'static [u8]>;
-
-fn get(
-    records: &impl ReadableTable<&'static Key, &'static [u8]>,
-    key: &Key,
-) -> Result<Option<Record>, StoreError> {
-    let found = records.get(key).map_err(failed)?;
-    found.map(|bytes| decode(bytes.value())).transpose()
-}
-
-fn put(records: &mut Table<'_>, key: &Key, record: &Record) -> Result<(), StoreError> {
-    let bytes = encode(record)?;
-    records.insert(key, bytes.as_slice()).map_err(failed)?;
-    Ok(())
-}
-
-fn keys(
-    records: &impl ReadableTable<&'static Key, &'static [u8]>,
-    which: impl Fn(&Record) -> bool,
-) -> Result<Vec<Key>, StoreError> {
-    let mut found = Vec::new();
-    for entry in records.iter().map_err(failed)? {
-        let (key, bytes) = entry.map_err(failed)?;
-        if which(&decode(bytes.value())?) {
-            found.push(*key.value());
-        }
-    }
-    Ok(found)
-}
-
-fn remove_all(
-    records: &mut Table<'_>,
-    answers: &mut Table<'_>,
-    keys: &[Key],
-) -> Result<(), StoreError> {
-    for key in keys {
-        records.remove(key).map_err(failed)?;
-        answers.remove(key).map_err(failed)?;
-    }
-    Ok(())
 }
 
 fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
@@ -292,7 +437,7 @@ fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
     Ok(bytes)
 }
 
-fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, StoreError> {
+pub(super) fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, StoreError> {
     ciborium::from_reader(bytes).map_err(failed)
 }
 
@@ -303,109 +448,4 @@ pub(crate) fn pairs(headers: Vec<Header>) -> Vec<(String, String)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id(nonce: &str) -> PaymentId {
-        PaymentId {
-            chain: "eip155:84532".to_owned(),
-            asset: "0xaa".to_owned(),
-            payer: "0xbb".to_owned(),
-            nonce: nonce.to_owned(),
-        }
-    }
-
-    fn record(nonce: &str, state: State) -> (Key, Record) {
-        let payment = AuthorizedPayment {
-            id: id(nonce),
-            amount: "10000".to_owned(),
-            pay_to: "0xcc".to_owned(),
-            valid_before: 1_000,
-            state: vec![1, 2, 3],
-        };
-        let record = Record {
-            state,
-            request: [7; 32],
-            created: 900,
-            payment,
-        };
-        (key(&id(nonce)), record)
-    }
-
-    fn settled() -> State {
-        State::Settled {
-            transaction: "0x01".to_owned(),
-            headers: vec![("payment-response".to_owned(), "e30=".to_owned())],
-            ran: true,
-        }
-    }
-
-    fn answer() -> Answer {
-        Answer {
-            media_type: "application/json".to_owned(),
-            body: b"sealed".to_vec(),
-        }
-    }
-
-    #[test]
-    fn a_payment_is_reserved_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        let (key, first) = record("1", State::Reserved);
-        assert_eq!(store.reserve(&key, &first).unwrap(), None);
-        let second = Record {
-            request: [8; 32],
-            ..first.clone()
-        };
-        assert_eq!(store.reserve(&key, &second).unwrap(), Some(first));
-        store.release(&key).unwrap();
-        assert_eq!(store.reserve(&key, &second).unwrap(), None);
-    }
-
-    #[test]
-    fn a_restart_frees_what_was_reserved_and_keeps_what_was_submitted() {
-        let folder = tempfile::tempdir().unwrap();
-        let (reserved, settling, done) = (
-            record("1", State::Reserved),
-            record("2", State::Settling),
-            record("3", settled()),
-        );
-        {
-            let store = Store::open(folder.path()).unwrap();
-            store.reserve(&reserved.0, &reserved.1).unwrap();
-            store.update(&settling.0, &settling.1, None, true).unwrap();
-            store
-                .update(&done.0, &done.1, Some(&answer()), true)
-                .unwrap();
-        }
-        let store = Store::open(folder.path()).unwrap();
-        assert_eq!(store.record(&reserved.0).unwrap(), None);
-        assert_eq!(store.record(&settling.0).unwrap(), Some(settling.1));
-        assert_eq!(store.record(&done.0).unwrap(), Some(done.1));
-        assert_eq!(store.answer(&done.0).unwrap(), Some(answer()));
-        assert_eq!(store.in_doubt().unwrap(), [settling.0]);
-    }
-
-    #[test]
-    fn answers_are_forgotten_after_the_hold_and_payments_once_they_can_no_longer_be_used() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        let (key, record) = record("1", settled());
-        store.update(&key, &record, Some(&answer()), false).unwrap();
-        store.sweep(950, 50).unwrap();
-        assert_eq!(store.answer(&key).unwrap(), Some(answer()));
-        store.sweep(951, 50).unwrap();
-        assert_eq!(store.answer(&key).unwrap(), None);
-        assert!(store.record(&key).unwrap().is_some());
-        store.sweep(1_051, 50).unwrap();
-        assert_eq!(store.record(&key).unwrap(), None);
-    }
-
-    #[test]
-    fn ids_that_read_alike_when_joined_are_different_payments() {
-        let mut other = id("1");
-        other.asset = "0xaa0".to_owned();
-        other.payer = "xbb".to_owned();
-        assert_ne!(key(&id("1")), key(&other));
-    }
-}
+mod tests;

@@ -20,6 +20,7 @@ use crate::metrics;
 use crate::payments::{self, Payments, Teller};
 use crate::sessions::Sessions;
 use crate::snapshot::{Current, Snapshot};
+use crate::state::State;
 
 /// Everything that a call may need.
 pub struct Host {
@@ -78,9 +79,10 @@ impl Host {
         sealing_key: Option<SealingKey>,
     ) -> Result<Arc<Self>, Error> {
         let executor = Arc::new(executor);
-        let payments = Payments::start(&config, &executor, &PAID_ROUTES).await?;
+        let state = State::open(&config.executor_path, sealing_key)?;
+        let payments = Payments::start(&config, &executor, &PAID_ROUTES, &state).await?;
         let offering = payments.as_ref().map(Payments::offering);
-        let agents = Agents::start(&config, &executor, &facts, offering, sealing_key)?;
+        let agents = Agents::start(&config, &executor, &facts, offering, &state).await?;
         let snapshot = snapshot(&executor, attestation.as_ref().ok());
         Ok(Arc::new(Self {
             sessions: Sessions::new(&config.limits),

@@ -11,16 +11,16 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{CODE, COMPONENT, KEY, files, kept, manifest, open, record};
+use crate::support::{CODE, COMPONENT, KEY, kept, manifest, open, open_with, record, rows};
 use hypervisor_agents::store::digest;
-use hypervisor_agents::{Record, SealingKey, Store, StoreError};
+use hypervisor_agents::{Record, SealingKey, StoreError};
 use hypervisor_protocol::PrivateKey;
 use zeroize::Zeroizing;
 
 #[test]
 fn an_agent_comes_back_after_a_restart() {
-    let kept = kept();
-    let store = open(&kept.folder);
+    let kept = kept().altered("none", |_, value| Some(value));
+    let store = &kept.store;
     assert!(store.is_persistent());
     let stored = store.list().unwrap();
     assert!(stored.damaged.is_empty(), "{:?}", stored.damaged);
@@ -155,25 +155,103 @@ fn a_removed_agent_is_gone() {
     assert!(!kept.store.remove(&kept.address).unwrap());
     assert!(matches!(kept.code(), Err(StoreError::NotFound)));
     assert!(kept.store.list().unwrap().agents.is_empty());
-    assert!(files(&kept.folder).is_empty());
+    let folder = kept.folder;
+    drop(kept.store);
+    for table in ["agents", "agent-bodies", "agent-leftovers"] {
+        assert!(rows(&folder, table).is_empty(), "{table}");
+    }
 }
 
 #[test]
-fn without_a_key_no_agent_is_kept() {
+fn without_a_key_agents_end_with_the_process() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path().join("agents"), None).unwrap();
     let owner = PrivateKey::generate();
-    assert!(!store.is_persistent());
-    store
-        .put(&record(owner.public_key(), &manifest("weather")))
-        .unwrap();
-    assert!(!folder.path().join("agents").exists());
-    let stored = store.list().unwrap();
+    {
+        let store = open_with(&folder, None);
+        assert!(!store.is_persistent());
+        store
+            .put(&record(owner.public_key(), &manifest("weather")))
+            .unwrap();
+        let head = &store.list().unwrap().agents[0];
+        let component = store.load_component(&head.address(), &digest(COMPONENT));
+        assert_eq!(component.unwrap(), COMPONENT);
+    }
+    let stored = open_with(&folder, None).list().unwrap();
     assert!(stored.agents.is_empty() && stored.damaged.is_empty());
-    let address = "weather.operator".parse().unwrap();
-    let code = store.load_code(&address, &digest(COMPONENT), "engine 1");
-    assert!(matches!(code, Err(StoreError::NotFound)));
-    assert!(!store.remove(&address).unwrap());
+}
+
+#[test]
+fn bodies_of_any_size_are_kept_whole() {
+    let kept = kept();
+    for length in [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5 << 19] {
+        let component: Vec<u8> = (0..length).map(|n| n as u8).collect();
+        let code = vec![1; length / 2];
+        let record = Record {
+            component: &component,
+            code: &code,
+            ..kept.record()
+        };
+        kept.store.put(&record).unwrap();
+        let digest = digest(&component);
+        let found = kept.store.load_component(&kept.address, &digest).unwrap();
+        assert!(found == component, "{length}");
+        let found = kept.store.load_code(&kept.address, &digest, "engine 1");
+        assert!(found.unwrap().unwrap() == code, "{length}");
+    }
+    let folder = kept.folder;
+    drop(kept.store);
+    // Nothing is left of those that were replaced.
+    assert_eq!(rows(&folder, "agent-bodies").len(), 5);
+    assert!(rows(&folder, "agent-leftovers").is_empty());
+}
+
+#[test]
+fn agents_in_the_files_of_an_earlier_version_are_moved_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = folder.path().join("agents");
+    let written = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/all/files-of-0.1");
+    fs::create_dir(&old).unwrap();
+    for entry in fs::read_dir(written).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, old.join(path.file_name().unwrap())).unwrap();
+    }
+    fs::write(old.join(".unfinished-abc123"), b"half").unwrap();
+    let damaged = old.join(format!("{}.agent", "0".repeat(64)));
+    fs::write(&damaged, b"HVAGENT\0\x01 something else").unwrap();
+
+    let without_a_key = open_with(&folder, None);
+    let (moved, wrong) = without_a_key.import(&old, None).unwrap();
+    assert_eq!((moved, wrong.len()), (0, 0));
+    assert_eq!(without_a_key.deployed_names().unwrap()["echo"], 5);
+    drop(without_a_key);
+
+    let key = SealingKey::new(Zeroizing::new(KEY));
+    let store = open(&folder);
+    let (moved, wrong) = store.import(&old, Some(&key)).unwrap();
+    assert_eq!((moved, wrong.len()), (2, 1));
+    let left: Vec<_> = fs::read_dir(&old).unwrap().collect();
+    assert_eq!(left.len(), 1);
+    fs::remove_file(damaged).unwrap();
+    assert_eq!(store.import(&old, Some(&key)).unwrap().0, 0);
+    assert!(!old.exists());
+
+    let stored = store.list().unwrap();
+    let [echo, weather] = stored.agents.as_slice() else {
+        panic!("{stored:?}");
+    };
+    assert_eq!(echo.address().to_string(), "echo.operator");
+    assert!(weather.owner.is_some());
+    assert_eq!(*weather.manifest_text, manifest("weather"));
+    assert_eq!(weather.deployed_at, 1_700_000_000);
+    assert_eq!(weather.details, b"details");
+    for head in [echo, weather] {
+        let (address, digest) = (head.address(), head.digest);
+        let component = store.load_component(&address, &digest).unwrap();
+        assert_eq!(component, COMPONENT);
+        let code = store.load_code(&address, &digest, "engine 1").unwrap();
+        assert_eq!(code.as_deref(), Some(CODE));
+    }
+    assert_eq!(store.deployed_names().unwrap().len(), 1);
 }
 
 #[test]
@@ -190,7 +268,6 @@ fn a_write_that_fails_leaves_what_was_there() {
         "the record's fingerprint has 2000 bytes, at most 1024 are kept"
     );
     assert_eq!(kept.code().unwrap().as_deref(), Some(CODE));
-    assert_eq!(files(&kept.folder).len(), 1);
 }
 
 #[test]
@@ -198,15 +275,6 @@ fn a_record_needs_a_sound_manifest() {
     let kept = kept();
     let error = kept.store.put(&record(&kept.owner, "nam = 1")).unwrap_err();
     assert!(matches!(error, StoreError::Manifest(_)), "{error}");
-}
-
-#[test]
-fn the_folder_is_the_owners_alone() {
-    use std::os::unix::fs::PermissionsExt;
-    let kept = kept();
-    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&kept.folder.path().join("agents")), 0o700);
-    assert_eq!(mode(&kept.file()), 0o600);
 }
 
 #[test]
@@ -234,7 +302,7 @@ fn a_thousand_agents_are_listed() {
         let text = manifest(&format!("agent-{number}"));
         store.put(&record(owner.public_key(), &text)).unwrap();
     }
-    let stored = open(&folder).list().unwrap();
+    let stored = store.list().unwrap();
     assert_eq!((stored.agents.len(), stored.damaged.len()), (1000, 0));
     assert!(stored.agents.is_sorted_by_key(|head| head.address()));
 }
@@ -243,10 +311,7 @@ fn a_thousand_agents_are_listed() {
 fn deployed_agents_of_the_registry_come_back_with_a_key_and_without() {
     for key in [None, Some(KEY)] {
         let folder = tempfile::tempdir().unwrap();
-        let open = || {
-            let key = key.map(|key| SealingKey::new(Zeroizing::new(key)));
-            Store::open(folder.path().join("agents"), key).unwrap()
-        };
+        let open = || open_with(&folder, key);
         assert!(open().deployed_names().unwrap().is_empty());
         let name = |text: &str| text.parse().unwrap();
         open().set_deployed(&name("weather"), 5).unwrap();

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use hypervisor_client::protocol::{AgentInfo, OwnerKey};
@@ -36,18 +35,13 @@ pub(crate) fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
-/// Files of agents.
-fn agent_files(host: &Host) -> Vec<PathBuf> {
-    let is_agent = |path: &PathBuf| path.extension().is_some_and(|it| it == "agent");
-    files(&host.state()).into_keys().filter(is_agent).collect()
-}
-
-/// Deploys `http-hello` under two names, and gives the file of the first.
-async fn two_agents(host: &Host, owner: &OwnerKey) -> PathBuf {
+/// Deploys `http-hello` under two names, and gives the key of the first's head.
+async fn two_agents(host: &mut Host, owner: &OwnerKey) -> Vec<u8> {
     host.deploy(owner, "http-hello", "one", "").await;
-    let [file] = agent_files(host).try_into().unwrap();
+    let [one] = host.rows("agents").try_into().unwrap();
+    host.kill_and_restart();
     host.deploy(owner, "http-hello", "two", "").await;
-    file
+    one
 }
 
 async fn status(host: &Host, reference: &str) -> u16 {
@@ -121,7 +115,6 @@ async fn the_files_tell_nothing_of_an_agent() {
                 version = '7.7.7-marker'\nskills = ['marker skill']\nprivate = true\n\
                 outgoing = ['https://marker.example.org']\n[environment]\nMARKER_KEY = 'marker value'";
     host.try_deploy(&owner, &component, text).await.unwrap();
-    assert_eq!(agent_files(&host).len(), 1);
 
     let id = owner.id();
     let mut markers: Vec<&[u8]> = [
@@ -154,37 +147,42 @@ async fn the_files_tell_nothing_of_an_agent() {
 }
 
 #[tokio::test]
-async fn the_folder_of_agents_is_the_hosts_alone() {
-    let host = sealing();
-    host.deploy(&owner(), "hello", "agent", "").await;
-    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o077;
-    assert_eq!(mode(&host.state().join("agents")), 0);
-    assert_eq!(mode(&agent_files(&host)[0]), 0);
-}
-
-#[tokio::test]
-async fn a_damaged_file_does_not_stop_the_start_and_the_others_answer() {
+async fn a_damaged_agent_does_not_stop_the_start_and_the_others_answer() {
     let mut host = sealing();
-    let owner = owner();
-    let damaged = two_agents(&host, &owner).await;
-    let good = fs::read(&damaged).unwrap();
-    let mut flipped = good.clone();
-    flipped[100] ^= 1;
-    for bytes in [
-        flipped,
-        good[..good.len() / 2].to_vec(),
-        good[..10].to_vec(),
-        Vec::new(),
-        [good.as_slice(), b"more"].concat(),
-        b"something else altogether, that is no file of an agent".repeat(10),
-    ] {
-        fs::write(&damaged, &bytes).unwrap();
+    let one = two_agents(&mut host, &owner()).await;
+    let good = std::cell::RefCell::new(Vec::new());
+    let cut: [fn(Vec<u8>) -> Vec<u8>; 5] = [
+        |mut row| {
+            row[40] ^= 1;
+            row
+        },
+        |row| row[..row.len() / 2].to_vec(),
+        |row| row[..8].to_vec(),
+        |row| [row.as_slice(), b"more"].concat(),
+        |row| [&row[..8], &b"something else altogether".repeat(10)].concat(),
+    ];
+    for cut in cut {
+        host.alter("agents", |key, row| {
+            if key == one {
+                if good.borrow().is_empty() {
+                    good.replace(row);
+                }
+                Some(cut(good.borrow().clone()))
+            } else {
+                Some(row)
+            }
+        });
         host.kill_and_restart();
         assert_eq!(both(&host).await, (404, 200));
         assert!(host.log().contains("an agent cannot be read"));
-        assert!(fs::read(&damaged).unwrap() == bytes, "the file has changed");
     }
-    fs::write(&damaged, &good).unwrap();
+    host.alter("agents", |key, row| {
+        Some(if key == one {
+            good.borrow().clone()
+        } else {
+            row
+        })
+    });
     host.kill_and_restart();
     assert_eq!(both(&host).await, (200, 200));
 }
@@ -193,10 +191,13 @@ async fn a_damaged_file_does_not_stop_the_start_and_the_others_answer() {
 async fn machine_code_that_was_altered_is_never_run() {
     let mut host = sealing();
     let owner = owner();
-    let damaged = two_agents(&host, &owner).await;
-    let mut bytes = fs::read(&damaged).unwrap();
-    *bytes.last_mut().unwrap() ^= 1;
-    fs::write(&damaged, &bytes).unwrap();
+    let one = two_agents(&mut host, &owner).await;
+    host.alter("agent-bodies", |key, mut row| {
+        if key.starts_with(&one) {
+            *row.last_mut().unwrap() ^= 1;
+        }
+        Some(row)
+    });
     host.kill_and_restart();
     let (status, problem) = problem(host.get("one", "/").await).await;
     assert_eq!(
@@ -210,24 +211,31 @@ async fn machine_code_that_was_altered_is_never_run() {
 }
 
 #[tokio::test]
-async fn files_that_changed_places_are_not_taken_for_each_other() {
+async fn agents_that_changed_places_are_not_taken_for_each_other() {
     let mut host = sealing();
-    let owner = owner();
-    let one = two_agents(&host, &owner).await;
-    let is_other = |path: &PathBuf| *path != one;
-    let two = agent_files(&host).into_iter().find(is_other).unwrap();
-    fs::copy(&two, &one).unwrap();
+    let one = two_agents(&mut host, &owner()).await;
+    let two = std::cell::RefCell::new(Vec::new());
+    host.alter("agents", |key, row| {
+        if key != one {
+            two.replace(row.clone());
+        }
+        Some(row)
+    });
+    host.alter("agents", |key, row| {
+        Some(if key == one {
+            two.borrow().clone()
+        } else {
+            row
+        })
+    });
     host.kill_and_restart();
     assert_eq!(both(&host).await, (404, 200));
 }
 
 #[tokio::test]
-async fn under_another_key_the_agents_are_not_there_and_their_files_are_left_alone() {
+async fn under_another_key_the_agents_are_not_there_and_come_back_with_theirs() {
     let mut host = sealing();
-    let owner = owner();
-    two_agents(&host, &owner).await;
-    let folder = host.state().join("agents");
-    let before = files(&folder);
+    two_agents(&mut host, &owner()).await;
     for config in [
         simulated("two"),
         "[attestation]\nbackend = 'none'".to_owned(),
@@ -235,7 +243,6 @@ async fn under_another_key_the_agents_are_not_there_and_their_files_are_left_alo
         host.restart_with(&config);
         assert!(host.client().agents().await.unwrap().agents.is_empty());
         assert_eq!(status(&host, "one").await, 404);
-        assert!(files(&folder) == before, "a file has changed");
     }
     host.restart_with(&simulated("one"));
     assert_eq!(both(&host).await, (200, 200));
@@ -251,7 +258,7 @@ async fn what_was_removed_stays_removed_and_what_was_replaced_stays_replaced() {
     let session = host.session().await;
     let gone = reference("removed");
     session.remove_agent(&gone, &owner).await.unwrap();
-    assert_eq!(agent_files(&host).len(), 1);
+    assert_eq!(host.rows("agents").len(), 1);
     host.kill_and_restart();
     assert_eq!(status(&host, "removed").await, 404);
     let answer = host.get("replaced", "/").await;
@@ -269,7 +276,7 @@ async fn of_deployments_at_once_the_one_that_answers_is_the_one_that_is_kept() {
     let deployed = tokio::join!(deploy(a), deploy(b), deploy(c), deploy(d));
     assert!(deployed.0.is_ok() && deployed.1.is_ok() && deployed.2.is_ok() && deployed.3.is_ok());
     let before = host.client().agents().await.unwrap().agents;
-    assert_eq!((before.len(), agent_files(&host).len()), (1, 1));
+    assert_eq!((before.len(), host.rows("agents").len()), (1, 1));
     host.kill_and_restart();
     assert_eq!(host.client().agents().await.unwrap().agents, before);
     assert_eq!(status(&host, "agent").await, 200);

@@ -102,6 +102,25 @@ async fn an_answer_survives_a_restart() {
     assert_eq!(shop.chain.transfers().await.len(), 1);
 }
 
+#[tokio::test]
+async fn an_answer_that_there_is_no_room_to_hold_is_given_once_and_then_its_receipt() {
+    let shop = Shop::with("held_each = '100 B'");
+    let purchase = Purchase::of_echo(&shop.host, "large").await;
+    let payment = shop.payment(&purchase).await;
+    let first = purchase.pay(&payment).await;
+    assert_eq!(purchase.opened(&first).result, b"large\n");
+    let second = purchase.pay(&payment).await;
+    assert_eq!(
+        (second.status, second.problem().as_str()),
+        (409, "answer-gone")
+    );
+    assert_eq!(
+        header(&second, "payment-response"),
+        header(&first, "payment-response")
+    );
+    assert_eq!(shop.chain.transfers().await.len(), 1);
+}
+
 /// A host whose facilitator can be told to misbehave.
 async fn held_up() -> (Chain, Facilitator, faulty::Facilitator, Host) {
     let chain = Chain::start();

@@ -6,12 +6,13 @@
     reason = "each test binary uses a part of it"
 )]
 
-use std::fs;
 use std::path::PathBuf;
 
-use hypervisor_agents::store::digest;
+use hypervisor_agents::store::{TABLES, digest};
 use hypervisor_agents::{Address, Damage, Owner, Record, SealingKey, Store, StoreError};
 use hypervisor_protocol::{PrivateKey, PublicKey};
+use hypervisor_store::Keys;
+use redb::{ReadableTable, TableHandle};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -20,12 +21,56 @@ pub const COMPONENT: &[u8] = b"\0asm component";
 pub const CODE: &[u8] = b"\x7fELF machine code";
 
 pub fn open(folder: &TempDir) -> Store {
-    open_with(folder, KEY)
+    open_with(folder, Some(KEY))
 }
 
-pub fn open_with(folder: &TempDir, key: [u8; 32]) -> Store {
-    let key = SealingKey::new(Zeroizing::new(key));
-    Store::open(folder.path().join("agents"), Some(key)).unwrap()
+/// The store under this key of the platform's.
+pub fn open_with(folder: &TempDir, key: Option<[u8; 32]>) -> Store {
+    let key = key.map(|key| SealingKey::new(Zeroizing::new(key)));
+    let file = SealingKey::of_file(&folder.path().join("key")).unwrap();
+    let keys = Keys::new(key.as_ref(), &file).unwrap();
+    let rows = hypervisor_store::Store::open(&path(folder), keys, &TABLES).unwrap();
+    Store::open(rows).unwrap()
+}
+
+pub fn path(folder: &TempDir) -> PathBuf {
+    folder.path().join("store/agents.redb")
+}
+
+/// Changes the rows of a table that nobody has open, each a version of 8 bytes and what is sealed; none deletes.
+pub fn alter(folder: &TempDir, table: &str, change: impl Fn(&[u8], Vec<u8>) -> Option<Vec<u8>>) {
+    let database = redb::Database::open(path(folder)).unwrap();
+    let write = database.begin_write().unwrap();
+    let names: Vec<String> = (write.list_tables().unwrap().map(|it| it.name().to_owned()))
+        .filter(|name| name.split('@').next() == Some(table))
+        .collect();
+    for name in names {
+        let definition = redb::TableDefinition::<&[u8], &[u8]>::new(&name);
+        let mut table = write.open_table(definition).unwrap();
+        let rows: Vec<(Vec<u8>, Vec<u8>)> = table
+            .iter()
+            .unwrap()
+            .map(|row| row.unwrap())
+            .map(|(key, value)| (key.value().to_vec(), value.value().to_vec()))
+            .collect();
+        for (key, value) in rows {
+            match change(&key, value) {
+                Some(value) => table.insert(key.as_slice(), value.as_slice()).unwrap(),
+                None => table.remove(key.as_slice()).unwrap(),
+            };
+        }
+    }
+    write.commit().unwrap();
+}
+
+/// The rows of a table that nobody has open.
+pub fn rows(folder: &TempDir, table: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let rows = std::cell::RefCell::new(Vec::new());
+    alter(folder, table, |key, value| {
+        rows.borrow_mut().push((key.to_vec(), value.clone()));
+        Some(value)
+    });
+    rows.into_inner()
 }
 
 pub fn manifest(name: &str) -> String {
@@ -89,13 +134,19 @@ impl Kept {
         self.store.load_component(&self.address, &digest(COMPONENT))
     }
 
-    pub fn file(&self) -> PathBuf {
-        let files = files(&self.folder);
-        assert_eq!(files.len(), 1, "{files:?}");
-        files.into_iter().next().unwrap()
+    /// The same store, after something was done to its rows.
+    pub fn altered(self, table: &str, change: impl Fn(&[u8], Vec<u8>) -> Option<Vec<u8>>) -> Self {
+        let Self { folder, store, .. } = self;
+        drop(store);
+        alter(&folder, table, change);
+        Self {
+            store: open(&folder),
+            folder,
+            ..self
+        }
     }
 
-    /// What is wrong with the one file, by its listing.
+    /// What is wrong with the one agent, by its listing.
     pub fn damage(&self) -> Damage {
         let stored = self.store.list().unwrap();
         assert!(stored.agents.is_empty());
@@ -104,11 +155,4 @@ impl Kept {
         };
         damage.clone()
     }
-}
-
-pub fn files(folder: &TempDir) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder.path().join("agents")).unwrap();
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
 }

@@ -1,0 +1,30 @@
+//! Why a store cannot do what it should. No message holds a key or a value of a row.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a store cannot do what it should.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A row of this table does not open.
+    #[error(
+        "a row of `{0}` does not authenticate: it was altered, moved, or sealed under another key"
+    )]
+    Authentication(&'static str),
+    /// The change of this index, counted from 0, expected another version of its row; nothing was changed.
+    #[error("change {0} expected another version of its row")]
+    Conflict(usize),
+    /// The key file does not hold a key.
+    #[error("{path} is not a key file, which has 32 bytes; restore it", path = .0.display())]
+    KeyFile(PathBuf),
+    /// Key derivation, encryption or the random number generator failed; nothing is known that makes it.
+    #[error("sealing failed: {0}")]
+    Seal(&'static str),
+    /// The database failed, for the reason in its own words.
+    #[error("the database {path}: {reason}", path = .0.display(), reason = .1)]
+    Database(PathBuf, String),
+    /// The operating system refuses something on this path.
+    #[error("cannot {action} {path}: {reason}", action = .0, path = .1.display(), reason = .2)]
+    Io(&'static str, PathBuf, io::Error),
+}

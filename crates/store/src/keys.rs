@@ -1,0 +1,110 @@
+//! The keys of a store.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use hkdf::Hkdf;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+use crate::private::{io, private_file};
+use crate::seal::Sealer;
+
+/// A key under which rows are sealed, erased on drop. It has to be the same after a restart, and no one else's.
+pub struct SealingKey(Zeroizing<[u8; 32]>);
+
+impl SealingKey {
+    /// A key of these bytes.
+    pub fn new(bytes: Zeroizing<[u8; 32]>) -> Self {
+        Self(bytes)
+    }
+
+    /// A key that nobody has.
+    fn random() -> Result<Self, Error> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        getrandom::fill(bytes.as_mut_slice()).map_err(|_| Error::Seal("no random numbers"))?;
+        Ok(Self(bytes))
+    }
+
+    /// The key in a file, which is made when it is not there.
+    ///
+    /// # Errors
+    /// [`Error::KeyFile`], [`Error::Io`].
+    pub fn of_file(path: &Path) -> Result<Self, Error> {
+        if !path.exists() {
+            Self::random()?.write(path)?;
+        }
+        // One byte more than a key tells a longer file.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(33));
+        let read = private_file(path)?.take(33).read_to_end(&mut bytes);
+        read.map_err(io("read", path))?;
+        let key: &[u8; 32] = bytes
+            .as_slice()
+            .try_into()
+            .map_err(|_| Error::KeyFile(path.to_owned()))?;
+        Ok(Self(Zeroizing::new(*key)))
+    }
+
+    /// Writes the key to a file that is not there yet, whole or not at all.
+    fn write(&self, path: &Path) -> Result<(), Error> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let write = || {
+            let mut file = tempfile::NamedTempFile::new_in(folder)?;
+            file.write_all(self.0.as_slice())?;
+            file.as_file().sync_all()?;
+            match file.persist_noclobber(path) {
+                // Another process was faster: its key is the one.
+                Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => {
+                    Err(error.error)
+                }
+                _ => std::fs::File::open(folder)?.sync_all(),
+            }
+        };
+        write().map_err(io("write", path))
+    }
+
+    /// The key for `label`, by HKDF-SHA-256 (RFC 5869); different labels give independent keys.
+    ///
+    /// # Errors
+    /// [`Error::Seal`] for more bytes than HKDF has.
+    pub fn derive<const N: usize>(&self, label: &[u8]) -> Result<Zeroizing<[u8; N]>, Error> {
+        let mut derived = Zeroizing::new([0; N]);
+        Hkdf::<Sha256>::new(None, self.0.as_slice())
+            .expand(label, derived.as_mut_slice())
+            .map_err(|_| Error::Seal("key derivation failed"))?;
+        Ok(derived)
+    }
+}
+
+impl fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealingKey").finish_non_exhaustive()
+    }
+}
+
+/// The two keys of a store.
+pub struct Keys {
+    pub(crate) platform: Sealer,
+    pub(crate) file: Sealer,
+    /// Whether the platform gave its key, so that what is under it survives a restart.
+    pub(crate) is_lasting: bool,
+}
+
+impl Keys {
+    /// `platform`: the platform's sealing key, where it gives one. `file`: the one beside the store.
+    ///
+    /// # Errors
+    /// [`Error::Seal`].
+    pub fn new(platform: Option<&SealingKey>, file: &SealingKey) -> Result<Self, Error> {
+        Ok(Self {
+            is_lasting: platform.is_some(),
+            platform: match platform {
+                Some(key) => Sealer::new(key)?,
+                None => Sealer::new(&SealingKey::random()?)?,
+            },
+            file: Sealer::new(file)?,
+        })
+    }
+}

@@ -1,0 +1,32 @@
+//! Sealed, versioned key-value tables: everything of a host that survives a restart.
+//!
+//! ```text
+//! row  = version, u64 BE ‖ 12 random bytes, the nonce ‖ AES-256-GCM-SIV(k, nonce, aad, value), the tag at its end
+//! aad  = "hypervisor/v1 store-row" ‖ 0x00 ‖ lp(table) ‖ lp(key) ‖ version
+//! k    = HKDF-Expand(HKDF-Extract(no salt, sealing key), "hypervisor/v1 store seal", 32)
+//! ```
+//!
+//! A row that is altered, or moved to another table, key or version, does not open. What is not detected is a whole earlier
+//! row in a later one's place, and a row that is gone: whoever has the disk can roll a row back, and cannot change, mix or read
+//! any. Keys of rows are not sealed: what they are made of is hidden by [`Store::blind`] where it is nobody's business.
+//!
+//! Each [`Table`] is sealed [`Under`] one of two keys: the platform's, or the one in a file beside the store.
+//! Where the platform gives none, rows under it are sealed by a key that nobody keeps, so that they end with the process.
+//!
+//! [`Store`] seals; a [`Backend`] keeps what is sealed. There is one, on redb; a shared database can stand in its place.
+//! Every call may wait for the disk.
+
+mod backend;
+mod disk;
+mod error;
+mod keys;
+mod private;
+mod seal;
+mod store;
+
+pub use backend::{Backend, RawChange, RawRow};
+pub use disk::Disk;
+pub use error::Error;
+pub use keys::{Keys, SealingKey};
+pub use private::private_folder;
+pub use store::{Change, Expect, Row, Scanned, Store, Table, Under};

@@ -1,0 +1,247 @@
+//! The store: rows sealed on their way to a backend, and opened on their way back.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use zeroize::Zeroizing;
+
+use crate::backend::{Backend, RawChange, RawRow};
+use crate::disk::Disk;
+use crate::error::Error;
+use crate::keys::Keys;
+use crate::seal::Sealer;
+
+/// How often a change that takes any version is tried when somebody else is faster.
+const ATTEMPTS: usize = 16;
+
+/// Which key seals a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Under {
+    /// The platform's sealing key. Where there is none, the rows end with the process. Rows under another key than the
+    /// platform gives now are not seen, and stay as they are.
+    Platform,
+    /// The key file beside the store: the rows survive whatever the platform does, and whoever has the disk has them.
+    File,
+}
+
+/// A table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Its name; rows are bound to it.
+    pub name: &'static str,
+    /// What it is sealed under.
+    pub under: Under,
+}
+
+/// A row.
+#[derive(Clone)]
+pub struct Row {
+    /// Its version: another, and higher, with each change.
+    pub version: u64,
+    /// Its value, erased on drop.
+    pub value: Zeroizing<Vec<u8>>,
+}
+
+/// A row with its key, or what is wrong with it.
+pub struct Scanned {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The row.
+    pub row: Result<Row, Error>,
+}
+
+/// What a change expects of its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// Nothing.
+    Any,
+    /// It is not there.
+    Absent,
+    /// It has this version.
+    Version(u64),
+}
+
+/// One change of one row.
+#[derive(Clone, Copy)]
+pub struct Change<'a> {
+    /// The row's table.
+    pub table: Table,
+    /// Its key.
+    pub key: &'a [u8],
+    /// What it becomes; none deletes it.
+    pub value: Option<&'a [u8]>,
+    /// What it has to be now.
+    pub expect: Expect,
+}
+
+impl<'a> Change<'a> {
+    /// Writes a row, whatever it was.
+    pub fn put(table: Table, key: &'a [u8], value: &'a [u8]) -> Self {
+        Self {
+            value: Some(value),
+            ..Self::delete(table, key)
+        }
+    }
+
+    /// Deletes a row, whatever it was, if it is there.
+    pub fn delete(table: Table, key: &'a [u8]) -> Self {
+        Self {
+            table,
+            key,
+            value: None,
+            expect: Expect::Any,
+        }
+    }
+}
+
+/// Sealed, versioned tables.
+pub struct Store {
+    backend: Box<dyn Backend>,
+    keys: Keys,
+}
+
+impl Store {
+    /// The store in a file, which is made when it is not there. `tables` are the ones that are used: of those that end with
+    /// the process, what an earlier one left is deleted.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Database`].
+    pub fn open(path: &Path, keys: Keys, tables: &[Table]) -> Result<Self, Error> {
+        Self::over(Box::new(Disk::open(path)?), keys, tables)
+    }
+
+    /// The same over a backend of the caller's.
+    ///
+    /// # Errors
+    /// What the backend says.
+    pub fn over(
+        mut backend: Box<dyn Backend>,
+        keys: Keys,
+        tables: &[Table],
+    ) -> Result<Self, Error> {
+        for table in tables.iter().filter(|it| it.under == Under::Platform) {
+            backend.clear(&passing(table))?;
+        }
+        Ok(Self { backend, keys })
+    }
+
+    /// Whether tables under the platform's key survive a restart.
+    pub fn is_lasting(&self) -> bool {
+        self.keys.is_lasting
+    }
+
+    /// A keyed hash for a row's key, where what it is made of is nobody's business.
+    pub fn blind(&self, table: Table, text: &[u8]) -> [u8; 32] {
+        self.sealer(table).blind(table.name, text)
+    }
+
+    /// One row.
+    ///
+    /// # Errors
+    /// [`Error::Authentication`], [`Error::Database`].
+    pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Row>, Error> {
+        let found = self.backend.get(&self.place(table), key)?;
+        found.map(|raw| self.opened(table, key, raw)).transpose()
+    }
+
+    /// Rows whose keys begin with `prefix` and come after `after`, in the order of their keys, `limit` at most. One that does
+    /// not open is told in its place.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Scanned>, Error> {
+        let place = self.place(table);
+        let opened = |(key, raw): (Vec<u8>, RawRow)| Scanned {
+            row: self.opened(table, &key, raw),
+            key,
+        };
+        let found = self.backend.scan(&place, prefix, after, limit)?;
+        Ok(found.into_iter().map(opened).collect())
+    }
+
+    /// Makes all the changes or none. With `durable` they, and all before them, have reached the disk when this returns: also
+    /// where there are no changes.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] where a row is not what a change expects; [`Error::Database`].
+    pub fn commit(&self, changes: &[Change<'_>], durable: bool) -> Result<(), Error> {
+        let takes_any = |index: usize| {
+            changes
+                .get(index)
+                .is_some_and(|it| it.expect == Expect::Any)
+        };
+        for _ in 1..ATTEMPTS {
+            match self.attempt(changes, durable) {
+                Err(Error::Conflict(index)) if takes_any(index) => {}
+                done => return done,
+            }
+        }
+        self.attempt(changes, durable)
+    }
+
+    fn attempt(&self, changes: &[Change<'_>], durable: bool) -> Result<(), Error> {
+        let places: Vec<String> = changes.iter().map(|it| self.place(it.table)).collect();
+        let mut raw = Vec::with_capacity(changes.len());
+        for (change, place) in changes.iter().zip(&places) {
+            let expected = match change.expect {
+                Expect::Any => self.backend.get(place, change.key)?.map(|row| row.version),
+                Expect::Absent => None,
+                Expect::Version(version) => Some(version),
+            };
+            // The clock keeps a row that was deleted and made again from having a version twice.
+            let next = expected.map_or(0, |version| version.saturating_add(1));
+            let version = next.max(micros());
+            let sealer = self.sealer(change.table);
+            let seal = |value| sealer.seal((change.table.name, change.key, version), value);
+            let sealed = change.value.map(seal).transpose()?;
+            raw.push(RawChange {
+                table: place,
+                key: change.key,
+                expected,
+                row: sealed.map(|sealed| RawRow { version, sealed }),
+            });
+        }
+        self.backend.commit(&raw, durable)
+    }
+
+    fn opened(&self, table: Table, key: &[u8], raw: RawRow) -> Result<Row, Error> {
+        let RawRow { version, sealed } = raw;
+        let value = (self.sealer(table)).open((table.name, key, version), sealed)?;
+        Ok(Row { version, value })
+    }
+
+    fn sealer(&self, table: Table) -> &Sealer {
+        match table.under {
+            Under::Platform => &self.keys.platform,
+            Under::File => &self.keys.file,
+        }
+    }
+
+    /// The table's name in the backend.
+    fn place(&self, table: Table) -> String {
+        match table.under {
+            Under::Platform if self.keys.is_lasting => {
+                format!("{}@{}", table.name, self.keys.platform.id())
+            }
+            Under::Platform => passing(&table),
+            Under::File => table.name.to_owned(),
+        }
+    }
+}
+
+/// Where a table is that ends with the process.
+fn passing(table: &Table) -> String {
+    format!("{}@passing", table.name)
+}
+
+/// Unix time, microseconds.
+fn micros() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |it| u64::try_from(it.as_micros()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,258 @@
+use super::*;
+
+/// The store in a folder; `key`: of the platform, if it has one.
+fn open_with(folder: &tempfile::TempDir, key: Option<u8>, settings: &config::Payments) -> Store {
+    let key = key.map(|key| hypervisor_store::SealingKey::new(zeroize::Zeroizing::new([key; 32])));
+    let folder = Folder::open(folder.path(), key).unwrap();
+    Store::open(&folder, settings).unwrap()
+}
+
+fn open(folder: &tempfile::TempDir) -> Store {
+    open_with(folder, None, &config::Payments::default())
+}
+
+fn id(nonce: &str) -> PaymentId {
+    PaymentId {
+        chain: "eip155:84532".to_owned(),
+        asset: "0xaa".to_owned(),
+        payer: "0xbb".to_owned(),
+        nonce: nonce.to_owned(),
+    }
+}
+
+fn record(nonce: &str, state: State) -> (Key, Record) {
+    let payment = AuthorizedPayment {
+        id: id(nonce),
+        amount: "10000".to_owned(),
+        pay_to: "0xcc".to_owned(),
+        valid_before: 1_000,
+        state: vec![1, 2, 3],
+    };
+    let record = Record {
+        state,
+        request: [7; 32],
+        created: 900,
+        payment,
+    };
+    (key(&id(nonce)), record)
+}
+
+fn settled() -> State {
+    State::Settled {
+        transaction: "0x01".to_owned(),
+        headers: vec![("payment-response".to_owned(), "e30=".to_owned())],
+        ran: true,
+    }
+}
+
+fn answer() -> Answer {
+    Answer {
+        media_type: "application/json".to_owned(),
+        body: b"sealed".to_vec(),
+    }
+}
+
+#[test]
+fn a_payment_is_reserved_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let (key, first) = record("1", State::Reserved);
+    assert_eq!(store.reserve(&key, &first).unwrap(), None);
+    let second = Record {
+        request: [8; 32],
+        ..first.clone()
+    };
+    assert_eq!(store.reserve(&key, &second).unwrap(), Some(first));
+    store.release(&key).unwrap();
+    assert_eq!(store.reserve(&key, &second).unwrap(), None);
+}
+
+#[test]
+fn a_restart_frees_what_was_reserved_and_keeps_what_was_submitted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (reserved, settling, done) = (
+        record("1", State::Reserved),
+        record("2", State::Settling),
+        record("3", settled()),
+    );
+    {
+        let store = open(&folder);
+        store.reserve(&reserved.0, &reserved.1).unwrap();
+        store.update(&settling.0, &settling.1, None, true).unwrap();
+        store
+            .update(&done.0, &done.1, Some(&answer()), true)
+            .unwrap();
+    }
+    let store = open(&folder);
+    assert_eq!(store.record(&reserved.0).unwrap(), None);
+    assert_eq!(store.record(&settling.0).unwrap(), Some(settling.1));
+    assert_eq!(store.record(&done.0).unwrap(), Some(settled_record(done.1)));
+    assert_eq!(store.answer(&done.0).unwrap(), Some(answer()));
+    assert_eq!(store.in_doubt().unwrap(), [settling.0]);
+}
+
+#[test]
+fn answers_are_forgotten_after_the_hold_and_payments_once_they_can_no_longer_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let (key, record) = record("1", settled());
+    store.update(&key, &record, Some(&answer()), false).unwrap();
+    store.sweep(950, 50).unwrap();
+    assert_eq!(store.answer(&key).unwrap(), Some(answer()));
+    store.sweep(951, 50).unwrap();
+    assert_eq!(store.answer(&key).unwrap(), None);
+    assert!(store.record(&key).unwrap().is_some());
+    store.sweep(1_051, 50).unwrap();
+    assert_eq!(store.record(&key).unwrap(), None);
+}
+
+#[test]
+fn ids_that_read_alike_when_joined_are_different_payments() {
+    let mut other = id("1");
+    other.asset = "0xaa0".to_owned();
+    other.payer = "xbb".to_owned();
+    assert_ne!(key(&id("1")), key(&other));
+}
+
+/// A settled payment needs no authorization any more.
+fn settled_record(mut record: Record) -> Record {
+    record.payment.state.clear();
+    record
+}
+
+fn plain() -> Answer {
+    Answer {
+        media_type: "message/bhttp".to_owned(),
+        body: b"what nobody else may read".to_vec(),
+    }
+}
+
+#[test]
+fn a_used_payment_stays_used_whatever_becomes_of_the_platforms_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = config::Payments::default();
+    let (key, record) = record("1", settled());
+    let used = settled_record(record.clone());
+    open_with(&folder, Some(1), &settings)
+        .update(&key, &record, Some(&answer()), true)
+        .unwrap();
+    for platform in [Some(2), None, Some(1)] {
+        let store = open_with(&folder, platform, &settings);
+        assert_eq!(store.reserve(&key, &record).unwrap(), Some(used.clone()));
+        assert_eq!(store.answer(&key).unwrap(), Some(answer()));
+    }
+}
+
+#[test]
+fn an_answer_that_its_client_did_not_seal_ends_with_a_host_without_a_platform_key() {
+    for (platform, expected) in [(Some(1), Some(plain())), (None, None)] {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = config::Payments::default();
+        let (key, record) = record("1", settled());
+        {
+            let store = open_with(&folder, platform, &settings);
+            store.update(&key, &record, Some(&plain()), true).unwrap();
+            assert_eq!(store.answer(&key).unwrap(), Some(plain()));
+        }
+        let store = open_with(&folder, platform, &settings);
+        assert_eq!(store.answer(&key).unwrap(), expected);
+        assert!(store.record(&key).unwrap().is_some());
+    }
+}
+
+#[test]
+fn an_authorization_is_kept_as_long_as_it_may_be_needed_and_no_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (key, mut record) = record("1", State::Settling);
+    open(&folder).update(&key, &record, None, true).unwrap();
+    let store = open(&folder);
+    let kept = store.record(&key).unwrap().unwrap();
+    assert_eq!(kept.payment.state, record.payment.state);
+    record.state = settled();
+    store.update(&key, &record, None, true).unwrap();
+    assert!(
+        store
+            .rows
+            .get(store.authorizations, &key)
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[test]
+fn answers_are_held_up_to_a_bound_for_each_and_for_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = config::Payments {
+        held: bytesize::ByteSize::b(100),
+        held_each: bytesize::ByteSize::b(60),
+        ..config::Payments::default()
+    };
+    let of = |bytes: usize| Answer {
+        body: vec![0; bytes],
+        ..answer()
+    };
+    let put = |store: &Store, nonce: &str, bytes| {
+        let (key, record) = record(nonce, settled());
+        store.update(&key, &record, Some(&of(bytes)), true).unwrap();
+        assert!(store.record(&key).unwrap().is_some());
+        store.answer(&key).unwrap().is_some()
+    };
+    {
+        let store = open_with(&folder, None, &settings);
+        assert!(!put(&store, "too long", 61));
+        assert!(put(&store, "1", 60) && put(&store, "2", 40));
+        assert!(!put(&store, "no room", 1));
+    }
+    // What is held counts after a restart too, until it is forgotten.
+    let store = open_with(&folder, None, &settings);
+    assert!(!put(&store, "no room", 1));
+    store.sweep(951, 50).unwrap();
+    assert!(put(&store, "room", 60));
+}
+
+#[test]
+fn payments_of_an_earlier_version_are_moved_and_their_file_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = folder.path().join("payments.redb");
+    let (reserved, done) = (record("1", State::Reserved), record("2", settled()));
+    {
+        let database = redb::Database::create(&old).unwrap();
+        let write = database.begin_write().unwrap();
+        {
+            let mut records = write.open_table(super::super::import::RECORDS).unwrap();
+            for (key, record) in [&reserved, &done] {
+                let bytes = encode(record).unwrap();
+                records.insert(key, bytes.as_slice()).unwrap();
+            }
+            let mut answers = write.open_table(super::super::import::ANSWERS).unwrap();
+            let bytes = encode(&answer()).unwrap();
+            answers.insert(&done.0, bytes.as_slice()).unwrap();
+        }
+        write.commit().unwrap();
+    }
+    let store = open(&folder);
+    assert!(!old.exists());
+    assert_eq!(store.record(&reserved.0).unwrap(), None);
+    assert_eq!(store.record(&done.0).unwrap(), Some(settled_record(done.1)));
+    assert_eq!(store.answer(&done.0).unwrap(), Some(answer()));
+}
+
+#[test]
+fn the_files_show_no_payer_no_authorization_and_no_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (key, mut record) = record("1", State::Settling);
+    record.payment.state = b"a signed authorization".to_vec();
+    record.payment.id.payer = "0x7061796572".to_owned();
+    let store = open(&folder);
+    store.update(&key, &record, Some(&plain()), true).unwrap();
+    drop(store);
+    for entry in std::fs::read_dir(folder.path().join("store")).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        for secret in ["a signed authorization", "0x7061796572", "what nobody else"] {
+            let holds = bytes
+                .windows(secret.len())
+                .any(|it| it == secret.as_bytes());
+            assert!(!holds, "{secret}");
+        }
+    }
+}
