@@ -2,6 +2,7 @@
 # shellcheck shell=bash disable=SC2034
 
 # The host is built alone and its features are named, so that nothing that happens to be built beside it adds to what it is.
+# Without `simulated`: what ships makes no evidence that proves nothing.
 host_features=(--no-default-features)
 
 # The same bytes from any folder: no path of this machine goes into a binary. ROOT is the project's directory.

@@ -74,56 +74,20 @@ const MODULES: &[(&str, Where)] = &[
         // The pipeline: the codec of Binary HTTP, and what an agent that answered HTTP is charged for.
         Where::Except(&["admin", "ingress", "pipeline"]),
     ),
+    ("crate::admin", Where::Except(&["admin"])),
+    ("crate::server", Where::Except(&["server"])),
     ("crate::ingress", Where::Except(&["ingress"])),
     (
         "crate::pipeline",
         Where::Except(&["admin", "ingress", "pipeline"]),
     ),
-    ("crate::admin", Where::Except(&["admin"])),
-    ("crate::server", Where::Except(&["server"])),
-    (
-        "crate::api",
-        Where::In(&[
-            "config",
-            "server",
-            "sessions",
-            "attestation",
-            "executor",
-            "imports",
-        ]),
-    ),
-    (
-        "crate::ingress",
-        Where::Except(&["admin", "ingress", "server", "bin"]),
-    ),
-    (
-        "crate::pipeline",
-        Where::In(&["config", "server", "sessions", "attestation", "payments"]),
-    ),
-    (
-        "crate::agents",
-        Where::In(&[
-            "config",
-            "server",
-            "sessions",
-            "attestation",
-            "executor",
-            "imports",
-        ]),
-    ),
-    (
-        "crate::payments",
-        Where::In(&[
-            "config",
-            "server",
-            "sessions",
-            "attestation",
-            "executor",
-            "imports",
-        ]),
-    ),
+    ("crate::agents", Where::In(LOW)),
+    ("crate::payments", Where::In(LOW)),
     ("hypervisor_verify", Where::Except(&[])),
 ];
+
+/// The modules that know no request.
+const LOW: &[&str] = &["account", "attestation", "config", "server", "sessions"];
 
 enum Where {
     In(&'static [&'static str]),
