@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hypervisor_runtime::{Executor, Inputs, Outcome, Program, Scope, Settings, Unattested};
+use hypervisor_runtime::{Client, Executor, Inputs, Outcome, Program, Scope, Settings, Unattested};
 
 use crate::error::{Context, Error, Result};
 use crate::server::host_executable;
@@ -18,7 +18,9 @@ pub(crate) fn executor() -> Result<Executor> {
 
 /// Compiles `wasm`, or finds it compiled.
 pub(crate) async fn prepare(executor: &Executor, wasm: &[u8]) -> Result<Program> {
-    let prepared = executor.prepare(Scope::Shared, wasm).await;
+    let prepared = executor
+        .prepare(Scope::Shared, Client::of(b"bench"), wasm)
+        .await;
     prepared.map_err(|error| Error::new(format!("compiling: {error:?}")))
 }
 

@@ -5,19 +5,23 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hypervisor_protocol::agent::AgentWorld;
-use hypervisor_wasm_check::{AgentInspection, Plugins, Refusal, inspect};
+use hypervisor_wasm_check::{AgentInspection, Kind, Plugins, Refusal, inspect, kind_of};
 use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
-use super::compile::Compiled;
+use super::compile::{Compiled, Job};
+use super::gate::Client;
 use super::guest::Guest;
 use super::native::TrustedCode;
 use super::outgoing::{Chain, Egress};
 use super::prepare::{PrepareError, compiled, link, unlinkable};
 use super::service::{Ended, Service, Witness};
-use super::{Executor, Inputs, Outcome, PROGRAM_NAME, linked, run};
+use super::{Executor, Exit, Inputs, Outcome, PROGRAM_NAME, linked, run};
 use crate::limits::Limits;
+
+/// What an agent counts for at least, bytes.
+const LEAST_WEIGHT: usize = 512 << 10;
 
 /// Machine code of an agent, made by this host's compiler.
 pub struct MachineCode(TrustedCode);
@@ -75,12 +79,14 @@ impl MachineCode {
 }
 
 impl Agent {
-    /// Bytes of its machine code.
+    /// What it counts for where agents are kept in memory: its machine code, and something for the file descriptor that
+    /// every agent holds.
     pub fn code_bytes(&self) -> usize {
-        match self {
+        let code = match self {
             Self::Service(service) => service.code_bytes(),
             Self::Command(command) => command.code_bytes,
-        }
+        };
+        code.max(LEAST_WEIGHT)
     }
 }
 
@@ -105,34 +111,59 @@ impl Command {
 }
 
 impl Executor {
-    /// Reads a component that is to become an agent.
+    /// Reads a component that is to become an agent, in a process of its own. `client` is whose turn it takes.
     ///
     /// # Errors
     /// What is wrong with it, every import that the host does not offer by name.
-    pub fn inspect_agent(&self, component: &[u8]) -> Result<AgentInspection, Refusal> {
-        let plugins = Plugins {
-            policy: self.has_policy(),
-            payments: self.payments().is_some(),
-        };
-        inspect(component)?.into_agent(plugins)
+    pub async fn inspect_agent(
+        &self,
+        client: Client,
+        component: &[u8],
+    ) -> Result<AgentInspection, PrepareError> {
+        kind_of(component)?;
+        self.compiler
+            .inspect_agent(client, component, self.plugins_for_agents())
+            .await
     }
 
-    /// Compiles an agent.
+    /// The same of a component that the operator keeps, in this process.
+    ///
+    /// # Errors
+    /// As [`Self::inspect_agent`].
+    pub fn inspect_registered(&self, component: &[u8]) -> Result<AgentInspection, Exit> {
+        let refused = |refusal: Refusal| Exit::Rejected {
+            problem: refusal.problem,
+            detail: refusal.detail,
+        };
+        inspect(component)
+            .and_then(|inspection| inspection.into_agent(self.plugins_for_agents()))
+            .map_err(refused)
+    }
+
+    fn plugins_for_agents(&self) -> Plugins {
+        Plugins {
+            policy: self.has_policy(),
+            payments: self.payments().is_some(),
+        }
+    }
+
+    /// Compiles an agent. `client` is whose turn it takes.
     ///
     /// # Errors
     /// [`PrepareError`].
     pub async fn compile_agent(
         &self,
+        client: Client,
         component: &[u8],
         limits: &Limits,
     ) -> Result<MachineCode, PrepareError> {
-        // Modules are made components first. The imports of components were judged already, as those of an agent.
-        let compiler = if wasmparser::Parser::is_core_wasm(component) {
-            &self.command_compiler
-        } else {
-            &self.service_compiler
+        let job = Job {
+            program: component,
+            // Modules are made components first. The imports of components were judged already, as those of an agent.
+            any_world: kind_of(component)? == Kind::Component,
+            deadline: self.agent_compile_time,
         };
-        let Compiled { code, .. } = compiled(compiler, component, limits).await?;
+        let Compiled { code, .. } = compiled(&self.compiler, client, job, limits).await?;
         Ok(MachineCode(code))
     }
 

@@ -19,6 +19,9 @@ pub enum Scope {
     Shared,
 }
 
+/// Programs in the cache at most: each holds a file descriptor, so a small one weighs as much as this share of the whole.
+const MOST_PROGRAMS: u64 = 1_024;
+
 type Key = (Scope, [u8; 32]);
 
 pub(super) struct ProgramCache {
@@ -30,8 +33,9 @@ impl ProgramCache {
     pub(super) fn new(capacity: u64, idle: Duration) -> Self {
         let programs = Cache::builder()
             .max_capacity(capacity)
-            .weigher(|_, program: &Program| {
-                u32::try_from(program.prepared.size).unwrap_or(u32::MAX)
+            .weigher(move |_, program: &Program| {
+                let size = u64::try_from(program.prepared.size).unwrap_or(u64::MAX);
+                u32::try_from(size.max(capacity / MOST_PROGRAMS)).unwrap_or(u32::MAX)
             })
             .time_to_idle(idle)
             .build();

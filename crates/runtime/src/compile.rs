@@ -1,23 +1,33 @@
 //! Compiling a program in a process of its own, bounded in time, memory and number.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hypervisor_protocol::{LimitKind, Rejection};
+use hypervisor_wasm_check::{AgentInspection, Import, MAX_IMPORTS, MAX_NAME, Plugins};
+use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
-use tokio::sync::Semaphore;
 
+use super::gate::{Client, Gate};
 use super::native::TrustedCode;
 use super::outcome::Exit;
 use super::prepare::PrepareError;
-use super::worker::Header;
+use super::worker::{Header, Task};
 
-/// Largest [`Header`], bytes: a refusal's detail is bounded well below it.
-const MAX_HEADER: u32 = 64 << 10;
-/// Time for one plugin.
+/// Largest [`Header`], bytes: as many imports as may be, each of its longest name, every byte escaped.
+const MAX_HEADER: usize = 4_096 + MAX_IMPORTS * (MAX_NAME * 6 + 8);
+/// What the compiler process may say on its standard error, bytes.
+const MAX_ERRORS: u64 = 64 << 10;
+/// Processor time for one plugin.
 const PLUGIN_DEADLINE: Duration = Duration::from_secs(600);
+/// Processor time for reading an agent.
+const INSPECTION: Duration = Duration::from_secs(10);
+/// How much longer a compilation may take than its processor time, on a machine that is busy.
+pub(super) const SLACK: u32 = 4;
 /// What the allocator prints when the address-space limit is reached.
 const OUT_OF_MEMORY: &[u8] = b"memory allocation of";
 
@@ -25,10 +35,20 @@ const OUT_OF_MEMORY: &[u8] = b"memory allocation of";
 #[derive(Debug)]
 pub(super) struct Compiler {
     executable: PathBuf,
-    deadline: Duration,
     address_space: u64,
-    plugins: bool,
-    slots: Semaphore,
+    /// Most machine code of what is not the operator's, bytes.
+    most_code: u64,
+    compilations: Arc<Gate>,
+    inspections: Arc<Gate>,
+}
+
+/// What is compiled, and by when.
+pub(super) struct Job<'a> {
+    pub(super) program: &'a [u8],
+    /// It need not be a command: its world was judged.
+    pub(super) any_world: bool,
+    /// Processor time.
+    pub(super) deadline: Duration,
 }
 
 /// Machine code and what the host must know before loading it.
@@ -39,58 +59,123 @@ pub(super) struct Compiled {
 }
 
 impl Compiler {
+    /// `at_once` compilations of clients, each of which waits for no longer than `patience`.
     pub(super) fn new(
         executable: PathBuf,
-        deadline: Duration,
         address_space: u64,
+        most_code: u64,
         at_once: usize,
+        patience: Duration,
     ) -> Self {
         Self {
             executable,
-            deadline,
             address_space,
-            plugins: false,
-            slots: Semaphore::new(at_once),
+            most_code,
+            compilations: Gate::new(at_once, patience),
+            inspections: Gate::new(at_once, patience),
         }
     }
 
-    /// A compiler for what the operator loads: any world, and time for the largest.
-    pub(super) fn for_plugins(executable: PathBuf, address_space: u64) -> Self {
-        Self::new(executable, PLUGIN_DEADLINE, address_space, 1).any_world()
+    /// Compiles what a client sent, when it is that client's turn. Dropping the future ends the process.
+    pub(super) async fn compile(
+        &self,
+        client: Client,
+        job: Job<'_>,
+    ) -> Result<Compiled, PrepareError> {
+        let _place = self.compilations.enter(client).await?;
+        self.compiled(job, self.most_code).await
     }
 
-    /// For components that need not be commands: their world was checked.
-    pub(super) fn any_world(self) -> Self {
-        Self {
-            plugins: true,
-            ..self
+    /// Compiles what the operator loads: any world, and time for the largest. It waits for no client.
+    pub(super) async fn compile_plugin(&self, program: &[u8]) -> Result<Compiled, PrepareError> {
+        let job = Job {
+            program,
+            any_world: true,
+            deadline: PLUGIN_DEADLINE,
+        };
+        self.compiled(job, u64::MAX).await
+    }
+
+    /// Reads a component that is to become an agent.
+    pub(super) async fn inspect_agent(
+        &self,
+        client: Client,
+        program: &[u8],
+        plugins: Plugins,
+    ) -> Result<AgentInspection, PrepareError> {
+        let _place = self.inspections.enter(client).await?;
+        let job = Job {
+            program,
+            any_world: true,
+            deadline: INSPECTION,
+        };
+        match self.bounded(Task::Inspect(plugins), &job, 0).await? {
+            (Header::Agent { world, imports }, _) => {
+                let judged = imports
+                    .iter()
+                    .take(MAX_IMPORTS)
+                    .map(|name| Import::judge(name).for_agent_of(plugins))
+                    .collect();
+                Ok(AgentInspection {
+                    world,
+                    imports: judged,
+                })
+            }
+            _ => Err(malformed()),
         }
     }
 
-    /// Compiles `program`. Dropping the future ends the process.
-    pub(super) async fn compile(&self, program: &[u8]) -> Result<Compiled, PrepareError> {
-        let _slot = self
-            .slots
-            .acquire()
-            .await
-            .map_err(|_| host("the compiler is shut down"))?;
+    async fn compiled(&self, job: Job<'_>, most_code: u64) -> Result<Compiled, PrepareError> {
+        match self.bounded(Task::Compile, &job, most_code).await? {
+            (
+                Header::Ok {
+                    initial_memory,
+                    imports,
+                },
+                code,
+            ) => Ok(Compiled {
+                code: TrustedCode::from_compiler_process(code),
+                initial_memory,
+                imports,
+            }),
+            _ => Err(malformed()),
+        }
+    }
+
+    /// Has a process do it, within its time.
+    async fn bounded(
+        &self,
+        task: Task,
+        job: &Job<'_>,
+        most_code: u64,
+    ) -> Result<(Header, Vec<u8>), PrepareError> {
         let started = Instant::now();
-        match tokio::time::timeout(self.deadline, self.run(program)).await {
-            Ok(result) => result,
-            Err(_) => Err(PrepareError::Program(Exit::Limit {
+        let late = || {
+            PrepareError::Program(Exit::Limit {
                 which: LimitKind::CompileTime,
-                used: micros(started.elapsed()),
-                allowed: micros(self.deadline),
-            })),
+                used: micros(started.elapsed().max(job.deadline)),
+                allowed: micros(job.deadline),
+            })
+        };
+        let elapsed = job.deadline.saturating_mul(SLACK);
+        match tokio::time::timeout(elapsed, self.run(task, job, most_code)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(Stopped::Other(error))) => Err(error),
+            Ok(Err(Stopped::Late)) | Err(_) => Err(late()),
         }
     }
 
-    async fn run(&self, program: &[u8]) -> Result<Compiled, PrepareError> {
+    async fn run(
+        &self,
+        task: Task,
+        job: &Job<'_>,
+        most_code: u64,
+    ) -> Result<(Header, Vec<u8>), Stopped> {
         let mut child = Command::new(&self.executable)
             .arg("compile-worker")
             .arg("--address-space")
             .arg(self.address_space.to_string())
-            .args(self.plugins.then_some("--plugin"))
+            .args(job.any_world.then_some("--plugin"))
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::piped())
@@ -99,15 +184,26 @@ impl Compiler {
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| host(format!("cannot start the compiler process: {e}")))?;
-        let (answer, errors) = converse(&mut child, program).await;
+        let most = most_code.saturating_add(u64::try_from(MAX_HEADER).unwrap_or(u64::MAX));
+        let (answer, errors) = converse(&mut child, task, job, most).await;
+        if u64::try_from(answer.len()).is_ok_and(|length| length > most) {
+            return Err(Stopped::Other(PrepareError::Program(Exit::Limit {
+                which: LimitKind::CompileMemory,
+                used: most_code.saturating_add(1),
+                allowed: most_code,
+            })));
+        }
         let status = child
             .wait()
             .await
             .map_err(|e| host(format!("compiler process: {e}")))?;
-        if !status.success() {
-            return Err(self.crashed(status, &errors));
+        if status.signal() == Some(Signal::XCPU.as_raw()) {
+            return Err(Stopped::Late);
         }
-        parse(answer)
+        if !status.success() {
+            return Err(self.crashed(status, &errors).into());
+        }
+        Ok(parse(answer)?)
     }
 
     /// The compiler died on this program: its report says so, and whether memory was why.
@@ -130,45 +226,56 @@ impl Compiler {
     }
 }
 
-/// Writes the program and reads both streams to their ends, all at once so that no pipe fills up.
-async fn converse(child: &mut Child, program: &[u8]) -> (Vec<u8>, Vec<u8>) {
+/// Why a process gave no answer.
+enum Stopped {
+    /// It used up its processor time.
+    Late,
+    Other(PrepareError),
+}
+
+impl From<PrepareError> for Stopped {
+    fn from(error: PrepareError) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// Writes the program and reads both streams to their ends, all at once so that no pipe fills up. Of the answer it reads one byte
+/// more than `most`, at most.
+async fn converse(child: &mut Child, task: Task, job: &Job<'_>, most: u64) -> (Vec<u8>, Vec<u8>) {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     // Kept open until the answer is here: its end tells the worker that the host has gone.
     let mut stdin = stdin;
     let write = async {
         if let Some(stdin) = &mut stdin {
-            let length = u64::try_from(program.len()).unwrap_or(u64::MAX);
+            let head = task.head(job.deadline, job.program.len());
             // A worker that stopped reading says why on its other streams.
-            if stdin.write_all(&length.to_be_bytes()).await.is_ok() {
-                let _ = stdin.write_all(program).await;
+            if stdin.write_all(&head).await.is_ok() {
+                let _ = stdin.write_all(job.program).await;
                 let _ = stdin.flush().await;
             }
         }
     };
     let (mut answer, mut errors) = (Vec::new(), Vec::new());
     let read_answer = async {
-        if let Some(mut stdout) = stdout {
+        if let Some(stdout) = stdout {
+            let mut stdout = stdout.take(most.saturating_add(1));
             let _ = stdout.read_to_end(&mut answer).await;
         }
     };
     let read_errors = async {
         if let Some(stderr) = stderr {
-            let _ = stderr
-                .take(MAX_HEADER.into())
-                .read_to_end(&mut errors)
-                .await;
+            let _ = stderr.take(MAX_ERRORS).read_to_end(&mut errors).await;
         }
     };
     tokio::join!(write, read_answer, read_errors);
     (answer, errors)
 }
 
-fn parse(mut answer: Vec<u8>) -> Result<Compiled, PrepareError> {
-    let malformed = || host("the compiler process gave a malformed answer");
+fn parse(mut answer: Vec<u8>) -> Result<(Header, Vec<u8>), PrepareError> {
     let (length, rest) = answer.split_first_chunk::<4>().ok_or_else(malformed)?;
-    let length = u32::from_be_bytes(*length);
-    let header = usize::try_from(length.min(MAX_HEADER))
+    let header = usize::try_from(u32::from_be_bytes(*length))
         .ok()
+        .filter(|length| *length <= MAX_HEADER)
         .and_then(|n| rest.get(..n))
         .ok_or_else(malformed)?;
     let start = header.len().saturating_add(4);
@@ -176,18 +283,12 @@ fn parse(mut answer: Vec<u8>) -> Result<Compiled, PrepareError> {
         Header::Refused { problem, detail } => {
             Err(PrepareError::Program(Exit::Rejected { problem, detail }))
         }
-        Header::Ok {
-            initial_memory,
-            imports,
-        } => {
-            let code = TrustedCode::from_compiler_process(answer.split_off(start));
-            Ok(Compiled {
-                code,
-                initial_memory,
-                imports,
-            })
-        }
+        header => Ok((header, answer.split_off(start))),
     }
+}
+
+fn malformed() -> PrepareError {
+    host("the compiler process gave a malformed answer")
 }
 
 fn host(message: impl Into<String>) -> PrepareError {

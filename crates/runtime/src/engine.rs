@@ -7,6 +7,7 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 
 use crate::error::Error;
 use crate::limits::Settings;
+use crate::reserve::{PLUGIN_CALLS, PLUGIN_USERS};
 
 /// Linear memory kept resident in a pool slot between tenants, bytes. Only used with `PAGEMAP_SCAN`: the kernel then
 /// names the pages a guest dirtied and only those are reset, which keeps the address space quiet.
@@ -18,12 +19,13 @@ const HOST_STACK: usize = 512 << 10;
 /// Memories and tables one component may define. Composed components bring several.
 const MEMORIES_PER_COMPONENT: u32 = 8;
 const TABLES_PER_COMPONENT: u32 = 16;
-/// Instances that wait for their next call, beside the executions: of plugins, and (see `idle`) of services.
-const WAITING_INSTANCES: u32 = 128;
+/// Instances beside the executions: those that wait for their next call (services: see `idle`; scripts, the policy), those that
+/// are being torn down, and the calls of plugins.
+const WAITING_INSTANCES: usize = 128;
 /// Bytes of runtime metadata of one core instance, and of one component instance.
 const INSTANCE_METADATA: usize = 1 << 20;
 
-/// How instances of this engine are allocated, for logs and `hypervisor-ctl check`.
+/// How instances of this engine are allocated, for logs and `hypervisor check`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Allocation {
@@ -88,15 +90,15 @@ pub fn look_at_own_pages() -> bool {
 
 fn pool(settings: &Settings, scan: bool) -> PoolingAllocationConfig {
     let limits = &settings.limits;
-    let executions = u32::try_from(settings.executions)
-        .unwrap_or(u32::MAX)
-        .saturating_add(WAITING_INSTANCES);
+    let beside = WAITING_INSTANCES.saturating_add(PLUGIN_CALLS.saturating_mul(PLUGIN_USERS));
+    let executions = u32::try_from(settings.executions.saturating_add(beside)).unwrap_or(u32::MAX);
     let instances = u32::try_from(limits.instances).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(executions)
         .total_core_instances(executions.saturating_mul(instances))
-        .total_memories(executions.saturating_mul(2).max(MEMORIES_PER_COMPONENT))
-        .total_tables(executions.saturating_mul(4).max(TABLES_PER_COMPONENT))
+        // What each may take at the most: an instance that was admitted never finds the pool empty.
+        .total_memories(executions.saturating_mul(MEMORIES_PER_COMPONENT))
+        .total_tables(executions.saturating_mul(TABLES_PER_COMPONENT))
         .total_stacks(executions)
         .max_core_instances_per_component(instances)
         .max_memories_per_component(MEMORIES_PER_COMPONENT)

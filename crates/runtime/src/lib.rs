@@ -11,6 +11,7 @@ mod compile;
 mod engine;
 mod epoch;
 mod error;
+mod gate;
 mod guest;
 mod idle;
 pub mod imports;
@@ -26,6 +27,7 @@ mod plugins;
 mod policy;
 mod prepare;
 mod ready;
+mod reserve;
 mod run;
 mod sandbox;
 mod script;
@@ -39,6 +41,7 @@ mod worlds;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::component::Linker;
 
@@ -46,6 +49,7 @@ pub use agent::{Agent, AgentSettings, Command, MachineCode};
 pub use cache::{Scope, sha256};
 pub use engine::{Allocation, compile_settings, look_at_own_pages};
 pub use error::Error;
+pub use gate::Client;
 pub use hypervisor_wasm_check::{
     AgentInspection, Import, Inspection, Kind, PLUGIN_VERSION, Plugins, Refusal, Standing,
     WASI_VERSION, granted, inspect,
@@ -91,9 +95,8 @@ pub struct Executor {
     linker: Linker<Guest>,
     sandboxes: Sandboxes,
     compiler: Compiler,
-    command_compiler: Compiler,
-    service_compiler: Compiler,
-    plugin_compiler: Compiler,
+    compile_time: Duration,
+    agent_compile_time: Duration,
     cache: ProgramCache,
     allocation: Allocation,
     script: Option<(Arc<ScriptEngine>, LoadedPlugin)>,
@@ -127,11 +130,6 @@ impl Executor {
             what: "starting the teardown thread",
             source,
         })?;
-        let address_space = settings.compile_memory;
-        let agents = |compiler: PathBuf| {
-            let at_once = settings.compilations;
-            Compiler::new(compiler, settings.compile_agent, address_space, at_once)
-        };
         let (policy, payments) = (Swappable::empty(), Swappable::empty());
         let agent_linker =
             agent::linker(&linker, policy.slot(), payments.slot()).map_err(Error::Engine)?;
@@ -144,15 +142,15 @@ impl Executor {
                 Arc::new(clock),
                 teardown,
             ),
-            plugin_compiler: Compiler::for_plugins(compiler.clone(), address_space),
-            command_compiler: agents(compiler.clone()),
-            service_compiler: agents(compiler.clone()).any_world(),
             compiler: Compiler::new(
                 compiler,
-                settings.compile,
-                address_space,
+                settings.compile_memory,
+                settings.compile_cache,
                 settings.compilations,
+                settings.compile.saturating_mul(compile::SLACK),
             ),
+            compile_time: settings.compile,
+            agent_compile_time: settings.compile_agent,
             cache: ProgramCache::new(settings.compile_cache, settings.cache_idle),
             allocation,
             script: None,

@@ -12,12 +12,14 @@ use wasmtime::component::{InstancePre, Linker, Val};
 
 use super::guest::Guest;
 use super::outcome::Exit;
+use super::reserve::Reserve;
 use super::sandbox::Sandboxes;
 
 /// A plugin that is called by agents; the host may put another in its place.
 pub(super) struct Callee {
     pub(super) pre: InstancePre<Guest>,
     pub(super) sandboxes: Sandboxes,
+    pub(super) calls: Reserve,
 }
 
 /// Where the plugin in use is found.
@@ -62,6 +64,7 @@ async fn call(
     params: &[Val],
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
+    let _place = callee.calls.enter().await;
     let mut sandbox = callee.sandboxes.make(&["plugin".to_owned()]);
     let called = sandbox
         .call(async |store| {

@@ -5,6 +5,7 @@ use wasmtime::Store;
 
 use super::guest::Guest;
 use super::outcome::Exit;
+use super::reserve::Reserve;
 use super::sandbox::Sandboxes;
 use super::worlds::payments::exports::hypervisor::plugin::payment as wit;
 use super::worlds::payments::{PaymentPlugin, PaymentPluginPre};
@@ -21,6 +22,7 @@ const NAME: &str = "payments";
 pub struct PaymentEngine {
     pre: PaymentPluginPre<Guest>,
     sandboxes: Sandboxes,
+    calls: Reserve,
 }
 
 /// The header fields of x402, for components that do not name theirs.
@@ -35,8 +37,12 @@ static FIELDS: [HeaderName; 2] = [
 pub struct Unanswered(&'static str);
 
 impl PaymentEngine {
-    pub(super) fn new(pre: PaymentPluginPre<Guest>, sandboxes: Sandboxes) -> Self {
-        Self { pre, sandboxes }
+    pub(super) fn new(pre: PaymentPluginPre<Guest>, sandboxes: Sandboxes, calls: Reserve) -> Self {
+        Self {
+            pre,
+            sandboxes,
+            calls,
+        }
     }
 
     /// The header fields in which it looks for payments.
@@ -116,6 +122,7 @@ impl PaymentEngine {
         &self,
         call: impl AsyncFnOnce(&PaymentPlugin, &mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> Result<T, Unanswered> {
+        let _place = self.calls.enter().await;
         let mut sandbox = self.sandboxes.make(&[NAME.to_owned()]);
         let answer = sandbox
             .call(async |store| {

@@ -160,7 +160,7 @@ pub enum PluginError {
         message: String,
     },
     /// The machine code is not the one the configuration names.
-    #[error("{} has SHA-384 {found}, and the configuration expects {expected}; run `hypervisor-ctl compile` again", path.display())]
+    #[error("{} has SHA-384 {found}, and the configuration expects {expected}; run `hypervisor compile` again", path.display())]
     WrongCode {
         /// The file.
         path: PathBuf,
@@ -226,13 +226,15 @@ impl Executor {
         } else {
             tracing::info!(path = %path.display(), "compiling a plugin; `hypervisor-ctl compile` does it once for all starts");
         }
-        match self.plugin_compiler.compile(component).await {
+        match self.compiler.compile_plugin(component).await {
             Ok(compiled) => Ok(compiled.code),
             Err(PrepareError::Program(Exit::Rejected { detail, .. })) => {
                 Err(unusable(path, detail))
             }
             Err(PrepareError::Program(exit)) => Err(unusable(path, format!("{exit:?}"))),
             Err(PrepareError::Host(message)) => Err(unusable(path, message)),
+            // It waits for nobody.
+            Err(PrepareError::Busy) => Err(unusable(path, "the compiler is busy".to_owned())),
         }
     }
 

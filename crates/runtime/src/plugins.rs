@@ -23,6 +23,7 @@ use super::worlds::payments::PaymentPluginPre;
 use super::worlds::policy::PolicyPluginPre;
 use super::worlds::script::ScriptPluginPre;
 use crate::limits::Limits;
+use crate::reserve::Reserve;
 
 /// A plugin that can be replaced.
 pub(super) struct Swappable<T> {
@@ -30,6 +31,9 @@ pub(super) struct Swappable<T> {
     /// The same plugin as agents call it.
     callee: Slot,
     loaded: RwLock<Option<LoadedPlugin>>,
+    /// Places for the host's calls and for agents', which a swap does not change.
+    calls: Reserve,
+    calls_of_agents: Reserve,
 }
 
 /// The plugins that a host is to have.
@@ -116,6 +120,8 @@ impl<T> Swappable<T> {
             current: RwLock::default(),
             callee: Slot::default(),
             loaded: RwLock::default(),
+            calls: Reserve::new(),
+            calls_of_agents: Reserve::new(),
         }
     }
 
@@ -225,9 +231,10 @@ impl Executor {
         let rules = plugin::read(path)?;
         let (linked, loaded) = self.load(component, World::Policy, "policy").await?;
         let sandboxes = self.sandboxes.with_limits(settings.limits);
-        let callee = callee(&linked, &sandboxes);
+        let callee = callee(&linked, &sandboxes, &self.policy);
         let pre = PolicyPluginPre::new(linked).map_err(|e| component.unusable(&e))?;
-        let engine = PolicyEngine::new(pre, sandboxes, rules, path).await?;
+        let engine =
+            PolicyEngine::new(pre, sandboxes, self.policy.calls.clone(), rules, path).await?;
         Ok(Fresh {
             engine: Arc::new(engine),
             callee,
@@ -245,19 +252,28 @@ impl Executor {
             .sandboxes
             .with_limits(settings.limits)
             .with_network(settings.environment, settings.egress);
-        let callee = callee(&linked, &sandboxes);
+        let callee = callee(&linked, &sandboxes, &self.payments);
         let pre = PaymentPluginPre::new(linked).map_err(|e| component.unusable(&e))?;
         Ok(Fresh {
-            engine: Arc::new(PaymentEngine::new(pre, sandboxes)),
+            engine: Arc::new(PaymentEngine::new(
+                pre,
+                sandboxes,
+                self.payments.calls.clone(),
+            )),
             callee,
             loaded,
         })
     }
 }
 
-fn callee(pre: &InstancePre<Guest>, sandboxes: &Sandboxes) -> Arc<Callee> {
+fn callee<T>(
+    pre: &InstancePre<Guest>,
+    sandboxes: &Sandboxes,
+    plugin: &Swappable<T>,
+) -> Arc<Callee> {
     Arc::new(Callee {
         pre: pre.clone(),
         sandboxes: sandboxes.clone(),
+        calls: plugin.calls_of_agents.clone(),
     })
 }

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::guest::Guest;
 use super::outcome::Exit;
 use super::plugin::PluginError;
+use super::reserve::Reserve;
 use super::sandbox::{Sandbox, Sandboxes};
 use super::worlds::policy::exports::hypervisor::plugin::policy as wit;
 use super::worlds::policy::{PolicyPlugin, PolicyPluginPre};
@@ -93,6 +94,7 @@ impl Question {
 pub struct PolicyEngine {
     pre: PolicyPluginPre<Guest>,
     sandboxes: Sandboxes,
+    calls: Reserve,
     rules: Vec<u8>,
     rules_digest: [u8; 32],
     warm: Mutex<Vec<Instance>>,
@@ -108,6 +110,7 @@ impl PolicyEngine {
     pub(super) async fn new(
         pre: PolicyPluginPre<Guest>,
         sandboxes: Sandboxes,
+        calls: Reserve,
         rules: Vec<u8>,
         path: &Path,
     ) -> Result<Self, PluginError> {
@@ -115,6 +118,7 @@ impl PolicyEngine {
         let policy = Self {
             pre,
             sandboxes,
+            calls,
             rules,
             rules_digest,
             warm: Mutex::default(),
@@ -176,6 +180,7 @@ impl PolicyEngine {
     }
 
     async fn decide(&self, action: &wit::Action) -> Result<wit::Decision, String> {
+        let _place = self.calls.enter().await;
         let mut instance = self.instance().await.map_err(|exit| failed(&exit))?;
         let (plugin, rules) = (&instance.plugin, &self.rules);
         let decided = instance

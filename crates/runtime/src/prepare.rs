@@ -4,18 +4,22 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hypervisor_protocol::{LimitKind, Rejection};
-use hypervisor_wasm_check::{Refusal, inspect};
+use hypervisor_wasm_check::{Refusal, cut, kind_of};
 use sha2::{Digest, Sha384};
 use wasmtime::component::{InstancePre, Linker};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::Executor;
 use super::cache::{Scope, sha256};
-use super::compile::{Compiled, Compiler, micros};
+use super::compile::{Compiled, Compiler, Job, micros};
+use super::gate::{Busy, Client};
 use super::guest::Guest;
 use super::native::TrustedCode;
 use super::outcome::Exit;
 use crate::limits::Limits;
+
+/// Characters of the engine's words that a rejection quotes.
+const MAX_WORDS: usize = 1_500;
 
 /// A program ready to run: compiled, linked, never instantiated yet. Cheap to clone.
 #[derive(Clone)]
@@ -60,6 +64,20 @@ pub enum PrepareError {
     Program(Exit),
     /// The host's fault. The message names no part of the program.
     Host(String),
+    /// More programs wait to be compiled than may: try again later.
+    Busy,
+}
+
+impl From<Exit> for PrepareError {
+    fn from(exit: Exit) -> Self {
+        Self::Program(exit)
+    }
+}
+
+impl From<Busy> for PrepareError {
+    fn from(Busy: Busy) -> Self {
+        Self::Busy
+    }
 }
 
 impl From<Refusal> for PrepareError {
@@ -76,24 +94,38 @@ pub fn refusal(error: PrepareError) -> Result<Exit, String> {
     match error {
         PrepareError::Program(exit) => Ok(exit),
         PrepareError::Host(message) => Err(message),
+        PrepareError::Busy => Err("too many programs wait to be compiled".to_owned()),
     }
 }
 
 impl Executor {
     /// Compiles and links `program`, or finds it in the cache of `scope`. Programs that are asked for at the same time
-    /// by the same scope compile once.
-    pub async fn prepare(&self, scope: Scope, program: &[u8]) -> Result<Program, PrepareError> {
+    /// by the same scope compile once. `client` is whose turn it takes.
+    ///
+    /// # Errors
+    /// [`PrepareError`].
+    pub async fn prepare(
+        &self,
+        scope: Scope,
+        client: Client,
+        program: &[u8],
+    ) -> Result<Program, PrepareError> {
         self.cache
-            .get_or_prepare(scope, program, || self.compile(program))
+            .get_or_prepare(scope, program, || self.compile(client, program))
             .await
     }
 
-    async fn compile(&self, program: &[u8]) -> Result<Program, PrepareError> {
+    async fn compile(&self, client: Client, program: &[u8]) -> Result<Program, PrepareError> {
         let started = Instant::now();
-        // The worker would refuse the same, but this answer costs no process.
-        inspect(program)?.require_command()?;
+        // All the rest is read in the compiler process.
+        kind_of(program)?;
         let limits = self.sandboxes.limits();
-        let Compiled { code, imports, .. } = compiled(&self.compiler, program, limits).await?;
+        let job = Job {
+            program,
+            any_world: false,
+            deadline: self.compile_time,
+        };
+        let Compiled { code, imports, .. } = compiled(&self.compiler, client, job, limits).await?;
         let size = code.len();
         tracing::debug!(
             program_bytes = program.len(),
@@ -118,10 +150,11 @@ impl Executor {
 /// Compiles a component that runs under `limits`: what asks for more memory than that before its first instruction is refused.
 pub(super) async fn compiled(
     compiler: &Compiler,
-    component: &[u8],
+    client: Client,
+    job: Job<'_>,
     limits: &Limits,
 ) -> Result<Compiled, PrepareError> {
-    let compiled = compiler.compile(component).await?;
+    let compiled = compiler.compile(client, job).await?;
     let (used, allowed) = (compiled.initial_memory, limits.memory);
     if used > allowed {
         return Err(PrepareError::Program(Exit::Limit {
@@ -173,7 +206,7 @@ pub(super) fn unlinkable(error: &wasmtime::Error, limits: &Limits) -> PrepareErr
     })
     .unwrap_or_else(|| Exit::Rejected {
         problem: Rejection::InvalidComponent,
-        detail: format!("the program does not link: {message}"),
+        detail: format!("the program does not link: {}", cut(&message, MAX_WORDS)),
     });
     PrepareError::Program(exit)
 }

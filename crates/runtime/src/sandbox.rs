@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hypervisor_protocol::LimitKind;
+use hypervisor_wasm_check::cut;
 use wasmtime::component::{ResourceTable, ResourceTableError};
 use wasmtime::{Engine, Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
@@ -24,6 +25,9 @@ use crate::surroundings::Surroundings;
 
 /// Frames of a trap's backtrace that go into the report.
 const MAX_FRAMES: usize = 16;
+/// Characters of a name that a program gave to one of its functions, and of an error's words, that go into the report.
+const MAX_NAME: usize = 200;
+pub(super) const MAX_WORDS: usize = 2_000;
 
 /// A store before, during and after the calls into it.
 pub(super) struct Sandbox {
@@ -361,7 +365,10 @@ fn exit_of(error: &wasmtime::Error, accounts: &Accounts, limits: &Limits) -> Exi
 
 /// The trap in the engine's words, then the innermost frames that have names.
 fn trap_reason(error: &wasmtime::Error, trap: Option<Trap>) -> String {
-    let mut reason = trap.map_or_else(|| error.root_cause().to_string(), |trap| trap.to_string());
+    let mut reason = match trap {
+        Some(trap) => trap.to_string(),
+        None => cut(&error.root_cause().to_string(), MAX_WORDS).into_owned(),
+    };
     let frames = error
         .downcast_ref::<WasmBacktrace>()
         .map(WasmBacktrace::frames)
@@ -372,7 +379,7 @@ fn trap_reason(error: &wasmtime::Error, trap: Option<Trap>) -> String {
         .take(MAX_FRAMES)
     {
         reason.push_str("\n  at ");
-        reason.push_str(name);
+        reason.push_str(&cut(name, MAX_NAME));
     }
     reason
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hypervisor_wasm_check::cut;
 use sha2::{Digest, Sha384};
 
 use super::guest::Guest;
 use super::outcome::{Exit, Outcome};
 use super::ready::Stock;
-use super::sandbox::{Sandbox, Sandboxes};
+use super::sandbox::{MAX_WORDS, Sandbox, Sandboxes};
 use super::worlds::script::ScriptPlugin;
 use super::worlds::script::ScriptPluginPre;
 use super::worlds::script::exports::hypervisor::plugin::script::{Fault, ScriptError};
@@ -143,7 +144,10 @@ fn exit_of(error: ScriptError, sandbox: &Sandbox) -> Exit {
             }
         }
         ScriptError::InternalError(text) => Exit::Trap {
-            reason: text.unwrap_or_else(|| "the interpreter failed".to_owned()),
+            reason: text.map_or_else(
+                || "the interpreter failed".to_owned(),
+                |text| cut(&text, MAX_WORDS).into_owned(),
+            ),
         },
     }
 }

@@ -1,7 +1,8 @@
 //! Services: components that answer HTTP requests. Each request runs in an instance of its own, unless the owner of the
 //! service chose to reuse instances.
 //!
-//! The guest runs inside the request's own future and then inside the response's body, never in a task of its own: whoever
+//! The guest runs inside the request's own future until the head of its response is there. What it has not finished by then, and
+//! most have, goes on in a task of its own, so that its deadline comes whether or not anybody reads the response; whoever
 //! lets go of the response (a client that went away) thereby stops the guest.
 
 use std::pin::Pin;
@@ -185,7 +186,7 @@ impl Service {
             || status.is_informational()
             || status == http::StatusCode::NO_CONTENT
             || status == http::StatusCode::NOT_MODIFIED;
-        let mut body = ServiceBody::new(body, running, bodyless);
+        let mut body = ServiceBody::new(body, running.map(tokio::spawn), bodyless);
         // A length that the service gave itself is held against what it wrote.
         if !bodyless && !head.headers.contains_key(http::header::CONTENT_LENGTH) {
             body.look_ahead().await;

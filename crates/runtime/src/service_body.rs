@@ -1,4 +1,7 @@
-//! The body of a service's response, which holds the guest that writes it.
+//! The body of a service's response. It ends the guest that writes it where nobody wants the rest.
+//!
+//! What the guest writes waits in its stream, which takes no more than a few writes: a guest that nobody reads waits, and its
+//! deadline passes in its own task.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -6,28 +9,28 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::task::JoinHandle;
 
 use super::outcome::Exit;
 use super::outgoing::{HttpBody, HttpError};
-use super::service::Running;
 
 /// Frames taken out of a body before its response goes on its way: as many as the guest's stream buffers, and the end.
 const LOOK_AHEAD: usize = 3;
 
-/// The body of a response, with the guest that writes it.
+/// The body of a response, and the task of the guest that writes it.
 pub struct ServiceBody {
     /// None once it has ended.
     body: Option<HttpBody>,
     /// Frames taken out of it already.
     ahead: VecDeque<Result<Frame<Bytes>, HttpError>>,
-    running: Option<Running>,
+    running: Option<JoinHandle<Exit>>,
     /// The response is complete: what the guest still does, it does on its own time.
     over: bool,
 }
 
 impl ServiceBody {
     /// A body whose guest is still `running`, or has ended. `over` says that the response has none.
-    pub(super) fn new(body: HttpBody, running: Option<Running>, over: bool) -> Self {
+    pub(super) fn new(body: HttpBody, running: Option<JoinHandle<Exit>>, over: bool) -> Self {
         Self {
             body: Some(body),
             ahead: VecDeque::new(),
@@ -58,11 +61,11 @@ impl ServiceBody {
     }
 
     fn poll_guest(&mut self, cx: &mut Context<'_>) -> Option<HttpError> {
-        let Poll::Ready(exit) = self.running.as_mut()?.as_mut().poll(cx) else {
+        let Poll::Ready(exit) = Pin::new(self.running.as_mut()?).poll(cx) else {
             return None;
         };
         self.running = None;
-        (exit != Exit::Ok).then_some(HttpError::HttpResponseIncomplete)
+        (!matches!(exit, Ok(Exit::Ok))).then_some(HttpError::HttpResponseIncomplete)
     }
 }
 
@@ -115,10 +118,9 @@ impl Drop for ServiceBody {
     fn drop(&mut self) {
         // A service may go on after its response: it ends by itself, or at its limits.
         if let Some(running) = self.running.take()
-            && (self.over || self.is_end_stream())
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && !(self.over || self.is_end_stream())
         {
-            runtime.spawn(running);
+            running.abort();
         }
     }
 }
@@ -143,7 +145,7 @@ mod tests {
         }
     }
 
-    async fn seen_ahead(frames: Vec<Written>, running: Option<Running>) -> ServiceBody {
+    async fn seen_ahead(frames: Vec<Written>, running: Option<JoinHandle<Exit>>) -> ServiceBody {
         let body = Frames(frames.into()).boxed_unsync();
         let mut body = ServiceBody::new(body, running, false);
         body.look_ahead().await;
@@ -170,7 +172,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_guest_still_writes_has_none() {
-        let guest: Running = Box::pin(std::future::pending());
+        let guest = tokio::spawn(std::future::pending());
         let body = seen_ahead(vec![data("four")], Some(guest)).await;
         assert_eq!(body.size_hint().exact(), None);
     }
@@ -197,5 +199,54 @@ mod tests {
         let body = seen_ahead(frames, None).await;
         assert_eq!(body.size_hint().exact(), None);
         assert!(body.collect().await.is_err());
+    }
+
+    /// Tells when it is dropped.
+    struct Alive(Option<tokio::sync::oneshot::Sender<()>>);
+
+    impl Drop for Alive {
+        fn drop(&mut self) {
+            let _ = self.0.take().map(|gone| gone.send(()));
+        }
+    }
+
+    /// A guest that never ends, and what tells that it is gone.
+    fn endless() -> (JoinHandle<Exit>, tokio::sync::oneshot::Receiver<()>) {
+        let (sender, gone) = tokio::sync::oneshot::channel();
+        let alive = Alive(Some(sender));
+        let guest = tokio::spawn(async move {
+            let _alive = alive;
+            std::future::pending().await
+        });
+        (guest, gone)
+    }
+
+    #[tokio::test]
+    async fn a_guest_goes_on_though_nobody_reads() {
+        let (sender, written) = tokio::sync::oneshot::channel();
+        let guest = tokio::spawn(async move {
+            sender.send(()).unwrap();
+            Exit::Ok
+        });
+        let body = Frames(VecDeque::new()).boxed_unsync();
+        let _unread = ServiceBody::new(body, Some(guest), false);
+        written.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_lets_go_of_an_unfinished_response_ends_its_guest() {
+        let (guest, gone) = endless();
+        let body = Frames([data("four")].into()).boxed_unsync();
+        drop(ServiceBody::new(body, Some(guest), false));
+        gone.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_guest_may_go_on_after_its_response() {
+        let (guest, mut gone) = endless();
+        let body = Frames(VecDeque::new()).boxed_unsync();
+        drop(ServiceBody::new(body, Some(guest), true));
+        tokio::task::yield_now().await;
+        assert!(gone.try_recv().is_err());
     }
 }

@@ -3,16 +3,19 @@
 //! A process of its own because a compilation cannot be stopped inside one: at its deadline, or when the client goes
 //! away, the host ends the process. It holds no keys and sees one program.
 //!
-//! Standard input: `u64` big-endian length, the program, and then nothing until the host closes it: that the host has
-//! gone is the worker's sign to end. (A parent-death signal would follow the host's thread, not the host.) Standard output: `u32` big-endian length, that many bytes of JSON
-//! ([`Header`]), then machine code to end of file when the header says `ok`.
+//! Standard input: a byte that says what to do ([`Task`]), `u32` big-endian seconds of processor time for it, `u64` big-endian
+//! length, the program, and then nothing until the host closes it: that the host has gone is the worker's sign to end. (A
+//! parent-death signal would follow the host's thread, not the host.) Standard output: `u32` big-endian length, that many
+//! bytes of JSON ([`Header`]), then machine code to end of file when the header says `ok`.
 
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::thread;
+use std::time::Duration;
 
 use hypervisor_protocol::Rejection;
-use hypervisor_wasm_check::{Refusal, inspect};
+use hypervisor_protocol::agent::AgentWorld;
+use hypervisor_wasm_check::{Plugins, Refusal, inspect};
 use rustix::process::{Resource, Rlimit, nice, setrlimit};
 use serde::{Deserialize, Serialize};
 use wasmtime::Engine;
@@ -31,6 +34,13 @@ pub(super) enum Header {
         /// Interfaces the component imports, after adaptation.
         imports: Vec<String>,
     },
+    /// What it is as an agent.
+    Agent {
+        /// What it is called by.
+        world: AgentWorld,
+        /// Interfaces it imports. None is missing.
+        imports: Vec<String>,
+    },
     /// The program cannot run.
     Refused {
         /// Stable class.
@@ -38,6 +48,56 @@ pub(super) enum Header {
         /// One sentence, sealed later.
         detail: String,
     },
+}
+
+/// What the host wants to know of a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Task {
+    /// Its machine code.
+    Compile,
+    /// What it is as an agent of a host with these plugins.
+    Inspect(Plugins),
+}
+
+const COMPILE: u8 = 0;
+const INSPECT: u8 = 1 << 7;
+const POLICY: u8 = 1;
+const PAYMENTS: u8 = 2;
+const HEAD: usize = 1 + 4 + 8;
+
+impl Task {
+    /// What precedes the program on standard input.
+    pub(super) fn head(self, processor_time: Duration, length: usize) -> [u8; HEAD] {
+        let byte = match self {
+            Self::Compile => COMPILE,
+            Self::Inspect(has) => {
+                let policy = if has.policy { POLICY } else { 0 };
+                let payments = if has.payments { PAYMENTS } else { 0 };
+                INSPECT | policy | payments
+            }
+        };
+        let whole = processor_time.as_secs();
+        let seconds = whole.saturating_add(u64::from(processor_time.subsec_nanos() > 0));
+        let seconds = u32::try_from(seconds.max(1)).unwrap_or(u32::MAX);
+        let length = u64::try_from(length).unwrap_or(u64::MAX);
+        let mut head = [0; HEAD];
+        let (task, rest) = head.split_at_mut(1);
+        let (time, size) = rest.split_at_mut(4);
+        task.copy_from_slice(&[byte]);
+        time.copy_from_slice(&seconds.to_be_bytes());
+        size.copy_from_slice(&length.to_be_bytes());
+        head
+    }
+
+    fn of(byte: u8) -> Self {
+        if byte & INSPECT == 0 {
+            return Self::Compile;
+        }
+        Self::Inspect(Plugins {
+            policy: byte & POLICY != 0,
+            payments: byte & PAYMENTS != 0,
+        })
+    }
 }
 
 /// Lower priority than serving: a compilation must not delay executions that are ready to run.
@@ -59,9 +119,12 @@ pub fn main(address_space: u64, plugin: bool) -> io::Result<()> {
 
     // Built while the program is still arriving.
     let engine = Engine::new(&compile_settings()).map_err(io::Error::other)?;
-    let program = receive(&mut io::stdin().lock())?;
+    let (task, program) = receive(&mut io::stdin().lock())?;
     thread::spawn(end_with_the_host);
-    let answer = compile(&engine, &program, plugin);
+    let answer = match task {
+        Task::Compile => compile(&engine, &program, plugin),
+        Task::Inspect(plugins) => read(&program, plugins),
+    };
 
     let mut out = io::stdout().lock();
     let (header, code) = match answer {
@@ -76,17 +139,40 @@ pub fn main(address_space: u64, plugin: bool) -> io::Result<()> {
     out.flush()
 }
 
-fn receive(input: &mut impl Read) -> io::Result<Vec<u8>> {
-    let mut length = [0; 8];
+fn receive(input: &mut impl Read) -> io::Result<(Task, Vec<u8>)> {
+    let (mut task, mut seconds, mut length) = ([0; 1], [0; 4], [0; 8]);
+    input.read_exact(&mut task)?;
+    input.read_exact(&mut seconds)?;
     input.read_exact(&mut length)?;
+    let seconds = u64::from(u32::from_be_bytes(seconds));
+    // The signal of the lower one tells the host why the process ended; the higher one kills.
+    setrlimit(
+        Resource::Cpu,
+        Rlimit {
+            current: Some(seconds),
+            maximum: Some(seconds.saturating_add(1)),
+        },
+    )?;
     let length = u64::from_be_bytes(length);
     let mut program = Vec::new();
     input.take(length).read_to_end(&mut program)?;
     if u64::try_from(program.len()).is_ok_and(|received| received == length) {
-        Ok(program)
+        let [task] = task;
+        Ok((Task::of(task), program))
     } else {
         Err(io::ErrorKind::UnexpectedEof.into())
     }
+}
+
+fn read(program: &[u8], plugins: Plugins) -> Result<(Header, Vec<u8>), Refusal> {
+    let agent = inspect(program)?.into_agent(plugins)?;
+    let imports = agent
+        .imports
+        .into_iter()
+        .map(|import| import.name)
+        .collect();
+    let world = agent.world;
+    Ok((Header::Agent { world, imports }, Vec::new()))
 }
 
 /// Waits for the end of standard input.

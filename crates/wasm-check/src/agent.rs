@@ -29,15 +29,22 @@ pub struct AgentInspection {
     pub imports: Vec<Import>,
 }
 
+impl Import {
+    /// The import as it stands for agents of a host with these plugins.
+    #[must_use]
+    pub fn for_agent_of(self, plugins: Plugins) -> Self {
+        self.for_agent(&[(POLICY, plugins.policy), (PAYMENT, plugins.payments)])
+    }
+}
+
 impl Inspection {
     /// Its imports judged anew, as they stand for agents of a host with these plugins.
     #[must_use]
     pub fn for_agent(mut self, plugins: Plugins) -> Self {
-        let has = [(POLICY, plugins.policy), (PAYMENT, plugins.payments)];
         self.imports = self
             .imports
             .into_iter()
-            .map(|import| import.for_agent(&has))
+            .map(|import| import.for_agent_of(plugins))
             .collect();
         self.agent = true;
         self

@@ -1,5 +1,7 @@
 //! Reads a program's bytes without running or compiling them: what it is, what it imports, where it starts.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use wasmparser::{ComponentExternalKind, ComponentTypeRef, Parser, Payload};
 
@@ -44,23 +46,39 @@ pub struct Refusal {
 
 impl Refusal {
     /// A refusal; `detail` is one sentence.
-    pub fn new(problem: Rejection, detail: impl Into<String>) -> Self {
+    pub fn new(problem: Rejection, detail: impl AsRef<str>) -> Self {
         Self {
             problem,
-            detail: detail.into(),
+            detail: cut(detail.as_ref(), MAX_DETAIL).into_owned(),
         }
+    }
+
+    fn too_many(what: &str, most: usize) -> Self {
+        Self::new(
+            Rejection::InvalidComponent,
+            format!("the program {what}; this host takes {most} at most"),
+        )
     }
 }
 
-/// Longest list or name quoted back in a refusal, characters.
+/// Longest refusal, characters.
 const MAX_DETAIL: usize = 2_000;
+/// Imports of one component, and names of what it exports.
+pub const MAX_IMPORTS: usize = 256;
+const MAX_EXPORTS: usize = 1_000;
+/// Longest name of an import or an export, bytes.
+pub const MAX_NAME: usize = 256;
+/// Core modules in one component, nested ones included.
+pub const MAX_MODULES: usize = 512;
 const PREVIEW1: &str = "wasi_snapshot_preview1";
+/// What a preview 1 command exports.
+const ENTRY: [&str; 2] = ["_start", "memory"];
 const RUN: &str = "wasi:cli/run";
 /// What services export.
 pub const INCOMING_HANDLER: &str = "wasi:http/incoming-handler";
 
-/// Reads the outermost level of `program`. Nested modules are read for their memories only; full validation is the
-/// compiler's. Cost is linear in the number of sections, not of bytes.
+/// Reads the outermost level of `program`. Nested modules are counted, and read for their memories; full validation is the
+/// compiler's. What is collected of a program is bounded, however large it is.
 pub fn inspect(program: &[u8]) -> Result<Inspection, Refusal> {
     let invalid = |e: wasmparser::BinaryReaderError| {
         Refusal::new(
@@ -76,17 +94,29 @@ pub fn inspect(program: &[u8]) -> Result<Inspection, Refusal> {
         initial_memory: 0,
         agent: false,
     };
-    let mut foreign_imports = Vec::new();
+    let mut foreign = Foreign::default();
     let mut depth = 0_usize;
+    let mut modules = 0_usize;
     for payload in Parser::new(0).parse_all(program) {
         match payload.map_err(invalid)? {
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::ModuleSection { .. } => {
+                depth = depth.saturating_add(1);
+                modules = modules.saturating_add(1);
+                if modules > MAX_MODULES {
+                    return Err(Refusal::too_many("has too many core modules", MAX_MODULES));
+                }
+            }
+            Payload::ComponentSection { .. } => depth = depth.saturating_add(1),
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
                     let import = import.map_err(invalid)?;
                     // A type at the root only names something the other imports use.
                     if !matches!(import.ty, ComponentTypeRef::Type(_)) {
+                        short(import.name.name)?;
+                        if inspection.imports.len() >= MAX_IMPORTS {
+                            return Err(Refusal::too_many("has too many imports", MAX_IMPORTS));
+                        }
                         inspection.imports.push(Import::judge(import.name.name));
                     }
                 }
@@ -98,6 +128,10 @@ pub fn inspect(program: &[u8]) -> Result<Inspection, Refusal> {
                         export.kind,
                         ComponentExternalKind::Instance | ComponentExternalKind::Func
                     ) {
+                        short(export.name.name)?;
+                        if inspection.exports.len() >= MAX_EXPORTS {
+                            return Err(Refusal::too_many("has too many exports", MAX_EXPORTS));
+                        }
                         inspection.exports.push(export.name.name.to_owned());
                     }
                 }
@@ -106,15 +140,17 @@ pub fn inspect(program: &[u8]) -> Result<Inspection, Refusal> {
                 for import in section.into_imports() {
                     let import = import.map_err(invalid)?;
                     if import.module != PREVIEW1 {
-                        foreign_imports.push(format!("{}.{}", import.module, import.name));
+                        foreign.add(import.module, import.name);
                     }
                 }
             }
             Payload::ExportSection(section) if depth == 0 && kind == Kind::Preview1Module => {
                 for export in section {
-                    inspection
-                        .exports
-                        .push(export.map_err(invalid)?.name.to_owned());
+                    // A module may export any number of functions; those that decide are kept, whatever else there is.
+                    let name = export.map_err(invalid)?.name;
+                    if inspection.exports.len() < MAX_EXPORTS || ENTRY.contains(&name) {
+                        inspection.exports.push(cut(name, MAX_NAME).into_owned());
+                    }
                 }
             }
             Payload::MemorySection(section) => {
@@ -128,16 +164,49 @@ pub fn inspect(program: &[u8]) -> Result<Inspection, Refusal> {
             _ => {}
         }
     }
-    if !foreign_imports.is_empty() {
+    if let Some(names) = foreign.names {
         return Err(Refusal::new(
             Rejection::MissingImport,
-            bounded(format!(
-                "a core module may import {PREVIEW1} only, and this one also imports {}",
-                foreign_imports.join(", ")
-            )),
+            format!("a core module may import {PREVIEW1} only, and this one also imports {names}"),
         ));
     }
     Ok(inspection)
+}
+
+/// Imports of a core module that are not WASI's, as far as a refusal quotes them.
+#[derive(Default)]
+struct Foreign {
+    names: Option<String>,
+}
+
+impl Foreign {
+    fn add(&mut self, module: &str, name: &str) {
+        let names = self.names.get_or_insert_default();
+        if names.len() > MAX_DETAIL.saturating_mul(4) {
+            return;
+        }
+        if !names.is_empty() {
+            names.push_str(", ");
+        }
+        names.push_str(&cut(module, MAX_NAME));
+        names.push('.');
+        names.push_str(&cut(name, MAX_NAME));
+    }
+}
+
+/// Refuses a name that is longer than any interface's.
+fn short(name: &str) -> Result<(), Refusal> {
+    if name.len() <= MAX_NAME {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Rejection::InvalidComponent,
+        format!(
+            "the name of an import or export has {} bytes, and {MAX_NAME} are allowed: `{}`",
+            name.len(),
+            cut(name, MAX_NAME)
+        ),
+    ))
 }
 
 impl Inspection {
@@ -161,7 +230,7 @@ impl Inspection {
                 break;
             }
         }
-        (!words.is_empty()).then(|| bounded(words))
+        (!words.is_empty()).then_some(words)
     }
 
     /// Whether it exports this interface or function, in any version.
@@ -189,10 +258,10 @@ impl Inspection {
             )),
             Kind::Component => Err(Refusal::new(
                 Rejection::NoEntryPoint,
-                bounded(format!(
+                format!(
                     "the component exports no {RUN}@0.2.x; it exports: {}",
                     list(&self.exports)
-                )),
+                ),
             )),
             Kind::Preview1Module if exports("_start") && exports("memory") => Ok(()),
             Kind::Preview1Module if exports("_start") => Err(Refusal::new(
@@ -201,10 +270,10 @@ impl Inspection {
             )),
             Kind::Preview1Module => Err(Refusal::new(
                 Rejection::NoEntryPoint,
-                bounded(format!(
+                format!(
                     "the core module exports no `_start`; it exports: {}",
                     list(&self.exports)
-                )),
+                ),
             )),
         };
         entry?;
@@ -223,15 +292,19 @@ fn list(names: &[String]) -> String {
     }
 }
 
-fn bounded(mut text: String) -> String {
-    if let Some((end, _)) = text.char_indices().nth(MAX_DETAIL) {
-        text.truncate(end);
-        text.push('…');
+/// The first `most` characters of a text that somebody else wrote, with a sign where that is not all of it.
+pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(text),
     }
-    text
 }
 
-fn kind_of(program: &[u8]) -> Result<Kind, Refusal> {
+/// What the bytes say that they are: from their first eight, so that it costs nothing.
+///
+/// # Errors
+/// That they are no WebAssembly that a host takes.
+pub fn kind_of(program: &[u8]) -> Result<Kind, Refusal> {
     if program.starts_with(b"\x7fELF") {
         return Err(Refusal::new(
             Rejection::Precompiled,
@@ -252,33 +325,5 @@ fn kind_of(program: &[u8]) -> Result<Kind, Refusal> {
             Rejection::NotWasm,
             "the program is not WebAssembly: send a wasm32-wasip2 component or a wasm32-wasip1 command module",
         ))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn arbitrary_bytes_are_inspected_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
-            let _ = inspect(&bytes);
-        }
-
-        #[test]
-        fn arbitrary_bytes_behind_a_component_header_are_inspected_or_refused(
-            bytes in proptest::collection::vec(any::<u8>(), 0..512),
-            component in any::<bool>(),
-        ) {
-            let header: &[u8] = if component { b"\0asm\x0d\0\x01\0" } else { b"\0asm\x01\0\0\0" };
-            let _ = inspect(&[header, &bytes].concat()).and_then(|inspection| inspection.require_command());
-        }
-    }
-
-    #[test]
-    fn a_refusal_that_quotes_a_program_is_bounded() {
-        let text = bounded("é".repeat(10 * MAX_DETAIL));
-        assert_eq!(text.chars().count(), MAX_DETAIL + 1);
     }
 }

@@ -8,5 +8,8 @@ mod inspect;
 mod offer;
 
 pub use agent::{AgentInspection, PAYMENT, POLICY, Plugins, granted};
-pub use inspect::{INCOMING_HANDLER, Inspection, Kind, Refusal, inspect};
+pub use inspect::{
+    INCOMING_HANDLER, Inspection, Kind, MAX_IMPORTS, MAX_MODULES, MAX_NAME, Refusal, cut, inspect,
+    kind_of,
+};
 pub use offer::{Import, PLUGIN_VERSION, Standing, WASI_VERSION, all_offered};

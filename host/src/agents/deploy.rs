@@ -11,7 +11,7 @@ use super::deployed::{Code, Deployed, Persistence};
 use super::log::Log;
 use super::plan::{Plan, rejected};
 use super::terms::Terms;
-use crate::executor::{Exit, PrepareError, micros};
+use crate::executor::{Client, Exit, PrepareError, micros};
 use crate::metrics;
 use crate::payments::Teller;
 
@@ -38,9 +38,10 @@ impl Agents {
                 rejected(Rejection::InvalidManifest, detail)
             })?;
         }
+        let client = Client::of(terms.address.owner.to_string().as_bytes());
         let code = self
             .executor
-            .compile_agent(&component, &terms.limits.execution())
+            .compile_agent(client, &component, &terms.limits.execution())
             .await
             .map_err(|error| end(&error))?;
         let _changing = self.changing.lock().await;
@@ -238,6 +239,9 @@ fn end(error: &PrepareError) -> Exit {
     metrics::deploy("refused");
     match error {
         PrepareError::Program(exit) => exit.clone(),
+        PrepareError::Busy => Exit::Trap {
+            reason: "too many programs wait to be compiled; deploy it again".to_owned(),
+        },
         PrepareError::Host(message) => {
             tracing::error!(message, "an agent cannot be prepared");
             Exit::Trap {

@@ -11,7 +11,9 @@ use super::egress::{AgentEgress, Caller};
 use super::plan::rejected;
 use super::terms::Terms;
 use crate::attestation::MeasureError;
-use crate::executor::{Agent, AgentSettings, Exit, MachineCode, PrepareError, refusal, sha256};
+use crate::executor::{
+    Agent, AgentSettings, Client, Exit, MachineCode, PrepareError, refusal, sha256,
+};
 
 impl Agents {
     /// An agent ready to be called. Callers that come at the same time wait for one loading.
@@ -185,8 +187,9 @@ impl Agents {
         agent: &Deployed,
         component: &[u8],
     ) -> Result<MachineCode, PrepareError> {
+        let client = Client::of(agent.owner().to_string().as_bytes());
         self.executor
-            .compile_agent(component, &agent.terms.limits.execution())
+            .compile_agent(client, component, &agent.terms.limits.execution())
             .await
     }
 

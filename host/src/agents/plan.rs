@@ -11,7 +11,7 @@ use super::Agents;
 use super::deploy::stored;
 use super::deployed::{About, Deployed};
 use super::terms::{Terms, limits, listed};
-use crate::executor::{Exit, sha256};
+use crate::executor::{AgentInspection, Client, Exit, PrepareError, sha256};
 use crate::metrics;
 
 /// An agent that passed every check that needs no compiler.
@@ -87,25 +87,28 @@ impl Agents {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn plan(
+    pub async fn plan(
         &self,
         owner: &PublicKey,
         component: Vec<u8>,
         manifest: &[u8],
-    ) -> Result<Plan, Exit> {
+    ) -> Result<Plan, PrepareError> {
         let id = Owner::from(owner);
         if !self.may_deploy(owner, &id) {
             let detail = format!(
                 "this host's operator does not let this owner deploy; the id to be named in [agents] `owners`, unless `deploy` is false, is {id}"
             );
-            return Err(rejected(Rejection::NotOwner, detail));
+            return Err(rejected(Rejection::NotOwner, detail).into());
         }
         let invalid = |detail: String| rejected(Rejection::InvalidManifest, detail);
         let text = str::from_utf8(manifest)
             .map(|text| Zeroizing::new(text.to_owned()))
             .map_err(|_| invalid("the manifest is not UTF-8".to_owned()))?;
         let manifest = Manifest::parse(manifest).map_err(|e| invalid(e.to_string()))?;
-        let plan = self.check(Some(owner), id, manifest, text, component)?;
+        let client = Client::of(id.to_string().as_bytes());
+        let inspection = self.executor.inspect_agent(client, &component).await?;
+        let check = || self.check(Some(owner), id, manifest, text, component, inspection);
+        let plan = tokio::task::block_in_place(check)?;
         self.room_for(&plan.terms.address, plan.stored())?;
         Ok(plan)
     }
@@ -124,6 +127,10 @@ impl Agents {
                 other => Refused::Unfit(self.catalog.without_folder(&other)),
             })?;
         let unfit = |exit: Exit| Refused::Unfit(words(&exit));
+        let inspection = self
+            .executor
+            .inspect_registered(&found.component)
+            .map_err(unfit)?;
         let plan = self
             .check(
                 None,
@@ -131,6 +138,7 @@ impl Agents {
                 found.manifest,
                 found.manifest_text,
                 found.component,
+                inspection,
             )
             .map_err(unfit)?;
         let there = self.set().get(&plan.terms.address).cloned();
@@ -224,12 +232,9 @@ impl Agents {
         manifest: Manifest,
         manifest_text: Zeroizing<String>,
         component: Vec<u8>,
+        inspection: AgentInspection,
     ) -> Result<Plan, Exit> {
         let invalid = |detail: String| rejected(Rejection::InvalidManifest, detail);
-        let inspection = self
-            .executor
-            .inspect_agent(&component)
-            .map_err(|refusal| rejected(refusal.problem, refusal.detail))?;
         if manifest
             .world
             .is_some_and(|world| world != inspection.world)

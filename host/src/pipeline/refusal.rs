@@ -197,6 +197,7 @@ impl From<PrepareError> for Refusal {
         match error {
             PrepareError::Program(exit) => super::plain::ended(exit),
             PrepareError::Host(message) => Self::internal(message),
+            PrepareError::Busy => Self::overloaded(),
         }
     }
 }

@@ -9,11 +9,10 @@ use hypervisor_protocol::{OpenRequest, Operation, Rejection};
 use super::{Exchange, Sealed};
 use crate::agents::{Deployed, PREFIX};
 use crate::executor::{
-    Action, ActionKind, Agent, Charge, Exit, Inputs, PrepareError, Scope, arguments_from_bytes,
-    refusal, sha256,
+    Action, ActionKind, Agent, Charge, Client, Exit, Inputs, PrepareError, Scope,
+    arguments_from_bytes, refusal, sha256,
 };
 use crate::pipeline::authorize::invocation;
-use crate::pipeline::body::heavy;
 use crate::pipeline::work::Work;
 use crate::pipeline::{Call, Host, Refusal, bhttp};
 
@@ -53,7 +52,7 @@ pub(super) async fn prepare(
         Operation::Wasm => program(host, exchange, open).await?,
         Operation::Python => script(open),
         Operation::Agent => agent_call(call, host, exchange, open, is_paid).await?,
-        Operation::Deploy => deploy(host, exchange, open),
+        Operation::Deploy => deploy(host, exchange, open).await?,
         Operation::Remove => about(call, host, exchange, &open, Work::Remove),
         Operation::Logs => about(call, host, exchange, &open, Work::Logs),
         Operation::List => (
@@ -81,7 +80,8 @@ async fn program(host: &Host, exchange: &Exchange, open: OpenRequest) -> Result<
     } else {
         Scope::Session(*exchange.session.id().as_bytes())
     };
-    match host.executor().prepare(scope, &open.program).await {
+    let client = Client::of(exchange.session.id().as_bytes());
+    match host.executor().prepare(scope, client, &open.program).await {
         Ok(ready) => {
             let digest = *ready.digest();
             let work =
@@ -90,6 +90,7 @@ async fn program(host: &Host, exchange: &Exchange, open: OpenRequest) -> Result<
         }
         Err(PrepareError::Program(exit)) => Ok((Err(exit), sha256(&open.program))),
         Err(PrepareError::Host(message)) => Err(Refusal::internal(message)),
+        Err(PrepareError::Busy) => Err(Refusal::overloaded()),
     }
 }
 
@@ -199,15 +200,19 @@ fn service_request(agent: &Deployed, bytes: &[u8]) -> Result<Request<bhttp::Whol
     Ok(request.map(|body| bhttp::whole(body, trailers)))
 }
 
-fn deploy(host: &Host, exchange: &Exchange, open: OpenRequest) -> Found {
+async fn deploy(host: &Host, exchange: &Exchange, open: OpenRequest) -> Result<Found, Refusal> {
     let digest = sha256(&open.program);
-    let plan = owner_of(exchange).and_then(|owner| {
-        let manifest = open.stdin.unwrap_or_default();
-        heavy(open.program.len(), || {
-            host.agents().plan(owner, open.program, &manifest)
-        })
-    });
-    (plan.map(|plan| Work::Deploy(Box::new(plan))), digest)
+    let manifest = open.stdin.unwrap_or_default();
+    let plan = match owner_of(exchange) {
+        Ok(owner) => host.agents().plan(owner, open.program, &manifest).await,
+        Err(exit) => Err(exit.into()),
+    };
+    match plan {
+        Ok(plan) => Ok((Ok(Work::Deploy(Box::new(plan))), digest)),
+        Err(PrepareError::Program(exit)) => Ok((Err(exit), digest)),
+        Err(PrepareError::Host(message)) => Err(Refusal::internal(message)),
+        Err(PrepareError::Busy) => Err(Refusal::overloaded()),
+    }
 }
 
 /// Work about one agent of the owner's.

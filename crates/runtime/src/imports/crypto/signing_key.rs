@@ -20,7 +20,7 @@ impl SigningKey {
     /// # Errors
     ///
     /// [`ErrorCode::InternalError`] if the operating system has none.
-    pub(super) fn generate() -> Result<Self, ErrorCode> {
+    pub fn generate() -> Result<Self, ErrorCode> {
         p256::ecdsa::SigningKey::try_generate()
             .map(Self)
             .map_err(|_| ErrorCode::InternalError(Some("no random numbers".to_owned())))
