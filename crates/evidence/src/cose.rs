@@ -5,15 +5,42 @@ use coset::{
     ContentType, CoseSign1, CoseSign1Builder, Header, HeaderBuilder, RegisteredLabelWithPrivate,
     TaggedCborSerializable, iana,
 };
-use hypervisor_protocol::PublicKey;
+use hypervisor_protocol::{ContentFormat, PublicKey};
 use p256::ecdsa::signature::Verifier;
 use p256::ecdsa::{Signature, VerifyingKey};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::Error;
 use crate::error::bound;
+use crate::{Error, document};
 
 /// The most bytes of a signed document.
 pub(crate) const MAX_LENGTH: usize = 16 << 10;
+
+/// A document of this protocol that is signed.
+pub(crate) trait Signed: Serialize + DeserializeOwned {
+    const WHAT: &'static str;
+    const CONTENT_TYPE: &'static str;
+
+    /// Bounds that its fields have.
+    fn check(&self) -> Result<(), Error>;
+
+    fn sign_with<E: std::fmt::Display>(
+        &self,
+        signer: impl FnOnce(&[u8]) -> Result<[u8; 64], E>,
+    ) -> Result<Vec<u8>, Error> {
+        self.check()?;
+        let payload = document::encode(Self::WHAT, ContentFormat::Cbor, self)?;
+        sign(Self::WHAT, Self::CONTENT_TYPE, payload, signer)
+    }
+
+    fn verified(bytes: &[u8], identity: &PublicKey) -> Result<Self, Error> {
+        let payload = verify(Self::WHAT, Self::CONTENT_TYPE, bytes, identity)?;
+        let read: Self = document::decode(Self::WHAT, ContentFormat::Cbor, &payload)?;
+        read.check()?;
+        Ok(read)
+    }
+}
 
 fn header(content_type: &str) -> Header {
     HeaderBuilder::new()
@@ -23,7 +50,7 @@ fn header(content_type: &str) -> Header {
 }
 
 /// Signs `payload`. `sign` gets the bytes to be signed (the Sig_structure) and returns r ‖ s of ECDSA over their SHA-256.
-pub(crate) fn sign<E: std::fmt::Display>(
+fn sign<E: std::fmt::Display>(
     what: &'static str,
     content_type: &str,
     payload: Vec<u8>,
@@ -55,7 +82,7 @@ fn low_s(bytes: [u8; 64]) -> Vec<u8> {
 }
 
 /// The payload, once the form is right and the signature verifies under `key`.
-pub(crate) fn verify(
+fn verify(
     what: &'static str,
     content_type: &str,
     bytes: &[u8],

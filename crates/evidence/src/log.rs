@@ -216,6 +216,24 @@ impl ComponentLog {
     /// [`Error::Log`] when the log is full in entries or bytes, or a name or the number of imports is out of bounds. Nothing is
     /// appended then: what was appended can always be encoded, and be read by a verifier.
     pub fn append(&mut self, entry: LogEntry) -> Result<[u8; 48], Error> {
+        self.size = self.admits(&entry)?;
+        let digest = entry.entry_digest();
+        self.head = LogHead {
+            head: extend(&self.head.head, &digest),
+            count: self.head.count.saturating_add(1),
+        };
+        if let Some(register) = &mut self.register {
+            register.now = extend(&register.now, &digest);
+        }
+        self.entries.push(entry);
+        Ok(digest)
+    }
+
+    /// Whether [`Self::append`] takes an entry. Gives the size of the log with it.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn admits(&self, entry: &LogEntry) -> Result<usize, Error> {
         if self.entries.len() >= MAX_ENTRIES {
             return Err(Error::Log {
                 reason: format!(
@@ -233,17 +251,7 @@ impl ComponentLog {
                 ),
             });
         }
-        self.size = size;
-        let digest = entry.entry_digest();
-        self.head = LogHead {
-            head: extend(&self.head.head, &digest),
-            count: self.head.count.saturating_add(1),
-        };
-        if let Some(register) = &mut self.register {
-            register.now = extend(&register.now, &digest);
-        }
-        self.entries.push(entry);
-        Ok(digest)
+        Ok(size)
     }
 
     /// The entries, the oldest first.

@@ -4,18 +4,17 @@
 //! evidence of that key, once verified, it can be checked years later without any quote service. The payload is a CBOR map
 //! with text keys, in the order of [`Receipt`]'s fields; the content type is [`CONTENT_TYPE`].
 
-use hypervisor_protocol::{Commitment, ContentFormat, HexArray, HexBytes, PublicKey, SessionId};
+use hypervisor_protocol::{Commitment, HexArray, HexBytes, PublicKey, SessionId};
 use serde::{Deserialize, Serialize};
 
-use crate::document::{self, VERSION};
-use crate::{Error, cose};
+use crate::Error;
+use crate::cose::Signed;
+use crate::document::VERSION;
 
 /// The content type in the protected header.
 pub const CONTENT_TYPE: &str = "application/vnd.hypervisor.receipt+cbor";
 /// The most bytes of a payment's receipt.
 pub const MAX_PAYMENT: usize = 8 << 10;
-
-const WHAT: &str = "receipt";
 
 /// What a host states about one exchange.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,9 +76,7 @@ impl Receipt {
         &self,
         sign: impl FnOnce(&[u8]) -> Result<[u8; 64], E>,
     ) -> Result<Vec<u8>, Error> {
-        self.check()?;
-        let payload = document::encode(WHAT, ContentFormat::Cbor, self)?;
-        cose::sign(WHAT, CONTENT_TYPE, payload, sign)
+        self.sign_with(sign)
     }
 
     /// Reads a receipt and verifies its signature under `identity`, which must come from verified evidence.
@@ -87,11 +84,13 @@ impl Receipt {
     /// # Errors
     /// [`Error::TooLarge`], [`Error::Malformed`], [`Error::Signature`], [`Error::Version`].
     pub fn verify(bytes: &[u8], identity: &PublicKey) -> Result<Self, Error> {
-        let payload = cose::verify(WHAT, CONTENT_TYPE, bytes, identity)?;
-        let receipt: Self = document::decode(WHAT, ContentFormat::Cbor, &payload)?;
-        receipt.check()?;
-        Ok(receipt)
+        Self::verified(bytes, identity)
     }
+}
+
+impl Signed for Receipt {
+    const WHAT: &'static str = "receipt";
+    const CONTENT_TYPE: &'static str = CONTENT_TYPE;
 
     fn check(&self) -> Result<(), Error> {
         match &self.payment {

@@ -4,18 +4,17 @@
 //! beside the component's own digest, which the host states; the evidence that it travels in binds that key. The payload is
 //! a CBOR map with text keys; the content type is [`CONTENT_TYPE`].
 
-use hypervisor_protocol::{ContentFormat, HexArray, HexBytes, PublicKey};
+use hypervisor_protocol::{HexArray, HexBytes, PublicKey};
 use serde::{Deserialize, Serialize};
 
-use crate::document::{self, VERSION};
-use crate::{Error, cose};
+use crate::Error;
+use crate::cose::Signed;
+use crate::document::VERSION;
 
 /// The content type in the protected header.
 pub const CONTENT_TYPE: &str = "application/vnd.hypervisor.statement+cbor";
 /// The most bytes of a claim.
 pub const MAX_CLAIM: usize = 64;
-
-const WHAT: &str = "statement";
 
 /// That a component, in this host, made a claim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,9 +57,7 @@ impl Statement {
         &self,
         sign: impl FnOnce(&[u8]) -> Result<[u8; 64], E>,
     ) -> Result<Vec<u8>, Error> {
-        self.check()?;
-        let payload = document::encode(WHAT, ContentFormat::Cbor, self)?;
-        cose::sign(WHAT, CONTENT_TYPE, payload, sign)
+        self.sign_with(sign)
     }
 
     /// Reads a statement and verifies its signature under `identity`, which must come from verified evidence.
@@ -68,11 +65,13 @@ impl Statement {
     /// # Errors
     /// [`Error::TooLarge`], [`Error::Malformed`], [`Error::Signature`], [`Error::Version`].
     pub fn verify(bytes: &[u8], identity: &PublicKey) -> Result<Self, Error> {
-        let payload = cose::verify(WHAT, CONTENT_TYPE, bytes, identity)?;
-        let statement: Self = document::decode(WHAT, ContentFormat::Cbor, &payload)?;
-        statement.check()?;
-        Ok(statement)
+        Self::verified(bytes, identity)
     }
+}
+
+impl Signed for Statement {
+    const WHAT: &'static str = "statement";
+    const CONTENT_TYPE: &'static str = CONTENT_TYPE;
 
     fn check(&self) -> Result<(), Error> {
         crate::error::bound("claim", self.claim.as_ref(), MAX_CLAIM)

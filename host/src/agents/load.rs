@@ -73,8 +73,9 @@ impl Agents {
     /// Writes a component into the log, once for each start of the host.
     fn measure(&self, agent: &Deployed) -> Result<(), PrepareError> {
         let key = (agent.terms.name_in_log(), agent.terms.sha384);
-        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
-        if !measured.contains(&key) {
+        let lock = || self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        // Measuring may wait for a quote: nobody else waits for this lock meanwhile.
+        if !lock().contains(&key) {
             let owner = agent.owner().to_string();
             let granted = agent.terms.about.granted.clone();
             self.facts
@@ -90,7 +91,7 @@ impl Agents {
                     )),
                     error => PrepareError::Host(error.to_string()),
                 })?;
-            measured.insert(key);
+            lock().insert(key);
         }
         Ok(())
     }

@@ -64,8 +64,8 @@ impl HostFacts {
         }
     }
 
-    /// Appends a component of the operator's, with the SHA-384 `sha384`, to the log. Called before the component is
-    /// instantiated for the first time; after an error it must not be.
+    /// Appends a component of the operator's to the log. Called before the component is instantiated for the first time;
+    /// after an error it must not be. `sha384` is the component's.
     ///
     /// # Errors
     /// [`MeasureError`]. A register that is not what the log says poisons the log.
@@ -89,7 +89,8 @@ impl HostFacts {
         sha384: [u8; 48],
         imports: Vec<String>,
     ) -> Result<(), MeasureError> {
-        self.log.append(Loader::Owner(owner), name, sha384, imports)
+        let loader = Loader::Owner(owner);
+        self.log.append(loader, name, sha384, imports)
     }
 
     /// Whether the log takes a deployment of `owner`.
@@ -178,8 +179,8 @@ impl Surroundings for HostFacts {
             statement: Some(&statement),
             inclusion: None,
         };
-        statements
-            .evidence
+        let evidence = &statements.evidence;
+        evidence
             .encode_with(ContentFormat::Cbor, with)
             .map_err(failed)
     }
@@ -190,10 +191,14 @@ mod tests {
     use super::*;
     use hypervisor_protocol::PrivateKey;
 
+    fn facts() -> Arc<HostFacts> {
+        HostFacts::new(PrivateKey::generate().public_key().clone())
+    }
+
     #[test]
     fn the_log_head_covers_every_entry_and_their_order() {
         let heads = [["a", "b"], ["b", "a"]].map(|names| {
-            let facts = HostFacts::new(PrivateKey::generate().public_key().clone());
+            let facts = facts();
             for name in names {
                 facts
                     .measure(name, [7; 48], vec!["wasi:io/poll@0.2.0".to_owned()])

@@ -1,8 +1,6 @@
 //! The component log of this host: measured before load, extended into the platform's register, shared between plugins and agents.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +9,8 @@ use hypervisor_evidence::{
     Attester, AttesterError, ComponentLog, LogEntry, LogHead, extend_and_check,
 };
 use hypervisor_protocol::{ContentFormat, HexArray};
+
+use super::journal::Journal;
 
 /// Entries and bytes of the log that agents may take in all. The rest is for plugins: a swap always finds room.
 const OF_AGENTS: Share = Share {
@@ -22,6 +22,8 @@ const OF_AGENTS: Share = Share {
 const OF_DEPLOYMENTS: usize = MAX_ENTRIES / 2;
 /// Entries that the deployments of one owner may take.
 const OF_AN_OWNER: usize = 256;
+/// What the names of agents begin with, and of no plugin.
+const AGENT: &str = "agent/";
 /// Bytes of an agent's entry at the most: its name is bounded by those of agents and owners, its imports are a digest.
 const OF_AN_ENTRY: usize = 1024;
 
@@ -43,7 +45,9 @@ pub(crate) struct Measured {
 struct State {
     log: ComponentLog,
     /// Where entries are written as they come.
-    file: Option<File>,
+    journal: Option<Journal>,
+    /// Entries of the log that an earlier process of this guest measured.
+    earlier: usize,
     /// The register does not hold what the log says.
     poisoned: bool,
     /// A quote is being made that must show the register as it is.
@@ -102,29 +106,45 @@ impl Measured {
         attester: &Arc<dyn Attester>,
         folder: Option<&Path>,
     ) -> Result<Self, MeasureError> {
-        let file = match folder {
+        let register = attester
+            .capabilities()
+            .runtime_register
+            .then(|| Arc::clone(attester));
+        let value = register.as_ref().map(|it| it.read_register()).transpose()?;
+        let (journal, log) = match folder {
             Some(folder) => {
-                std::fs::create_dir_all(folder)?;
-                Some(File::create(folder.join("component-log.jsonl"))?)
+                let (journal, log) = Journal::open(folder, value)?;
+                (Some(journal), log)
             }
-            None => None,
+            None => (
+                None,
+                value.map_or_else(ComponentLog::new, ComponentLog::with_register),
+            ),
         };
-        if !attester.capabilities().runtime_register {
-            return Ok(Self::with(ComponentLog::new(), None, file));
-        }
-        let log = ComponentLog::with_register(attester.read_register()?);
-        Ok(Self::with(log, Some(Arc::clone(attester)), file))
+        Ok(Self::with(log, register, journal))
     }
 
-    fn with(log: ComponentLog, register: Option<Arc<dyn Attester>>, file: Option<File>) -> Self {
+    fn with(
+        log: ComponentLog,
+        register: Option<Arc<dyn Attester>>,
+        journal: Option<Journal>,
+    ) -> Self {
+        let earlier = log.entries().len();
+        if earlier > 0 {
+            tracing::info!(
+                entries = earlier,
+                "going on with the component log of before the restart"
+            );
+        }
         Self {
             register,
             state: Mutex::new(State {
+                agents: Share::of_agents(&log),
+                earlier,
                 log,
-                file,
+                journal,
                 poisoned: false,
                 held: false,
-                agents: Share::default(),
                 owners: HashMap::new(),
             }),
             released: Condvar::new(),
@@ -153,16 +173,21 @@ impl Measured {
             },
         };
         let size = entry.size()?;
-        let line = ContentFormat::Json
-            .encode(&entry)
-            .map_err(std::io::Error::other)?;
         waiting(|| {
             let mut state = self
                 .released
                 .wait_while(self.lock(), |state| state.held)
                 .unwrap_or_else(PoisonError::into_inner);
+            if state.shows(&entry) {
+                return Ok(());
+            }
             if matches!(loader, Loader::Owner(_)) {
                 state.share(OF_AGENTS.entries, size)?;
+            }
+            state.log.admits(&entry)?;
+            // A disk that is full refuses the component, and neither log nor register has it.
+            if let Some(journal) = &mut state.journal {
+                journal.append(&entry)?;
             }
             let digest = state.log.append(entry)?;
             if let Loader::Owner(owner) = loader {
@@ -171,22 +196,12 @@ impl Measured {
                 let entries = state.owners.entry(owner.to_owned()).or_default();
                 *entries = entries.saturating_add(1);
             }
-            self.record(&mut state, &line, &digest)
+            self.extend(&mut state, &digest)
         })
     }
 
-    /// Writes an entry that the log holds to the disk and to the register.
-    fn record(
-        &self,
-        state: &mut State,
-        line: &[u8],
-        digest: &[u8; 48],
-    ) -> Result<(), MeasureError> {
-        if let Some(file) = &mut state.file {
-            file.write_all(line)?;
-            file.write_all(b"\n")?;
-            file.sync_all()?;
-        }
+    /// Extends the register with an entry that the log holds.
+    fn extend(&self, state: &mut State, digest: &[u8; 48]) -> Result<(), MeasureError> {
         let Some(register) = &self.register else {
             return Ok(());
         };
@@ -258,7 +273,26 @@ impl Measured {
     }
 }
 
+impl Share {
+    /// What a log has of agents.
+    fn of_agents(log: &ComponentLog) -> Self {
+        let of_agents = |entry: &&LogEntry| entry.name.starts_with(AGENT);
+        let entries = log.entries().iter().filter(of_agents);
+        entries.fold(Self::default(), |share, entry| Self {
+            entries: share.entries.saturating_add(1),
+            bytes: share.bytes.saturating_add(entry.size().unwrap_or_default()),
+        })
+    }
+}
+
 impl State {
+    /// Whether an earlier process measured the same, and nothing else under its name since.
+    fn shows(&self, entry: &LogEntry) -> bool {
+        let mut entries = self.log.entries().iter().enumerate().rev();
+        let latest = entries.find(|(_, measured)| measured.name == entry.name);
+        latest.is_some_and(|(place, measured)| place < self.earlier && measured == entry)
+    }
+
     /// Whether agents may take one more of `entries`, with `size` bytes.
     fn share(&self, entries: usize, size: usize) -> Result<(), MeasureError> {
         if self.agents.entries >= entries
@@ -399,7 +433,8 @@ mod tests {
         assert!(log.is_poisoned());
         assert!(log.snapshot().is_err());
         let written = std::fs::read_to_string(folder.path().join("component-log.jsonl")).unwrap();
-        assert_eq!(written.lines().count(), 1);
+        // Where the register began, and the entry.
+        assert_eq!(written.lines().count(), 2);
     }
 
     #[test]

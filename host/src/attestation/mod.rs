@@ -2,6 +2,7 @@
 
 mod facts;
 mod identity;
+mod journal;
 mod measured;
 mod platform;
 mod queue;

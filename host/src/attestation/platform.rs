@@ -136,3 +136,19 @@ fn simulated(settings: &Settings) -> Result<Platform, Error> {
 fn failed(error: &dyn std::fmt::Display) -> Error {
     Error::Attestation(error.to_string())
 }
+
+#[cfg(all(test, not(feature = "simulated")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_the_simulator_refuses_it_and_says_how_to_get_one() {
+        let settings = Settings {
+            backend: AttestationBackend::Simulated,
+            simulated_seed: "a seed".to_owned(),
+            ..Settings::default()
+        };
+        let refused = Platform::open(&settings).err().unwrap().to_string();
+        assert!(refused.contains("--features simulated"), "{refused}");
+    }
+}

@@ -180,6 +180,33 @@ fn every_package_depends_on_those_below_it_only() {
 }
 
 #[test]
+fn a_release_of_the_host_has_neither_simulator_nor_verifier() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["tree", "--offline", "--package", "hypervisor"])
+        .args([
+            "--no-default-features",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+        ])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let linked = String::from_utf8(output.stdout).unwrap();
+    assert!(linked.contains("hypervisor-evidence v"), "{linked}");
+    for absent in [
+        "hypervisor-simulated v",
+        "hypervisor-verify v",
+        "dcap-qvl v",
+    ] {
+        assert!(!linked.contains(absent), "a release links {absent}");
+    }
+}
+
+#[test]
 fn what_both_ends_share_and_what_verifies_does_no_io() {
     let all = dependencies();
     for package in WITHOUT_IO.iter().filter(|name| all.contains_key(**name)) {
