@@ -6,15 +6,21 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::attestation::Document;
-use crate::executor::PolicyEngine;
+use crate::executor::{Moment, PluginSet};
 use crate::payments::Teller;
 
 /// The plugins in use and the manifest that names them.
 pub(crate) struct Snapshot {
-    pub(crate) policy: Option<Arc<PolicyEngine>>,
+    pub(crate) plugins: PluginSet,
     pub(crate) teller: Option<Teller>,
     /// None where the host proves nothing.
     pub(crate) manifest: Option<Arc<Document>>,
+}
+
+impl Moment for Snapshot {
+    fn plugins(&self) -> &PluginSet {
+        &self.plugins
+    }
 }
 
 /// The snapshot of now.

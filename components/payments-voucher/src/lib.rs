@@ -21,13 +21,15 @@ use serde_json::json;
 mod bindings {
     wit_bindgen::generate!({
         path: "../../wit",
-        world: "hypervisor:plugin/payments",
+        world: "hypervisor:plugin/payments-with-fields",
         generate_all,
     });
     export!(Vouchers with_types_in self);
     use super::Vouchers;
 }
 
+/// The header field that carries a voucher.
+const FIELD: &str = "x-voucher";
 const NETWORK: &str = "voucher:issuer";
 
 /// What the issuer signs. A member that is missing, unknown or there twice is refused.
@@ -42,7 +44,7 @@ struct Voucher {
 
 /// The payment, what was signed, and the signature, which is not checked here.
 fn read(headers: &[Header]) -> Option<(AuthorizedPayment, Vec<u8>, Vec<u8>)> {
-    let ours = |header: &&Header| header.name.eq_ignore_ascii_case("x-voucher");
+    let ours = |header: &&Header| header.name.eq_ignore_ascii_case(FIELD);
     let mut found = headers.iter().filter(ours);
     let value = &found.next()?.value;
     if found.next().is_some() || value.len() > 4096 {
@@ -96,6 +98,12 @@ fn challenge(reason: &str, info: &ResourceInfo, offers: &[Offer]) -> ChallengeRe
 }
 
 struct Vouchers;
+
+impl bindings::exports::hypervisor::plugin::payment_fields::Guest for Vouchers {
+    fn names() -> Vec<String> {
+        vec![FIELD.to_owned()]
+    }
+}
 
 impl Guest for Vouchers {
     fn challenge(info: ResourceInfo, offers: Vec<Offer>) -> Result<ChallengeResponse, ErrorCode> {

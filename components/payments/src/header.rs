@@ -12,6 +12,8 @@ use crate::json;
 const V2: &str = "payment-signature";
 /// Carries a payment of version 1.
 const V1: &str = "x-payment";
+/// Every field that carries a payment.
+pub const NAMES: [&str; 2] = [V2, V1];
 /// The longest value of either, in bytes. A payment by a contract wallet takes about 4 KiB.
 const LONGEST: usize = 16 * 1024;
 

@@ -53,7 +53,7 @@ use settings::Settings;
 mod bindings {
     wit_bindgen::generate!({
         path: "../../wit",
-        world: "hypervisor:plugin/payments",
+        world: "hypervisor:plugin/payments-with-fields",
         generate_all,
     });
 
@@ -70,6 +70,12 @@ fn ports() -> Ports<HostCrypto, WasiHttp, SystemClock> {
         crypto: HostCrypto,
         http: WasiHttp,
         clock: SystemClock,
+    }
+}
+
+impl bindings::exports::hypervisor::plugin::payment_fields::Guest for Payments {
+    fn names() -> Vec<String> {
+        header::NAMES.map(str::to_owned).to_vec()
     }
 }
 

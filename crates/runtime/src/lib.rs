@@ -56,7 +56,9 @@ pub use hypervisor_wasm_check::{
 };
 pub use limits::{Limits, Settings};
 pub use outcome::{Exit, Inputs, Outcome};
-pub use outgoing::{Chain, Connection, Egress, HttpBody, HttpError, HttpTimeouts, Sending, Sent};
+pub use outgoing::{
+    Chain, Connection, Egress, HttpBody, HttpError, HttpTimeouts, Moment, Sending, Sent,
+};
 pub use payment::{
     AuthorizedPayment, ChallengeResponse, Header, Offer, PaymentEngine, PaymentError, PaymentId,
     Receipt, ResourceInfo, Settlement, SettlementFailure, Unanswered, UnknownSettlement,
@@ -64,7 +66,7 @@ pub use payment::{
 };
 pub use plugin::{PluginError, Source};
 pub use plugins::{
-    Fresh, LoadedPlugin, PaymentSettings, PluginSettings, PolicySettings, ScriptSettings,
+    Fresh, LoadedPlugin, PaymentSettings, PluginSet, PluginSettings, PolicySettings, ScriptSettings,
 };
 pub use policy::{Action, ActionKind, Charge, PolicyEngine, Question};
 pub use prepare::{PrepareError, Program, refusal};

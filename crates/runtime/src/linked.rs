@@ -5,9 +5,8 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use hypervisor_wasm_check::{
-    PAYMENT as PAYMENT_INTERFACE, PLUGIN_VERSION, POLICY as POLICY_INTERFACE,
-};
+use hypervisor_wasm_check::PLUGIN_VERSION;
+pub(super) use hypervisor_wasm_check::{PAYMENT as PAYMENT_INTERFACE, POLICY as POLICY_INTERFACE};
 use wasmtime::component::{InstancePre, Linker, Val};
 
 use super::guest::Guest;
@@ -33,6 +32,9 @@ pub(super) const PAYMENT: (&str, &[&str]) = (
     &["challenge", "identify", "verify", "settle", "reconcile"],
 );
 
+/// What asks facilitators and chains, on the operator's account and with whatever an agent passes: for the host alone.
+const MONEY: &[&str] = &["verify", "settle", "reconcile"];
+
 /// Adds an interface of plugins to the linker of agents.
 pub(super) fn add_to_linker(
     linker: &mut Linker<Guest>,
@@ -43,10 +45,18 @@ pub(super) fn add_to_linker(
     let mut instance = linker.instance(&full)?;
     for function in functions {
         let (slot, full) = (Arc::clone(slot), full.clone());
-        instance.func_new_async(function, move |_, _, params, results| {
-            let callee = slot.read().unwrap_or_else(PoisonError::into_inner).clone();
+        instance.func_new_async(function, move |store, _, params, results| {
+            // The plugin that was in use when the call entered the host, or the one of now for calls without a host around.
+            let callee = match store.data().outgoing.chain.plugins() {
+                Some(plugins) => plugins.callee(interface).cloned(),
+                None => slot.read().unwrap_or_else(PoisonError::into_inner).clone(),
+            };
             let full = full.clone();
             Box::new(async move {
+                if MONEY.contains(function) {
+                    let detail = format!("an agent may not call {function} of {full}");
+                    return Err(wasmtime::Error::msg(detail));
+                }
                 let callee = callee.ok_or_else(|| {
                     wasmtime::Error::msg(format!("no plugin offers {full} any more"))
                 })?;

@@ -1,5 +1,6 @@
 //! Requests that a component sends: handed to whoever decides where they may go.
 
+use std::any::Any;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,6 +8,8 @@ use std::time::{Duration, Instant};
 use http::Request;
 use tokio::sync::Semaphore;
 use wasmtime_wasi_http::WasiHttpHooks;
+
+use super::plugins::PluginSet;
 
 pub use wasmtime_wasi_http::{
     Error as HttpError, RequestOptions as HttpTimeouts, WasiBody as HttpBody,
@@ -40,21 +43,48 @@ pub trait Egress: Send + Sync {
     fn crowded(&self) {}
 }
 
+/// What the host was when a call entered it, kept for everything that the call leads to.
+pub trait Moment: Any + Send + Sync {
+    /// The plugins in use then.
+    fn plugins(&self) -> &PluginSet;
+}
+
 /// The calls that led to a call: agents that called agents.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Chain {
     /// Who called, the first caller first, the component itself last.
     callers: Arc<[u64]>,
     deadline: Option<Instant>,
+    moment: Option<Arc<dyn Moment>>,
 }
 
 impl Chain {
+    /// The chain of a call that enters the host now.
+    pub fn entering(moment: Arc<dyn Moment>) -> Self {
+        Self {
+            moment: Some(moment),
+            ..Self::default()
+        }
+    }
+
+    /// What the host was when the first call of the chain entered, in the host's own type.
+    pub fn moment<T: Moment>(&self) -> Option<Arc<T>> {
+        let moment: Arc<dyn Any + Send + Sync> = self.moment.clone()?;
+        moment.downcast().ok()
+    }
+
+    /// The plugins in use when the first call of the chain entered.
+    pub(super) fn plugins(&self) -> Option<&PluginSet> {
+        self.moment.as_deref().map(Moment::plugins)
+    }
+
     /// The chain with one more link.
     #[must_use]
     pub fn with(&self, agent: u64) -> Self {
         Self {
             callers: self.callers.iter().copied().chain([agent]).collect(),
             deadline: self.deadline,
+            moment: self.moment.clone(),
         }
     }
 
@@ -81,6 +111,7 @@ impl Chain {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
             },
+            moment: self.moment.clone(),
         }
     }
 }

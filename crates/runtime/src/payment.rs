@@ -2,6 +2,7 @@
 
 use http::HeaderName;
 use wasmtime::Store;
+use wasmtime::component::InstancePre;
 
 use super::guest::Guest;
 use super::outcome::Exit;
@@ -18,18 +19,23 @@ pub use wit::{
 /// The first `argv` of an instance.
 const NAME: &str = "payments";
 
+/// The interface by which a component names the header fields that it reads, and its function.
+const NAMING: (&str, &str) = ("hypervisor:plugin/payment-fields@0.1.0", "names");
+/// Fields that a component may name.
+const MAX_FIELDS: usize = 16;
+/// The header fields of x402, for components that do not name theirs.
+const FIELDS: [HeaderName; 2] = [
+    HeaderName::from_static("payment-signature"),
+    HeaderName::from_static("x-payment"),
+];
+
 /// A loaded payment component.
 pub struct PaymentEngine {
     pre: PaymentPluginPre<Guest>,
     sandboxes: Sandboxes,
     calls: Reserve,
+    fields: Vec<HeaderName>,
 }
-
-/// The header fields of x402, for components that do not name theirs.
-static FIELDS: [HeaderName; 2] = [
-    HeaderName::from_static("payment-signature"),
-    HeaderName::from_static("x-payment"),
-];
 
 /// The component did not answer: it trapped, reached a limit, or ran out of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -37,17 +43,40 @@ static FIELDS: [HeaderName; 2] = [
 pub struct Unanswered(&'static str);
 
 impl PaymentEngine {
-    pub(super) fn new(pre: PaymentPluginPre<Guest>, sandboxes: Sandboxes, calls: Reserve) -> Self {
-        Self {
-            pre,
+    /// Asks the component which header fields it reads.
+    pub(super) async fn new(
+        linked: InstancePre<Guest>,
+        sandboxes: Sandboxes,
+        calls: Reserve,
+    ) -> wasmtime::Result<Self> {
+        let named = named(&linked, &sandboxes).await?;
+        let fields = match named {
+            None => FIELDS.to_vec(),
+            Some(names) if names.len() > MAX_FIELDS => {
+                return Err(wasmtime::Error::msg(format!(
+                    "it names {} header fields, {MAX_FIELDS} at the most are allowed",
+                    names.len()
+                )));
+            }
+            Some(names) => names
+                .iter()
+                .map(|name| {
+                    HeaderName::from_bytes(name.as_bytes())
+                        .map_err(|_| wasmtime::Error::msg("it names an invalid header field"))
+                })
+                .collect::<Result<_, _>>()?,
+        };
+        Ok(Self {
+            pre: PaymentPluginPre::new(linked)?,
             sandboxes,
             calls,
-        }
+            fields,
+        })
     }
 
     /// The header fields in which it looks for payments.
     pub fn fields(&self) -> &[HeaderName] {
-        &FIELDS
+        &self.fields
     }
 
     /// The response that asks for payment.
@@ -135,6 +164,31 @@ impl PaymentEngine {
         sandbox.finish(exit);
         answer.map_err(|exit| unanswered(&exit))
     }
+}
+
+/// The header fields that a component says it reads; none where it does not say.
+async fn named(
+    linked: &InstancePre<Guest>,
+    sandboxes: &Sandboxes,
+) -> wasmtime::Result<Option<Vec<String>>> {
+    let (interface, function) = NAMING;
+    let mut sandbox = sandboxes.make(&[NAME.to_owned()]);
+    let named = sandbox
+        .call(async |store| {
+            let instance = linked.instantiate_async(&mut *store).await?;
+            let function = instance
+                .get_export_index(&mut *store, None, interface)
+                .and_then(|export| instance.get_export_index(&mut *store, Some(&export), function))
+                .and_then(|export| instance.get_func(&mut *store, export));
+            let Some(function) = function else {
+                return Ok(None);
+            };
+            let function = function.typed::<(), (Vec<String>,)>(&*store)?;
+            let (names,) = function.call_async(&mut *store, ()).await?;
+            Ok(Some(names))
+        })
+        .await;
+    named.map_err(|_| wasmtime::Error::msg("it failed when it was asked for its header fields"))
 }
 
 /// Names the end without the component's words: they may quote a payment.

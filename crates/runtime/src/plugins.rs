@@ -12,14 +12,13 @@ use wasmtime::component::InstancePre;
 
 use super::Executor;
 use super::guest::Guest;
-use super::linked::{Callee, Slot};
+use super::linked::{self, Callee, Slot};
 use super::outgoing::Egress;
 use super::payment::PaymentEngine;
 use super::plugin::{self, Component, PluginError, Source, World};
 use super::policy::PolicyEngine;
 use super::sandbox::Sandboxes;
 use super::script::ScriptEngine;
-use super::worlds::payments::PaymentPluginPre;
 use super::worlds::policy::PolicyPluginPre;
 use super::worlds::script::ScriptPluginPre;
 use crate::limits::Limits;
@@ -34,6 +33,34 @@ pub(super) struct Swappable<T> {
     /// Places for the host's calls and for agents', which a swap does not change.
     calls: Reserve,
     calls_of_agents: Reserve,
+}
+
+/// The plugins in use at one moment, as the host and its agents call them.
+#[derive(Default)]
+pub struct PluginSet {
+    policy: Option<(Arc<PolicyEngine>, Arc<Callee>)>,
+    payments: Option<(Arc<PaymentEngine>, Arc<Callee>)>,
+}
+
+impl PluginSet {
+    /// The policy.
+    pub fn policy(&self) -> Option<&Arc<PolicyEngine>> {
+        self.policy.as_ref().map(|(engine, _)| engine)
+    }
+
+    /// The payment component.
+    pub fn payments(&self) -> Option<&Arc<PaymentEngine>> {
+        self.payments.as_ref().map(|(engine, _)| engine)
+    }
+
+    /// The plugin behind an interface that agents import.
+    pub(super) fn callee(&self, interface: &str) -> Option<&Arc<Callee>> {
+        match interface {
+            linked::POLICY_INTERFACE => self.policy.as_ref().map(|(_, callee)| callee),
+            linked::PAYMENT_INTERFACE => self.payments.as_ref().map(|(_, callee)| callee),
+            _ => None,
+        }
+    }
 }
 
 /// The plugins that a host is to have.
@@ -137,6 +164,11 @@ impl<T> Swappable<T> {
             .clone()
     }
 
+    fn both(&self) -> Option<(Arc<T>, Arc<Callee>)> {
+        let callee = self.callee.read().unwrap_or_else(PoisonError::into_inner);
+        Some((self.get()?, callee.clone()?))
+    }
+
     fn loaded(&self) -> Option<LoadedPlugin> {
         self.loaded
             .read()
@@ -152,6 +184,14 @@ impl<T> Swappable<T> {
 }
 
 impl Executor {
+    /// The plugins in use now. Not to be asked for while one is swapped.
+    pub fn plugin_set(&self) -> PluginSet {
+        PluginSet {
+            policy: self.policy.both(),
+            payments: self.payments.both(),
+        }
+    }
+
     /// Loads plugins.
     ///
     /// # Errors
@@ -253,13 +293,10 @@ impl Executor {
             .with_limits(settings.limits)
             .with_network(settings.environment, settings.egress);
         let callee = callee(&linked, &sandboxes, &self.payments);
-        let pre = PaymentPluginPre::new(linked).map_err(|e| component.unusable(&e))?;
+        let engine = PaymentEngine::new(linked, sandboxes, self.payments.calls.clone());
+        let engine = engine.await.map_err(|e| component.unusable(&e))?;
         Ok(Fresh {
-            engine: Arc::new(PaymentEngine::new(
-                pre,
-                sandboxes,
-                self.payments.calls.clone(),
-            )),
+            engine: Arc::new(engine),
             callee,
             loaded,
         })

@@ -13,9 +13,10 @@ use hypervisor_egress::{AllowList, Bounds, Error as SendError, Origin, Sender, S
 use crate::config;
 use crate::executor::{
     Action, ActionKind, Chain, Connection, Egress, Executor, HttpBody, HttpError, HttpTimeouts,
-    Question, Sending, Sent, http_error, send,
+    Sending, Sent, http_error, send,
 };
 use crate::metrics;
+use crate::snapshot::Snapshot;
 use crate::telemetry::Sparing;
 
 /// What stands behind the name in the host of a request to another agent.
@@ -209,9 +210,7 @@ impl AgentEgress {
         if !self.network.allowed.allows(&origin) {
             return Err(refused("not_listed", HttpError::HttpRequestDenied));
         }
-        if let Some(question) = self.question(&request)
-            && !question.ask().await.allowed
-        {
+        if !self.permits(&request, &chain).await {
             return Err(refused("policy", HttpError::HttpRequestDenied));
         }
         let sent = send(&self.sender, request, timeouts).await;
@@ -260,8 +259,17 @@ impl AgentEgress {
         Ok(((response, connection), "internal"))
     }
 
-    fn question(&self, request: &Request<HttpBody>) -> Option<Question> {
-        self.network.executor.question(|| Action {
+    /// Whether the policy that the first call of the chain entered under allows it.
+    fn permits(
+        &self,
+        request: &Request<HttpBody>,
+        chain: &Chain,
+    ) -> impl Future<Output = bool> + Send + use<> {
+        let policy = match chain.moment::<Snapshot>() {
+            Some(snapshot) => snapshot.plugins.policy().cloned(),
+            None => self.network.executor.policy(),
+        };
+        let action = Action {
             agent: Some(self.caller.address.to_string()),
             method: Some(request.method().as_str().to_owned()),
             imports: self.imports.to_vec(),
@@ -271,7 +279,13 @@ impl AgentEgress {
                 self.caller.digest,
                 request.uri().to_string(),
             )
-        })
+        };
+        async move {
+            match policy {
+                Some(policy) => policy.authorize(action).await.allowed,
+                None => true,
+            }
+        }
     }
 }
 

@@ -75,7 +75,7 @@ async fn answer(
         let path = format!("{PREFIX}{}{}", agent.address(), head.uri.path());
         Sale::of_agent(host, &agent, &path, &head.headers)?
     };
-    let snapshot = host.snapshot();
+    let snapshot = chain.moment().unwrap_or_else(|| host.snapshot());
     if let (Some(_), Some(teller)) = (&sale, &snapshot.teller) {
         without(&mut head, teller.fields());
     }

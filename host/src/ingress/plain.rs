@@ -62,9 +62,9 @@ async fn answer(host: &Arc<Host>, request: Request<Incoming>) -> Result<Response
     }
     let call = Call {
         way: Plain { target, head },
-        snapshot,
         party: party.clone(),
-        chain: Chain::default(),
+        chain: Chain::entering(snapshot.clone()),
+        snapshot,
         sale,
     };
     let body = body.map_err(HttpError::from).boxed_unsync();

@@ -9,6 +9,7 @@ use hypervisor_protocol::{Operation, RegistryRequest};
 use super::form::{answer, format_of, in_format, input};
 use super::peer_of;
 use super::problem::insert;
+use crate::executor::Chain;
 use crate::payments;
 use crate::pipeline::manage::Registered;
 use crate::pipeline::sealed::Sealed;
@@ -109,7 +110,7 @@ pub(super) async fn deploy(
     let party = host.account().party(&peer_of(&request));
     let received = host.bodies().receive(&party, input(request)).await?;
     let snapshot = host.snapshot();
-    let chain = crate::executor::Chain::default();
+    let chain = Chain::entering(snapshot.clone());
     if let Some(RegistryRequest { agent }) = received.peek(format) {
         let call = Call {
             way: Registered { name: agent },
@@ -151,11 +152,12 @@ async fn run(
     request: Request,
 ) -> Result<Response, Refusal> {
     way.serves(host)?;
+    let snapshot = host.snapshot();
     let call = Call {
         way,
-        snapshot: host.snapshot(),
         party: host.account().party(&peer_of(&request)),
-        chain: crate::executor::Chain::default(),
+        chain: Chain::entering(snapshot.clone()),
+        snapshot,
         sale,
     };
     finish(host, call, input(request)).await

@@ -17,7 +17,7 @@ pub(super) async fn ask(
     snapshot: &Snapshot,
     action: impl FnOnce() -> Action,
 ) -> Result<Option<PolicyDecision>, Refusal> {
-    let Some(policy) = &snapshot.policy else {
+    let Some(policy) = snapshot.plugins.policy() else {
         return Ok(None);
     };
     // A policy that has to share its processor time with too many others would run out of it, which denies.

@@ -272,9 +272,10 @@ impl Host {
 
 /// What the host is with the plugins that the executor has now.
 fn snapshot(executor: &Executor, attestation: Option<&Attestation>) -> Snapshot {
+    let plugins = executor.plugin_set();
     Snapshot {
-        policy: executor.policy(),
-        teller: executor.payments().map(Teller::new),
+        teller: plugins.payments().cloned().map(Teller::new),
+        plugins,
         manifest: attestation.map(Attestation::manifest),
     }
 }

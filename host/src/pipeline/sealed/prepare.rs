@@ -124,6 +124,7 @@ async fn agent_call(
     };
     let loaded = match loaded {
         Ok(loaded) => loaded,
+        Err(PrepareError::Busy) => return Err(Refusal::overloaded()),
         Err(error) => {
             let exit = refusal(error).map_err(Refusal::internal)?;
             return Ok((Err(exit), digest));
