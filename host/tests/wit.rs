@@ -154,7 +154,14 @@ fn the_interfaces_and_worlds_are_those_of_the_design() {
     interfaces.sort_unstable();
     assert_eq!(
         interfaces,
-        ["attestation", "crypto", "payment", "policy", "script"]
+        [
+            "attestation",
+            "crypto",
+            "payment",
+            "payment-fields",
+            "policy",
+            "script"
+        ]
     );
     let mut worlds: Vec<_> = package.worlds.keys().map(String::as_str).collect();
     worlds.sort_unstable();
@@ -164,6 +171,7 @@ fn the_interfaces_and_worlds_are_those_of_the_design() {
             "agent-command",
             "agent-service",
             "payments",
+            "payments-with-fields",
             "policy-engine",
             "script-engine"
         ]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Turns that one client may wait for, and all of them together.
-const MOST_OF_ONE: usize = 16;
+const MOST_OF_ONE: usize = 64;
 const MOST: usize = 256;
 
 /// On whose behalf something is compiled. Who has waited for nothing else comes before who sends one program after the other.

@@ -6,6 +6,7 @@
 //! lets go of the response (a client that went away) thereby stops the guest.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
@@ -157,6 +158,8 @@ impl Service {
             .new_response_outparam(sender)
             .map_err(|error| NoResponse::Ended(instance.sandbox.exit_of(&error)))?;
         let service = Arc::clone(self);
+        let cut = Arc::new(AtomicBool::new(false));
+        let not_whole = Arc::clone(&cut);
         let mut running: Running = Box::pin(async move {
             let Instance { sandbox, proxy, .. } = &mut instance;
             let pre = &service.pre;
@@ -173,6 +176,7 @@ impl Service {
                 }
             });
             let exit = ended.await.err().unwrap_or(Exit::Ok);
+            not_whole.store(exit != Exit::Ok, Ordering::Release);
             held.ended(instance.sandbox.usage(), &exit);
             service.end(instance, &exit);
             exit
@@ -186,7 +190,7 @@ impl Service {
             || status.is_informational()
             || status == http::StatusCode::NO_CONTENT
             || status == http::StatusCode::NOT_MODIFIED;
-        let mut body = ServiceBody::new(body, running.map(tokio::spawn), bodyless);
+        let mut body = ServiceBody::new(body, running.map(tokio::spawn), cut, bodyless);
         // A length that the service gave itself is held against what it wrote.
         if !bodyless && !head.headers.contains_key(http::header::CONTENT_LENGTH) {
             body.look_ahead().await;

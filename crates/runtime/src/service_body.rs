@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -24,17 +26,26 @@ pub struct ServiceBody {
     /// Frames taken out of it already.
     ahead: VecDeque<Result<Frame<Bytes>, HttpError>>,
     running: Option<JoinHandle<Exit>>,
+    /// Set where the guest did not end well, before its streams are gone: a body that ends then is cut off.
+    cut: Arc<AtomicBool>,
     /// The response is complete: what the guest still does, it does on its own time.
     over: bool,
 }
 
 impl ServiceBody {
-    /// A body whose guest is still `running`, or has ended. `over` says that the response has none.
-    pub(super) fn new(body: HttpBody, running: Option<JoinHandle<Exit>>, over: bool) -> Self {
+    /// A body whose guest is still `running`, or has ended. `cut` is set where it did not end well; `over` says that the
+    /// response has none.
+    pub(super) fn new(
+        body: HttpBody,
+        running: Option<JoinHandle<Exit>>,
+        cut: Arc<AtomicBool>,
+        over: bool,
+    ) -> Self {
         Self {
             body: Some(body),
             ahead: VecDeque::new(),
             running,
+            cut,
             over,
         }
     }
@@ -86,6 +97,10 @@ impl Body for ServiceBody {
             (None, Some(body)) => Pin::new(body).poll_frame(cx),
             (None, None) => Poll::Ready(None),
         };
+        if matches!(frame, Poll::Ready(None)) && !this.over && this.cut.load(Ordering::Acquire) {
+            this.running = None;
+            return Poll::Ready(Some(Err(HttpError::HttpResponseIncomplete)));
+        }
         if let Poll::Ready(frame) = &frame {
             let trailers = |frame: &Result<_, _>| frame.as_ref().is_ok_and(Frame::is_trailers);
             this.over |= frame.as_ref().is_none_or(trailers) || this.is_end_stream();
@@ -147,7 +162,7 @@ mod tests {
 
     async fn seen_ahead(frames: Vec<Written>, running: Option<JoinHandle<Exit>>) -> ServiceBody {
         let body = Frames(frames.into()).boxed_unsync();
-        let mut body = ServiceBody::new(body, running, false);
+        let mut body = ServiceBody::new(body, running, Arc::default(), false);
         body.look_ahead().await;
         body
     }
@@ -229,7 +244,7 @@ mod tests {
             Exit::Ok
         });
         let body = Frames(VecDeque::new()).boxed_unsync();
-        let _unread = ServiceBody::new(body, Some(guest), false);
+        let _unread = ServiceBody::new(body, Some(guest), Arc::default(), false);
         written.await.unwrap();
     }
 
@@ -237,7 +252,7 @@ mod tests {
     async fn who_lets_go_of_an_unfinished_response_ends_its_guest() {
         let (guest, gone) = endless();
         let body = Frames([data("four")].into()).boxed_unsync();
-        drop(ServiceBody::new(body, Some(guest), false));
+        drop(ServiceBody::new(body, Some(guest), Arc::default(), false));
         gone.await.unwrap();
     }
 
@@ -245,7 +260,7 @@ mod tests {
     async fn a_guest_may_go_on_after_its_response() {
         let (guest, mut gone) = endless();
         let body = Frames(VecDeque::new()).boxed_unsync();
-        drop(ServiceBody::new(body, Some(guest), true));
+        drop(ServiceBody::new(body, Some(guest), Arc::default(), true));
         tokio::task::yield_now().await;
         assert!(gone.try_recv().is_err());
     }

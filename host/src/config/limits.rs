@@ -125,7 +125,7 @@ impl Default for Limits {
             queue: 1024,
             peer_queue: None,
             connections: 4096,
-            connections_per_peer: 128,
+            connections_per_peer: 512,
             send: Duration::from_secs(30),
             idle: Duration::from_secs(60),
             sessions: 10_000,

@@ -402,7 +402,8 @@ fn a_simulation_needs_a_seed_and_a_tee_that_was_asked_for_must_be_there() {
 
 #[tokio::test]
 async fn what_measure_prints_is_what_evidence_binds() {
-    let config = format!("[script]\n{}", hypervisor_tests::programs::python_plugin());
+    let plugin = hypervisor_tests::programs::python_plugin();
+    let config = format!("[agents]\ndeploy = true\noutgoing = ['*']\n[script]\n{plugin}");
     let host = with_python("one");
     let evidence = identity_evidence(&host).await;
     let verdict = judge(&evidence, &policy("one"), &identity());
@@ -450,7 +451,8 @@ impl Known {
             folder: tempfile::tempdir().unwrap(),
         };
         let plugin = hypervisor_tests::programs::python_plugin();
-        std::fs::write(known.path("host.toml"), format!("[script]\n{plugin}")).unwrap();
+        let config = format!("[agents]\ndeploy = true\noutgoing = ['*']\n[script]\n{plugin}");
+        std::fs::write(known.path("host.toml"), config).unwrap();
         std::fs::write(known.path("script.py"), "print('attested')\n").unwrap();
         let measured = Command::new(binary("hypervisor-ctl"))
             .args(["measure", "--output", "json", "--config"])

@@ -38,8 +38,9 @@ class Action:
     """An action that the host is about to carry out. It holds sizes and digests, nothing that a client encrypted.
 
     `subject` is the SHA-256 of the program, `caller` the client's public key (33 bytes, compressed): both in lower-case
-    hexadecimal. `agent`, `caller`, `charge` and `method` are None where there is none. `resource` is the path of the
-    host's API, or the absolute URL of an outgoing request. `imports` are the component's, in ascending order.
+    hexadecimal. `agent` is the agent's address, `NAME.OWNER`; `agent_name` and `agent_owner` are its parts. `agent`, `caller`,
+    `charge` and `method` are None where there is none. `resource` is the path of the host's API, or the absolute URL of an
+    outgoing request. `imports` are the component's, in ascending order.
     """
 
     kind: Kind
@@ -51,6 +52,16 @@ class Action:
     method: str | None
     imports: tuple[str, ...]
     sizes: Sizes
+
+    @property
+    def agent_name(self) -> str | None:
+        """The name of the agent, whoever owns it."""
+        return None if self.agent is None else self.agent.partition(".")[0]
+
+    @property
+    def agent_owner(self) -> str | None:
+        """The owner of the agent: `operator`, or what `hv owner` prints."""
+        return None if self.agent is None else self.agent.partition(".")[2]
 
 
 @dataclass(frozen=True, slots=True)

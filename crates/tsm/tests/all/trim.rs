@@ -79,7 +79,7 @@ fn each_header_field_that_decides_the_length_is_checked() {
         (TDX_V4, &v4, 0, &[3_u8, 0][..], "version 3"),
         (TDX_V4, &v4, 0, &[0xd8, 0x3d], "version 15832"),
         (TDX_V4, &v4, 2, &[3, 0], "key type 3"),
-        (TDX_V4, &v4, 4, &[0, 0, 0, 0], "TEE type 0x0"),
+        (TDX_V4, &v4, 4, &[0, 0, 0, 0], "SGX enclave"),
         (TDX_V4, &v4, 632, &[0xff, 0xff, 0xff, 0xff], "cut off"),
         (TDX_V4, &v4, 632, &[0, 0, 0, 0], "signature data cut off"),
         (TDX_V4, &v4, 764, &[5, 0], "type 5"),

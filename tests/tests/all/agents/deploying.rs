@@ -130,12 +130,17 @@ async fn every_missing_import_is_named_up_to_a_bound() {
     let (_, detail) = rejection(&error);
     assert!(imports.iter().all(|name| detail.contains(name)), "{detail}");
 
-    let many = (0..2000).map(|n| format!("acme:db/store{n}@1.0.0"));
-    let component = service_importing(many);
+    let many = |count: u32| (0..count).map(|n| format!("acme:db/store{n}@1.0.0"));
+    let component = service_importing(many(250));
     let error = refused(&host, &component, &manifest("agent", "")).await;
     let (problem, detail) = rejection(&error);
     assert_eq!(problem, Rejection::MissingImport);
     assert!(detail.len() < 10_000, "{} bytes of detail", detail.len());
+
+    let error = refused(&host, &service_importing(many(2000)), &manifest("agent", "")).await;
+    let (problem, detail) = rejection(&error);
+    assert_eq!(problem, Rejection::InvalidComponent);
+    assert!(detail.contains("256"), "{detail}");
 }
 
 #[tokio::test]
@@ -257,7 +262,7 @@ async fn memory_beyond_the_manifests_limit_is_refused_at_deployment() {
 
 #[tokio::test]
 async fn a_component_that_compiles_for_too_long_is_refused() {
-    let host = Host::with("[limits]\ncompile_agent = '300ms'");
+    let host = Host::with("[limits]\ncompile_agent = '20ms'");
     let error = refused(&host, &huge_function(6 << 20), &manifest("slow", "")).await;
     assert_eq!(limit(&error), (LimitKind::CompileTime, 300_000));
 }

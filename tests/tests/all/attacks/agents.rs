@@ -44,7 +44,7 @@ async fn status(host: &Host, agent: &str) -> u16 {
 /// Takes an agent down as the operator does; the status and the answer.
 async fn take_down(host: &Host, agent: &str) -> (u16, String) {
     let url = format!("{}/agents/{agent}", host.admin());
-    let answer = reqwest::Client::new().delete(url).send().await.unwrap();
+    let answer = host.operator().delete(url).send().await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())
 }
 

@@ -118,9 +118,9 @@ async fn one_owner_that_redeploys_an_agent_without_end_does_not_end_attestation(
 }
 
 #[tokio::test]
-async fn a_deployment_of_more_imports_than_the_log_lists_is_measured_by_their_digest() {
+async fn the_imports_of_a_deployment_are_measured_by_their_digest() {
     let host = Host::with(SIMULATED);
-    let many = component(0, 300);
+    let many = component(0, 250);
     let deployed = host
         .try_deploy(&owner(), &many, &manifest("many", ""))
         .await;

@@ -87,7 +87,7 @@ async fn a_quote_that_is_made_after_a_swap_names_the_manifest_of_the_receipt() {
     std::fs::write(&rules, format!("{allow}# more\n")).unwrap();
     let url = format!("{}/swap/policy", shop.host.admin());
     let component = std::fs::read(component).unwrap();
-    let swapped = post(&reqwest::Client::new(), &url, "application/wasm", component).await;
+    let swapped = post(&shop.host.operator(), &url, "application/wasm", component).await;
     assert_eq!(swapped.status, 200, "{swapped:?}");
     let again = manifests(&purchase.pay(&payment).await);
     assert_eq!(again, (receipt, receipt));
