@@ -149,7 +149,7 @@ struct State {
 
 /// What the driver is asked for next.
 enum Next {
-    One(Request, Answer),
+    One(Box<Request>, Answer),
     Batch(Vec<Commitment>, Arc<Document>, Vec<Answer>),
 }
 
@@ -186,7 +186,7 @@ impl State {
 
 impl Waiting<Request> {
     fn into_next(self) -> Next {
-        Next::One(self.what, self.answer)
+        Next::One(Box::new(self.what), self.answer)
     }
 }
 
@@ -291,7 +291,7 @@ impl Next {
         // Nobody receives where the client has left.
         match self {
             Self::One(request, answer) => {
-                let attested = quote(request).map(|evidence| Attested {
+                let attested = quote(*request).map(|evidence| Attested {
                     evidence: Arc::new(evidence),
                     inclusion: None,
                 });

@@ -17,10 +17,12 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Bytes read at once, and dropped.
 const PIECE: usize = 16 << 10;
 
+type Timer = Pin<Box<Sleep>>;
+
 pub(super) struct Lingering {
     stream: TcpStream,
     /// Its end, once it has begun: when it is over in any case, and when the peer's pause is too long.
-    end: Option<(Pin<Box<Sleep>>, Pin<Box<Sleep>>)>,
+    end: Option<(Timer, Timer)>,
 }
 
 impl Lingering {

@@ -142,8 +142,12 @@ async fn deployments_beside_verifiers_spoil_no_evidence() {
     let deploying = {
         let (host, done) = (Arc::clone(&host), Arc::clone(&done));
         tokio::spawn(async move {
-            let (stranger, mut n) = (owner(), 0);
+            let (mut stranger, mut n) = (owner(), 0);
             while !done.load(Ordering::Relaxed) {
+                // The log takes so many of one owner.
+                if n % 200 == 199 {
+                    stranger = owner();
+                }
                 host.try_deploy(&stranger, &component(n, 1), &manifest("again", ""))
                     .await
                     .unwrap();
