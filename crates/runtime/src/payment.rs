@@ -35,6 +35,7 @@ pub struct PaymentEngine {
     sandboxes: Sandboxes,
     calls: Reserve,
     fields: Vec<HeaderName>,
+    names_fields: bool,
 }
 
 /// The component did not answer: it trapped, reached a limit, or ran out of time.
@@ -50,6 +51,7 @@ impl PaymentEngine {
         calls: Reserve,
     ) -> wasmtime::Result<Self> {
         let named = named(&linked, &sandboxes).await?;
+        let names_fields = named.is_some();
         let fields = match named {
             None => FIELDS.to_vec(),
             Some(names) if names.len() > MAX_FIELDS => {
@@ -71,7 +73,13 @@ impl PaymentEngine {
             sandboxes,
             calls,
             fields,
+            names_fields,
         })
+    }
+
+    /// Whether it says itself which header fields it reads.
+    pub fn names_fields(&self) -> bool {
+        self.names_fields
     }
 
     /// The header fields in which it looks for payments.

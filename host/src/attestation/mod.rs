@@ -71,7 +71,7 @@ impl Document {
 pub enum EvidenceError {
     /// The host cannot stand for its own log any more.
     #[error(
-        "this host's component log and its register disagree; it gives no evidence until it is started anew"
+        "this host's component log and its register disagree; it gives no evidence until it is restarted"
     )]
     Poisoned,
     /// The driver is busy with others' quotes.

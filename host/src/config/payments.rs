@@ -121,7 +121,7 @@ impl Payments {
             .chain(self.rpc.values().map(|url| ("payments.rpc", url)))
         {
             if url.parse().ok().as_ref().and_then(Origin::of).is_none() {
-                return wrong(key, format!("`{url}` is no http or https URL"));
+                return wrong(key, format!("`{url}` is not an http or https URL"));
             }
         }
         if let Some(taken) = ["FACILITATORS", "RPC_URLS"]

@@ -8,6 +8,7 @@ mod price;
 mod reconcile;
 mod store;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -165,6 +166,21 @@ impl Teller {
         self.0.fields()
     }
 
+    /// What the component gets to see: where it names the fields that it reads, those and no others. Requests to agents carry
+    /// credentials that are no business of who takes the payments.
+    fn read<'a>(&self, headers: &'a [Header]) -> Cow<'a, [Header]> {
+        if !self.0.names_fields() {
+            return Cow::Borrowed(headers);
+        }
+        let is_read = |header: &&Header| {
+            let named = self.0.fields().iter();
+            named
+                .map(HeaderName::as_str)
+                .any(|name| name.eq_ignore_ascii_case(&header.name))
+        };
+        Cow::Owned(headers.iter().filter(is_read).cloned().collect())
+    }
+
     /// Has the component look at the offers of an agent.
     ///
     /// # Errors
@@ -188,7 +204,7 @@ impl Teller {
         offers: &[Offer],
         headers: &[Header],
     ) -> Result<Option<PaymentId>, PaymentFault> {
-        Ok(self.0.identify(offers, headers).await?)
+        Ok(self.0.identify(offers, &self.read(headers)).await?)
     }
 
     /// Whether the headers pay for one of `offers`. What is authorized was held against the offers: a component that grew
@@ -199,7 +215,7 @@ impl Teller {
         offers: &[Offer],
         headers: &[Header],
     ) -> Result<Verification, PaymentFault> {
-        let verification = self.0.verify(info, offers, headers).await??;
+        let verification = self.0.verify(info, offers, &self.read(headers)).await??;
         if let Verification::Authorized(payment) = &verification {
             let is_offered = offers.iter().any(|offer| {
                 let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);

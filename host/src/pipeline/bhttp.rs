@@ -8,7 +8,7 @@ use std::io::Cursor;
 
 use bhttp::{ControlData, FieldSection, Message, Mode, StatusCode};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::combinators::WithTrailers;
 use http_body_util::{BodyExt, Full};
 
@@ -71,9 +71,21 @@ pub(crate) fn decode_request(bytes: &[u8]) -> Result<(Request<Bytes>, HeaderMap)
     *request.uri_mut() =
         Uri::try_from(path.as_slice()).map_err(|_| "invalid request path".to_owned())?;
     fields(message.header(), request.headers_mut())?;
+    length_holds(&request)?;
     let mut trailers = HeaderMap::new();
     fields(message.trailer(), &mut trailers)?;
     Ok((request, trailers))
+}
+
+/// Refuses a request that says its length wrong, or twice: who reads it must not have to choose.
+fn length_holds(request: &Request<Bytes>) -> Result<(), String> {
+    let length = request.body().len().to_string();
+    let mut said = request.headers().get_all(header::CONTENT_LENGTH).iter();
+    match (said.next(), said.next()) {
+        (None, _) => Ok(()),
+        (Some(said), None) if said.as_bytes() == length.as_bytes() => Ok(()),
+        _ => Err("content-length is not that of the body".to_owned()),
+    }
 }
 
 /// A body that is here already, with the fields behind it.
@@ -86,6 +98,10 @@ pub(crate) fn whole(body: Bytes, trailers: HeaderMap) -> Whole {
 
 fn fields(section: &FieldSection, headers: &mut HeaderMap) -> Result<(), String> {
     for field in section.iter() {
+        // RFC 9292 §3.6: names are in lower case.
+        if field.name().iter().any(u8::is_ascii_uppercase) {
+            return Err("a header field's name is in upper case".to_owned());
+        }
         let name = HeaderName::from_bytes(field.name());
         let value = HeaderValue::from_bytes(field.value());
         let (Ok(name), Ok(value)) = (name, value) else {

@@ -113,7 +113,7 @@ fn continuity(
     if binding.boot_id != session.binding.boot_id {
         failures.push(FailedCheck::new(
             "same-start",
-            "the host was started anew since the session was opened; open a new session and run the program again",
+            "the host was restarted since the session was opened; open a new session and run the program again",
         ));
     }
     if binding.log == session.binding.log {

@@ -9,7 +9,7 @@ use crate::agents::PREFIX;
 use crate::pipeline::Refusal;
 
 /// Tells an agent what stood before its path.
-const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+pub(crate) const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 /// WASI 0.2 has no interface for other protocols on the same connection. `h2c` may be ignored (RFC 9110 §7.8).
 pub(crate) fn refuse_upgrade(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {

@@ -13,6 +13,7 @@ use crate::executor::{
     arguments_from_bytes, refusal, sha256,
 };
 use crate::pipeline::authorize::invocation;
+use crate::pipeline::plain::FORWARDED_PREFIX;
 use crate::pipeline::work::Work;
 use crate::pipeline::{Call, Host, Refusal, bhttp};
 
@@ -197,7 +198,10 @@ fn service_request(agent: &Deployed, bytes: &[u8]) -> Result<Request<bhttp::Whol
     let (mut request, trailers) = bhttp::decode_request(bytes).map_err(invalid)?;
     let host = HeaderValue::from_str(&format!("{}.agent.internal", agent.address()))
         .map_err(|e| invalid(e.to_string()))?;
-    request.headers_mut().insert(http::header::HOST, host);
+    let headers = request.headers_mut();
+    headers.insert(http::header::HOST, host);
+    // Only plain calls have a prefix, and only the host says it.
+    headers.remove(FORWARDED_PREFIX);
     Ok(request.map(|body| bhttp::whole(body, trailers)))
 }
 

@@ -198,3 +198,55 @@ async fn the_policy_sees_of_a_sealed_call_what_is_outside_the_seal() {
         other => panic!("{other:?}"),
     }
 }
+
+#[tokio::test]
+async fn a_rule_on_a_name_holds_for_every_owners_agent_of_that_name() {
+    let rules = "def authorize(action):\n    if action.agent_name == 'closed':\n        return Deny(f'closed to {action.agent_owner}')\n    return True\n";
+    let policy = Policy::python(rules);
+    let host = Host::with(&policy.section());
+    let owner = owner();
+    let component = hypervisor_tests::programs::guest("http-hello");
+    for (name, is_denied) in [("closed", true), ("open", false)] {
+        let manifest = hypervisor_tests::agents::manifest(name, "");
+        let deployed = host.try_deploy(&owner, &component, &manifest).await;
+        match deployed {
+            Ok(_) => assert!(!is_denied, "{name} was deployed"),
+            Err(error) => {
+                assert!(is_denied, "{error}");
+                assert!(
+                    error.to_string().contains(&owner.id().to_string()),
+                    "{error}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sealed_request_that_could_be_read_in_two_ways_is_rejected() {
+    let host = Host::start();
+    host.deploy(&owner(), "http-echo", "agent", "").await;
+    for fields in [
+        &[("content-length", "4"), ("content-length", "5")][..],
+        &[("content-length", "5")],
+        &[("Content-Length", "4")],
+        &[("X-Upper", "case")],
+    ] {
+        let mut request = crate::agents::binary_http::message("/");
+        for (name, value) in fields {
+            request.put_header(*name, *value);
+        }
+        request.write_content(b"body");
+        let input = crate::agents::binary_http::written(&request, bhttp::Mode::KnownLength);
+        let session = RawSession::open(&host).await;
+        let sent = crate::agents::binary_http::sent(&session, "agent", "agent", &input);
+        let (answer, pending) = sent.await;
+        let format = hypervisor_client::protocol::ContentFormat::Cbor;
+        let opened = session.open_answer(format, &pending, &answer);
+        assert!(
+            matches!(opened.report.exit, Exit::Rejected { .. }),
+            "{fields:?}: {:?}",
+            opened.report.exit
+        );
+    }
+}

@@ -122,7 +122,7 @@ impl Init {
         match &evidence {
             Some(evidence) => warn_if_refused(&policy, evidence)?,
             None => warn(format_args!(
-                "the policy names no guest image and so refuses every host; add one, or start anew with --evidence"
+                "the policy names no guest image and so refuses every host; add one, or start over with --evidence"
             ))?,
         }
         print(|out| writeln!(out, "wrote {}", self.to.display()))?;
@@ -166,7 +166,7 @@ impl Init {
         if let Some(evidence) = evidence {
             text.push('\n');
             text.push_str(&reference::image(evidence).map_err(|reason| {
-                let reason = format!("{reason}; save evidence anew with `hv attest`");
+                let reason = format!("{reason}; save fresh evidence with `hv attest`");
                 Failure::Input(reason)
             })?);
         }
