@@ -12,7 +12,7 @@ use super::problem::{insert, refused};
 use crate::account::Peer;
 use crate::agents::{Caller, Neighbours, PREFIX};
 use crate::executor::{Chain, HttpBody, HttpError};
-use crate::pipeline::plain::{Plain, without};
+use crate::pipeline::plain::{FORWARDED_PREFIX, Plain, without};
 use crate::pipeline::{Call, Host, Input, Refusal, Sale, Target};
 use hypervisor_protocol::ProblemType;
 
@@ -68,6 +68,8 @@ async fn answer(
 ) -> Result<Response<HttpBody>, Refusal> {
     let owner = caller.owner();
     let (mut head, body) = request.into_parts();
+    // Only calls from outside have a prefix, and only the host says it.
+    without(&mut head, &[FORWARDED_PREFIX]);
     // An owner's agents call each other for nothing.
     let sale = if agent.owner() == owner {
         None
