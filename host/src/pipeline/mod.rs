@@ -1,8 +1,8 @@
 //! The one way of a call through the host.
 //!
 //! There are four ways in (sealed requests, plain HTTP to an agent, one agent to another, management) and one order, that of
-//! [`Host::answer`]: each step is a method of [`Way`] or a function here, and none is left out or moved for any of them. A call
-//! that costs nothing passes the steps of [`charge`] untouched.
+//! `Host::answer`: each step is a method of `Way` or a function here, and none is left out or moved for any of them. A call
+//! that costs nothing passes the steps of `charge` untouched.
 
 mod authorize;
 pub(crate) mod bhttp;
