@@ -202,7 +202,13 @@ pub(super) async fn charge<W: Way>(
     };
     let payment = match verified {
         Verification::Refused(refusal) => {
-            return Err(Refusal::Challenge(Box::new(refusal.challenge), Vec::new()));
+            // Another request with the same payment may have settled it meanwhile, which is why it is refused now.
+            return match claim(host, call, id.clone(), *request).await? {
+                Recalled::Due(Bill::Unverified { .. }) => {
+                    Err(Refusal::Challenge(Box::new(refusal.challenge), Vec::new()))
+                }
+                known => Ok(known),
+            };
         }
         Verification::Authorized(payment) if payment.id == *id => payment,
         Verification::Authorized(_) => return Err(PaymentFault::Component.into()),
