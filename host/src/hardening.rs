@@ -37,6 +37,7 @@ pub fn host(config: &mut Config) -> Result<usize, Error> {
         what: "forbidding core dumps",
         source: e.into(),
     })?;
+    // Whatever is written is the host's alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     if !missing.is_empty() {
         let missing = missing.join("; ");

@@ -273,7 +273,7 @@ impl AgentEgress {
             agent: Some(self.caller.address.to_string()),
             method: Some(request.method().as_str().to_owned()),
             imports: self.imports.to_vec(),
-            input_bytes: declared_length(request.headers()),
+            input_bytes: declared_length(request.headers()).unwrap_or(0),
             ..Action::new(
                 ActionKind::OutgoingRequest,
                 self.caller.digest,
@@ -290,9 +290,7 @@ impl AgentEgress {
 }
 
 /// The length of a body, where the request says it.
-pub(crate) fn declared_length(headers: &HeaderMap) -> usize {
-    headers
-        .get(http::header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse().ok())
-        .unwrap_or(0)
+pub(crate) fn declared_length(headers: &HeaderMap) -> Option<usize> {
+    let length = headers.get(http::header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
 }

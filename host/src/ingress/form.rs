@@ -4,11 +4,12 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderValue, header};
 use http_body_util::BodyExt;
 use hypervisor_protocol::ContentFormat;
 use serde::Serialize;
 
+use crate::agents::declared_length;
 use crate::executor::HttpError;
 use crate::pipeline::{Input, Refusal};
 
@@ -40,16 +41,6 @@ pub(super) fn input(request: Request) -> Input {
             .boxed_unsync(),
         length,
     }
-}
-
-/// The length that a request announces.
-pub(super) fn declared_length(headers: &HeaderMap) -> Option<usize> {
-    headers
-        .get(header::CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
 }
 
 /// A 200 answer in the request's own format.

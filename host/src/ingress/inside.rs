@@ -7,10 +7,9 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use hypervisor_agents::Reference;
 
-use super::form::declared_length;
 use super::problem::{insert, refused};
 use crate::account::Peer;
-use crate::agents::{Caller, Neighbours, PREFIX};
+use crate::agents::{Caller, Neighbours, PREFIX, declared_length};
 use crate::executor::{Chain, HttpBody, HttpError};
 use crate::pipeline::plain::{FORWARDED_PREFIX, Plain, without};
 use crate::pipeline::{Call, Host, Input, Refusal, Sale, Target};

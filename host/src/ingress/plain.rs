@@ -15,10 +15,9 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use uuid::Uuid;
 
-use super::form::declared_length;
 use super::problem::insert;
 use super::{peer_of, request_id};
-use crate::agents::PREFIX;
+use crate::agents::{PREFIX, declared_length};
 use crate::executor::{Chain, HttpError};
 use crate::pipeline::plain::{Plain, for_agent, reference_in, refuse_upgrade, without};
 use crate::pipeline::{Call, Host, Input, Refusal, Sale, Target};

@@ -147,23 +147,28 @@ impl Host {
         let bill = match charge::recall(self, &call, payment.clone()).await? {
             Recalled::Due(bill) => bill,
             Recalled::Answered(kept, fields) => {
-                return attested(self, &call, W::recall(&call, kept)?, fields).await;
+                return kept_answer(self, &call, kept, fields).await;
             }
         };
         let opened = match W::open(&call, self, received) {
             Ok(opened) => opened,
             // What a faster request with the same payment did is why this one does not open any more.
-            Err(refusal) => match charge::recall(self, &call, payment).await? {
-                Recalled::Answered(kept, fields) => {
-                    return attested(self, &call, W::recall(&call, kept)?, fields).await;
-                }
-                Recalled::Due(_) => return Err(refusal),
-            },
+            Err(refusal) => {
+                let refusal = bill.explain(refusal);
+                // Who holds the turn on a payment would wait for itself.
+                drop(bill);
+                return match charge::recall(self, &call, payment).await? {
+                    Recalled::Answered(kept, fields) => {
+                        kept_answer(self, &call, kept, fields).await
+                    }
+                    Recalled::Due(_) => Err(refusal),
+                };
+            }
         };
         let bill = match charge::charge(self, &call, bill).await? {
             Recalled::Due(bill) => bill,
             Recalled::Answered(kept, fields) => {
-                return attested(self, &call, W::recall(&call, kept)?, fields).await;
+                return kept_answer(self, &call, kept, fields).await;
             }
         };
         let (call, answer, fields) = if bill.is_free() {
@@ -204,6 +209,19 @@ async fn admit<W>(call: &Call<W>) -> Result<Slot, Refusal> {
     } else {
         call.party.try_enter()?
     })
+}
+
+/// An answer that the ledger kept, with the header fields of its payment whatever becomes of it.
+async fn kept_answer<W: Way>(
+    host: &Host,
+    call: &Call<W>,
+    kept: Kept,
+    fields: Fields,
+) -> Result<(W::Answer, Fields), Refusal> {
+    match W::recall(call, kept) {
+        Ok(answer) => attested(host, call, answer, fields).await,
+        Err(refusal) => Err(refusal.with_fields(fields)),
+    }
 }
 
 /// Evidence that cannot be had now is asked for when a paid answer is fetched again.

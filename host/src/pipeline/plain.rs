@@ -104,7 +104,7 @@ impl Way for Plain {
         let Plain { target, head } = &call.way;
         let asked = || Action {
             method: Some(head.method.as_str().to_owned()),
-            input_bytes: declared_length(&head.headers),
+            input_bytes: declared_length(&head.headers).unwrap_or(0),
             ..invocation(host, &target.agent, head.uri.path(), charge)
         };
         permit(host, &call.snapshot, asked).await?;

@@ -29,8 +29,6 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         config.listening = listening;
     }
     let descriptors = hardening::host(&mut config)?;
-    // Whatever is written is the host's alone.
-    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     // Of the libraries that a build may hold, TLS takes this one; a second call finds the first one's choice.
     let _ = rustls::crypto::ring::default_provider().install_default();
     runtime()?.block_on(async {
