@@ -3,6 +3,7 @@
 //! Every figure is the median of some rounds with the range of the rounds beside it; what is compared runs in turns
 //! within a round. Nothing here passes or fails by time. `docs/PERFORMANCE.md` says what the figures mean.
 
+mod against;
 mod agents;
 mod attestation;
 mod cold;
@@ -18,6 +19,7 @@ mod report;
 mod scaling;
 mod sealed;
 mod server;
+mod siege;
 mod stats;
 
 use std::io::{self, Write};
@@ -51,7 +53,7 @@ enum Output {
     Json,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 enum Command {
     /// A sealed execution of a compiled `hello`, against HTTP + AEAD + run.
     Overhead,
@@ -71,8 +73,15 @@ enum Command {
     Attestation,
     /// Agents: beside `wasmtime serve`, a thousand of them, swaps under load.
     Agents,
+    /// A thousand connections of one peer that do the worst they can, while another peer runs `hello`.
+    Siege,
     /// All of them.
     All,
+    /// This host and an earlier build of it, side by side.
+    Against {
+        /// The earlier build's `hypervisor`.
+        before: std::path::PathBuf,
+    },
     /// The floor of HTTP; started by `overhead` and `concurrency`.
     #[command(hide = true)]
     EchoServer,
@@ -100,7 +109,7 @@ fn main() -> ExitCode {
 /// One benchmark: its subcommand, its default number of rounds, and its code.
 type Benchmark = (Command, u32, fn(u32) -> Result<Section>);
 
-const BENCHMARKS: [Benchmark; 9] = [
+const BENCHMARKS: [Benchmark; 10] = [
     (Command::Overhead, 21, overhead::measure),
     (Command::Cold, 5, cold::measure),
     (Command::Concurrency, 5, concurrency::measure),
@@ -110,17 +119,24 @@ const BENCHMARKS: [Benchmark; 9] = [
     (Command::Payments, 7, payments::measure),
     (Command::Attestation, 3, attestation::measure),
     (Command::Agents, 5, agents::measure),
+    (Command::Siege, 3, siege::measure),
 ];
 
 fn measure(command: Command, rounds: Option<u32>, output: Output) -> Result<()> {
     let mut sections = Vec::new();
+    let mut show = |section: Section| -> Result<()> {
+        if output == Output::Text {
+            section.print(&mut io::stdout().lock()).context("writing")?;
+        }
+        sections.push(section);
+        Ok(())
+    };
+    if let Command::Against { before } = &command {
+        show(against::measure(before, rounds.unwrap_or(15))?)?;
+    }
     for (one, default, benchmark) in BENCHMARKS {
         if command == one || command == Command::All {
-            let section = benchmark(rounds.unwrap_or(default))?;
-            if output == Output::Text {
-                section.print(&mut io::stdout().lock()).context("writing")?;
-            }
-            sections.push(section);
+            show(benchmark(rounds.unwrap_or(default))?)?;
         }
     }
     if output == Output::Json {

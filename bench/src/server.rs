@@ -24,6 +24,7 @@ pub(crate) struct Process {
     child: Child,
     address: SocketAddr,
     folder: TempDir,
+    executable: PathBuf,
 }
 
 impl Process {
@@ -34,6 +35,11 @@ impl Process {
 
     /// The host with `config`, TOML; everybody may deploy agents.
     pub(crate) fn configured(config: &str) -> Result<Self> {
+        Self::host_of(&host_executable()?, config)
+    }
+
+    /// The same with another build of the host.
+    pub(crate) fn host_of(executable: &Path, config: &str) -> Result<Self> {
         let folder = folder()?;
         let path = folder.path().join("hypervisor.toml");
         let open = "[agents]\ndeploy = true\n";
@@ -42,7 +48,7 @@ impl Process {
             None => format!("{config}\n{open}"),
         };
         fs::write(&path, config).context("writing a configuration")?;
-        let mut command = Command::new(host_executable()?);
+        let mut command = Command::new(executable);
         command.args(["--listening", "127.0.0.1:0", "--config"]);
         command.arg(path);
         Self::start(command, folder)
@@ -52,7 +58,7 @@ impl Process {
     pub(crate) fn restart(&mut self) -> Result<Duration> {
         self.child.kill().context("ending the host")?;
         self.child.wait().context("ending the host")?;
-        let mut command = Command::new(host_executable()?);
+        let mut command = Command::new(&self.executable);
         command.args(["--listening", "127.0.0.1:0", "--config"]);
         command.arg(self.folder.path().join("hypervisor.toml"));
         let started = Instant::now();
@@ -63,9 +69,7 @@ impl Process {
     /// `wasmtime serve` with a component and options.
     pub(crate) fn wasmtime_serve(component: &Path, options: &[&str]) -> Result<Self> {
         let folder = folder()?;
-        let address = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .context("a free port")?;
+        let address = free_address()?;
         let mut command = Command::new(wasmtime()?);
         let child = command
             .arg("serve")
@@ -83,6 +87,7 @@ impl Process {
             child,
             address,
             folder,
+            executable: wasmtime()?,
         };
         // It compiles the component before it listens.
         for _ in 0..600 {
@@ -105,16 +110,23 @@ impl Process {
     }
 
     fn start(command: Command, folder: TempDir) -> Result<Self> {
+        let executable = PathBuf::from(command.get_program());
         let (child, address) = spawn(command, folder.path())?;
         Ok(Self {
             child,
             address,
             folder,
+            executable,
         })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// A file of the folder that the server runs in.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// Processor time of all live threads.
@@ -212,6 +224,13 @@ fn folder() -> Result<TempDir> {
 
 pub(crate) fn this_executable() -> Result<PathBuf> {
     std::env::current_exe().context("finding this program's own file")
+}
+
+/// An address that was free a moment ago: the host's admin port is named in its log only.
+pub(crate) fn free_address() -> Result<SocketAddr> {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .context("a free port")
 }
 
 /// The `hypervisor` binary of the same build.

@@ -8,7 +8,7 @@ const CONNECTIONS: &str = "-c32";
 const SECONDS: &str = "-d2s";
 
 /// Requests a second that a URL answers, every one of them with a 2xx status.
-pub(super) fn requests_a_second(url: &str) -> Result<f64> {
+pub(crate) fn requests_a_second(url: &str) -> Result<f64> {
     let output = Command::new("wrk")
         .args(["-t1", CONNECTIONS, SECONDS, url])
         .output()

@@ -7,6 +7,8 @@ mod many;
 mod serve;
 mod swap;
 
+pub(crate) use load::requests_a_second;
+
 use hypervisor_client::Client;
 use hypervisor_client::protocol::OwnerKey;
 
@@ -43,8 +45,19 @@ fn guest() -> Result<std::path::PathBuf> {
 }
 
 /// Deploys the guest under a name.
-async fn deploy(host: &Process, owner: &OwnerKey, name: &str, more: &str) -> Result<()> {
-    let component = std::fs::read(guest()?).context("http-hello.wasm")?;
+pub(crate) async fn deploy(host: &Process, owner: &OwnerKey, name: &str, more: &str) -> Result<()> {
+    deploy_guest(host, owner, GUEST, name, more).await
+}
+
+/// Deploys a component of `target/guests` under a name.
+pub(crate) async fn deploy_guest(
+    host: &Process,
+    owner: &OwnerKey,
+    guest: &str,
+    name: &str,
+    more: &str,
+) -> Result<()> {
+    let component = crate::sealed::guest(guest)?;
     let manifest =
         format!("name = '{name}'\ndescription = 'Says hello.'\nversion = '1.0.0'\n{more}\n");
     let failed = |e: hypervisor_client::Error| Error::new(e.to_string());
@@ -57,14 +70,14 @@ async fn deploy(host: &Process, owner: &OwnerKey, name: &str, more: &str) -> Res
     Ok(())
 }
 
-fn owner() -> Result<OwnerKey> {
+pub(crate) fn owner() -> Result<OwnerKey> {
     OwnerKey::generate()
         .map(|(key, _)| key)
         .map_err(|e| Error::new(e.to_string()))
 }
 
 /// A configuration with a policy in Rust that allows the guest; its rules are written into `folder`.
-fn policy(folder: &std::path::Path) -> Result<String> {
+pub(crate) fn policy(folder: &std::path::Path) -> Result<String> {
     let component = std::fs::read(guest()?).context("http-hello.wasm")?;
     let rules = folder.join("digests");
     let digest = const_hex::encode(hypervisor_runtime::sha256(&component));

@@ -11,7 +11,7 @@ use hypervisor_ctl::operator;
 use crate::error::{Context, Error, Result};
 use crate::http::Connection;
 use crate::report::{Group, Unit};
-use crate::server::Process;
+use crate::server::{Process, free_address};
 use crate::stats::{micros, percentile};
 
 use super::{deploy, owner, policy};
@@ -81,11 +81,4 @@ pub(super) async fn measure() -> Result<Group> {
         [swaps as f64],
     );
     Ok(group)
-}
-
-/// An address that was free a moment ago: the host's admin port is named in its log only.
-fn free_address() -> Result<std::net::SocketAddr> {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .context("a free port")
 }

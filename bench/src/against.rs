@@ -1,0 +1,315 @@
+//! This host and an earlier build of it, side by side: the same client drives both in turns, and what is printed first is a
+//! ratio of the same round.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use hypervisor::admin::{Place, Token};
+use hypervisor::pipeline::Plugin;
+use hypervisor_ctl::operator;
+use hypervisor_protocol::ContentFormat;
+
+use crate::agents::{deploy, owner, policy, requests_a_second};
+use crate::client_runtime;
+use crate::error::{Context, Error, Result};
+use crate::http::Connection;
+use crate::report::{Group, Section, Unit};
+use crate::sealed::{EXECUTE, Ready, SCRIPT, Session, component, guest};
+use crate::server::{Process, free_address, host_executable};
+use crate::stats::{micros, percentile};
+
+const FORMAT: ContentFormat = ContentFormat::Cbor;
+const AIM: &str = ">= 0.98";
+/// Sealed requests of one host in a turn, and turns in a round.
+const TURN: usize = 25;
+const TURNS: usize = 8;
+/// Agents that get their first request after a restart.
+const COLD: usize = 40;
+/// Swaps of the policy in a round.
+const SWAPS: usize = 4;
+/// Gives a sealing key, so the agents survive a restart.
+const SEALED: &str = "[attestation]\nbackend = 'simulated'\nsimulated_seed = 'bench'\n";
+
+/// A value of each host.
+type Pair<T> = [T; 2];
+
+pub(crate) fn measure(before: &Path, rounds: u32) -> Result<Section> {
+    let hosts = [before.to_owned(), host_executable()?];
+    let hosts = [hosts[0].as_path(), hosts[1].as_path()];
+    let runtime = client_runtime()?;
+    let mut section = Section::new(
+        "against",
+        format!(
+            "this build of the host (after) against {} (before), in turns",
+            before.display()
+        ),
+    );
+    runtime.block_on(async {
+        section.push(requests(hosts, rounds).await?);
+        section.push(first_requests(hosts, rounds.div_ceil(3)).await?);
+        section.push(agents(hosts, rounds.div_ceil(2)).await?);
+        section.push(cold_agents(hosts, rounds.div_ceil(3)).await?);
+        section.push(swaps(hosts, rounds.div_ceil(3)).await?);
+        Ok(section)
+    })
+}
+
+/// One value a round of both hosts.
+#[derive(Default)]
+struct Rounds(Pair<Vec<f64>>);
+
+impl Rounds {
+    fn push(&mut self, [before, after]: Pair<f64>) {
+        self.0[0].push(before);
+        self.0[1].push(after);
+    }
+
+    /// Adds the ratio, above 1 where this build is the better one, and the figures.
+    fn add(&self, group: &mut Group, name: &str, unit: Unit) {
+        let pairs = self.0[0].iter().zip(&self.0[1]);
+        let ratio = pairs.map(|(before, after)| match unit {
+            Unit::PerSecond => after / before,
+            _ => before / after,
+        });
+        group.add_with_aim(format!("{name}: speed"), Unit::Ratio, ratio, AIM);
+        group.add(format!("{name}: before"), unit, self.0[0].iter().copied());
+        group.add(format!("{name}: after"), unit, self.0[1].iter().copied());
+    }
+}
+
+/// A host, a connection to it, and a session.
+struct Client {
+    /// Ended when dropped.
+    host: Process,
+    connection: Connection,
+    session: Session,
+}
+
+impl Client {
+    async fn start(executable: &Path, config: &str) -> Result<Self> {
+        let host = Process::host_of(executable, config)?;
+        let mut connection = Connection::open(host.address()).await?;
+        let session = Session::open(&mut connection).await?;
+        Ok(Self {
+            host,
+            connection,
+            session,
+        })
+    }
+
+    /// Time of one request, microseconds; it has to run well.
+    async fn time(&mut self, path: &str, ready: Ready) -> Result<f64> {
+        let Ready { body, pending } = ready;
+        let started = Instant::now();
+        let answer = self.connection.post(path, FORMAT, body).await?;
+        let time = micros(started.elapsed());
+        self.session.open_answer(FORMAT, &pending, &answer)?;
+        Ok(time)
+    }
+
+    async fn program(&mut self, program: &[u8], arguments: &[&str]) -> Result<f64> {
+        let ready = self.session.seal(FORMAT, program, arguments)?;
+        self.time(EXECUTE, ready).await
+    }
+
+    async fn script(&mut self, script: &str) -> Result<f64> {
+        let ready = self.session.seal_script(FORMAT, script)?;
+        self.time(SCRIPT, ready).await
+    }
+}
+
+/// Sealed `hello` and `print('hello')`, compiled before, and the memory that is resident then.
+async fn requests(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
+    let program = guest("hello.wasm")?;
+    let config = format!(
+        "[script]\ncomponent = {:?}\n",
+        component("policy-python.wasm")?
+    );
+    let mut clients = [
+        Client::start(hosts[0], &config).await?,
+        Client::start(hosts[1], &config).await?,
+    ];
+    for client in &mut clients {
+        for _ in 0..TURN {
+            client.program(&program, &[]).await?;
+            client.script("print('hello')").await?;
+        }
+    }
+    let (mut hello, mut python) = (Rounds::default(), Rounds::default());
+    for _ in 0..rounds {
+        let mut programs = [vec![], vec![]];
+        let mut scripts = [vec![], vec![]];
+        for _ in 0..TURNS {
+            for (client, times) in clients.iter_mut().zip(&mut programs) {
+                for _ in 0..TURN {
+                    times.push(client.program(&program, &[]).await?);
+                }
+            }
+            for (client, times) in clients.iter_mut().zip(&mut scripts) {
+                for _ in 0..TURN / 5 {
+                    times.push(client.script("print('hello')").await?);
+                }
+            }
+        }
+        hello.push(programs.map(|mut times| percentile(&mut times, 50.0)));
+        python.push(scripts.map(|mut times| percentile(&mut times, 50.0)));
+    }
+    let mut group = Group::new("sealed requests over one connection, p50");
+    hello.add(&mut group, "hello", Unit::Microseconds);
+    python.add(&mut group, "print('hello')", Unit::Microseconds);
+    let mut memory = Rounds::default();
+    let [before, after] = &clients;
+    memory.push([before.host.private_dirty()?, after.host.private_dirty()?]);
+    memory.add(&mut group, "private memory after them", Unit::Mebibytes);
+    Ok(group)
+}
+
+/// The first execution of jq in a fresh session, compilation included.
+async fn first_requests(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
+    let program = guest("jq.wasm")?;
+    let mut rounds_of = Rounds::default();
+    for _ in 0..rounds {
+        let mut times = [0.0; 2];
+        for (executable, time) in hosts.into_iter().zip(&mut times) {
+            let mut client = Client::start(executable, "").await?;
+            *time = client.program(&program, &["-n", "6*7"]).await? / 1e3;
+        }
+        rounds_of.push(times);
+    }
+    let mut group = Group::new("the first execution of jq");
+    rounds_of.add(&mut group, "jq", Unit::Milliseconds);
+    Ok(group)
+}
+
+/// GET of `http-hello` by `wrk`.
+async fn agents(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
+    let owner = owner()?;
+    let processes = [
+        Process::host_of(hosts[0], "")?,
+        Process::host_of(hosts[1], "")?,
+    ];
+    for host in &processes {
+        deploy(host, &owner, "hello", "").await?;
+        deploy(host, &owner, "hello-again", "reuse = 128").await?;
+    }
+    let mut group = Group::new("GET of an agent, 32 connections");
+    for (agent, name) in [
+        ("hello", "an instance for each request"),
+        ("hello-again", "128 requests an instance"),
+    ] {
+        let mut rounds_of = Rounds::default();
+        for _ in 0..rounds {
+            let mut figures = [0.0; 2];
+            for (host, figure) in processes.iter().zip(&mut figures) {
+                let url = format!("http://{}/agents/{agent}/", host.address());
+                let measured = tokio::task::spawn_blocking(move || requests_a_second(&url));
+                *figure = measured.await.context("wrk")??;
+            }
+            rounds_of.push(figures);
+        }
+        rounds_of.add(&mut group, name, Unit::PerSecond);
+    }
+    let mut memory = Rounds::default();
+    let [before, after] = &processes;
+    memory.push([before.private_dirty()?, after.private_dirty()?]);
+    memory.add(&mut group, "private memory after them", Unit::Mebibytes);
+    Ok(group)
+}
+
+/// The first request to an agent whose code is sealed on the disk.
+async fn cold_agents(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
+    let owner = owner()?;
+    let mut processes = [
+        Process::host_of(hosts[0], SEALED)?,
+        Process::host_of(hosts[1], SEALED)?,
+    ];
+    for host in &processes {
+        for number in 0..COLD {
+            deploy(host, &owner, &format!("agent-{number}"), "").await?;
+        }
+    }
+    let (mut first, mut starts) = (Rounds::default(), Rounds::default());
+    for _ in 0..rounds {
+        let (mut firsts, mut start) = ([0.0; 2], [0.0; 2]);
+        for ((host, p50), start) in processes.iter_mut().zip(&mut firsts).zip(&mut start) {
+            *start = host.restart()?.as_secs_f64() * 1e3;
+            let mut times = Vec::new();
+            for number in 0..COLD {
+                let mut connection = Connection::open(host.address()).await?;
+                let path = format!("/agents/agent-{number}/");
+                let started = Instant::now();
+                connection.get(&path).await?;
+                times.push(started.elapsed().as_secs_f64() * 1e3);
+            }
+            *p50 = percentile(&mut times, 50.0);
+        }
+        first.push(firsts);
+        starts.push(start);
+    }
+    let mut group = Group::new(format!("after a restart with {COLD} agents"));
+    first.add(&mut group, "first request to one, p50", Unit::Milliseconds);
+    starts.add(&mut group, "start", Unit::Milliseconds);
+    Ok(group)
+}
+
+/// Requests while the policy that is asked about them is swapped.
+async fn swaps(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
+    let folder = tempfile::TempDir::new().context("temporary folder")?;
+    let rules = policy(folder.path())?;
+    let engine = std::fs::read(component("policy-rust.wasm")?).context("policy-rust.wasm")?;
+    let start = async |executable: &Path| -> Result<(Process, Place, Option<Token>)> {
+        let admin = free_address()?;
+        let host = Process::host_of(
+            executable,
+            &format!("{rules}[admin]\nlistening = '{admin}'\n"),
+        )?;
+        // A host from before there was one has no token.
+        let token = host.file("state/admin.token");
+        let token = token.exists().then(|| Token::read(&token)).transpose();
+        deploy(&host, &owner()?, "hello", "").await?;
+        Ok((
+            host,
+            Place::Tcp(admin),
+            token.context("the admin port's token")?,
+        ))
+    };
+    let running = [start(hosts[0]).await?, start(hosts[1]).await?];
+    let (mut during, mut swap) = (Rounds::default(), Rounds::default());
+    for _ in 0..rounds {
+        let (mut p99, mut took) = ([0.0; 2], [0.0; 2]);
+        for (((host, admin, token), p99), took) in running.iter().zip(&mut p99).zip(&mut took) {
+            let over = Arc::new(AtomicBool::new(false));
+            let load = tokio::spawn(load(host.address(), Arc::clone(&over)));
+            let started = Instant::now();
+            for _ in 0..SWAPS {
+                operator::swap(admin, token.as_ref(), Plugin::Policy, engine.clone())
+                    .await
+                    .map_err(|e| Error::new(e.to_string()))?;
+            }
+            *took = started.elapsed().as_secs_f64() * 1e3 / SWAPS as f64;
+            over.store(true, Ordering::Relaxed);
+            let mut times = load.await.context("a client")??;
+            *p99 = percentile(&mut times, 99.0);
+        }
+        during.push(p99);
+        swap.push(took);
+    }
+    let mut group = Group::new("the policy swapped under load");
+    swap.add(&mut group, "a swap", Unit::Milliseconds);
+    during.add(&mut group, "requests meanwhile, p99", Unit::Microseconds);
+    Ok(group)
+}
+
+/// Requests over one connection until it is over; their times.
+async fn load(address: std::net::SocketAddr, over: Arc<AtomicBool>) -> Result<Vec<f64>> {
+    let mut connection = Connection::open(address).await?;
+    let mut times = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        let started = Instant::now();
+        connection.get("/agents/hello/").await?;
+        times.push(micros(started.elapsed()));
+    }
+    Ok(times)
+}
