@@ -15,6 +15,7 @@ mod browser;
 mod connections;
 mod evidence;
 mod execution;
+mod order;
 mod outgoing;
 mod payments;
 mod pipeline;
