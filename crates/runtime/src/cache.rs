@@ -58,8 +58,8 @@ impl ProgramCache {
         if let Some(program) = self.programs.get(&key).await {
             return Ok(program);
         }
-        self.programs
-            .try_get_with(key, prepare())
+        // The room that preparing takes in a future is made when there is something to prepare.
+        Box::pin(self.programs.try_get_with(key, prepare()))
             .await
             .map_err(|error: Arc<PrepareError>| PrepareError::clone(&error))
     }

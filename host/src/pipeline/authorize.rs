@@ -22,7 +22,7 @@ pub(super) async fn ask(
     };
     // A policy that has to share its processor time with too many others would run out of it, which denies.
     let _turn = host.account().plugin().await?;
-    Ok(Some(policy.authorize(action()).await))
+    Ok(Some(Box::pin(policy.authorize(action())).await))
 }
 
 /// The reason of a decision that is not a yes.

@@ -148,7 +148,7 @@ pub(super) async fn recall<W: Way>(
 ) -> Result<Recalled, Refusal> {
     match payment {
         None => Ok(Recalled::Due(Bill::Free)),
-        Some((id, request)) => claim(host, call, id, request).await,
+        Some((id, request)) => Box::pin(claim(host, call, id, request)).await,
     }
 }
 

@@ -147,7 +147,7 @@ impl Host {
         let bill = match charge::recall(self, &call, payment.clone()).await? {
             Recalled::Due(bill) => bill,
             Recalled::Answered(kept, fields) => {
-                return kept_answer(self, &call, kept, fields).await;
+                return Box::pin(kept_answer(self, &call, kept, fields)).await;
             }
         };
         let opened = match W::open(&call, self, received) {
@@ -159,7 +159,7 @@ impl Host {
                 drop(bill);
                 return match charge::recall(self, &call, payment).await? {
                     Recalled::Answered(kept, fields) => {
-                        kept_answer(self, &call, kept, fields).await
+                        Box::pin(kept_answer(self, &call, kept, fields)).await
                     }
                     Recalled::Due(_) => Err(refusal),
                 };
@@ -168,38 +168,42 @@ impl Host {
         let bill = match charge::charge(self, &call, bill).await? {
             Recalled::Due(bill) => bill,
             Recalled::Answered(kept, fields) => {
-                return kept_answer(self, &call, kept, fields).await;
+                return Box::pin(kept_answer(self, &call, kept, fields)).await;
             }
         };
-        let (call, answer, fields) = if bill.is_free() {
-            work(Arc::clone(self), call, opened, bill).await?
-        } else {
-            // Whether or not the caller stays: once money may move, the books are closed first.
-            tokio::spawn(work(Arc::clone(self), call, opened, bill))
-                .await
-                .map_err(|_| Refusal::internal("a paid request was lost"))??
-        };
+        if bill.is_free() {
+            let (answer, fields) = work(self, &call, opened, bill).await?;
+            return attested(self, &call, answer, fields).await;
+        }
+        // Whether or not the caller stays: once money may move, the books are closed first.
+        let host = Arc::clone(self);
+        let paid = tokio::spawn(async move {
+            let (answer, fields) = work(&host, &call, opened, bill).await?;
+            Ok((call, answer, fields))
+        });
+        let (call, answer, fields) = paid
+            .await
+            .map_err(|_| Refusal::internal("a paid request was lost"))??;
         attested(self, &call, answer, fields).await
     }
 }
 
 /// From a slot to the settlement.
 async fn work<W: Way>(
-    host: Arc<Host>,
-    call: Call<W>,
+    host: &Arc<Host>,
+    call: &Call<W>,
     opened: W::Opened,
     mut bill: Bill,
-) -> Result<(Call<W>, W::Answer, Fields), Refusal> {
-    let slot = admit(&call).await?;
+) -> Result<(W::Answer, Fields), Refusal> {
+    let slot = admit(call).await?;
     let ran = async {
-        let ready = W::authorize(&call, &host, opened, bill.charge()).await?;
-        charge::before(&host, &call, &mut bill, W::will_run(&ready)).await?;
-        W::run(&call, &host, ready, slot).await
+        let ready = W::authorize(call, host, opened, bill.charge()).await?;
+        charge::before(host, call, &mut bill, W::will_run(&ready)).await?;
+        W::run(call, host, ready, slot).await
     };
     let ran = ran.await;
     let ran = ran.map_err(|refusal| bill.explain(refusal))?;
-    let (answer, fields) = charge::settle(&host, &call, bill, ran).await?;
-    Ok((call, answer, fields))
+    charge::settle(host, call, bill, ran).await
 }
 
 /// A slot for the work. Who was called by an agent must not wait for one: that agent holds one already.

@@ -129,14 +129,14 @@ impl Way for Plain {
         let response = match (ready.agent, ready.body) {
             (Agent::Command(command), Body::Whole(body)) => {
                 let _slot = slot;
-                return command::run(call, host, &command, body).await;
+                return Box::pin(command::run(call, host, &command, body)).await;
             }
             (Agent::Command(_), Body::Stream(_)) => {
                 return Err(Refusal::internal("a command whose input is not whole"));
             }
             (Agent::Service(service), Body::Whole(body)) => {
                 let request = way.request(Full::new(body));
-                service.call(request, false, chain, slot).await
+                Box::pin(service.call(request, false, chain, slot)).await
             }
             (Agent::Service(service), Body::Stream(body)) => {
                 service.call(way.request(body), false, chain, slot).await
@@ -152,7 +152,7 @@ impl Way for Plain {
         if call.sale.is_none() {
             return Ok(Ran::Streaming(response.map(BodyExt::boxed_unsync)));
         }
-        collected(&way.target.agent, response).await
+        Box::pin(collected(&way.target.agent, response)).await
     }
 
     fn is_charged(ran: &Ran) -> bool {

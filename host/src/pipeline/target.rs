@@ -30,7 +30,8 @@ impl Target {
     pub(super) async fn ready(&self, host: &Host) -> Result<Agent, PrepareError> {
         match &self.code {
             Some(code) => Ok(code.clone()),
-            None => host.agents().ready(&self.agent).await,
+            // Loading code takes much room in a future and is rare: the room is made when it is needed.
+            None => Box::pin(host.agents().ready(&self.agent)).await,
         }
     }
 }

@@ -60,14 +60,15 @@ impl Work {
                     })
                 }),
             Self::Service(agent, service, request) => {
-                return serve(&service, *request, agent.output_limit(), chain).await;
+                let limit = agent.output_limit();
+                return Box::pin(serve(&service, *request, limit, chain)).await;
             }
             Self::Command(_, command, inputs) => command.call(inputs, chain).await,
             Self::Deploy(plan) => {
                 let teller = call.snapshot.teller.as_ref();
-                reported(host.agents().deploy(*plan, teller).await)
+                reported(Box::pin(host.agents().deploy(*plan, teller)).await)
             }
-            Self::Remove(agent) => reported(host.agents().remove(&agent).await),
+            Self::Remove(agent) => reported(Box::pin(host.agents().remove(&agent)).await),
             Self::Logs(agent) => reported(Ok(agent.log())),
             Self::List(owner) => reported(Ok(host.agents().of_owner(Some(&owner)))),
         };

@@ -53,6 +53,8 @@ pub(crate) fn for_agent(mut head: Parts, reference: usize) -> Result<Parts, Refu
         .map_err(|_| malformed())?;
     head.uri = Uri::from_parts(parts).map_err(|_| malformed())?;
     head.headers.insert(FORWARDED_PREFIX, prefix);
+    // What the server noted about the connection is not for the agent, and every copy of the head would copy it.
+    head.extensions = http::Extensions::new();
     Ok(head)
 }
 

@@ -52,8 +52,8 @@ pub(super) async fn prepare(
     let (work, digest) = match call.way.route.operation {
         Operation::Wasm => program(host, exchange, open).await?,
         Operation::Python => script(open),
-        Operation::Agent => agent_call(call, host, exchange, open, is_paid).await?,
-        Operation::Deploy => deploy(host, exchange, open).await?,
+        Operation::Agent => Box::pin(agent_call(call, host, exchange, open, is_paid)).await?,
+        Operation::Deploy => Box::pin(deploy(host, exchange, open)).await?,
         Operation::Remove => about(call, host, exchange, &open, Work::Remove),
         Operation::Logs => about(call, host, exchange, &open, Work::Logs),
         Operation::List => (
