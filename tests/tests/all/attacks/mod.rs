@@ -19,3 +19,4 @@ mod outgoing;
 mod payments;
 mod pipeline;
 mod process;
+mod turns;
