@@ -19,7 +19,7 @@ pub(crate) fn executor() -> Result<Executor> {
 /// Compiles `wasm`, or finds it compiled.
 pub(crate) async fn prepare(executor: &Executor, wasm: &[u8]) -> Result<Program> {
     let prepared = executor
-        .prepare(Scope::Shared, Client::of(b"bench"), wasm)
+        .prepare(Scope::Shared, Client::of(b"bench", b""), wasm)
         .await;
     prepared.map_err(|error| Error::new(format!("compiling: {error:?}")))
 }

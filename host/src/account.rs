@@ -41,6 +41,19 @@ impl Peer {
             address @ IpAddr::V4(_) => address,
         })
     }
+
+    /// The network that the peer is in, as wide as what a stranger gets without asking twice: an IPv4 address, or the /48 of an IPv6
+    /// address.
+    fn network(&self) -> String {
+        match self {
+            Self::Address(IpAddr::V6(address)) => {
+                let [a, b, c, ..] = address.segments();
+                Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).to_string()
+            }
+            Self::Address(address) => address.to_string(),
+            Self::Owner(owner) => owner.clone(),
+        }
+    }
 }
 
 /// The host is at a bound of its own, or the peer at its share of it.
@@ -87,6 +100,7 @@ struct Entries {
 pub(crate) struct Party {
     host: Arc<Host>,
     own: Arc<Entries>,
+    peer: Peer,
 }
 
 /// Bytes that are held, until dropped.
@@ -169,6 +183,7 @@ impl Account {
         Party {
             host: Arc::clone(&self.host),
             own,
+            peer: peer.clone(),
         }
     }
 
@@ -208,6 +223,11 @@ impl Drop for Place<'_> {
 }
 
 impl Party {
+    /// The network that its peer is in.
+    pub(crate) fn network(&self) -> String {
+        self.peer.network()
+    }
+
     /// A share of no bytes yet.
     pub(crate) fn share(&self) -> Share {
         Share {
@@ -320,6 +340,11 @@ mod tests {
         assert_eq!(at("2001:db8::1"), at("2001:db8::2:3"));
         assert_ne!(at("2001:db8::1"), at("2001:db8:0:1::1"));
         assert_eq!(at("::ffff:192.0.2.1"), at("192.0.2.1"));
+        assert_eq!(
+            at("2001:db8:7:1::1").network(),
+            at("2001:db8:7:2::1").network()
+        );
+        assert_ne!(at("2001:db8:7::1").network(), at("2001:db8:8::1").network());
     }
 
     /// Polls once.

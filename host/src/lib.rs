@@ -23,9 +23,7 @@ mod snapshot;
 pub mod state;
 pub mod telemetry;
 
-/// Runs components; and how the host sends their requests.
+/// Runs components.
 pub mod executor {
     pub use hypervisor_runtime::*;
-
-    pub(crate) use crate::origins::{http_error, send};
 }

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use hypervisor_agents::Deployers;
+
 use crate::config::{Config, Limits};
 use crate::executor::{Allocation, Executor, LoadedPlugin};
 
@@ -77,7 +79,7 @@ impl<'a> Manifest<'a> {
                 settle_first: payments.settle_first,
             }),
             agents: Agents {
-                deploy: agents.takes_deployments(),
+                deploy: agents.deployers() != Deployers::Nobody,
                 owners: &agents.owners,
                 outgoing: &agents.outgoing,
                 private_networks: &agents.private_networks,

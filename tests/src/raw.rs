@@ -1,9 +1,11 @@
 //! Requests put together by hand, so that each part can be wrong.
 
+use std::net::IpAddr;
+
 use hypervisor_client::protocol::{
     AgentRequest, ClientSession, ContentFormat, CreateKeypairRequest, CreateKeypairResponse,
-    ExecuteResponse, ExecuteWasmRequest, OpenResponse, Operation, OwnerKey, OwnerProof,
-    PendingRequest, PrivateKey, Problem, PublicKey,
+    DeployRequest, ExecuteResponse, ExecuteWasmRequest, OpenResponse, Operation, OwnerKey,
+    OwnerProof, PendingRequest, PrivateKey, Problem, PublicKey,
 };
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
@@ -88,9 +90,18 @@ impl RawSession {
         Self::open_with(host, PrivateKey::generate()).await
     }
 
+    /// Opens a session from another address of this machine.
+    pub async fn open_from(host: &Host, address: IpAddr) -> Self {
+        let http = reqwest::Client::builder().local_address(address);
+        Self::open_by(host, http.build().unwrap(), PrivateKey::generate()).await
+    }
+
     /// Opens a session with this client key.
     pub async fn open_with(host: &Host, key: PrivateKey) -> Self {
-        let http = reqwest::Client::new();
+        Self::open_by(host, reqwest::Client::new(), key).await
+    }
+
+    async fn open_by(host: &Host, http: reqwest::Client, key: PrivateKey) -> Self {
         let request = CreateKeypairRequest::new(key.public_key(), None);
         let body = ContentFormat::Json.encode(&request).unwrap();
         let url = host.url().to_owned();
@@ -170,6 +181,24 @@ impl RawSession {
             .unwrap();
         let (key, id) = (self.session.public_key(), *self.session.id());
         (AgentRequest::new(key, id, owner, sealed), pending)
+    }
+
+    /// Deploys a component, as it is.
+    pub async fn deploy(
+        &self,
+        owner: &OwnerKey,
+        component: &[u8],
+        manifest: &str,
+    ) -> (Answer, PendingRequest) {
+        let manifest = Some(manifest.as_bytes());
+        let (sealed, pending) = self
+            .session
+            .seal_request::<&[u8]>(Operation::Deploy, component, manifest, &[])
+            .unwrap();
+        let (key, id) = (self.session.public_key(), *self.session.id());
+        let request = DeployRequest::new(key, id, self.prove(owner), sealed);
+        let sent = self.send_to(Method::POST, "/agent/deploy", &request);
+        (sent.await, pending)
     }
 
     /// Sends a body, as CBOR, to a path.

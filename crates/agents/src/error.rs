@@ -3,6 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use hypervisor_protocol::{Exit, Rejection};
+
+use crate::manifest::MAX_TEXT;
 use crate::name::{MAX_LENGTH, Name};
 
 /// Why a text is not an agent's name, an owner or an address.
@@ -12,24 +15,15 @@ pub enum NameError {
     /// There is none.
     #[error("a name is empty; it has 1 to {MAX_LENGTH} of a-z, 0-9 and -")]
     Empty,
-    /// It is too long.
-    #[error("a name has {length} bytes; it may have {MAX_LENGTH}")]
-    TooLong {
-        /// Its length in bytes.
-        length: usize,
-    },
+    /// It has so many bytes.
+    #[error("a name has {0} bytes; it may have {MAX_LENGTH}")]
+    TooLong(usize),
     /// It holds something that a name may not.
-    #[error("a name holds {found:?}; it may hold a-z, 0-9 and -")]
-    Character {
-        /// The first such character.
-        found: char,
-    },
+    #[error("a name holds {0:?}; it may hold a-z, 0-9 and -")]
+    Character(char),
     /// It begins with a digit or a hyphen.
-    #[error("a name begins with {found:?}; it must begin with a letter, a-z")]
-    Start {
-        /// The first character.
-        found: char,
-    },
+    #[error("a name begins with {0:?}; it must begin with a letter, a-z")]
+    Start(char),
     /// It ends with a hyphen.
     #[error("a name ends with a hyphen; it must end with a letter or a digit")]
     End,
@@ -45,126 +39,60 @@ pub enum NameError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestError {
-    /// It is too large to be read.
-    #[error("the manifest has {length} bytes, at most {maximum} are read")]
-    TooLarge {
-        /// Its length in bytes.
-        length: usize,
-        /// Most bytes that are read.
-        maximum: usize,
-    },
-    /// It is not UTF-8.
-    #[error("the manifest is not UTF-8: byte {at} is wrong")]
-    NotUtf8 {
-        /// The first wrong byte, counted from 0.
-        at: usize,
-    },
-    /// It is not TOML, or a value has the wrong type.
-    #[error("the manifest, line {line}: {message}")]
-    Invalid {
-        /// The line, counted from 1.
-        line: usize,
-        /// What is wrong, and the key where it is a value.
-        message: String,
-    },
-    /// It has a key that means nothing.
+    /// It has so many bytes, too many to be read.
+    #[error("the manifest has {0} bytes, at most {MAX_TEXT} are read")]
+    TooLarge(usize),
+    /// It is not UTF-8, from this byte on.
+    #[error("the manifest is not UTF-8: byte {0} is wrong")]
+    NotUtf8(usize),
+    /// In this line, counted from 1, it is not TOML, or a value has the wrong type.
+    #[error("the manifest, line {0}: {1}")]
+    Invalid(usize, String),
+    /// It has a key that means nothing; the known one nearest to it, unless nothing is near.
     #[error(
-        "the manifest: unknown key `{key}`{}",
-        nearest.map(|key| format!("; did you mean `{key}`?")).unwrap_or_default()
+        "the manifest: unknown key `{0}`{nearest}",
+        nearest = .1.map(|key| format!("; did you mean `{key}`?")).unwrap_or_default()
     )]
-    UnknownKey {
-        /// The key.
-        key: String,
-        /// The known key nearest to it, unless nothing is near.
-        nearest: Option<&'static str>,
-    },
+    UnknownKey(String, Option<&'static str>),
     /// It lacks a key.
-    #[error("the manifest has no `{key}`; every agent has one")]
-    Missing {
-        /// The key.
-        key: &'static str,
-    },
-    /// A value is outside what it may be.
-    #[error("the manifest: {key}: {message}")]
-    Value {
-        /// The key, with the number of the entry in a list.
-        key: String,
-        /// What is wrong and what it may be.
-        message: String,
-    },
+    #[error("the manifest has no `{0}`; every agent has one")]
+    Missing(&'static str),
+    /// A value, of the key with the number of the entry in a list, is outside what it may be.
+    #[error("the manifest: {0}: {1}")]
+    Value(String, String),
 }
 
-/// Why the registry's folder, or one agent in it, can not be used.
+/// Why the registry's folder, or one agent in it, can not be used: of most, the path.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
     /// The folder is something else.
-    #[error("{} is not a folder; `app_path` names the folder of agents", path.display())]
-    NotAFolder {
-        /// What `app_path` says.
-        path: PathBuf,
-    },
+    #[error("{} is not a folder; `app_path` names the folder of agents", .0.display())]
+    NotAFolder(PathBuf),
     /// No agent has this name.
-    #[error("the registry has no agent `{name}`")]
-    NotFound {
-        /// The name.
-        name: Name,
-    },
+    #[error("the registry has no agent `{0}`")]
+    NotFound(Name),
     /// A folder is not named as an agent may be.
-    #[error("{}: {reason}", path.display())]
-    FolderName {
-        /// The folder.
-        path: PathBuf,
-        /// What is wrong with its name.
-        reason: NameError,
-    },
-    /// The manifest belongs to another folder.
-    #[error(
-        "{} names the agent `{found}`; the name and the folder's must be the same",
-        path.display()
-    )]
-    OtherName {
-        /// The manifest.
-        path: PathBuf,
-        /// The name in it.
-        found: Name,
-    },
+    #[error("{path}: {1}", path = .0.display())]
+    FolderName(PathBuf, NameError),
+    /// The manifest belongs to another folder: that of the name in it.
+    #[error("{path} names the agent `{1}`; the name and the folder's must be the same", path = .0.display())]
+    OtherName(PathBuf, Name),
     /// The manifest is refused.
-    #[error("{}: {reason}", path.display())]
-    Manifest {
-        /// The manifest.
-        path: PathBuf,
-        /// Why.
-        reason: ManifestError,
-    },
+    #[error("{path}: {1}", path = .0.display())]
+    Manifest(PathBuf, ManifestError),
     /// A symbolic link leads out of the registry's folder.
-    #[error("{} leads out of the folder of agents; put the file itself there", path.display())]
-    Outside {
-        /// The link.
-        path: PathBuf,
-    },
+    #[error("{} leads out of the folder of agents; put the file itself there", .0.display())]
+    Outside(PathBuf),
     /// Something else stands where a file should be.
-    #[error("{} is not a regular file", path.display())]
-    NotAFile {
-        /// What was looked at.
-        path: PathBuf,
-    },
-    /// A file is too large.
-    #[error("{} has more than the {maximum} bytes that are read", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Most bytes that are read.
-        maximum: u64,
-    },
+    #[error("{} is not a regular file", .0.display())]
+    NotAFile(PathBuf),
+    /// A file has more bytes than these.
+    #[error("{path} has more than the {1} bytes that are read", path = .0.display())]
+    TooLarge(PathBuf, u64),
     /// The operating system refuses.
-    #[error("can not read {}: {source}", path.display())]
-    Unreadable {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
+    #[error("can not read {path}: {1}", path = .0.display())]
+    Unreadable(PathBuf, io::Error),
 }
 
 /// Why the store cannot do what it should. Agents are named by their keyed ids, which tell nothing of them.
@@ -177,24 +105,12 @@ pub enum StoreError {
     /// The store holds another component at this address than the one asked for.
     #[error("the agent was replaced meanwhile; ask for what it is now")]
     Replaced,
-    /// Something cannot be read as an agent of this store. It is left as it is.
-    #[error("{what}: {damage}")]
-    Damaged {
-        /// The agent's id, or a file.
-        what: String,
-        /// What is wrong with it.
-        damage: Damage,
-    },
-    /// A record to be kept is outside the store's bounds.
-    #[error("the record's {what} has {length} bytes, at most {maximum} are kept")]
-    TooLarge {
-        /// The part.
-        what: &'static str,
-        /// Its length in bytes.
-        length: usize,
-        /// Most bytes that are kept.
-        maximum: usize,
-    },
+    /// Something, an agent's id or a file, cannot be read as an agent of this store. It is left as it is.
+    #[error("{0}: {1}")]
+    Damaged(String, Damage),
+    /// A part of a record to be kept has more bytes than may be.
+    #[error("the record's {0} has {1} bytes, at most {2} are kept")]
+    TooLarge(&'static str, usize, usize),
     /// The manifest of a record to be kept is refused.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -207,16 +123,9 @@ pub enum StoreError {
     /// The rows' store failed.
     #[error(transparent)]
     Rows(#[from] hypervisor_store::Error),
-    /// The operating system refuses.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// On which path.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
+    /// The operating system refuses to do something with a path.
+    #[error("cannot {0} {path}: {2}", path = .1.display())]
+    Io(&'static str, PathBuf, io::Error),
 }
 
 /// What is wrong with an agent of the store.
@@ -226,16 +135,42 @@ pub enum Damage {
     /// It is something else.
     #[error("not an agent of this store")]
     Foreign,
-    /// A section is not authentic, or not whole.
-    #[error("its {section} does not authenticate: it was altered, moved, or sealed by another key")]
-    Authentication {
-        /// `head`, `component` or `code`.
-        section: &'static str,
-    },
+    /// A section (`head`, `component` or `code`) is not authentic, or not whole.
+    #[error("its {0} does not authenticate: it was altered, moved, or sealed by another key")]
+    Authentication(&'static str),
     /// An authentic head does not hold what it should.
-    #[error("its head does not hold what it should: {reason}")]
-    Content {
-        /// What is wrong.
-        reason: String,
-    },
+    #[error("its head does not hold what it should: {0}")]
+    Content(String),
+}
+
+/// The refusal of an agent.
+pub(crate) fn rejected(problem: Rejection, detail: impl Into<String>) -> Exit {
+    let detail = detail.into();
+    Exit::Rejected { problem, detail }
+}
+
+/// How a call ended, where it did not end well.
+pub(crate) fn end(exit: &Exit) -> Option<String> {
+    match exit {
+        Exit::Ok => None,
+        Exit::Code { code } => Some(format!("exit code {code}")),
+        Exit::Trap { reason } => Some(format!("trap: {reason}")),
+        Exit::Limit {
+            which,
+            used,
+            allowed,
+        } => Some(format!(
+            "stopped at the limit {which:?}: {used} of {allowed}"
+        )),
+        Exit::Denied { reason } => Some(format!("denied: {reason}")),
+        Exit::Rejected { detail, .. } => Some(format!("refused: {detail}")),
+    }
+}
+
+/// Why an agent is not deployed, for whoever asked for it.
+pub fn words(exit: &Exit) -> String {
+    match exit {
+        Exit::Rejected { detail, .. } => detail.clone(),
+        exit => end(exit).unwrap_or_default(),
+    }
 }

@@ -1,11 +1,13 @@
-//! Deployed agents: what one is called, what its manifest says, where the operator's own lie, what is kept on disk and how
-//! they are found.
+//! Deployed agents: what one is called, what its manifest says, where the operator's own lie, what is kept on disk, how they
+//! are found, deployed, loaded and removed, and where they may send requests.
 //!
-//! Nothing here runs a component. An agent comes from a sealed deploy or from the operator's folder ([`Registry`]), brings a
-//! [`Manifest`], is called by a [`Reference`], may outlive a restart in the [`Store`] and is found by the [`Index`].
+//! An agent comes from a sealed deploy or from the operator's folder ([`Registry`]), brings a [`Manifest`], is one of the
+//! [`Agents`] of a host under its [`Address`], survives a restart in the [`Store`] and is found by the [`Index`]. The runtime
+//! compiles and runs it; what is needed of the host around it (its log of components, prices, counters) comes in by
+//! [`Surroundings`].
 //!
 //! ```
-//! use hypervisor_agents::{Index, Manifest, Reference};
+//! use hypervisor_agents::{Address, Index, Manifest};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let manifest = Manifest::parse(
@@ -16,8 +18,8 @@
 //!         skills = ["weather", "forecast"]
 //!     "#,
 //! )?;
-//! let reference: Reference = "weather.operator".parse()?;
-//! assert_eq!(reference.name(), &manifest.name);
+//! let address: Address = "weather.operator".parse()?;
+//! assert_eq!(address.name, manifest.name);
 //!
 //! let index = Index::new();
 //! index.put(1, manifest.name.as_str(), &manifest.description, &manifest.skills);
@@ -27,19 +29,39 @@
 //! # }
 //! ```
 //!
-//! Files block: callers in async code use a thread for them.
+//! Files block: what is not `async` is called on a thread for it.
 
+mod agents;
+mod catalog;
+mod deploy;
+mod deployed;
+mod egress;
 pub mod error;
+mod load;
+mod log;
 pub mod manifest;
 pub mod name;
+mod plan;
 pub mod registry;
 pub mod search;
+mod send;
+mod set;
 pub mod store;
+mod surroundings;
+mod take_up;
+mod terms;
 
-pub use error::{Damage, ManifestError, NameError, RegistryError, StoreError};
+pub use agents::{Agents, Parts};
+pub use deploy::NotTaken;
+pub use deployed::{Deployed, PREFIX, Terms};
+pub use egress::{Neighbours, declared_length};
+pub use error::{Damage, ManifestError, NameError, RegistryError, StoreError, words};
 pub use hypervisor_store::SealingKey;
 pub use manifest::{Environment, Manifest, ManifestLimits};
-pub use name::{Address, Name, Owner, OwnerId, Reference};
+pub use name::{Address, Name, Owner};
+pub use plan::{Plan, Refused};
 pub use registry::{Listing, Registry, RegistryAgent, RegistryEntry};
 pub use search::Index;
+pub use send::{http_error, send};
 pub use store::{Head, Record, Store, Stored};
+pub use surroundings::{Deployers, Event, Measured, Settings, Surroundings};

@@ -63,7 +63,7 @@ pub struct Manifest {
     pub pay_to: Option<String>,
     /// Requests that one instance serves, one after the other: 1 to 1,024.
     pub reuse: u32,
-    /// Origins that it may send requests to: at most 64. Their form is checked here, what they mean is not.
+    /// Origins that it may send requests to: at most 64.
     pub outgoing: Vec<String>,
     /// Its environment variables.
     pub environment: Environment,
@@ -116,14 +116,10 @@ impl Manifest {
     /// [`ManifestError`] names the key, or the line of what is not TOML.
     pub fn parse(text: &[u8]) -> Result<Self, ManifestError> {
         if text.len() > MAX_TEXT {
-            return Err(ManifestError::TooLarge {
-                length: text.len(),
-                maximum: MAX_TEXT,
-            });
+            return Err(ManifestError::TooLarge(text.len()));
         }
-        let text = std::str::from_utf8(text).map_err(|error| ManifestError::NotUtf8 {
-            at: error.valid_up_to(),
-        })?;
+        let text = std::str::from_utf8(text)
+            .map_err(|error| ManifestError::NotUtf8(error.valid_up_to()))?;
         let invalid = |error| not_toml(error, text);
         let document = toml::Deserializer::parse(text).map_err(invalid)?;
         let mut unknown = Vec::new();
@@ -146,13 +142,6 @@ fn not_toml(mut error: toml::de::Error, text: &str) -> ManifestError {
     error.set_input(None);
     let message = error.to_string();
     let visible = |c: char| if c.is_control() { ' ' } else { c };
-    ManifestError::Invalid {
-        line: before.saturating_add(1),
-        message: message
-            .trim_end()
-            .chars()
-            .map(visible)
-            .take(MAX_MESSAGE)
-            .collect(),
-    }
+    let message = message.trim_end().chars().map(visible).take(MAX_MESSAGE);
+    ManifestError::Invalid(before.saturating_add(1), message.collect())
 }

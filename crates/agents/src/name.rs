@@ -4,7 +4,6 @@
 //! |---|---|---|
 //! | name | a DNS label: 1–63 of `a-z 0-9 -`, first a letter, last not a hyphen | `weather` |
 //! | address | `name.owner`, the owner being 32 hex digits or `operator` | `weather.operator` |
-//! | reference | either | |
 //!
 //! Two texts are the same name only if their bytes are: there is one spelling, so nothing is folded, trimmed or decoded.
 
@@ -39,15 +38,15 @@ impl Name {
 /// Whether `text` is a name.
 fn check(text: &str) -> Result<(), NameError> {
     if text.len() > MAX_LENGTH {
-        return Err(NameError::TooLong { length: text.len() });
+        return Err(NameError::TooLong(text.len()));
     }
     let foreign = |c: &char| !matches!(c, 'a'..='z' | '0'..='9' | '-');
     if let Some(found) = text.chars().find(foreign) {
-        return Err(NameError::Character { found });
+        return Err(NameError::Character(found));
     }
     match (text.chars().next(), text.chars().last()) {
         (None, _) | (_, None) => Err(NameError::Empty),
-        (Some(found), _) if !found.is_ascii_lowercase() => Err(NameError::Start { found }),
+        (Some(found), _) if !found.is_ascii_lowercase() => Err(NameError::Start(found)),
         (_, Some('-')) => Err(NameError::End),
         _ => Ok(()),
     }
@@ -58,14 +57,6 @@ impl FromStr for Name {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         check(text).map(|()| Self(text.to_owned()))
-    }
-}
-
-impl TryFrom<&str> for Name {
-    type Error = NameError;
-
-    fn try_from(text: &str) -> Result<Self, NameError> {
-        text.parse()
     }
 }
 
@@ -83,12 +74,6 @@ impl From<Name> for String {
     }
 }
 
-impl AsRef<str> for Name {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
-}
-
 impl Borrow<str> for Name {
     fn borrow(&self) -> &str {
         &self.0
@@ -101,57 +86,18 @@ impl fmt::Display for Name {
     }
 }
 
-/// The id of an owner's key: 32 hex digits in lower case.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OwnerId(String);
-
-impl OwnerId {
-    /// The id of a key.
-    pub fn of(key: &PublicKey) -> Self {
-        Self(owner_id(key))
-    }
-
-    /// The 32 digits.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for OwnerId {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        let is_digit = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
-        if text.len() == 2 * ID_LENGTH && text.bytes().all(is_digit) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(NameError::Owner)
-        }
-    }
-}
-
-impl fmt::Display for OwnerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// Whose an agent is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Owner {
     /// The operator's, from the registry.
     Operator,
-    /// That of whoever holds a key.
-    Key {
-        /// The key's id.
-        id: OwnerId,
-    },
+    /// That of whoever holds a key: its id, 32 hex digits in lower case.
+    Key(String),
 }
 
 impl From<&PublicKey> for Owner {
     fn from(key: &PublicKey) -> Self {
-        let id = OwnerId::of(key);
-        Self::Key { id }
+        Self::Key(owner_id(key))
     }
 }
 
@@ -159,19 +105,23 @@ impl FromStr for Owner {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
+        let is_digit = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
         match text {
             OPERATOR => Ok(Self::Operator),
-            _ => text.parse().map(|id| Self::Key { id }),
+            id if id.len() == 2 * ID_LENGTH && id.bytes().all(is_digit) => {
+                Ok(Self::Key(id.to_owned()))
+            }
+            _ => Err(NameError::Owner),
         }
     }
 }
 
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Operator => f.write_str(OPERATOR),
-            Self::Key { id } => id.fmt(f),
-        }
+        f.write_str(match self {
+            Self::Operator => OPERATOR,
+            Self::Key(id) => id,
+        })
     }
 }
 
@@ -182,6 +132,13 @@ pub struct Address {
     pub name: Name,
     /// Whose it is.
     pub owner: Owner,
+}
+
+impl Address {
+    /// Whether it is that of an agent of the registry.
+    pub(crate) fn is_registered(&self) -> bool {
+        self.owner == Owner::Operator
+    }
 }
 
 impl FromStr for Address {
@@ -199,45 +156,5 @@ impl FromStr for Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.name, self.owner)
-    }
-}
-
-/// What a caller writes: a name, which belongs to whoever had it first, or an address.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reference {
-    /// A name alone.
-    Name(Name),
-    /// A name with its owner.
-    Address(Address),
-}
-
-impl Reference {
-    /// The name in it.
-    pub fn name(&self) -> &Name {
-        match self {
-            Self::Name(name) => name,
-            Self::Address(address) => &address.name,
-        }
-    }
-}
-
-impl FromStr for Reference {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        if text.contains('.') {
-            text.parse().map(Self::Address)
-        } else {
-            text.parse().map(Self::Name)
-        }
-    }
-}
-
-impl fmt::Display for Reference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => name.fmt(f),
-            Self::Address(address) => address.fmt(f),
-        }
     }
 }

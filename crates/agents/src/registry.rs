@@ -5,9 +5,10 @@
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use cap_std::ambient_authority;
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, Metadata};
 use zeroize::Zeroizing;
 
 use crate::error::RegistryError;
@@ -33,6 +34,8 @@ pub struct RegistryEntry {
     pub name: Name,
     /// Its manifest.
     pub manifest: Manifest,
+    /// Size and time of change of its component, where the file system has them.
+    pub stamp: Option<(u64, SystemTime)>,
 }
 
 /// What a registry holds.
@@ -63,6 +66,11 @@ impl Registry {
         let registry = Self { path: path.into() };
         registry.folder()?;
         Ok(registry)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The agents, each with a sound manifest and a component, and what is wrong with the rest. Files beside the agents' folders
@@ -97,7 +105,7 @@ impl Registry {
     /// # Errors
     /// [`RegistryError`]; [`RegistryError::NotFound`] where there is no such folder.
     pub fn load(&self, name: &Name, maximum: u64) -> Result<RegistryAgent, RegistryError> {
-        let not_found = || RegistryError::NotFound { name: name.clone() };
+        let not_found = || RegistryError::NotFound(name.clone());
         let folder = self.folder()?.ok_or_else(not_found)?;
         let below = Path::new(name.as_str());
         if let Err(error) = folder.symlink_metadata(below)
@@ -121,24 +129,25 @@ impl Registry {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                 let path = self.path.clone();
-                Err(RegistryError::NotAFolder { path })
+                Err(RegistryError::NotAFolder(path))
             }
             Err(error) => Err(self.unreadable(Path::new(""), error)),
         }
     }
 
     fn entry(&self, folder: &Dir, below: &Path) -> Result<RegistryEntry, RegistryError> {
-        let name: Name =
-            below
-                .to_string_lossy()
-                .parse()
-                .map_err(|reason| RegistryError::FolderName {
-                    path: self.path.join(below),
-                    reason,
-                })?;
+        let name: Name = below
+            .to_string_lossy()
+            .parse()
+            .map_err(|reason| RegistryError::FolderName(self.path.join(below), reason))?;
         let (manifest, _) = self.manifest(folder, &name)?;
-        self.is_file(folder, &below.join(COMPONENT))?;
-        Ok(RegistryEntry { name, manifest })
+        let component = self.file(folder, &below.join(COMPONENT))?;
+        let changed = component.modified().ok();
+        Ok(RegistryEntry {
+            name,
+            manifest,
+            stamp: changed.map(|at| (component.len(), at.into_std())),
+        })
     }
 
     fn manifest(
@@ -149,37 +158,33 @@ impl Registry {
         let below = Path::new(name.as_str()).join(MANIFEST);
         let path = || self.path.join(&below);
         let text = Zeroizing::new(self.read(folder, &below, MAX_TEXT as u64)?);
-        let manifest = Manifest::parse(&text).map_err(|reason| RegistryError::Manifest {
-            path: path(),
-            reason,
-        })?;
+        let manifest =
+            Manifest::parse(&text).map_err(|reason| RegistryError::Manifest(path(), reason))?;
         if manifest.name != *name {
-            return Err(RegistryError::OtherName {
-                path: path(),
-                found: manifest.name,
-            });
+            return Err(RegistryError::OtherName(path(), manifest.name));
         }
         // What was parsed is UTF-8, so nothing is replaced.
         let text = Zeroizing::new(String::from_utf8_lossy(&text).into_owned());
         Ok((manifest, text))
     }
 
-    fn is_file(&self, folder: &Dir, below: &Path) -> Result<(), RegistryError> {
+    /// What the file system knows of a file.
+    fn file(&self, folder: &Dir, below: &Path) -> Result<Metadata, RegistryError> {
         let metadata = folder
             .metadata(below)
             .map_err(|error| self.unreadable(below, error))?;
         if metadata.is_file() {
-            Ok(())
+            Ok(metadata)
         } else {
             let path = self.path.join(below);
-            Err(RegistryError::NotAFile { path })
+            Err(RegistryError::NotAFile(path))
         }
     }
 
     fn read(&self, folder: &Dir, below: &Path, maximum: u64) -> Result<Vec<u8>, RegistryError> {
         let unreadable = |error| self.unreadable(below, error);
         // To open a named pipe would wait for its writer.
-        self.is_file(folder, below)?;
+        self.file(folder, below)?;
         let file = folder.open(below).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len().min(maximum);
         let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
@@ -189,7 +194,7 @@ impl Registry {
             .map_err(unreadable)?;
         if bytes.len() as u64 > maximum {
             let path = self.path.join(below);
-            return Err(RegistryError::TooLarge { path, maximum });
+            return Err(RegistryError::TooLarge(path, maximum));
         }
         Ok(bytes)
     }
@@ -199,9 +204,9 @@ impl Registry {
         // A path that leaves the folder is refused before the operating system is asked: no number of its comes with it.
         let is_own = source.raw_os_error().is_none();
         if is_own && source.kind() == io::ErrorKind::PermissionDenied {
-            RegistryError::Outside { path }
+            RegistryError::Outside(path)
         } else {
-            RegistryError::Unreadable { path, source }
+            RegistryError::Unreadable(path, source)
         }
     }
 }

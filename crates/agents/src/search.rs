@@ -11,6 +11,8 @@ use rust_stemmers::{Algorithm, Stemmer};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
+use crate::manifest::Manifest;
+
 /// Most words of a query that are looked for; the rest is dropped.
 pub const MAX_WORDS: usize = 32;
 
@@ -71,6 +73,16 @@ impl Index {
         inner.agents.insert(id, Agent { stems, words });
         for (stem, weight) in weights {
             inner.holders.entry(stem).or_default().insert(id, weight);
+        }
+    }
+
+    /// Puts an agent in as its manifest describes it, or takes it out if it is private: what nobody may find takes no places.
+    pub(crate) fn put_manifest(&self, id: u64, manifest: &Manifest) {
+        if manifest.private {
+            self.remove(id);
+        } else {
+            let name = manifest.name.as_str();
+            self.put(id, name, &manifest.description, &manifest.skills);
         }
     }
 

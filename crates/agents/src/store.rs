@@ -4,7 +4,7 @@
 //! agents            id → head, CBOR; the id is a keyed hash of the address and tells nothing of it
 //! agent-bodies      id ‖ 16 random bytes, the writing ‖ u32 BE → a piece of a component, or of machine code
 //! agent-leftovers   id ‖ writing → length; a body that no head names: being written, or to be deleted
-//! registered-agents name → since when; nothing of it is secret, and it is kept without the platform's key too
+//! registered-agents name → since when, Unix time in microseconds; nothing of it is secret, and it is kept without the platform's key too
 //! ```
 //!
 //! A head names its bodies by their writings, so that pieces of two writings cannot be mixed. Bodies are written before their
@@ -20,9 +20,9 @@ mod record;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use hypervisor_store::{Change, Error, Expect, Row, Table, Under};
-use sha2::{Digest, Sha256};
+use hypervisor_store::{Change, Error, Expect, Row, Scanned, Table, Under};
 
+pub use hypervisor_runtime::sha256 as digest;
 pub use record::{Head, MAX_DETAILS, MAX_FINGERPRINT, Record};
 
 use crate::error::{Damage, StoreError};
@@ -83,22 +83,33 @@ impl Store {
             rows,
             changing: Mutex::new(()),
         };
-        let mut after = None;
+        store.each(LEFTOVERS, |found| {
+            if let (Some((id, writing)), Ok(row)) = (found.key.split_first_chunk(), found.row)
+                && let (Ok(writing), Ok(length)) =
+                    (writing.try_into(), row.value.as_slice().try_into())
+            {
+                let length = u64::from_be_bytes(length);
+                store.clean(id, &Body::new(writing, length))?;
+            }
+            Ok(())
+        })?;
+        Ok(store)
+    }
+
+    /// Looks at every row of a table.
+    fn each(
+        &self,
+        table: Table,
+        mut look: impl FnMut(Scanned) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = store.rows.scan(LEFTOVERS, b"", after.as_deref(), PAGE)?;
+            let page = self.rows.scan(table, b"", after.as_deref(), PAGE)?;
             let Some(last) = page.last() else {
-                return Ok(store);
+                return Ok(());
             };
             after = Some(last.key.clone());
-            for found in page {
-                if let (Some((id, writing)), Ok(row)) = (found.key.split_first_chunk(), found.row)
-                    && let (Ok(writing), Ok(length)) =
-                        (writing.try_into(), row.value.as_slice().try_into())
-                {
-                    let length = u64::from_be_bytes(length);
-                    store.clean(id, &Body::new(writing, length))?;
-                }
-            }
+            page.into_iter().try_for_each(&mut look)?;
         }
     }
 
@@ -113,26 +124,19 @@ impl Store {
     /// [`StoreError::Rows`]. What is wrong with single rows is in the answer.
     pub fn list(&self) -> Result<Stored, StoreError> {
         let mut stored = Stored::default();
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.rows.scan(HEADS, b"", after.as_deref(), PAGE)?;
-            let Some(last) = page.last() else {
-                break;
-            };
-            after = Some(last.key.clone());
-            for found in page {
-                match self.head(&found.key, found.row) {
-                    Ok(head) => stored.agents.push(head),
-                    Err(damage) => stored.damaged.push(damaged(&found.key, damage)),
-                }
+        self.each(HEADS, |found| {
+            match self.head(&found.key, found.row) {
+                Ok(head) => stored.agents.push(head),
+                Err(damage) => stored.damaged.push(damaged(&found.key, damage)),
             }
-        }
+            Ok(())
+        })?;
         stored.agents.sort_by_cached_key(Head::address);
         Ok(stored)
     }
 
     fn head(&self, key: &[u8], row: Result<Row, Error>) -> Result<Head, Damage> {
-        let row = row.map_err(|_| Damage::Authentication { section: "head" })?;
+        let row = row.map_err(|_| Damage::Authentication("head"))?;
         let head = Contents::read(&row.value)?.into_head()?;
         if self.id(&head.address()) == key {
             Ok(head)
@@ -163,33 +167,37 @@ impl Store {
         let component = self.write(&id, record.component)?;
         let code = self.write(&id, record.code)?;
         let written = [&component, &code].map(Clone::clone);
-        let contents = Contents::new(record, component, code);
-        let gone = before.map_or_else(Vec::new, |it| vec![it.component, it.code]);
-        self.switch(&id, &contents, Expect::Any, &written, gone)
+        let head = Contents::new(record, component, code).write()?;
+        let gone = before.map_or_else(Vec::new, Contents::bodies);
+        let (name, since) = (address.name.as_str().as_bytes(), record.deployed_at);
+        let since = since.to_be_bytes();
+        let mut changes = vec![Change::put(HEADS, &id, &head)];
+        changes.extend(
+            address
+                .is_registered()
+                .then(|| Change::put(REGISTERED, name, &since)),
+        );
+        self.switch(&id, changes, &written, gone)
     }
 
-    /// Has a head name its bodies, from here on; those that it named before are deleted.
+    /// Makes a head name other bodies, from here on; those that it named before are deleted.
     fn switch(
         &self,
         id: &Id,
-        contents: &Contents,
-        expect: Expect,
+        changes: Vec<Change<'_>>,
         written: &[Body],
         gone: Vec<Body>,
     ) -> Result<(), StoreError> {
-        let head = contents.write()?;
         let written: Vec<_> = written.iter().map(|body| body.key(id)).collect();
-        let gone_keys: Vec<_> = gone.iter().map(|body| body.key(id)).collect();
-        let lengths: Vec<_> = gone.iter().map(|body| body.length.to_be_bytes()).collect();
-        let mut changes = vec![Change {
-            expect,
-            ..Change::put(HEADS, id, &head)
-        }];
+        let left: Vec<_> = (gone.iter())
+            .map(|body| (body.key(id), body.length.to_be_bytes()))
+            .collect();
+        let mut changes: Vec<Change<'_>> = changes;
         changes.extend(written.iter().map(|key| Change::delete(LEFTOVERS, key)));
-        changes.extend(
-            (gone_keys.iter().zip(&lengths)).map(|(key, it)| Change::put(LEFTOVERS, key, it)),
-        );
-        self.rows.commit(&changes, self.rows.is_lasting())?;
+        changes.extend((left.iter()).map(|(key, length)| Change::put(LEFTOVERS, key, length)));
+        // What is noted of the registry is kept without the platform's key too.
+        let is_noted = changes.iter().any(|change| change.table == REGISTERED);
+        (self.rows).commit(&changes, is_noted || self.rows.is_lasting())?;
         gone.iter().try_for_each(|body| self.clean(id, body))
     }
 
@@ -240,8 +248,12 @@ impl Store {
         let written = self.write(&id, code)?;
         let gone = std::mem::replace(&mut contents.code, written.clone());
         fingerprint.clone_into(&mut contents.code_fingerprint);
-        let expect = Expect::Version(version);
-        self.switch(&id, &contents, expect, &[written], vec![gone])
+        let head = contents.write()?;
+        let change = Change {
+            expect: Expect::Version(version),
+            ..Change::put(HEADS, &id, &head)
+        };
+        self.switch(&id, vec![change], &[written], vec![gone])
     }
 
     /// Forgets an agent, damaged or not; false where there is none.
@@ -250,20 +262,20 @@ impl Store {
     /// [`StoreError::Rows`].
     pub fn remove(&self, address: &Address) -> Result<bool, StoreError> {
         let id = self.id(address);
+        let name = address.name.as_str().as_bytes();
         let _changing = self.changing();
-        let bodies = match self.rows.get(HEADS, &id) {
-            Ok(None) => return Ok(false),
-            Ok(Some(row)) => Contents::read(&row.value)
-                .map_or_else(|_| Vec::new(), |it| vec![it.component, it.code]),
-            Err(Error::Authentication(_)) => Vec::new(),
+        let is_noted = address.is_registered() && self.rows.get(REGISTERED, name)?.is_some();
+        let gone = match self.rows.get(HEADS, &id) {
+            Ok(None) if !is_noted => return Ok(false),
+            Ok(Some(row)) => {
+                Contents::read(&row.value).map_or_else(|_| Vec::new(), Contents::bodies)
+            }
+            Ok(None) | Err(Error::Authentication(_)) => Vec::new(),
             Err(error) => return Err(error.into()),
         };
-        let keys: Vec<_> = bodies.iter().map(|body| body.key(&id)).collect();
-        let lengths: Vec<_> = bodies.iter().map(|it| it.length.to_be_bytes()).collect();
-        let left = (keys.iter().zip(&lengths)).map(|(key, it)| Change::put(LEFTOVERS, key, it));
-        let changes: Vec<_> = left.chain([Change::delete(HEADS, &id)]).collect();
-        self.rows.commit(&changes, self.rows.is_lasting())?;
-        bodies.iter().try_for_each(|body| self.clean(&id, body))?;
+        let mut changes = vec![Change::delete(HEADS, &id)];
+        changes.extend(is_noted.then(|| Change::delete(REGISTERED, name)));
+        self.switch(&id, changes, &[], gone)?;
         Ok(true)
     }
 
@@ -273,48 +285,25 @@ impl Store {
     /// [`StoreError::Damaged`], [`StoreError::Rows`].
     pub fn deployed_names(&self) -> Result<BTreeMap<Name, u64>, StoreError> {
         let mut names = BTreeMap::new();
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.rows.scan(REGISTERED, b"", after.as_deref(), PAGE)?;
-            let Some(last) = page.last() else {
-                return Ok(names);
+        self.each(REGISTERED, |found| {
+            let since = found.row?.value.as_slice().try_into().ok();
+            let name = str::from_utf8(&found.key).ok();
+            let name = name.and_then(|it| it.parse().ok());
+            let (Some(name), Some(since)) = (name, since) else {
+                let damage = contents::wrong("it is no name with a time");
+                return Err(damaged(&found.key, damage));
             };
-            after = Some(last.key.clone());
-            for found in page {
-                let since = found.row?.value.as_slice().try_into().ok();
-                let name = str::from_utf8(&found.key)
-                    .ok()
-                    .and_then(|it| it.parse().ok());
-                let (Some(name), Some(since)) = (name, since) else {
-                    let damage = contents::wrong("it is no name with a time");
-                    return Err(damaged(&found.key, damage));
-                };
-                names.insert(name, u64::from_be_bytes(since));
-            }
-        }
+            names.insert(name, u64::from_be_bytes(since));
+            Ok(())
+        })?;
+        Ok(names)
     }
 
-    /// Notes that an agent of the registry is deployed, since `at`: Unix time, microseconds.
-    ///
-    /// # Errors
-    /// [`StoreError::Rows`].
-    pub fn set_deployed(&self, name: &Name, at: u64) -> Result<(), StoreError> {
+    /// Notes that an agent of the registry is deployed, since `at`.
+    fn note(&self, name: &Name, at: u64) -> Result<(), StoreError> {
         let (key, value) = (name.as_str().as_bytes(), at.to_be_bytes());
         let change = Change::put(REGISTERED, key, &value);
         Ok(self.rows.commit(&[change], true)?)
-    }
-
-    /// Notes that an agent of the registry is no longer deployed; false where it was not.
-    ///
-    /// # Errors
-    /// [`StoreError::Rows`].
-    pub fn unset(&self, name: &Name) -> Result<bool, StoreError> {
-        let key = name.as_str().as_bytes();
-        if self.rows.get(REGISTERED, key)?.is_none() {
-            return Ok(false);
-        }
-        self.rows.commit(&[Change::delete(REGISTERED, key)], true)?;
-        Ok(true)
     }
 
     fn id(&self, address: &Address) -> Id {
@@ -331,7 +320,7 @@ impl Store {
         let row = match self.rows.get(HEADS, &id) {
             Ok(row) => row.ok_or(StoreError::NotFound)?,
             Err(Error::Authentication(_)) => {
-                return Err(damaged(&id, Damage::Authentication { section: "head" }));
+                return Err(damaged(&id, Damage::Authentication("head")));
             }
             Err(error) => return Err(error.into()),
         };
@@ -363,7 +352,7 @@ impl Store {
     }
 
     fn read(&self, id: &Id, body: &Body, section: &'static str) -> Result<Vec<u8>, StoreError> {
-        let not_whole = || damaged(id, Damage::Authentication { section });
+        let not_whole = || damaged(id, Damage::Authentication(section));
         let mut bytes = Vec::with_capacity(usize::try_from(body.length).unwrap_or_default());
         for index in 0..body.pieces() {
             match self.rows.get(BODIES, &body.piece(id, index)) {
@@ -397,16 +386,8 @@ impl Store {
     }
 }
 
-/// The SHA-256 of a component, by which calls say which one they mean.
-pub fn digest(component: &[u8]) -> [u8; 32] {
-    Sha256::digest(component).into()
-}
-
 fn damaged(key: &[u8], damage: Damage) -> StoreError {
-    StoreError::Damaged {
-        what: format!("agent {}", const_hex::encode(key)),
-        damage,
-    }
+    StoreError::Damaged(format!("agent {}", const_hex::encode(key)), damage)
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hypervisor_protocol::{LimitKind, Rejection};
@@ -38,8 +37,8 @@ pub(super) struct Compiler {
     address_space: u64,
     /// Most machine code of what is not the operator's, bytes.
     most_code: u64,
-    compilations: Arc<Gate>,
-    inspections: Arc<Gate>,
+    compilations: Gate,
+    inspections: Gate,
 }
 
 /// What is compiled, and by when.
@@ -59,20 +58,20 @@ pub(super) struct Compiled {
 }
 
 impl Compiler {
-    /// `at_once` compilations of clients, each of which waits for no longer than `patience`.
+    /// `at_once` compilations of clients, `of_peer` of those of one peer, each of which waits for no longer than `patience`.
     pub(super) fn new(
         executable: PathBuf,
         address_space: u64,
         most_code: u64,
-        at_once: usize,
+        (at_once, of_peer): (usize, usize),
         patience: Duration,
     ) -> Self {
         Self {
             executable,
             address_space,
             most_code,
-            compilations: Gate::new(at_once, patience),
-            inspections: Gate::new(at_once, patience),
+            compilations: Gate::new(at_once, of_peer, patience),
+            inspections: Gate::new(at_once, of_peer, patience),
         }
     }
 

@@ -1,23 +1,34 @@
 //! Whose turn it is: a few compiler processes run at once, and clients who wait for one take turns.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Turns that one client may wait for, and all of them together.
+/// Turns that one session or owner may wait for, one peer, and all of them together.
 const MOST_OF_ONE: usize = 64;
+const MOST_OF_PEER: usize = 128;
 const MOST: usize = 256;
 
-/// On whose behalf something is compiled. Who has waited for nothing else comes before who sends one program after the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Client([u8; 32]);
+/// On whose behalf something is compiled. Who has waited for nothing else comes before who sends one program after the other:
+/// among peers, and of one peer among sessions or owners, of which anybody has as many as they like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client {
+    peer: Id,
+    own: Id,
+}
+
+type Id = [u8; 32];
 
 impl Client {
-    /// The client of this name: a session's id, an owner's.
-    pub fn of(name: &[u8]) -> Self {
-        Self(*blake3::hash(name).as_bytes())
+    /// The client of this name, a session's id or an owner's, of the peer of this name.
+    pub fn of(peer: &[u8], own: &[u8]) -> Self {
+        let peer = *blake3::hash(peer).as_bytes();
+        Self {
+            peer,
+            own: *blake3::keyed_hash(&peer, own).as_bytes(),
+        }
     }
 }
 
@@ -25,180 +36,86 @@ impl Client {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Busy;
 
+/// Places, given in the order of arrival. A peer stands in that line no more often than it may have places, and with the rest of
+/// what it asks for behind its own; so does a session in the line of its peer.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    state: Mutex<State>,
-    /// Places that one client may have: with two or more, one is always left for somebody else.
-    of_one: usize,
+    all: Arc<Line>,
+    /// Those of peers and of sessions that are inside or wait.
+    lines: Mutex<HashMap<Id, Arc<Line>>>,
+    /// Places that one peer may have.
+    of_peer: usize,
     patience: Duration,
 }
 
+/// Places, and room for those who have one or wait for it.
 #[derive(Debug)]
-struct State {
-    free: usize,
-    inside: HashMap<Client, usize>,
-    waiting: HashMap<Client, VecDeque<oneshot::Sender<()>>>,
-    /// Clients that wait, in the order of their turns.
-    turns: VecDeque<Client>,
+struct Line {
+    places: Arc<Semaphore>,
+    room: Arc<Semaphore>,
 }
 
 /// A place, given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
-    gate: Arc<Gate>,
-    client: Client,
+    _lines: [Arc<Line>; 3],
+    _taken: Vec<OwnedSemaphorePermit>,
 }
 
-/// A wait for a place, which may end by itself.
-struct Waiting {
-    gate: Arc<Gate>,
-    client: Client,
-    turn: oneshot::Receiver<()>,
+impl Line {
+    fn new(places: usize, waiting: usize) -> Arc<Self> {
+        Arc::new(Self {
+            places: Arc::new(Semaphore::new(places)),
+            room: Arc::new(Semaphore::new(places.saturating_add(waiting))),
+        })
+    }
 }
 
 impl Gate {
-    /// `at_once` places. Nobody waits longer than `patience`.
-    pub(crate) fn new(at_once: usize, patience: Duration) -> Arc<Self> {
-        Arc::new(Self {
-            state: Mutex::new(State {
-                free: at_once,
-                inside: HashMap::new(),
-                waiting: HashMap::new(),
-                turns: VecDeque::new(),
-            }),
-            of_one: at_once.saturating_sub(1).max(1),
+    /// `at_once` places, of which one peer may have `of_peer`. Nobody waits longer than `patience`.
+    pub(crate) fn new(at_once: usize, of_peer: usize, patience: Duration) -> Self {
+        Self {
+            all: Line::new(at_once, MOST),
+            lines: Mutex::default(),
+            of_peer,
             patience,
-        })
+        }
     }
 
     /// Waits for a place.
-    pub(crate) async fn enter(self: &Arc<Self>, client: Client) -> Result<Place, Busy> {
-        let turn = {
-            let mut state = self.lock();
-            if state.take(client, self.of_one) {
-                None
-            } else {
-                Some(state.wait(client)?)
-            }
-        };
-        if let Some(turn) = turn {
-            let mut waiting = Waiting {
-                gate: Arc::clone(self),
-                client,
-                turn,
-            };
-            // A turn that comes at the very end of its patience is given on by `waiting`.
-            match tokio::time::timeout(self.patience, &mut waiting.turn).await {
-                Ok(Ok(())) => {}
-                _ => return Err(Busy),
-            }
+    pub(crate) async fn enter(&self, client: Client) -> Result<Place, Busy> {
+        let lines = self.lines_of(client);
+        let mut taken = Vec::new();
+        for line in &lines {
+            let room = Arc::clone(&line.room).try_acquire_owned();
+            taken.push(room.map_err(|_| Busy)?);
         }
+        let turn = async {
+            for line in &lines {
+                taken.push(Arc::clone(&line.places).acquire_owned().await.ok()?);
+            }
+            Some(taken)
+        };
+        let taken = tokio::time::timeout(self.patience, turn).await;
         Ok(Place {
-            gate: Arc::clone(self),
-            client,
+            _taken: taken.ok().flatten().ok_or(Busy)?,
+            _lines: lines,
         })
     }
 
-    fn release(&self, client: Client) {
-        let mut state = self.lock();
-        state.leave(client);
-        state.admit(self.of_one);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn take(&mut self, client: Client, of_one: usize) -> bool {
-        let inside = self.inside.entry(client).or_default();
-        if self.free == 0 || *inside >= of_one {
-            if *inside == 0 {
-                self.inside.remove(&client);
-            }
-            return false;
-        }
-        *inside = inside.saturating_add(1);
-        self.free = self.free.saturating_sub(1);
-        true
-    }
-
-    fn leave(&mut self, client: Client) {
-        self.free = self.free.saturating_add(1);
-        if let Some(inside) = self.inside.get_mut(&client) {
-            *inside = inside.saturating_sub(1);
-            if *inside == 0 {
-                self.inside.remove(&client);
-            }
-        }
-    }
-
-    fn wait(&mut self, client: Client) -> Result<oneshot::Receiver<()>, Busy> {
-        self.forget_who_left();
-        let all: usize = self.waiting.values().map(VecDeque::len).sum();
-        let own = self.waiting.get(&client).map_or(0, VecDeque::len);
-        if all >= MOST || own >= MOST_OF_ONE {
-            return Err(Busy);
-        }
-        let (sender, receiver) = oneshot::channel();
-        if own == 0 {
-            self.turns.push_back(client);
-        }
-        self.waiting.entry(client).or_default().push_back(sender);
-        Ok(receiver)
-    }
-
-    fn forget_who_left(&mut self) {
-        self.waiting.retain(|_, waiting| {
-            waiting.retain(|turn| !turn.is_closed());
-            !waiting.is_empty()
-        });
-        self.turns
-            .retain(|client| self.waiting.contains_key(client));
-    }
-
-    /// Gives free places to those whose turn it is.
-    fn admit(&mut self, of_one: usize) {
-        let mut passed_over = 0_usize;
-        while self.free > 0 && passed_over < self.turns.len() {
-            let Some(client) = self.turns.pop_front() else {
-                return;
-            };
-            if !self.take(client, of_one) {
-                self.turns.push_back(client);
-                passed_over = passed_over.saturating_add(1);
-                continue;
-            }
-            let admitted = self.waiting.get_mut(&client).is_some_and(|waiting| {
-                std::iter::from_fn(|| waiting.pop_front()).any(|turn| turn.send(()).is_ok())
-            });
-            if !admitted {
-                self.leave(client);
-            }
-            match self.waiting.get(&client) {
-                Some(waiting) if !waiting.is_empty() => self.turns.push_back(client),
-                _ => {
-                    self.waiting.remove(&client);
-                }
-            }
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.gate.release(self.client);
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.turn.close();
-        // Its turn came, and it had gone away.
-        if self.turn.try_recv().is_ok() {
-            self.gate.release(self.client);
-        }
+    /// The lines to stand in, one after the other: the client's own, its peer's and that of all.
+    fn lines_of(&self, client: Client) -> [Arc<Line>; 3] {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.retain(|_, line| Arc::strong_count(line) > 1);
+        let mut line = |id, waiting| {
+            let line = lines.entry(id);
+            Arc::clone(line.or_insert_with(|| Line::new(self.of_peer, waiting)))
+        };
+        [
+            line(client.own, MOST_OF_ONE),
+            line(client.peer, MOST_OF_PEER),
+            Arc::clone(&self.all),
+        ]
     }
 }
 
@@ -208,8 +125,10 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(3600);
 
+    /// `PEER`, or a session of it: `PEER/SESSION`.
     fn client(name: &str) -> Client {
-        Client::of(name.as_bytes())
+        let (peer, own) = name.split_once('/').unwrap_or((name, ""));
+        Client::of(peer.as_bytes(), own.as_bytes())
     }
 
     /// Waits in a task of its own, and is in line when this returns.
@@ -222,7 +141,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_client_leaves_a_place_for_another() {
-        let gate = Gate::new(2, LONG);
+        let gate = Arc::new(Gate::new(2, 1, LONG));
         let _first = gate.enter(client("a")).await.unwrap();
         let second = in_line(&gate, "a").await;
         drop(gate.enter(client("b")).await.unwrap());
@@ -231,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn clients_take_turns_however_much_one_of_them_asks_for() {
-        let gate = Gate::new(1, LONG);
+        let gate = Arc::new(Gate::new(1, 1, LONG));
         let first = gate.enter(client("a")).await.unwrap();
         let mut of_a = Vec::new();
         for _ in 0..5 {
@@ -239,13 +158,42 @@ mod tests {
         }
         let of_b = in_line(&gate, "b").await;
         drop(first);
-        drop(of_a.remove(0).await.unwrap());
         drop(of_b.await.unwrap());
+        drop(of_a.remove(0).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn many_sessions_of_one_peer_have_the_turns_of_one() {
+        let gate = Arc::new(Gate::new(2, 1, LONG));
+        let first = gate.enter(client("a/0")).await.unwrap();
+        let mut of_a = Vec::new();
+        for n in 1..5 {
+            of_a.push(in_line(&gate, &format!("a/{n}")).await);
+        }
+        assert!(!of_a.iter().any(tokio::task::JoinHandle::is_finished));
+        let of_b = in_line(&gate, "b/0").await;
+        drop(of_b.await.unwrap());
+        drop(first);
+        drop(of_a.remove(0).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn sessions_of_one_peer_take_turns_with_each_other() {
+        let gate = Arc::new(Gate::new(1, 1, LONG));
+        let first = gate.enter(client("a/0")).await.unwrap();
+        let mut of_the_first = Vec::new();
+        for _ in 0..5 {
+            of_the_first.push(in_line(&gate, "a/0").await);
+        }
+        let of_the_second = in_line(&gate, "a/1").await;
+        drop(first);
+        drop(of_the_second.await.unwrap());
+        drop(of_the_first.remove(0).await.unwrap());
     }
 
     #[tokio::test]
     async fn more_than_may_wait_are_told_so() {
-        let gate = Gate::new(1, LONG);
+        let gate = Arc::new(Gate::new(1, 1, LONG));
         let _inside = gate.enter(client("a")).await.unwrap();
         let mut waiting = Vec::new();
         for _ in 0..MOST_OF_ONE {
@@ -259,7 +207,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_waits_for_ever_and_no_place_is_lost() {
-        let gate = Gate::new(1, Duration::from_millis(1));
+        let gate = Gate::new(1, 1, Duration::from_millis(1));
         let inside = gate.enter(client("a")).await.unwrap();
         assert_eq!(gate.enter(client("b")).await.unwrap_err(), Busy);
         drop(inside);
@@ -268,7 +216,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_of_somebody_who_has_gone_is_given_on() {
-        let gate = Gate::new(1, LONG);
+        let gate = Arc::new(Gate::new(1, 1, LONG));
         let inside = gate.enter(client("a")).await.unwrap();
         let gone = in_line(&gate, "b").await;
         let next = in_line(&gate, "c").await;

@@ -148,7 +148,7 @@ impl Executor {
                 compiler,
                 settings.compile_memory,
                 settings.compile_cache,
-                settings.compilations,
+                (settings.compilations, settings.peer_compilations),
                 settings.compile.saturating_mul(compile::SLACK),
             ),
             compile_time: settings.compile,

@@ -42,6 +42,8 @@ pub struct Settings {
     pub compile_memory: u64,
     /// Compilations at once.
     pub compilations: usize,
+    /// The part of them that one peer may have.
+    pub peer_compilations: usize,
     /// Machine code kept in memory, bytes.
     pub compile_cache: u64,
     /// A program unused for this long is dropped from memory.
@@ -74,6 +76,7 @@ impl Default for Settings {
             compile_agent: Duration::from_secs(180),
             compile_memory: 4 << 30,
             compilations: 2,
+            peer_compilations: 1,
             compile_cache: 512 << 20,
             cache_idle: Duration::from_secs(15 * 60),
         }

@@ -74,7 +74,7 @@ impl Chain {
     }
 
     /// The plugins in use when the first call of the chain entered.
-    pub(super) fn plugins(&self) -> Option<&PluginSet> {
+    pub fn plugins(&self) -> Option<&PluginSet> {
         self.moment.as_deref().map(Moment::plugins)
     }
 

@@ -106,10 +106,7 @@ async fn remove(State(app): State<Arc<Host>>, Path(reference): Path<String>) -> 
             );
             (StatusCode::CONFLICT, text)
         }
-        Err(NotTaken::Failed(exit)) => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            crate::agents::words(&exit),
-        ),
+        Err(NotTaken::Failed(reason)) => (StatusCode::INTERNAL_SERVER_ERROR, reason),
     };
     (status, format!("{text}\n")).into_response()
 }

@@ -78,27 +78,18 @@ impl HostFacts {
         self.log.append(Loader::Operator, name, sha384, imports)
     }
 
-    /// The same for an agent of `owner`.
+    /// The same for an agent.
     ///
     /// # Errors
-    /// As [`Self::measure`].
+    /// As [`Self::measure`], and [`MeasureError::Quota`].
     pub fn measure_agent(
         &self,
-        owner: &str,
+        loader: Loader<'_>,
         name: &str,
         sha384: [u8; 48],
         imports: Vec<String>,
     ) -> Result<(), MeasureError> {
-        let loader = Loader::Owner(owner);
         self.log.append(loader, name, sha384, imports)
-    }
-
-    /// Whether the log takes a deployment of `owner`.
-    ///
-    /// # Errors
-    /// [`MeasureError::Quota`].
-    pub fn room_for(&self, owner: &str) -> Result<(), MeasureError> {
-        self.log.room_for(owner)
     }
 
     /// The log of what was loaded.

@@ -20,12 +20,11 @@ const OF_AGENTS: Share = Share {
 /// Entries that deployments may take in all. The rest of the agents' is for those that were deployed before the host was started,
 /// which are measured when they are first called.
 const OF_DEPLOYMENTS: usize = MAX_ENTRIES / 2;
-/// Entries that the deployments of one owner may take.
-const OF_AN_OWNER: usize = 256;
+/// The part that one account may have of what is left to deployments, its own included: each takes less than the one before, and
+/// no few of them take all.
+const PART: usize = 8;
 /// What the names of agents begin with, and of no plugin.
 const AGENT: &str = "agent/";
-/// Bytes of an agent's entry at the most: its name is bounded by those of agents and owners, its imports are a digest.
-const OF_AN_ENTRY: usize = 1024;
 
 #[derive(Clone, Copy, Default)]
 struct Share {
@@ -53,7 +52,8 @@ struct State {
     /// A quote is being made that must show the register as it is.
     held: bool,
     agents: Share,
-    owners: HashMap<String, usize>,
+    /// Entries that deployments took on each account.
+    accounts: HashMap<String, usize>,
 }
 
 /// Who loads a component.
@@ -61,8 +61,10 @@ struct State {
 pub enum Loader<'a> {
     /// The operator, by configuration or a swap.
     Operator,
-    /// The owner of an agent, by a deployment.
-    Owner(&'a str),
+    /// A deployment, on these accounts: the owner's, and the network's that it comes from, where owners are free.
+    Deployment(&'a [&'a str]),
+    /// Somebody who calls an agent that was deployed before, or that is in the operator's registry.
+    Agent,
 }
 
 /// Why a component could not be measured, and so is not loaded.
@@ -145,7 +147,7 @@ impl Measured {
                 journal,
                 poisoned: false,
                 held: false,
-                owners: HashMap::new(),
+                accounts: HashMap::new(),
             }),
             released: Condvar::new(),
         }
@@ -169,10 +171,14 @@ impl Measured {
             digest: HexArray(sha384),
             imports: match loader {
                 Loader::Operator => imports,
-                Loader::Owner(_) => vec![digest_of_imports(&imports)],
+                Loader::Deployment(_) | Loader::Agent => vec![digest_of_imports(&imports)],
             },
         };
         let size = entry.size()?;
+        // Who loads again what is there need not wait for a quote.
+        if loader != Loader::Operator && self.lock().has(&entry) {
+            return Ok(());
+        }
         waiting(|| {
             let mut state = self
                 .released
@@ -181,21 +187,14 @@ impl Measured {
             if state.shows(&entry) {
                 return Ok(());
             }
-            if matches!(loader, Loader::Owner(_)) {
-                state.share(OF_AGENTS.entries, size)?;
-            }
+            state.has_room(loader, size)?;
             state.log.admits(&entry)?;
             // A disk that is full refuses the component, and neither log nor register has it.
             if let Some(journal) = &mut state.journal {
                 journal.append(&entry)?;
             }
             let digest = state.log.append(entry)?;
-            if let Loader::Owner(owner) = loader {
-                state.agents.entries = state.agents.entries.saturating_add(1);
-                state.agents.bytes = state.agents.bytes.saturating_add(size);
-                let entries = state.owners.entry(owner.to_owned()).or_default();
-                *entries = entries.saturating_add(1);
-            }
+            state.count(loader, size);
             self.extend(&mut state, &digest)
         })
     }
@@ -214,21 +213,6 @@ impl Measured {
             .err()
             .unwrap_or(AttesterError::RegisterMismatch)
             .into())
-    }
-
-    /// Whether a deployment of this owner finds room in the log.
-    ///
-    /// # Errors
-    /// [`MeasureError::Quota`].
-    pub(crate) fn room_for(&self, owner: &str) -> Result<(), MeasureError> {
-        let state = self.lock();
-        let own = state.owners.get(owner).copied().unwrap_or_default();
-        if own >= OF_AN_OWNER {
-            return Err(MeasureError::Quota(format!(
-                "the host has loaded {own} components of this owner since it was started, as many as its component log takes of one"
-            )));
-        }
-        state.share(OF_DEPLOYMENTS, OF_AN_ENTRY)
     }
 
     /// The log as it is now.
@@ -293,16 +277,49 @@ impl State {
         latest.is_some_and(|(place, measured)| place < self.earlier && measured == entry)
     }
 
-    /// Whether agents may take one more of `entries`, with `size` bytes.
-    fn share(&self, entries: usize, size: usize) -> Result<(), MeasureError> {
-        if self.agents.entries >= entries
-            || self.agents.bytes.saturating_add(size) > OF_AGENTS.bytes
-        {
+    /// Whether the log shows this, and the register holds it.
+    fn has(&self, entry: &LogEntry) -> bool {
+        !self.poisoned && self.log.entries().contains(entry)
+    }
+
+    /// Whether one more entry with `size` bytes may be loaded so.
+    fn has_room(&self, loader: Loader<'_>, size: usize) -> Result<(), MeasureError> {
+        let (entries, accounts) = match loader {
+            Loader::Operator => return Ok(()),
+            Loader::Deployment(accounts) => (OF_DEPLOYMENTS, accounts),
+            Loader::Agent => (OF_AGENTS.entries, &[][..]),
+        };
+        let bytes = self.agents.bytes.saturating_add(size);
+        if self.agents.entries >= entries || bytes > OF_AGENTS.bytes {
             return Err(MeasureError::Quota(
                 "agents have used their part of the host's component log; its operator has to restart it".to_owned(),
             ));
         }
+        let left = entries.saturating_sub(self.agents.entries);
+        for account in accounts {
+            let own = self.accounts.get(*account).copied().unwrap_or_default();
+            if own.saturating_mul(PART) >= left.saturating_add(own) {
+                return Err(MeasureError::Quota(format!(
+                    "the host has loaded {own} components for {account} since it was started, as many as its component log takes of one owner or network while {left} places are left; deploy what it has loaded before, or ask its operator"
+                )));
+            }
+        }
         Ok(())
+    }
+
+    /// Counts an entry that was loaded so.
+    fn count(&mut self, loader: Loader<'_>, size: usize) {
+        let accounts = match loader {
+            Loader::Operator => return,
+            Loader::Deployment(accounts) => accounts,
+            Loader::Agent => &[],
+        };
+        self.agents.entries = self.agents.entries.saturating_add(1);
+        self.agents.bytes = self.agents.bytes.saturating_add(size);
+        for account in accounts {
+            let entries = self.accounts.entry((*account).to_owned()).or_default();
+            *entries = entries.saturating_add(1);
+        }
     }
 
     fn snapshot(&self) -> Result<Snapshot, Poisoned> {
@@ -351,38 +368,51 @@ mod tests {
     use super::*;
     use hypervisor_evidence::{Backend, Capabilities, Quote};
 
-    fn agent(log: &Measured, owner: &str, n: usize) -> Result<(), MeasureError> {
-        log.room_for(owner)?;
+    fn agent(log: &Measured, loader: Loader<'_>, n: usize) -> Result<(), MeasureError> {
         let imports = (0..300).map(|n| format!("wasi:clocks/monotonic-clock@0.2.{n}"));
         let mut digest = [0; 48];
         digest[..8].copy_from_slice(&n.to_be_bytes());
-        log.append(
-            Loader::Owner(owner),
-            "agent/hello",
-            digest,
-            imports.collect(),
-        )
+        log.append(loader, "agent/hello", digest, imports.collect())
+    }
+
+    /// Deploys on these accounts until it is refused; how often it was not.
+    fn deployed(log: &Measured, accounts: &[&str]) -> usize {
+        let before = log.length() as usize;
+        let refused = loop {
+            let n = log.length() as usize;
+            if let Err(refused) = agent(log, Loader::Deployment(accounts), n) {
+                break refused;
+            }
+        };
+        assert!(matches!(refused, MeasureError::Quota(_)), "{refused}");
+        log.length() as usize - before
     }
 
     #[test]
-    fn one_owner_cannot_fill_the_log_and_all_owners_leave_room_for_plugins() {
+    fn owners_that_cost_nothing_take_no_more_than_the_network_that_they_deploy_from() {
         let log = Measured::unattested();
-        let mut n = 0;
+        let mut taken = 0;
         for owner in 0..64 {
-            let owner = owner.to_string();
-            let before = n;
-            let refused = loop {
-                match agent(&log, &owner, n) {
-                    Ok(()) => n += 1,
-                    Err(refused) => break refused,
-                }
-            };
-            assert!(n - before <= OF_AN_OWNER);
-            assert!(matches!(refused, MeasureError::Quota(_)), "{refused}");
+            taken += deployed(&log, &[&format!("owner {owner}"), "192.0.2.1"]);
         }
-        assert_eq!(n, OF_DEPLOYMENTS);
+        assert_eq!(taken, OF_DEPLOYMENTS / PART);
+        // What is there already needs no room.
+        agent(&log, Loader::Deployment(&["owner 0", "192.0.2.1"]), 0).unwrap();
+        assert_eq!(log.length() as usize, taken);
+        assert!(deployed(&log, &["another", "192.0.2.2"]) > 200);
+    }
+
+    #[test]
+    fn few_accounts_do_not_use_up_the_log_and_all_of_them_leave_room_for_plugins() {
+        let log = Measured::unattested();
+        let accounts: Vec<String> = (0..100).map(|n| format!("account {n}")).collect();
+        let taken: Vec<usize> = (accounts.iter())
+            .map(|account| deployed(&log, &[account]))
+            .collect();
+        assert!(taken.iter().take(32).all(|taken| *taken > 3), "{taken:?}");
+        assert_eq!(taken.iter().sum::<usize>(), OF_DEPLOYMENTS);
         // What was deployed before the start is loaded all the same.
-        log.append(Loader::Owner("early"), "agent/early", [1; 48], Vec::new())
+        log.append(Loader::Agent, "agent/early", [1; 48], Vec::new())
             .unwrap();
         for _ in 0..512 {
             let imports = (0..40)

@@ -1,6 +1,7 @@
 //! `[agents]`: deployed agents, and where they may send requests.
 
 use bytesize::ByteSize;
+use hypervisor_agents::Deployers;
 use hypervisor_egress::{AllowList, NetworkError, Networks, OriginPattern};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -127,18 +128,15 @@ impl Default for Agents {
 }
 
 impl Agents {
-    /// Whether there are clients that may deploy.
-    pub fn takes_deployments(&self) -> bool {
+    /// `deploy` and `owners`, read.
+    pub fn deployers(&self) -> Deployers {
         match self.deploy {
-            Deploy::Owners => !self.owners.is_empty(),
-            Deploy::On => true,
-            Deploy::Off => false,
+            Deploy::Owners | Deploy::On if !self.owners.is_empty() => {
+                Deployers::Listed(self.owners.clone())
+            }
+            Deploy::On => Deployers::Everybody,
+            Deploy::Owners | Deploy::Off => Deployers::Nobody,
         }
-    }
-
-    /// Whether every client may deploy.
-    pub fn is_open(&self) -> bool {
-        self.deploy == Deploy::On && self.owners.is_empty()
     }
 
     /// `outgoing`, read.
@@ -222,18 +220,17 @@ mod tests {
 
     #[test]
     fn nobody_deploys_until_owners_are_named_or_the_operator_says_so() {
-        for (text, takes, is_open) in [
-            ("", false, false),
-            ("deploy = 'owners'", false, false),
-            ("deploy = false", false, false),
-            ("deploy = true", true, true),
-            ("owners = ['aa']", true, false),
-            ("owners = ['aa']\ndeploy = true", true, false),
-            ("owners = ['aa']\ndeploy = false", false, false),
+        let listed = || Deployers::Listed(vec!["aa".to_owned()]);
+        for (text, deployers) in [
+            ("", Deployers::Nobody),
+            ("deploy = 'owners'", Deployers::Nobody),
+            ("deploy = false", Deployers::Nobody),
+            ("deploy = true", Deployers::Everybody),
+            ("owners = ['aa']", listed()),
+            ("owners = ['aa']\ndeploy = true", listed()),
+            ("owners = ['aa']\ndeploy = false", Deployers::Nobody),
         ] {
-            let agents = agents(text).unwrap();
-            let is = (agents.takes_deployments(), agents.is_open());
-            assert_eq!(is, (takes, is_open), "{text}");
+            assert_eq!(agents(text).unwrap().deployers(), deployers, "{text}");
         }
     }
 

@@ -45,6 +45,9 @@ pub struct Limits {
     pub compile_memory: ByteSize,
     /// Compilations at once.
     pub compilations: usize,
+    /// The part of `compilations` that one peer may have; one fewer where it is not set, and never less than one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer_compilations: Option<usize>,
     /// Bytes of machine code kept in memory, least recently used dropped first.
     pub compile_cache: ByteSize,
 
@@ -114,6 +117,7 @@ impl Default for Limits {
             compile_agent: Duration::from_secs(180),
             compile_memory: ByteSize::gib(4),
             compilations: 2,
+            peer_compilations: None,
             compile_cache: ByteSize::mib(512),
             body: ByteSize::mib(64),
             bodies: ByteSize::mib(512),
@@ -145,6 +149,8 @@ pub struct PeerLimits {
     pub executions: usize,
     /// Requests that wait.
     pub queue: usize,
+    /// Compilations at once.
+    pub compilations: usize,
 }
 
 impl Limits {
@@ -160,6 +166,9 @@ impl Limits {
                 .peer_executions
                 .unwrap_or_else(|| half(self.executions)),
             queue: self.peer_queue.unwrap_or_else(|| half(self.queue)),
+            compilations: self
+                .peer_compilations
+                .unwrap_or_else(|| self.compilations.saturating_sub(1).max(1)),
         }
     }
 
@@ -217,16 +226,24 @@ impl Limits {
                 "limits.executions",
             ),
             ("limits.peer_queue", peer.queue, self.queue, "limits.queue"),
+            (
+                "limits.peer_compilations",
+                peer.compilations,
+                self.compilations,
+                "limits.compilations",
+            ),
         ] {
             if share > whole {
                 return wrong(key, format!("{share} is more than {name} ({whole})"));
             }
         }
-        if peer.executions == 0 {
-            return wrong(
-                "limits.peer_executions",
-                "0 would let nobody run anything".to_owned(),
-            );
+        for (key, share) in [
+            ("limits.peer_executions", peer.executions),
+            ("limits.peer_compilations", peer.compilations),
+        ] {
+            if share == 0 {
+                return wrong(key, "0 would let nobody run anything".to_owned());
+            }
         }
         if peer.bodies > self.bodies || peer.bodies < self.body {
             return wrong(

@@ -35,6 +35,7 @@ impl Limits {
             compile_agent: self.compile_agent,
             compile_memory: self.compile_memory.as_u64(),
             compilations: self.compilations,
+            peer_compilations: self.peer().compilations,
             compile_cache: self.compile_cache.as_u64(),
             cache_idle: self.session_idle,
         }

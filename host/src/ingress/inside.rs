@@ -5,11 +5,10 @@ use std::sync::{Arc, Weak};
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use hypervisor_agents::Reference;
 
 use super::problem::{insert, refused};
 use crate::account::Peer;
-use crate::agents::{Caller, Neighbours, PREFIX, declared_length};
+use crate::agents::{Deployed, Neighbours, PREFIX, declared_length};
 use crate::executor::{Chain, HttpBody, HttpError};
 use crate::pipeline::plain::{FORWARDED_PREFIX, Plain, without};
 use crate::pipeline::{Call, Host, Input, Refusal, Sale, Target};
@@ -21,24 +20,22 @@ pub(super) struct Inside(pub(super) Weak<Host>);
 impl Neighbours for Inside {
     fn call(
         &self,
-        caller: &Caller,
-        reference: &Reference,
+        caller: Arc<Deployed>,
+        reference: &str,
         request: Request<HttpBody>,
         chain: Chain,
     ) -> Pin<Box<dyn Future<Output = Result<Response<HttpBody>, HttpError>> + Send>> {
-        let (host, caller) = (self.0.upgrade(), caller.clone());
-        let reference = reference.to_string();
+        let (host, reference) = (self.0.upgrade(), reference.to_owned());
         Box::pin(async move {
             let host = host.ok_or(HttpError::DestinationUnavailable)?;
-            let owner = caller.owner();
             let agent = host
                 .agents()
-                .find(&reference, Some(owner))
+                .find(&reference, Some(caller.terms.owner()))
                 .ok_or(HttpError::DestinationNotFound)?;
-            if chain.has(agent.id()) {
+            if chain.has(agent.id) {
                 return Err(HttpError::LoopDetected);
             }
-            match answer(&host, caller, agent, request, chain).await {
+            match answer(&host, &caller, agent, request, chain).await {
                 Ok(response) => Ok(response),
                 Err(Refusal::Problem(problem)) if problem.kind == ProblemType::AgentDenied => {
                     Err(HttpError::HttpRequestDenied)
@@ -60,20 +57,20 @@ impl Neighbours for Inside {
 
 async fn answer(
     host: &Arc<Host>,
-    caller: Caller,
-    agent: Arc<crate::agents::Deployed>,
+    caller: &Deployed,
+    agent: Arc<Deployed>,
     request: Request<HttpBody>,
     chain: Chain,
 ) -> Result<Response<HttpBody>, Refusal> {
-    let owner = caller.owner();
+    let owner = caller.terms.owner();
     let (mut head, body) = request.into_parts();
     // Only calls from outside have a prefix, and only the host says it.
     without(&mut head, &[FORWARDED_PREFIX]);
     // An owner's agents call each other for nothing.
-    let sale = if agent.owner() == owner {
+    let sale = if agent.terms.owner() == owner {
         None
     } else {
-        let path = format!("{PREFIX}{}{}", agent.address(), head.uri.path());
+        let path = format!("{PREFIX}{}{}", agent.terms.address, head.uri.path());
         Sale::of_agent(host, &agent, &path, &head.headers)?
     };
     let snapshot = chain.moment().unwrap_or_else(|| host.snapshot());

@@ -52,14 +52,9 @@ pub(super) fn invocation(
     charge: Option<Charge>,
 ) -> Action {
     let reference = host.agents().reference(agent);
+    let resource = format!("{PREFIX}{reference}{path}");
     Action {
         charge,
-        agent: Some(agent.address().to_string()),
-        imports: agent.import_names(),
-        ..Action::new(
-            ActionKind::InvokeAgent,
-            *agent.digest(),
-            format!("{PREFIX}{reference}{path}"),
-        )
+        ..agent.terms.action(ActionKind::InvokeAgent, resource)
     }
 }

@@ -35,11 +35,11 @@ impl Sale {
         path: &str,
         headers: &HeaderMap,
     ) -> Result<Option<Self>, Refusal> {
-        let Some(offers) = agent.offers() else {
+        let Some(offers) = &agent.terms.offers else {
             return Ok(None);
         };
         Ok(Some(Self {
-            info: taking(host)?.resource(path, agent.description(), headers),
+            info: taking(host)?.resource(path, &agent.terms.manifest.description, headers),
             offers: Arc::clone(offers),
             headers: payments::headers(headers),
         }))

@@ -10,7 +10,7 @@ use super::Refusal;
 use super::body::Bodies;
 use super::route::PAID_ROUTES;
 use crate::account::Account;
-use crate::agents::{Agents, Neighbours};
+use crate::agents::{self, Agents, Neighbours};
 use crate::attestation::{Attestation, HostFacts};
 use crate::config::Config;
 use crate::error::Error;
@@ -82,7 +82,7 @@ impl Host {
         let state = State::open(&config.executor_path, sealing_key)?;
         let payments = Payments::start(&config, &executor, &PAID_ROUTES, &state).await?;
         let offering = payments.as_ref().map(Payments::offering);
-        let agents = Agents::start(&config, &executor, &facts, offering, &state).await?;
+        let agents = agents::start(&config, &executor, &facts, offering, &state).await?;
         let snapshot = snapshot(&executor, attestation.as_ref().ok());
         Ok(Arc::new(Self {
             sessions: Sessions::new(&config.limits),

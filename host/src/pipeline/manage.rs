@@ -8,8 +8,8 @@ use super::authorize::permit;
 use super::route::DEPLOY;
 use super::{Call, Host, Input, Kept, Refusal, Way};
 use crate::account::Slot;
-use crate::agents::{Plan, Refused, words};
-use crate::executor::{Action, ActionKind, Charge};
+use crate::agents::{Plan, Refused, deploy, words};
+use crate::executor::{Action, ActionKind, Charge, PrepareError};
 
 /// A request to deploy an agent of the registry. Doing it again changes nothing.
 pub(crate) struct Registered {
@@ -62,11 +62,9 @@ impl Way for Registered {
             }
         };
         let asked = || Action {
-            agent: Some(plan.address().to_string()),
             method: Some("POST".to_owned()),
-            imports: plan.import_names(),
-            program_bytes: plan.component_bytes(),
-            ..Action::new(ActionKind::DeployAgent, *plan.digest(), DEPLOY.path)
+            program_bytes: plan.component.len(),
+            ..plan.terms.action(ActionKind::DeployAgent, DEPLOY.path)
         };
         permit(host, &call.snapshot, asked).await?;
         Ok(Planned::Deploy(Box::new(plan)))
@@ -86,10 +84,12 @@ impl Way for Registered {
             Planned::There(answer) => return Ok(*answer),
             Planned::Deploy(plan) => plan,
         };
-        let deployed = host.agents().deploy(*plan, call.snapshot.teller.as_ref());
-        let agent = deployed
-            .await
-            .map_err(|exit| Refusal::new(ProblemType::AgentRefused, words(&exit)))?;
+        let teller = call.snapshot.teller.as_ref();
+        let agent = deploy(host.agents(), *plan, teller).await;
+        let agent = agent.map_err(|error| match error {
+            PrepareError::Program(exit) => Refusal::new(ProblemType::AgentRefused, words(&exit)),
+            error => error.into(),
+        })?;
         Ok(DeployResponse {
             message: format!("{} is deployed at {}", call.way.name, agent.path),
             agent,

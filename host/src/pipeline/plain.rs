@@ -69,7 +69,7 @@ impl Way for Plain {
     async fn receive(call: &Call<Self>, host: &Host, input: Input) -> Result<Body, Refusal> {
         match input {
             Input::Body { body, .. }
-                if call.sale.is_none() && !call.way.target.agent.is_command() =>
+                if call.sale.is_none() && !call.way.target.agent.terms.is_command() =>
             {
                 Ok(Body::Stream(body))
             }
@@ -82,7 +82,10 @@ impl Way for Plain {
 
     fn fingerprint(call: &Call<Self>, received: &Body) -> [u8; 32] {
         let Plain { target, head } = &call.way;
-        let target = format!("{} {} {}", head.method, target.agent.address(), head.uri);
+        let target = format!(
+            "{} {} {}",
+            head.method, target.agent.terms.address, head.uri
+        );
         let empty = Bytes::new();
         let body = match received {
             Body::Whole(body) => body,
@@ -214,7 +217,7 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let limit = agent.output_limit();
+    let limit = agent.terms.limits.output;
     let (head, body) = response.into_parts();
     let collected = whole(body, limit).await.map_err(|unread| match unread {
         Unread::TooLong => Refusal::agent_limit(LimitKind::Output, limit.saturating_add(1), limit),

@@ -205,7 +205,7 @@ impl Way for Sealed {
             share: _share,
         } = ready;
         let done = match work {
-            Ok(work) => work.perform(host, call).await,
+            Ok(work) => work.perform(host, call).await?,
             Err(exit) => Outcome::not_run(exit).into(),
         };
         drop(slot);

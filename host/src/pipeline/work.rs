@@ -7,9 +7,11 @@ use hypervisor_agents::Owner;
 use hypervisor_protocol::LimitKind;
 
 use super::plain::{Unread, is_charged, whole};
-use super::{Call, Host, bhttp};
-use crate::agents::{Deployed, Plan};
-use crate::executor::{Chain, Command, Exit, Inputs, NoResponse, Outcome, Program, Service, Usage};
+use super::{Call, Host, Refusal, bhttp};
+use crate::agents::{Deployed, Plan, deploy};
+use crate::executor::{
+    Chain, Command, Exit, Inputs, NoResponse, Outcome, PrepareError, Program, Service, Usage,
+};
 
 /// Something that can be done.
 pub(super) enum Work {
@@ -46,7 +48,10 @@ impl From<Outcome> for Done {
 
 impl Work {
     /// Does it.
-    pub(super) async fn perform<W>(self, host: &Host, call: &Call<W>) -> Done {
+    ///
+    /// # Errors
+    /// Where the host is at a bound, or failed.
+    pub(super) async fn perform<W>(self, host: &Host, call: &Call<W>) -> Result<Done, Refusal> {
         let chain = call.chain.clone();
         let outcome = match self {
             Self::Program(program, inputs) => host.executor().run(&program, inputs).await,
@@ -60,34 +65,34 @@ impl Work {
                     })
                 }),
             Self::Service(agent, service, request) => {
-                let limit = agent.output_limit();
-                return Box::pin(serve(&service, *request, limit, chain)).await;
+                let limit = agent.terms.limits.output;
+                return Ok(Box::pin(serve(&service, *request, limit, chain)).await);
             }
             Self::Command(_, command, inputs) => command.call(inputs, chain).await,
             Self::Deploy(plan) => {
                 let teller = call.snapshot.teller.as_ref();
-                reported(Box::pin(host.agents().deploy(*plan, teller)).await)
+                reported(Box::pin(deploy(host.agents(), *plan, teller)).await)?
             }
-            Self::Remove(agent) => reported(Box::pin(host.agents().remove(&agent)).await),
-            Self::Logs(agent) => reported(Ok(agent.log())),
-            Self::List(owner) => reported(Ok(host.agents().of_owner(Some(&owner)))),
+            Self::Remove(agent) => reported(Box::pin(host.agents().remove(&agent)).await)?,
+            Self::Logs(agent) => reported(Ok(agent.log()))?,
+            Self::List(owner) => reported(Ok(host.agents().of_owner(&owner)))?,
         };
-        outcome.into()
+        Ok(outcome.into())
     }
 }
 
 /// The outcome of management: its answer, as JSON, in the place of standard output.
-fn reported<T: serde::Serialize>(answer: Result<T, Exit>) -> Outcome {
-    match answer.map(|answer| serde_json::to_vec(&answer)) {
-        Ok(Ok(json)) => Outcome {
-            stdout: json,
-            ..Outcome::not_run(Exit::Ok)
-        },
-        Ok(Err(_)) => Outcome::not_run(Exit::Trap {
-            reason: "the host could not write its answer".to_owned(),
-        }),
-        Err(exit) => Outcome::not_run(exit),
-    }
+fn reported<T: serde::Serialize>(answer: Result<T, PrepareError>) -> Result<Outcome, Refusal> {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(PrepareError::Program(exit)) => return Ok(Outcome::not_run(exit)),
+        Err(error) => return Err(error.into()),
+    };
+    let json = serde_json::to_vec(&answer).map_err(|e| Refusal::internal(e.to_string()))?;
+    Ok(Outcome {
+        stdout: json,
+        ..Outcome::not_run(Exit::Ok)
+    })
 }
 
 async fn serve(

@@ -60,6 +60,8 @@ const WITHOUT_IO: [&str; 4] = ["protocol", "evidence", "verify", "wasm-check"];
 const WITHOUT: &[(&str, &[&str])] = &[
     // Components in, outcomes out: no server, no configuration file, no store.
     ("runtime", &["axum", "clap", "redb", "reqwest", "toml"]),
+    // Neither the host's API nor its command line.
+    ("agents", &["axum", "clap", "reqwest"]),
     ("host", &["reqwest"]),
 ];
 

@@ -1,5 +1,7 @@
 //! The bounds of a manifest's values.
 
+use hypervisor_egress::{OriginPattern, PatternError};
+
 use super::{Environment, Manifest, ManifestLimits, Written};
 use crate::error::ManifestError;
 
@@ -24,9 +26,6 @@ pub const MAX_REUSE: u32 = 1024;
 /// Most origins that an agent may send requests to.
 pub const MAX_OUTGOING: usize = 64;
 
-/// Most bytes of an origin: a host name has 253, and scheme and port stand around it.
-const MAX_ORIGIN: usize = 272;
-
 /// Most characters of an account; CAIP-10 has 128 for its longest part.
 const MAX_ACCOUNT: usize = 128;
 
@@ -39,10 +38,7 @@ const MAX_SHOWN: usize = 64;
 
 /// The refusal of a value.
 pub(super) fn wrong(key: impl Into<String>, message: impl Into<String>) -> ManifestError {
-    ManifestError::Value {
-        key: key.into(),
-        message: message.into(),
-    }
+    ManifestError::Value(key.into(), message.into())
 }
 
 /// Text of a manifest for a message: cut, and without control characters.
@@ -88,7 +84,7 @@ pub(super) fn manifest(written: Written) -> Result<Manifest, ManifestError> {
 }
 
 fn required(key: &'static str, value: Option<String>) -> Result<String, ManifestError> {
-    value.ok_or(ManifestError::Missing { key })
+    value.ok_or(ManifestError::Missing(key))
 }
 
 /// 1 to `maximum` characters, none of them a control character but those allowed.
@@ -183,27 +179,26 @@ fn outgoing(origins: &[String]) -> Result<(), ManifestError> {
         let message = format!("{} of them, at most {MAX_OUTGOING}", origins.len());
         return Err(wrong("outgoing", message));
     }
-    match origins.iter().position(|origin| !is_origin(origin)) {
+    let is_listable = |origin: &str| {
+        ["http://", "https://"]
+            .iter()
+            .any(|it| origin.starts_with(it))
+    };
+    let error = |(at, origin): (usize, &String)| {
+        let error = match origin.parse::<OriginPattern>() {
+            Ok(_) if is_listable(origin) => return None,
+            Ok(_) => PatternError::Scheme,
+            Err(error) => error,
+        };
+        Some((at, error))
+    };
+    match origins.iter().enumerate().find_map(error) {
         None => Ok(()),
-        Some(at) => {
-            let message = "an origin is http:// or https://, a host and, if need be, a port, without path, \
-                           query or user; write it like `https://api.example.org`";
+        Some((at, error)) => {
+            let message = format!("{error}; write it like `https://api.example.org`");
             Err(wrong(format!("outgoing[{at}]"), message))
         }
     }
-}
-
-/// The shape alone: `http` or `https`, then what hosts, patterns, addresses in brackets and ports are written with.
-fn is_origin(origin: &str) -> bool {
-    let scheme = ["http://", "https://"];
-    let authority = scheme.iter().find_map(|scheme| origin.strip_prefix(scheme));
-    authority.is_some_and(|authority| {
-        !authority.is_empty()
-            && origin.len() <= MAX_ORIGIN
-            && authority
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"*.-_:[]".contains(&b))
-    })
 }
 
 fn limits(limits: &ManifestLimits) -> Result<(), ManifestError> {

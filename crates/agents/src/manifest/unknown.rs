@@ -27,7 +27,7 @@ const KEYS: [&str; 16] = [
 pub(super) fn error(key: &str) -> ManifestError {
     let key = shown(key);
     let nearest = nearest(&key);
-    ManifestError::UnknownKey { key, nearest }
+    ManifestError::UnknownKey(key, nearest)
 }
 
 /// The known key nearest to `key`, unless nothing is near.

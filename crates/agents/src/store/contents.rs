@@ -71,11 +71,7 @@ pub(super) fn check(record: &Record<'_>) -> Result<(), StoreError> {
         ),
     ] {
         if length > maximum {
-            return Err(StoreError::TooLarge {
-                what,
-                length,
-                maximum,
-            });
+            return Err(StoreError::TooLarge(what, length, maximum));
         }
     }
     Ok(())
@@ -95,6 +91,11 @@ impl Contents {
             code_fingerprint: record.code_fingerprint.to_owned(),
             details: HexBytes(record.details.to_vec()),
         }
+    }
+
+    /// What the head names.
+    pub(super) fn bodies(self) -> Vec<Body> {
+        vec![self.component, self.code]
     }
 
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Damage> {
@@ -131,7 +132,5 @@ impl Contents {
 
 /// Damage of a head that is authentic.
 pub(super) fn wrong(error: impl std::fmt::Display) -> Damage {
-    Damage::Content {
-        reason: error.to_string(),
-    }
+    Damage::Content(error.to_string())
 }

@@ -61,7 +61,7 @@ impl Store {
             } else if let (Some(stem), Some(key)) = (name.strip_suffix(".agent"), key) {
                 if let Err(damage) = self.import_agent(&path, stem, key)? {
                     let what = path.display().to_string();
-                    damaged.push(StoreError::Damaged { what, damage });
+                    damaged.push(StoreError::Damaged(what, damage));
                     continue;
                 }
                 moved += 1;
@@ -77,12 +77,10 @@ impl Store {
 
     fn import_registry(&self, path: &Path) -> Result<(), StoreError> {
         let text = fs::read(path).map_err(failed("read", path))?;
-        let names: BTreeMap<Name, u64> =
-            serde_json::from_slice(&text).map_err(|error| StoreError::Damaged {
-                what: path.display().to_string(),
-                damage: super::contents::wrong(error),
-            })?;
-        (names.iter()).try_for_each(|(name, since)| self.set_deployed(name, *since))
+        let names: BTreeMap<Name, u64> = serde_json::from_slice(&text).map_err(|error| {
+            StoreError::Damaged(path.display().to_string(), super::contents::wrong(error))
+        })?;
+        (names.iter()).try_for_each(|(name, since)| self.note(name, *since))
     }
 
     fn import_agent(
@@ -125,7 +123,7 @@ fn read(bytes: Vec<u8>, stem: &str, cipher: &Aes256GcmSiv) -> Result<Parts, Dama
     let (writing, rest) = rest.split_first_chunk::<16>().ok_or(Damage::Foreign)?;
     let (length, mut rest) = rest.split_first_chunk::<4>().ok_or(Damage::Foreign)?;
     let mut section = |number: u8, name: &'static str, sealed: u64| {
-        let damage = || Damage::Authentication { section: name };
+        let damage = || Damage::Authentication(name);
         let (nonce, after) = rest.split_first_chunk::<12>().ok_or_else(damage)?;
         let sealed = usize::try_from(sealed).map_err(|_| damage())?;
         let (sealed, after) = after.split_at_checked(sealed).ok_or_else(damage)?;
@@ -175,9 +173,5 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.to_owned();
-    move |source| StoreError::Io {
-        action,
-        path,
-        source,
-    }
+    move |source| StoreError::Io(action, path, source)
 }

@@ -180,7 +180,7 @@ fn text_is_bounded_before_it_is_read() {
 #[test]
 fn bytes_that_are_not_utf8_are_refused() {
     let error = Manifest::parse(b"name = '\xff'").unwrap_err();
-    assert_eq!(error, ManifestError::NotUtf8 { at: 8 });
+    assert_eq!(error, ManifestError::NotUtf8(8));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Names, owners, addresses and references: what is one and what is refused.
+//! Names, owners and addresses: what is one and what is refused.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use hypervisor_agents::{Address, Name, NameError, Owner, OwnerId, Reference};
+use hypervisor_agents::{Address, Name, NameError, Owner};
 use hypervisor_protocol::OwnerKey;
 use proptest::prelude::*;
 
@@ -90,7 +90,6 @@ fn paths_encodings_and_look_alikes_are_no_names() {
     ];
     for text in refused {
         assert!(name(text).is_err(), "{text:?}");
-        assert!(text.parse::<Reference>().is_err(), "{text:?}");
         assert!(format!("{text}.operator").parse::<Address>().is_err());
     }
 }
@@ -102,8 +101,7 @@ fn an_owner_is_the_operator_or_the_id_of_a_key() {
     let owner = Owner::from(key.public_key());
     assert_eq!(owner.to_string(), key.id());
     assert_eq!(key.id().parse::<Owner>().unwrap(), owner);
-    let id = OwnerId::of(key.public_key());
-    assert_eq!(owner, Owner::Key { id });
+    assert_eq!(owner, Owner::Key(key.id()));
 }
 
 #[test]
@@ -142,15 +140,6 @@ fn an_address_is_a_name_and_an_owner() {
 }
 
 #[test]
-fn a_reference_with_a_dot_is_an_address() {
-    let reference: Reference = "weather".parse().unwrap();
-    assert_eq!(reference, Reference::Name(name("weather").unwrap()));
-    let reference: Reference = "weather.operator".parse().unwrap();
-    assert!(matches!(&reference, Reference::Address(address) if address.owner == Owner::Operator));
-    assert_eq!(reference.name().as_str(), "weather");
-}
-
-#[test]
 fn a_map_of_names_is_asked_with_text() {
     let map = BTreeMap::from([(name("weather").unwrap(), 1)]);
     assert_eq!(map.get("weather"), Some(&1));
@@ -186,9 +175,6 @@ proptest! {
             prop_assert_eq!(parsed.to_string(), &*text);
         }
         if let Ok(parsed) = text.parse::<Address>() {
-            prop_assert_eq!(parsed.to_string(), &*text);
-        }
-        if let Ok(parsed) = text.parse::<Reference>() {
             prop_assert_eq!(parsed.to_string(), &*text);
         }
     }

@@ -313,14 +313,24 @@ fn deployed_agents_of_the_registry_come_back_with_a_key_and_without() {
         let folder = tempfile::tempdir().unwrap();
         let open = || open_with(&folder, key);
         assert!(open().deployed_names().unwrap().is_empty());
-        let name = |text: &str| text.parse().unwrap();
-        open().set_deployed(&name("weather"), 5).unwrap();
-        open().set_deployed(&name("echo"), 6).unwrap();
-        open().set_deployed(&name("weather"), 7).unwrap();
+        let key = PrivateKey::generate();
+        let put = |name: &str, deployed_at| {
+            let text = manifest(name);
+            let record = Record {
+                owner: None,
+                deployed_at,
+                ..record(key.public_key(), &text)
+            };
+            open().put(&record).unwrap();
+        };
+        put("weather", 5);
+        put("echo", 6);
+        put("weather", 7);
         let names = open().deployed_names().unwrap();
         assert_eq!((names["weather"], names["echo"], names.len()), (7, 6, 2));
-        assert!(open().unset(&name("weather")).unwrap());
-        assert!(!open().unset(&name("weather")).unwrap());
+        let weather = "weather.operator".parse().unwrap();
+        assert!(open().remove(&weather).unwrap());
+        assert!(!open().remove(&weather).unwrap());
         assert_eq!(open().deployed_names().unwrap().len(), 1);
         assert!(open().list().unwrap().damaged.is_empty());
     }

@@ -14,17 +14,17 @@ use crate::support::{
     self, CODE, COMPONENT, Kept, kept, manifest, open, open_with, path, record, rows,
 };
 use hypervisor_agents::store::digest;
-use hypervisor_agents::{Damage, StoreError};
+use hypervisor_agents::{Damage, Record, StoreError};
 
 fn damaged<T: std::fmt::Debug>(result: Result<T, StoreError>) -> Damage {
     match result {
-        Err(StoreError::Damaged { damage, .. }) => damage,
+        Err(StoreError::Damaged(_, damage)) => damage,
         other => panic!("{other:?}"),
     }
 }
 
 fn authentication(section: &'static str) -> Damage {
-    Damage::Authentication { section }
+    Damage::Authentication(section)
 }
 
 fn flipped(mut row: Vec<u8>) -> Option<Vec<u8>> {
@@ -173,8 +173,13 @@ fn a_damaged_agent_can_be_put_again_and_removed() {
 
 #[test]
 fn a_damaged_list_of_deployed_agents_is_reported() {
-    let Kept { folder, store, .. } = kept();
-    store.set_deployed(&"weather".parse().unwrap(), 5).unwrap();
+    let kept = kept();
+    let record = Record {
+        owner: None,
+        ..kept.record()
+    };
+    kept.store.put(&record).unwrap();
+    let Kept { folder, store, .. } = kept;
     drop(store);
     support::alter(&folder, "registered-agents", |_, row| flipped(row));
     assert!(open(&folder).deployed_names().is_err());

@@ -50,10 +50,10 @@ pub(super) async fn prepare(
         argument_bytes: open.arguments.iter().map(Vec::len).sum(),
     };
     let (work, digest) = match call.way.route.operation {
-        Operation::Wasm => program(host, exchange, open).await?,
+        Operation::Wasm => program(call, host, exchange, open).await?,
         Operation::Python => script(open),
         Operation::Agent => Box::pin(agent_call(call, host, exchange, open, is_paid)).await?,
-        Operation::Deploy => Box::pin(deploy(host, exchange, open)).await?,
+        Operation::Deploy => Box::pin(deploy(call, host, exchange, open)).await?,
         Operation::Remove => about(call, host, exchange, &open, Work::Remove),
         Operation::Logs => about(call, host, exchange, &open, Work::Logs),
         Operation::List => (
@@ -75,13 +75,19 @@ fn inputs(stdin: Option<Vec<u8>>, arguments: Vec<Vec<u8>>) -> Result<Inputs, Exi
     })
 }
 
-async fn program(host: &Host, exchange: &Exchange, open: OpenRequest) -> Result<Found, Refusal> {
+async fn program(
+    call: &Call<Sealed>,
+    host: &Host,
+    exchange: &Exchange,
+    open: OpenRequest,
+) -> Result<Found, Refusal> {
     let scope = if host.config().execution.shared_compile_cache {
         Scope::Shared
     } else {
         Scope::Session(*exchange.session.id().as_bytes())
     };
-    let client = Client::of(exchange.session.id().as_bytes());
+    let peer = call.party.network();
+    let client = Client::of(peer.as_bytes(), exchange.session.id().as_bytes());
     match host.executor().prepare(scope, client, &open.program).await {
         Ok(ready) => {
             let digest = *ready.digest();
@@ -118,7 +124,7 @@ async fn agent_call(
         Ok(agent) => agent,
         Err(exit) => return Ok((Err(exit), [0; 32])),
     };
-    let digest = *agent.digest();
+    let digest = agent.terms.digest;
     let loaded = match &call.way.target {
         Some(target) if Arc::ptr_eq(&target.agent, &agent) => target.ready(host).await,
         _ => host.agents().ready(&agent).await,
@@ -162,7 +168,7 @@ fn called(
             .ok_or_else(|| unknown(NO_AGENT))?,
     };
     // A price is asked for by the agent that was found first; what has come in its place meanwhile is not free for that.
-    if !is_paid && agent.offers().is_some() && owner.as_ref() != Some(agent.owner()) {
+    if !is_paid && agent.terms.offers.is_some() && owner.as_ref() != Some(agent.terms.owner()) {
         return Err(unknown(
             "the agent has a price, and this call was not paid for: send it again",
         ));
@@ -196,7 +202,7 @@ fn service_request(agent: &Deployed, bytes: &[u8]) -> Result<Request<bhttp::Whol
         detail,
     };
     let (mut request, trailers) = bhttp::decode_request(bytes).map_err(invalid)?;
-    let host = HeaderValue::from_str(&format!("{}.agent.internal", agent.address()))
+    let host = HeaderValue::from_str(&format!("{}.agent.internal", agent.terms.address))
         .map_err(|e| invalid(e.to_string()))?;
     let headers = request.headers_mut();
     headers.insert(http::header::HOST, host);
@@ -205,11 +211,20 @@ fn service_request(agent: &Deployed, bytes: &[u8]) -> Result<Request<bhttp::Whol
     Ok(request.map(|body| bhttp::whole(body, trailers)))
 }
 
-async fn deploy(host: &Host, exchange: &Exchange, open: OpenRequest) -> Result<Found, Refusal> {
+async fn deploy(
+    call: &Call<Sealed>,
+    host: &Host,
+    exchange: &Exchange,
+    open: OpenRequest,
+) -> Result<Found, Refusal> {
+    let from = call.party.network();
     let digest = sha256(&open.program);
     let manifest = open.stdin.unwrap_or_default();
     let plan = match owner_of(exchange) {
-        Ok(owner) => host.agents().plan(owner, open.program, &manifest).await,
+        Ok(owner) => {
+            let agents = host.agents();
+            agents.plan(&from, owner, open.program, &manifest).await
+        }
         Err(exit) => Err(exit.into()),
     };
     match plan {
@@ -235,7 +250,7 @@ fn about(
             .agents()
             .find(name, owner.as_ref())
             .ok_or_else(|| unknown(NO_AGENT))?;
-        if owner.as_ref() == Some(agent.owner()) {
+        if owner.as_ref() == Some(agent.terms.owner()) {
             Ok(agent)
         } else {
             Err(Exit::Rejected {
@@ -244,7 +259,7 @@ fn about(
             })
         }
     });
-    let digest = found.as_ref().map_or([0; 32], |agent| *agent.digest());
+    let digest = found.as_ref().map_or([0; 32], |agent| agent.terms.digest);
     (found.map(work), digest)
 }
 
@@ -277,24 +292,15 @@ pub(super) fn action(
             (invocation(host, agent, "", charge), 0)
         }
         work => {
-            let (kind, agent, imports) = match work {
-                Work::Program(program, _) => {
-                    (ActionKind::ExecuteWasm, None, program.imports().to_vec())
-                }
-                Work::Deploy(plan) => (
-                    ActionKind::DeployAgent,
-                    Some(plan.address().to_string()),
-                    plan.import_names(),
-                ),
-                _ => (ActionKind::ExecuteScript, None, Vec::new()),
+            let action = match work {
+                Work::Program(program, _) => Action {
+                    imports: program.imports().to_vec(),
+                    ..Action::new(ActionKind::ExecuteWasm, *digest, path)
+                },
+                Work::Deploy(plan) => plan.terms.action(ActionKind::DeployAgent, path),
+                _ => Action::new(ActionKind::ExecuteScript, *digest, path),
             };
-            let action = Action {
-                charge,
-                agent,
-                imports,
-                ..Action::new(kind, *digest, path)
-            };
-            (action, sizes.program)
+            (Action { charge, ..action }, sizes.program)
         }
     };
     Action {

@@ -1,14 +1,15 @@
 //! Evidence, the component log and quotes.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hypervisor_client::protocol::{ContentFormat, ProblemType, Rejection};
+use hypervisor_client::protocol::{ContentFormat, Exit, ProblemType, Rejection};
 use hypervisor_simulated::Simulator;
-use hypervisor_tests::Host;
 use hypervisor_tests::agents::{manifest, owner, problem, rejection};
 use hypervisor_tests::programs::wat;
+use hypervisor_tests::{Host, RawSession};
 use hypervisor_verify::tdx::TdxQuote;
 use hypervisor_verify::{
     Challenge, ComponentLog, Evidence, Expected, ExpectedSubject, Policy, VerifierNonce,
@@ -90,8 +91,9 @@ async fn refusals(host: &Host, policy: &Policy, n: usize) -> Vec<String> {
 
 #[tokio::test]
 async fn one_owner_that_redeploys_an_agent_without_end_does_not_end_attestation() {
-    let host = Host::with(SIMULATED);
-    let stranger = owner();
+    let (stranger, another) = (owner(), owner());
+    let owners = format!("owners = ['{}', '{}']", stranger.id(), another.id());
+    let host = Host::with(&format!("{SIMULATED}[agents]\n{owners}\n"));
     let text = manifest("again", "");
     let mut refused = None;
     for n in 0..400 {
@@ -112,7 +114,39 @@ async fn one_owner_that_redeploys_an_agent_without_end_does_not_end_attestation(
     assert!(refusals(&host, &policy(), 2).await.is_empty());
     // Others deploy as before.
     let other = component(0, 1);
-    host.try_deploy(&owner(), &other, &manifest("other", ""))
+    host.try_deploy(&another, &other, &manifest("other", ""))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn owners_made_up_by_one_address_do_not_use_up_the_log_for_others() {
+    let host = Host::with(SIMULATED);
+    let attacker = RawSession::open_from(&host, Ipv4Addr::new(127, 0, 0, 2).into()).await;
+    let text = manifest("again", "");
+    let (mut made_up, mut deployed) = (owner(), 0);
+    let refused = loop {
+        if deployed % 50 == 49 {
+            made_up = owner();
+        }
+        let (answer, pending) = attacker
+            .deploy(&made_up, &component(deployed, 1), &text)
+            .await;
+        match attacker.open_answer(CBOR, &pending, &answer).report.exit {
+            Exit::Ok => deployed += 1,
+            Exit::Rejected { problem, detail } => break (problem, detail),
+            other => panic!("{other:?}"),
+        }
+        assert!(deployed < 400, "the log takes so many of one address only");
+    };
+    assert_eq!(refused.0, Rejection::TooManyAgents);
+    assert!(refused.1.contains("component log"), "{}", refused.1);
+    // What it deployed last it may deploy again; and others deploy as before.
+    let last = component(deployed - 1, 1);
+    let (answer, pending) = attacker.deploy(&made_up, &last, &text).await;
+    let opened = attacker.open_answer(CBOR, &pending, &answer);
+    assert_eq!(opened.report.exit, Exit::Ok);
+    host.try_deploy(&owner(), &component(0, 1), &manifest("other", ""))
         .await
         .unwrap();
 }
@@ -142,13 +176,10 @@ async fn deployments_beside_verifiers_spoil_no_evidence() {
     let deploying = {
         let (host, done) = (Arc::clone(&host), Arc::clone(&done));
         tokio::spawn(async move {
-            let (mut stranger, mut n) = (owner(), 0);
+            let (stranger, mut n) = (owner(), 0);
             while !done.load(Ordering::Relaxed) {
                 // The log takes so many of one owner.
-                if n % 200 == 199 {
-                    stranger = owner();
-                }
-                host.try_deploy(&stranger, &component(n, 1), &manifest("again", ""))
+                host.try_deploy(&stranger, &component(n % 200, 1), &manifest("again", ""))
                     .await
                     .unwrap();
                 n += 1;

@@ -20,3 +20,4 @@ mod outgoing;
 mod payments;
 mod pipeline;
 mod process;
+mod turns;

@@ -150,7 +150,7 @@ impl Kept {
     pub fn damage(&self) -> Damage {
         let stored = self.store.list().unwrap();
         assert!(stored.agents.is_empty());
-        let [StoreError::Damaged { damage, .. }] = stored.damaged.as_slice() else {
+        let [StoreError::Damaged(_, damage)] = stored.damaged.as_slice() else {
             panic!("{:?}", stored.damaged);
         };
         damage.clone()

@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use hypervisor_agents::{Address, Name, Owner};
-
-use super::deployed::Deployed;
+use crate::deployed::Deployed;
+use crate::name::{Address, Name, Owner};
 
 /// The agents. A bare name means the operator's agent of that name, else the public one that was deployed first.
 #[derive(Default)]
-pub(super) struct Set {
+pub(crate) struct Set {
     by_address: BTreeMap<Address, Arc<Deployed>>,
     /// Names and addresses as text, for one look-up a request. Private agents are found by their address alone.
     by_text: HashMap<String, Arc<Deployed>>,
@@ -19,7 +18,7 @@ pub(super) struct Set {
 impl Set {
     /// The agent that somebody means. `owner` is who asks, where that is proved: their own agents come first, and nobody
     /// else's private ones exist.
-    pub(super) fn find(&self, reference: &str, owner: Option<&Owner>) -> Option<Arc<Deployed>> {
+    pub(crate) fn find(&self, reference: &str, owner: Option<&Owner>) -> Option<Arc<Deployed>> {
         let own = owner.and_then(|owner| {
             let name: Name = reference.parse().ok()?;
             self.by_address.get(&Address {
@@ -28,26 +27,26 @@ impl Set {
             })
         });
         own.or_else(|| self.by_text.get(reference))
-            .filter(|agent| !agent.terms.manifest.private || owner == Some(agent.owner()))
+            .filter(|agent| !agent.terms.manifest.private || owner == Some(agent.terms.owner()))
             .cloned()
     }
 
-    pub(super) fn get(&self, address: &Address) -> Option<&Arc<Deployed>> {
+    pub(crate) fn get(&self, address: &Address) -> Option<&Arc<Deployed>> {
         self.by_address.get(address)
     }
 
     /// The agent that the operator means, private ones too: an address, or a name that is the operator's or only one's; else all
     /// that it could be.
-    pub(super) fn meant(&self, reference: &str) -> Result<Arc<Deployed>, Vec<Arc<Deployed>>> {
+    pub(crate) fn meant(&self, reference: &str) -> Result<Arc<Deployed>, Vec<Arc<Deployed>>> {
         if let Ok(address) = reference.parse::<Address>() {
             return self.get(&address).cloned().ok_or_else(Vec::new);
         }
         let named: Vec<_> = self
             .all()
-            .filter(|agent| agent.address().name.as_str() == reference)
+            .filter(|agent| agent.terms.address.name.as_str() == reference)
             .cloned()
             .collect();
-        let operators = named.iter().find(|it| *it.owner() == Owner::Operator);
+        let operators = named.iter().find(|it| *it.terms.owner() == Owner::Operator);
         match (operators, named.as_slice()) {
             (Some(agent), _) | (None, [agent]) => Ok(Arc::clone(agent)),
             _ => Err(named),
@@ -55,12 +54,12 @@ impl Set {
     }
 
     /// The agent with this number.
-    pub(super) fn numbered(&self, id: u64) -> Option<&Arc<Deployed>> {
+    pub(crate) fn numbered(&self, id: u64) -> Option<&Arc<Deployed>> {
         self.by_id.get(&id)
     }
 
     /// The shortest name by which others find an agent.
-    pub(super) fn shortest(&self, agent: &Deployed) -> String {
+    pub(crate) fn shortest(&self, agent: &Deployed) -> String {
         let bare = agent.terms.address.name.as_str();
         match self.by_text.get(bare) {
             Some(found) if found.id == agent.id => bare.to_owned(),
@@ -68,16 +67,16 @@ impl Set {
         }
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Deployed>> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Deployed>> {
         self.by_address.values()
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.by_address.len()
     }
 
     /// Adds an agent in the place of an earlier one of its address, which it gives back.
-    pub(super) fn insert(&mut self, agent: Arc<Deployed>) -> Option<Arc<Deployed>> {
+    pub(crate) fn insert(&mut self, agent: Arc<Deployed>) -> Option<Arc<Deployed>> {
         let address = agent.terms.address.clone();
         self.by_text.insert(address.to_string(), Arc::clone(&agent));
         self.by_id.insert(agent.id, Arc::clone(&agent));
@@ -89,7 +88,7 @@ impl Set {
         before
     }
 
-    pub(super) fn remove(&mut self, address: &Address) -> Option<Arc<Deployed>> {
+    pub(crate) fn remove(&mut self, address: &Address) -> Option<Arc<Deployed>> {
         let removed = self.by_address.remove(address)?;
         self.by_text.remove(&address.to_string());
         self.by_id.remove(&removed.id);

@@ -7,17 +7,16 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use http::{HeaderMap, Request, Response};
-use hypervisor_agents::{Address, Owner, Reference};
-use hypervisor_egress::{AllowList, Bounds, Error as SendError, Origin, Sender, Share};
-
-use crate::config;
-use crate::executor::{
+use hypervisor_egress::{Bounds, Error as SendError, Origin, Sender, Share};
+use hypervisor_runtime::{
     Action, ActionKind, Chain, Connection, Egress, Executor, HttpBody, HttpError, HttpTimeouts,
-    Sending, Sent, http_error, send,
+    Sending, Sent,
 };
-use crate::metrics;
-use crate::snapshot::Snapshot;
-use crate::telemetry::Sparing;
+
+use crate::deployed::Deployed;
+use crate::name::Owner;
+use crate::send::{http_error, send};
+use crate::surroundings::{Event, Settings, Surroundings};
 
 /// What stands behind the name in the host of a request to another agent.
 const INTERNAL: &str = ".agent.internal";
@@ -25,16 +24,12 @@ const INTERNAL: &str = ".agent.internal";
 /// Lookups of names that all agents may have under way at once, those of one owner, and those of one agent.
 const LOOKUPS: [usize; 3] = [64, 24, 8];
 
-/// Requests that were not sent: guests decide how many there are.
-static NOT_SENT: Sparing = Sparing::new();
-
 /// What the requests of all agents have in common.
-pub(super) struct Network {
-    /// Origins that the operator lets agents reach at all.
-    pub(super) allowed: AllowList,
+pub(crate) struct Network {
     sender: Sender,
-    pub(super) executor: Arc<Executor>,
-    settings: config::Agents,
+    executor: Arc<Executor>,
+    host: Arc<dyn Surroundings>,
+    settings: Settings,
     whole: Share,
     /// The shares that are in use: an agent that is loaded anew has the one that its calls still hold.
     shares: Mutex<Shares>,
@@ -52,42 +47,24 @@ pub trait Neighbours: Send + Sync {
     /// Passes a request on to the agent that `caller` means by `reference`.
     fn call(
         &self,
-        caller: &Caller,
-        reference: &Reference,
+        caller: Arc<Deployed>,
+        reference: &str,
         request: Request<HttpBody>,
         chain: Chain,
     ) -> Pin<Box<dyn Future<Output = Result<Response<HttpBody>, HttpError>> + Send>>;
 }
 
-/// Who sends a request.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    /// The agent's number in this host.
-    pub id: u64,
-    /// Its name and owner.
-    pub address: Address,
-    /// SHA-256 of its component.
-    pub digest: [u8; 32],
-}
-
-impl Caller {
-    /// Whose agent it is.
-    pub fn owner(&self) -> &Owner {
-        &self.address.owner
-    }
-}
-
 impl Network {
-    pub(super) fn new(
-        executor: Arc<Executor>,
-        allowed: AllowList,
+    pub(crate) fn new(
+        executor: &Arc<Executor>,
+        host: &Arc<dyn Surroundings>,
         sender: Sender,
-        settings: &config::Agents,
+        settings: &Settings,
     ) -> Self {
         Self {
-            allowed,
             sender,
-            executor,
+            executor: Arc::clone(executor),
+            host: Arc::clone(host),
             settings: settings.clone(),
             whole: Share::new(bounds(settings.connections, LOOKUPS[0])),
             shares: Mutex::default(),
@@ -96,15 +73,15 @@ impl Network {
     }
 
     /// What sends the requests of one agent, within its share and its owner's.
-    pub(super) fn sender_of(&self, caller: &Caller) -> Sender {
+    fn sender_of(&self, agent: &Deployed) -> Sender {
         let settings = &self.settings;
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         shares.agents.retain(|_, share| share.is_used());
         shares.owners.retain(|_, share| share.is_used());
         let Shares { owners, agents } = &mut *shares;
-        let agent = agents.entry(caller.id).or_insert_with(|| {
+        let share = agents.entry(agent.id).or_insert_with(|| {
             let per_owner = bounds(settings.connections_per_owner, LOOKUPS[1]);
-            let whole = match caller.owner() {
+            let whole = match agent.terms.owner() {
                 // The operator's own agents share with nobody but all.
                 Owner::Operator => &self.whole,
                 owner => owners
@@ -113,11 +90,11 @@ impl Network {
             };
             whole.part(bounds(settings.connections_per_agent, LOOKUPS[2]))
         });
-        self.sender.clone().sharing(agent.clone())
+        self.sender.clone().sharing(share.clone())
     }
 
     /// Makes other agents reachable.
-    pub(super) fn introduce(&self, neighbours: Weak<dyn Neighbours>) {
+    pub(crate) fn introduce(&self, neighbours: Weak<dyn Neighbours>) {
         // The first word counts; there is but one.
         let _ = self.neighbours.set(neighbours);
     }
@@ -132,14 +109,10 @@ fn bounds(connections: usize, lookups: usize) -> Bounds {
 
 /// The egress of one agent.
 #[derive(Clone)]
-pub(super) struct AgentEgress {
-    pub(super) network: Arc<Network>,
-    pub(super) sender: Sender,
-    pub(super) caller: Arc<Caller>,
-    /// The origins of its manifest.
-    pub(super) listed: Arc<AllowList>,
-    /// Interfaces that it imports.
-    pub(super) imports: Arc<[String]>,
+pub(crate) struct AgentEgress {
+    network: Arc<Network>,
+    sender: Sender,
+    agent: Arc<Deployed>,
 }
 
 impl Egress for AgentEgress {
@@ -151,14 +124,13 @@ impl Egress for AgentEgress {
     ) -> Sending {
         let this = self.clone();
         Box::pin(async move {
+            let host = Arc::clone(&this.network.host);
             let result = this.decide(request, timeouts, chain).await;
-            match &result {
-                Ok((_, outcome)) => metrics::outgoing(outcome),
-                Err(refusal) => not_sent(refusal.why),
-            }
-            result
-                .map(|(sent, _)| sent)
-                .map_err(|refusal| refusal.error)
+            host.note(match &result {
+                Ok((_, outcome)) => Event::Sent(outcome),
+                Err((why, _)) => Event::NotSent(why),
+            });
+            result.map(|(sent, _)| sent).map_err(|(_, error)| error)
         })
     }
 
@@ -167,51 +139,41 @@ impl Egress for AgentEgress {
     }
 
     fn crowded(&self) {
-        not_sent("limit");
+        self.network.host.note(Event::NotSent("limit"));
     }
 }
 
-fn not_sent(why: &'static str) {
-    metrics::outgoing(why);
-    // Which agent and where to is between the agent and its owner.
-    if let Some(times) = NOT_SENT.say(why) {
-        tracing::info!(reason = why, times, "an agent's request was not sent");
-    }
-}
-
-/// A request that was not sent.
-struct Refusal {
-    why: &'static str,
-    error: HttpError,
-}
-
-fn refused(why: &'static str, error: HttpError) -> Refusal {
-    Refusal { why, error }
-}
+/// Why a request was not sent: for the operator, and for the agent.
+type Refusal = (&'static str, HttpError);
 
 impl AgentEgress {
+    pub(crate) fn new(network: &Arc<Network>, agent: &Arc<Deployed>) -> Self {
+        Self {
+            network: Arc::clone(network),
+            sender: network.sender_of(agent),
+            agent: Arc::clone(agent),
+        }
+    }
+
     async fn decide(
         self,
         request: Request<HttpBody>,
         timeouts: Option<HttpTimeouts>,
         chain: Chain,
     ) -> Result<(Sent, &'static str), Refusal> {
-        let origin = Origin::of(request.uri())
-            .ok_or_else(|| refused("not_listed", HttpError::HttpRequestUriInvalid))?;
-        if !self.listed.allows(&origin) {
-            return Err(refused("not_listed", HttpError::HttpRequestDenied));
+        let origin =
+            Origin::of(request.uri()).ok_or(("not_listed", HttpError::HttpRequestUriInvalid))?;
+        if !self.agent.terms.listed.allows(&origin) {
+            return Err(("not_listed", HttpError::HttpRequestDenied));
         }
         if let Some(name) = origin.host().strip_suffix(INTERNAL) {
-            let reference = name
-                .parse()
-                .map_err(|_| refused("failed", HttpError::DestinationNotFound))?;
-            return self.call(&reference, request, chain).await;
+            return self.call(name, request, chain).await;
         }
-        if !self.network.allowed.allows(&origin) {
-            return Err(refused("not_listed", HttpError::HttpRequestDenied));
+        if !self.network.settings.outgoing.allows(&origin) {
+            return Err(("not_listed", HttpError::HttpRequestDenied));
         }
         if !self.permits(&request, &chain).await {
-            return Err(refused("policy", HttpError::HttpRequestDenied));
+            return Err(("policy", HttpError::HttpRequestDenied));
         }
         let sent = send(&self.sender, request, timeouts).await;
         sent.map(|sent| (sent, "sent")).map_err(|error| {
@@ -220,40 +182,33 @@ impl AgentEgress {
                 SendError::ConnectionLimitReached => "limit",
                 _ => "failed",
             };
-            refused(why, http_error(error))
+            (why, http_error(error))
         })
     }
 
     /// Passes a request on to another agent. The policy is asked there: whether that agent may be called.
     async fn call(
         &self,
-        reference: &Reference,
+        reference: &str,
         request: Request<HttpBody>,
         chain: Chain,
     ) -> Result<(Sent, &'static str), Refusal> {
         if request.uri().scheme() != Some(&http::uri::Scheme::HTTP) {
-            return Err(refused("chain", HttpError::HttpProtocolError));
+            return Err(("chain", HttpError::HttpProtocolError));
         }
-        let chain = chain.with(self.caller.id);
+        let chain = chain.with(self.agent.id);
         if chain.len() > self.network.settings.depth {
-            return Err(refused("chain", HttpError::LoopDetected));
+            return Err(("chain", HttpError::LoopDetected));
         }
-        let neighbours = self
-            .network
-            .neighbours
-            .get()
-            .and_then(Weak::upgrade)
-            .ok_or_else(|| refused("failed", HttpError::DestinationUnavailable))?;
+        let neighbours = self.network.neighbours.get().and_then(Weak::upgrade);
+        let neighbours = neighbours.ok_or(("failed", HttpError::DestinationUnavailable))?;
         let response = neighbours
-            .call(&self.caller, reference, request, chain)
+            .call(Arc::clone(&self.agent), reference, request, chain)
             .await
-            .map_err(|error| {
-                let why = match error {
-                    HttpError::LoopDetected => "chain",
-                    HttpError::HttpRequestDenied => "policy",
-                    _ => "failed",
-                };
-                refused(why, error)
+            .map_err(|error| match error {
+                HttpError::LoopDetected => ("chain", error),
+                HttpError::HttpRequestDenied => ("policy", error),
+                _ => ("failed", error),
             })?;
         let connection: Connection = Box::new(async { Ok(()) });
         Ok(((response, connection), "internal"))
@@ -265,20 +220,18 @@ impl AgentEgress {
         request: &Request<HttpBody>,
         chain: &Chain,
     ) -> impl Future<Output = bool> + Send + use<> {
-        let policy = match chain.moment::<Snapshot>() {
-            Some(snapshot) => snapshot.plugins.policy().cloned(),
+        let policy = match chain.plugins() {
+            Some(plugins) => plugins.policy().cloned(),
             None => self.network.executor.policy(),
         };
+        let resource = request.uri().to_string();
         let action = Action {
-            agent: Some(self.caller.address.to_string()),
             method: Some(request.method().as_str().to_owned()),
-            imports: self.imports.to_vec(),
             input_bytes: declared_length(request.headers()).unwrap_or(0),
-            ..Action::new(
-                ActionKind::OutgoingRequest,
-                self.caller.digest,
-                request.uri().to_string(),
-            )
+            ..self
+                .agent
+                .terms
+                .action(ActionKind::OutgoingRequest, resource)
         };
         async move {
             match policy {
@@ -290,7 +243,7 @@ impl AgentEgress {
 }
 
 /// The length of a body, where the request says it.
-pub(crate) fn declared_length(headers: &HeaderMap) -> Option<usize> {
+pub fn declared_length(headers: &HeaderMap) -> Option<usize> {
     let length = headers.get(http::header::CONTENT_LENGTH)?;
     length.to_str().ok()?.parse().ok()
 }

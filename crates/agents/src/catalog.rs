@@ -1,13 +1,15 @@
 //! What the registry offers beside what is deployed, for searches: read again when it was last read a while ago.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use hypervisor_agents::{Index, Manifest, Name, Registry, RegistryError};
+use hypervisor_runtime::sha256;
 
-use crate::executor::sha256;
+use crate::error::RegistryError;
+use crate::name::Name;
+use crate::registry::{Registry, RegistryAgent, RegistryEntry};
+use crate::search::Index;
 
 /// How old the catalog may be.
 const FRESH: Duration = Duration::from_secs(5);
@@ -15,8 +17,8 @@ const FRESH: Duration = Duration::from_secs(5);
 const FIRST: u64 = 1 << 62;
 
 /// The agents of the registry.
-pub(super) struct Catalog {
-    folder: PathBuf,
+pub(crate) struct Catalog {
+    registry: Registry,
     /// Bytes of a component at most.
     most: u64,
     state: Mutex<State>,
@@ -31,31 +33,34 @@ struct State {
 
 /// One agent of the registry.
 #[derive(Clone)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     id: u64,
-    pub(super) manifest: Manifest,
-    pub(super) digest: [u8; 32],
-    /// Size and time of change of the component: while both stay, so does its digest.
-    stamp: Option<(u64, SystemTime)>,
+    pub(crate) found: RegistryEntry,
+    pub(crate) digest: [u8; 32],
 }
 
 impl Catalog {
-    pub(super) fn new(folder: &Path, most: u64) -> Self {
+    pub(crate) fn new(registry: Registry, most: u64) -> Self {
         Self {
-            folder: folder.to_owned(),
+            registry,
             most,
             state: Mutex::default(),
         }
     }
 
+    /// One agent with its component.
+    pub(crate) fn load(&self, name: &Name) -> Result<RegistryAgent, RegistryError> {
+        self.registry.load(name, self.most)
+    }
+
     /// Reads the registry anew if it is time to, and brings the index up to date. Blocks on the disk.
-    pub(super) fn refresh(&self, registry: &Registry, index: &Index) {
+    pub(crate) fn refresh(&self, index: &Index) {
         let mut state = self.lock();
         if state.read.is_some_and(|at| at.elapsed() < FRESH) {
             return;
         }
         state.read = Some(Instant::now());
-        let listing = match registry.list() {
+        let listing = match self.registry.list() {
             Ok(listing) => listing,
             Err(error) => {
                 tracing::warn!(%error, "cannot read the registry");
@@ -67,7 +72,6 @@ impl Catalog {
         }
         let mut before = std::mem::take(&mut state.by_name);
         for found in listing.agents {
-            let stamp = self.stamp(&found.name);
             let known = before.remove(&found.name);
             let id = known.as_ref().map_or_else(
                 || {
@@ -76,34 +80,16 @@ impl Catalog {
                 },
                 |entry| entry.id,
             );
-            let same = known.filter(|entry| entry.stamp == stamp && stamp.is_some());
+            // While its size and its time of change stay, so does a component's digest.
+            let same = known.filter(|it| it.found.stamp == found.stamp && found.stamp.is_some());
             let digest = match same {
                 Some(entry) => Some(entry.digest),
-                None => registry
-                    .load(&found.name, self.most)
-                    .ok()
-                    .map(|agent| sha256(&agent.component)),
+                None => self.load(&found.name).ok().map(|it| sha256(&it.component)),
             };
             let Some(digest) = digest else { continue };
-            let manifest = found.manifest;
-            // What nobody may find takes no places either.
-            if manifest.private {
-                index.remove(id);
-            } else {
-                index.put(
-                    id,
-                    manifest.name.as_str(),
-                    &manifest.description,
-                    &manifest.skills,
-                );
-            }
-            let entry = Entry {
-                id,
-                manifest,
-                digest,
-                stamp,
-            };
-            state.by_name.insert(found.name, entry);
+            index.put_manifest(id, &found.manifest);
+            let name = found.name.clone();
+            state.by_name.insert(name, Entry { id, found, digest });
         }
         for gone in before.into_values() {
             index.remove(gone.id);
@@ -111,24 +97,18 @@ impl Catalog {
     }
 
     /// The entry with this number in the index.
-    pub(super) fn get(&self, id: u64) -> Option<Entry> {
+    pub(crate) fn get(&self, id: u64) -> Option<Entry> {
         let state = self.lock();
         state.by_name.values().find(|entry| entry.id == id).cloned()
     }
 
     /// Words for a client, who has no business with where the registry lies.
-    pub(super) fn without_folder(&self, error: &RegistryError) -> String {
-        let folder = format!("{}/", self.folder.display());
+    pub(crate) fn without_folder(&self, error: &RegistryError) -> String {
+        let folder = format!("{}/", self.registry.path().display());
         error.to_string().replace(&folder, "")
     }
 
-    fn stamp(&self, name: &Name) -> Option<(u64, SystemTime)> {
-        let path = self.folder.join(name.as_str()).join("agent.wasm");
-        let metadata = std::fs::metadata(path).ok()?;
-        Some((metadata.len(), metadata.modified().ok()?))
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

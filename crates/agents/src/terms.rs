@@ -4,41 +4,43 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use bytesize::ByteSize;
-use hypervisor_agents::{Address, Manifest};
-use hypervisor_egress::{AllowList, OriginPattern};
+use hypervisor_runtime::{Limits, Offer};
 
-use super::Agents;
-use super::deployed::About;
-use crate::config::Limits;
-use crate::executor::Offer;
-
-/// What is settled of an agent before it has code.
-pub(super) struct Terms {
-    pub(super) address: Address,
-    pub(super) manifest: Manifest,
-    /// SHA-256 of the component.
-    pub(super) digest: [u8; 32],
-    pub(super) sha384: [u8; 48],
-    pub(super) about: About,
-    pub(super) limits: Limits,
-    pub(super) listed: Arc<AllowList>,
-    pub(super) offers: Option<Arc<[Offer]>>,
-}
-
-impl Terms {
-    /// The name that the component log has for the agent. The log is shown to everybody, and a private agent to nobody.
-    pub(super) fn name_in_log(&self) -> String {
-        if self.manifest.private {
-            "agent/private".to_owned()
-        } else {
-            format!("agent/{}", self.address)
-        }
-    }
-}
+use crate::agents::Agents;
+use crate::deployed::{About, Terms};
+use crate::manifest::Manifest;
+use crate::name::{Address, Owner};
 
 impl Agents {
-    /// The offers for an agent's price; none where it is free.
-    pub(super) fn priced(&self, manifest: &Manifest) -> Result<Option<Arc<[Offer]>>, String> {
+    /// The terms on which a component is deployed, or is still: its digests are SHA-256 and SHA-384.
+    ///
+    /// # Errors
+    /// What this host does not give it.
+    pub(crate) fn terms(
+        &self,
+        owner: Owner,
+        manifest: Manifest,
+        about: About,
+        (digest, sha384): ([u8; 32], [u8; 48]),
+    ) -> Result<Terms, String> {
+        // Whether they are origins was checked with the manifest.
+        let listed = manifest.outgoing.iter();
+        Ok(Terms {
+            address: Address {
+                name: manifest.name.clone(),
+                owner,
+            },
+            digest,
+            sha384,
+            about,
+            limits: limits(&manifest, &self.settings.limits)?,
+            listed: listed.filter_map(|origin| origin.parse().ok()).collect(),
+            offers: self.offers(&manifest)?,
+            manifest,
+        })
+    }
+
+    fn offers(&self, manifest: &Manifest) -> Result<Option<Arc<[Offer]>>, String> {
         let Some(price) = &manifest.price else {
             return Ok(None);
         };
@@ -47,26 +49,23 @@ impl Agents {
                 "a private agent has no price: nobody but its owner can call it".to_owned(),
             );
         }
-        let payments = self
-            .payments
-            .as_ref()
-            .ok_or("`price`: this host takes no payments")?;
-        let offers = payments
-            .offers_for(price, manifest.pay_to.as_deref())
-            .map_err(|e| format!("`price`: {e}"))?;
-        Ok(Some(offers.into()))
+        let offers = self.host.offers(price, manifest.pay_to.as_deref());
+        offers
+            .map(|offers| Some(offers.into()))
+            .map_err(|e| format!("`price`: {e}"))
     }
 }
 
 /// The host's limits with the manifest's in their place, none of which may be higher.
-pub(super) fn limits(manifest: &Manifest, host: &Limits) -> Result<Limits, String> {
+fn limits(manifest: &Manifest, host: &Limits) -> Result<Limits, String> {
     let own = &manifest.limits;
-    let mut limits = host.clone();
-    let (time, size) = (humantime::format_duration, |size: ByteSize| size);
+    let mut limits = *host;
+    let bytes = |size: Option<ByteSize>| size.map(|size| size.as_u64());
+    let time = humantime::format_duration;
     lower("cpu", &mut limits.cpu, own.cpu, time)?;
     lower("wall", &mut limits.wall, own.wall, time)?;
-    lower("memory", &mut limits.memory, own.memory, size)?;
-    lower("output", &mut limits.output, own.output, size)?;
+    lower("memory", &mut limits.memory, bytes(own.memory), ByteSize::b)?;
+    lower("output", &mut limits.output, bytes(own.output), ByteSize::b)?;
     Ok(limits)
 }
 
@@ -88,18 +87,6 @@ fn lower<T: Copy + PartialOrd, W: Display>(
     Ok(())
 }
 
-/// The origins that the manifest lists.
-pub(super) fn listed(manifest: &Manifest) -> Result<AllowList, String> {
-    manifest
-        .outgoing
-        .iter()
-        .map(|text| {
-            text.parse::<OriginPattern>()
-                .map_err(|e| format!("`outgoing`: {e}"))
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,7 +104,7 @@ mod tests {
         let limits = limits_of("wall = \"2s\"\noutput = \"1 KiB\"").unwrap();
         let host = Limits::default();
         assert_eq!(limits.wall.as_secs(), 2);
-        assert_eq!(limits.output, ByteSize::kib(1));
+        assert_eq!(limits.output, 1 << 10);
         assert_eq!((limits.cpu, limits.memory), (host.cpu, host.memory));
     }
 

@@ -1,24 +1,27 @@
 //! What an agent wrote and how its calls ended: kept in memory for its owner, up to a bound. Nothing of it goes anywhere else.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use bytesize::ByteSize;
 use hypervisor_protocol::AgentLog;
+use hypervisor_runtime::{Ended, Witness};
 
-use crate::executor::{Ended, Exit, Witness};
+use crate::error::end;
+use crate::surroundings::{Event, Surroundings};
 
 /// Longest line, bytes; the rest of a longer one is dropped.
 const MAX_LINE: usize = 4 << 10;
 
 /// The log of one agent.
-#[derive(Debug)]
-pub(super) struct Log {
+pub(crate) struct Log {
     kept: Mutex<Kept>,
     limit: usize,
+    host: Arc<dyn Surroundings>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Kept {
     lines: VecDeque<String>,
     bytes: usize,
@@ -27,15 +30,16 @@ struct Kept {
 
 impl Log {
     /// `limit`: bytes of all lines.
-    pub(super) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: ByteSize, host: Arc<dyn Surroundings>) -> Self {
         Self {
             kept: Mutex::default(),
-            limit,
+            limit: usize::try_from(limit.as_u64()).unwrap_or(usize::MAX),
+            host,
         }
     }
 
     /// The lines, oldest first.
-    pub(super) fn read(&self) -> AgentLog {
+    pub(crate) fn read(&self) -> AgentLog {
         let kept = self.lock();
         AgentLog {
             lines: kept.lines.iter().cloned().collect(),
@@ -76,48 +80,43 @@ impl Log {
 }
 
 impl Witness for Log {
-    fn ended(&self, end: Ended) {
-        let [stdout, stderr] = &end.written;
+    fn ended(&self, ended: Ended) {
+        let [stdout, stderr] = &ended.written;
         self.append("stdout", stdout);
         self.append("stderr", stderr);
-        if let Some(words) = words(&end.exit) {
+        if let Some(words) = end(&ended.exit) {
             self.append("host", words.as_bytes());
         }
-        crate::metrics::agent_call(&end.exit);
-        if let Exit::Limit {
-            which,
-            used,
-            allowed,
-        } = end.exit
-        {
-            tracing::info!(limit = ?which, used, allowed, "an agent was stopped at a limit");
-        }
-    }
-}
-
-/// How a call ended, where it did not end well.
-fn words(exit: &Exit) -> Option<String> {
-    match exit {
-        Exit::Ok => None,
-        Exit::Code { code } => Some(format!("exit code {code}")),
-        Exit::Trap { reason } => Some(format!("trap: {reason}")),
-        Exit::Limit {
-            which,
-            used,
-            allowed,
-        } => Some(format!(
-            "stopped at the limit {which:?}: {used} of {allowed}"
-        )),
-        Exit::Denied { reason } => Some(format!("denied: {reason}")),
-        Exit::Rejected { detail, .. } => Some(format!("refused: {detail}")),
+        self.host.note(Event::Called(&ended.exit));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use hypervisor_runtime::{Exit, Offer, PrepareError};
 
-    fn end(stderr: &[u8], exit: Exit) -> Ended {
+    use super::*;
+    use crate::surroundings::Measured;
+
+    struct Nowhere;
+
+    impl Surroundings for Nowhere {
+        fn measure(&self, _: &Measured<'_>) -> Result<(), PrepareError> {
+            Ok(())
+        }
+
+        fn offers(&self, _: &str, _: Option<&str>) -> Result<Vec<Offer>, String> {
+            Ok(Vec::new())
+        }
+
+        fn note(&self, _: Event<'_>) {}
+    }
+
+    fn log(limit: u64) -> Log {
+        Log::new(ByteSize::b(limit), Arc::new(Nowhere))
+    }
+
+    fn ended(stderr: &[u8], exit: Exit) -> Ended {
         Ended {
             exit,
             written: [Vec::new(), stderr.to_vec()],
@@ -126,11 +125,11 @@ mod tests {
 
     #[test]
     fn lines_come_with_their_stream_and_traps_with_their_reason() {
-        let log = Log::new(10_000);
+        let log = log(10_000);
         let trap = Exit::Trap {
             reason: "unreachable".to_owned(),
         };
-        log.ended(end(b"one\r\ntwo\n", trap));
+        log.ended(ended(b"one\r\ntwo\n", trap));
         let lines = log.read().lines;
         assert!(lines[0].ends_with(" stderr one"), "{lines:?}");
         assert!(lines[1].ends_with(" stderr two"), "{lines:?}");
@@ -139,8 +138,8 @@ mod tests {
 
     #[test]
     fn the_oldest_lines_go_first_and_are_counted() {
-        let log = Log::new(200);
-        (0..100).for_each(|n| log.ended(end(format!("line {n}").as_bytes(), Exit::Ok)));
+        let log = log(200);
+        (0..100).for_each(|n| log.ended(ended(format!("line {n}").as_bytes(), Exit::Ok)));
         let read = log.read();
         assert!(read.lines.last().unwrap().ends_with("line 99"));
         assert_eq!(read.dropped as usize + read.lines.len(), 100);

@@ -1,0 +1,189 @@
+//! Agents on this host: what they need of it, and putting them together.
+
+use std::sync::Arc;
+
+pub(crate) use hypervisor_agents::{
+    Deployed, NotTaken, PREFIX, Plan, Refused, declared_length, words,
+};
+use hypervisor_agents::{
+    Deployers, Event, Measured, Parts, Registry, Settings, Store, Surroundings, store,
+};
+use hypervisor_egress::{Sender, SystemResolver};
+use hypervisor_protocol::{AgentInfo, Rejection};
+
+use crate::attestation::{HostFacts, Loader, MeasureError};
+use crate::config::Config;
+use crate::error::Error;
+use crate::executor::{Executor, Exit, Offer, PrepareError};
+use crate::metrics;
+use crate::payments::{Offering, Teller};
+use crate::state::State;
+use crate::telemetry::Sparing;
+
+pub use hypervisor_agents::{Agents, Neighbours};
+
+/// Requests that were not sent: guests decide how many there are.
+static NOT_SENT: Sparing = Sparing::new();
+
+/// The host around its agents.
+struct Around {
+    facts: Arc<HostFacts>,
+    /// What makes offers of prices, where payments are taken.
+    payments: Option<Offering>,
+    /// Every client may deploy, so that owners' keys cost nothing.
+    is_open: bool,
+}
+
+impl Surroundings for Around {
+    fn measure(&self, component: &Measured<'_>) -> Result<(), PrepareError> {
+        let owner = component.owner.to_string();
+        let network = component.from.filter(|_| self.is_open);
+        let accounts: Vec<&str> = [owner.as_str()].into_iter().chain(network).collect();
+        let loader = match component.from {
+            Some(_) => Loader::Deployment(&accounts),
+            None => Loader::Agent,
+        };
+        let granted = component.granted.to_vec();
+        let measured = self
+            .facts
+            .measure_agent(loader, component.name, component.sha384, granted);
+        measured.map_err(|error| match error {
+            // Whoever deploys it is told by name; the host goes on with what is measured.
+            MeasureError::Quota(_) | MeasureError::Log(_) => {
+                PrepareError::Program(Exit::Rejected {
+                    problem: Rejection::TooManyAgents,
+                    detail: error.to_string(),
+                })
+            }
+            error => PrepareError::Host(error.to_string()),
+        })
+    }
+
+    fn offers(&self, price: &str, pay_to: Option<&str>) -> Result<Vec<Offer>, String> {
+        let payments = self.payments.as_ref();
+        payments
+            .ok_or("this host takes no payments")?
+            .offers_for(price, pay_to)
+    }
+
+    fn note(&self, event: Event<'_>) {
+        match event {
+            Event::Deployed => metrics::deploy("deployed"),
+            Event::Removed => metrics::deploy("removed"),
+            Event::Refused => metrics::deploy("refused"),
+            Event::Sent(outcome) => metrics::outgoing(outcome),
+            Event::NotSent(why) => {
+                metrics::outgoing(why);
+                // Which agent and where to is between the agent and its owner.
+                if let Some(times) = NOT_SENT.say(why) {
+                    tracing::info!(reason = why, times, "an agent's request was not sent");
+                }
+            }
+            Event::Called(exit) => {
+                metrics::agent_call(exit);
+                if let Exit::Limit {
+                    which,
+                    used,
+                    allowed,
+                } = exit
+                {
+                    tracing::info!(limit = ?which, used, allowed, "an agent was stopped at a limit");
+                }
+            }
+        }
+    }
+}
+
+/// Takes up the agents that were deployed before a restart, as far as the configuration and the policy still allow them.
+///
+/// # Errors
+/// What is wrong with `[agents]`, with the registry or with the store.
+pub(crate) async fn start(
+    config: &Config,
+    executor: &Arc<Executor>,
+    facts: &Arc<HostFacts>,
+    payments: Option<Offering>,
+    state: &State,
+) -> Result<Arc<Agents>, Error> {
+    let failed = |e: &dyn std::fmt::Display| Error::Agents(e.to_string());
+    let settings = settings(config)?;
+    let resolver = Arc::new(SystemResolver::default());
+    let networks = config.agents.networks()?.elsewhere(config.own_ports()?);
+    let is_open = settings.deployers == Deployers::Everybody;
+    if is_open {
+        tracing::warn!(
+            "every client may deploy agents on this host: `deploy = true` in [agents], and `owners` names nobody"
+        );
+    }
+    let around = Around {
+        facts: Arc::clone(facts),
+        payments,
+        is_open,
+    };
+    let parts = Parts {
+        executor: Arc::clone(executor),
+        host: Arc::new(around),
+        registry: Registry::open(&config.app_path).map_err(|e| failed(&e))?,
+        store: opened(state)?,
+        sender: Sender::new(networks, resolver).map_err(|e| failed(&e))?,
+        settings,
+    };
+    Agents::start(parts).await.map_err(|e| failed(&e))
+}
+
+/// The store of agents, with what an earlier version kept in files.
+fn opened(state: &State) -> Result<Store, Error> {
+    let failed = |e: &dyn std::fmt::Display| Error::Agents(e.to_string());
+    let store = Store::open(state.store("agents", &store::TABLES)?).map_err(|e| failed(&e))?;
+    let folder = state.folder().join("agents");
+    let (moved, damaged) = store
+        .import(&folder, state.platform())
+        .map_err(|e| failed(&e))?;
+    if moved > 0 {
+        tracing::info!(moved, "agents were moved from files into the store");
+    }
+    for damaged in damaged {
+        tracing::error!(error = %damaged, "an agent cannot be read");
+    }
+    Ok(store)
+}
+
+/// What the operator lets agents have.
+fn settings(config: &Config) -> Result<Settings, Error> {
+    let agents = &config.agents;
+    Ok(Settings {
+        deployers: agents.deployers(),
+        deployed: agents.deployed,
+        per_owner: agents.per_owner,
+        stored: agents.stored,
+        stored_per_owner: agents.stored_per_owner,
+        loaded: agents.loaded,
+        component: config.limits.body.as_u64(),
+        log: agents.log,
+        limits: config.limits.execution(),
+        outgoing: agents.allowed()?,
+        connections: agents.connections,
+        connections_per_owner: agents.connections_per_owner,
+        connections_per_agent: agents.connections_per_agent,
+        connections_per_call: agents.connections_per_call,
+        depth: agents.depth,
+    })
+}
+
+/// Deploys an agent whose price, if it has one, the payment component of the call takes.
+pub(crate) async fn deploy(
+    agents: &Agents,
+    plan: Plan,
+    teller: Option<&Teller>,
+) -> Result<AgentInfo, PrepareError> {
+    if let (Some(offers), Some(teller)) = (&plan.terms.offers, teller) {
+        teller.agrees(offers).await.map_err(|e| {
+            metrics::deploy("refused");
+            Exit::Rejected {
+                problem: Rejection::InvalidManifest,
+                detail: format!("`price` and `pay_to`: {e}"),
+            }
+        })?;
+    }
+    agents.deploy(plan).await
+}
