@@ -27,5 +27,5 @@ pub mod telemetry;
 pub mod executor {
     pub use hypervisor_runtime::*;
 
-    pub(crate) use crate::origins::{http_error, send};
+    pub(crate) use crate::origins::send;
 }

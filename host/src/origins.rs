@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use http::Request;
-use http_body_util::BodyExt;
-use hypervisor_egress::{Bounds, Error, Networks, Origin, Sender, Share, SystemResolver, Timeouts};
+use hypervisor_egress::{Bounds, Networks, Origin, Sender, Share, SystemResolver};
 
-use crate::executor::{Chain, Connection, Egress, HttpBody, HttpError, HttpTimeouts, Sending};
+use crate::executor::{Chain, Egress, HttpBody, HttpError, HttpTimeouts, Sending, Sent};
 
 /// Every address: what the operator names may be anywhere, a facilitator on the host's own network, say.
 const ANYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
@@ -26,14 +25,13 @@ pub(crate) struct Origins {
 impl Origins {
     /// # Errors
     /// When TLS cannot be set up.
-    pub(crate) fn of<'a>(urls: impl Iterator<Item = &'a str>) -> Result<Self, Error> {
-        let networks = Networks::parse(&ANYWHERE).map_err(|_| Error::ConfigurationError)?;
+    pub(crate) fn of<'a>(urls: impl Iterator<Item = &'a str>) -> Result<Self, HttpError> {
+        let networks = Networks::parse(&ANYWHERE).map_err(|_| HttpError::ConfigurationError)?;
         Ok(Self {
             listed: urls
                 .filter_map(|url| Origin::of(&url.parse().ok()?))
                 .collect(),
-            sender: Sender::new(networks, Arc::new(SystemResolver::default()))?
-                .sharing(Share::new(BOUNDS)),
+            sender: Sender::new(networks, Arc::new(SystemResolver))?.sharing(Share::new(BOUNDS)),
         })
     }
 }
@@ -51,7 +49,7 @@ impl Egress for Origins {
             if !allowed {
                 return Err(HttpError::HttpRequestDenied);
             }
-            send(&sender, request, timeouts).await.map_err(http_error)
+            send(&sender, request, timeouts).await
         })
     }
 }
@@ -61,51 +59,7 @@ pub(crate) async fn send(
     sender: &Sender,
     request: Request<HttpBody>,
     timeouts: Option<HttpTimeouts>,
-) -> Result<(http::Response<HttpBody>, Connection), Error> {
-    let timeouts = timeouts.unwrap_or_default();
-    let timeouts = Timeouts {
-        connect: timeouts.connect_timeout,
-        first_byte: timeouts.first_byte_timeout,
-        between_bytes: timeouts.between_bytes_timeout,
-    };
-    let (response, connection) = sender.send(request, timeouts).await?;
-    let connection: Connection = Box::new(async move { connection.await.map_err(http_error) });
-    let response = response.map(|body| body.map_err(http_error).boxed_unsync());
-    Ok((response, connection))
-}
-
-/// The error of sending, as components see it.
-pub(crate) fn http_error(error: Error) -> HttpError {
-    match error {
-        Error::DnsTimeout => HttpError::DnsTimeout,
-        Error::DnsError { rcode } => HttpError::DnsError {
-            rcode,
-            info_code: None,
-        },
-        Error::DestinationNotFound => HttpError::DestinationNotFound,
-        Error::DestinationUnavailable => HttpError::DestinationUnavailable,
-        Error::DestinationIpProhibited => HttpError::DestinationIpProhibited,
-        Error::ConnectionRefused => HttpError::ConnectionRefused,
-        Error::ConnectionTerminated => HttpError::ConnectionTerminated,
-        Error::ConnectionLimitReached => HttpError::ConnectionLimitReached,
-        Error::ConnectionTimeout => HttpError::ConnectionTimeout,
-        Error::ConnectionReadTimeout => HttpError::ConnectionReadTimeout,
-        Error::TlsProtocolError => HttpError::TlsProtocolError,
-        Error::TlsCertificateError => HttpError::TlsCertificateError,
-        Error::TlsAlertReceived { alert_id } => HttpError::TlsAlertReceived {
-            alert_id: Some(alert_id),
-            alert_message: None,
-        },
-        Error::HttpRequestDenied => HttpError::HttpRequestDenied,
-        Error::HttpRequestMethodInvalid => HttpError::HttpRequestMethodInvalid,
-        Error::HttpRequestUriInvalid => HttpError::HttpRequestUriInvalid,
-        Error::HttpResponseIncomplete => HttpError::HttpResponseIncomplete,
-        Error::HttpResponseHeaderSectionSize => HttpError::HttpResponseHeaderSectionSize(None),
-        Error::HttpResponseTimeout => HttpError::HttpResponseTimeout,
-        Error::HttpUpgradeFailed => HttpError::HttpUpgradeFailed,
-        Error::HttpProtocolError => HttpError::HttpProtocolError,
-        Error::LoopDetected => HttpError::LoopDetected,
-        Error::ConfigurationError => HttpError::ConfigurationError,
-        Error::InternalError => HttpError::InternalError(None),
-    }
+) -> Result<Sent, HttpError> {
+    let (response, connection) = sender.send(request, timeouts.unwrap_or_default()).await?;
+    Ok((response, Box::new(connection)))
 }

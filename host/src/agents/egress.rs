@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use http::{HeaderMap, Request, Response};
 use hypervisor_agents::{Address, Owner, Reference};
-use hypervisor_egress::{AllowList, Bounds, Error as SendError, Origin, Sender, Share};
+use hypervisor_egress::{AllowList, Bounds, Origin, Sender, Share};
 
 use crate::config;
 use crate::executor::{
     Action, ActionKind, Chain, Connection, Egress, Executor, HttpBody, HttpError, HttpTimeouts,
-    Sending, Sent, http_error, send,
+    Sending, Sent, send,
 };
 use crate::metrics;
 use crate::snapshot::Snapshot;
@@ -216,11 +216,11 @@ impl AgentEgress {
         let sent = send(&self.sender, request, timeouts).await;
         sent.map(|sent| (sent, "sent")).map_err(|error| {
             let why = match error {
-                SendError::DestinationIpProhibited => "private_address",
-                SendError::ConnectionLimitReached => "limit",
+                HttpError::DestinationIpProhibited => "private_address",
+                HttpError::ConnectionLimitReached => "limit",
                 _ => "failed",
             };
-            refused(why, http_error(error))
+            refused(why, error)
         })
     }
 

@@ -75,7 +75,7 @@ impl Agents {
     ) -> Result<Arc<Self>, Error> {
         let failed = |e: &dyn std::fmt::Display| Error::Agents(e.to_string());
         let settings = config.agents.clone();
-        let resolver = Arc::new(SystemResolver::default());
+        let resolver = Arc::new(SystemResolver);
         let networks = settings.networks()?.elsewhere(config.own_ports()?);
         let sender = Sender::new(networks, resolver).map_err(|e| failed(&e))?;
         let network = Network::new(Arc::clone(executor), settings.allowed()?, sender, &settings);
