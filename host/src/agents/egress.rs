@@ -12,8 +12,8 @@ use hypervisor_egress::{AllowList, Bounds, Origin, Sender, Share};
 
 use crate::config;
 use crate::executor::{
-    Action, ActionKind, Chain, Connection, Egress, Executor, HttpBody, HttpError, HttpTimeouts,
-    Sending, Sent, send,
+    Action, ActionKind, Chain, Connection, Egress, HttpBody, HttpError, HttpTimeouts, Sending,
+    Sent, send,
 };
 use crate::metrics;
 use crate::snapshot::Snapshot;
@@ -33,7 +33,6 @@ pub(super) struct Network {
     /// Origins that the operator lets agents reach at all.
     pub(super) allowed: AllowList,
     sender: Sender,
-    pub(super) executor: Arc<Executor>,
     settings: config::Agents,
     whole: Share,
     /// The shares that are in use: an agent that is loaded anew has the one that its calls still hold.
@@ -78,16 +77,10 @@ impl Caller {
 }
 
 impl Network {
-    pub(super) fn new(
-        executor: Arc<Executor>,
-        allowed: AllowList,
-        sender: Sender,
-        settings: &config::Agents,
-    ) -> Self {
+    pub(super) fn new(allowed: AllowList, sender: Sender, settings: &config::Agents) -> Self {
         Self {
             allowed,
             sender,
-            executor,
             settings: settings.clone(),
             whole: Share::new(bounds(settings.connections, LOOKUPS[0])),
             shares: Mutex::default(),
@@ -265,10 +258,7 @@ impl AgentEgress {
         request: &Request<HttpBody>,
         chain: &Chain,
     ) -> impl Future<Output = bool> + Send + use<> {
-        let policy = match chain.moment::<Snapshot>() {
-            Some(snapshot) => snapshot.plugins.policy().cloned(),
-            None => self.network.executor.policy(),
-        };
+        let snapshot = chain.moment::<Snapshot>();
         let action = Action {
             agent: Some(self.caller.address.to_string()),
             method: Some(request.method().as_str().to_owned()),
@@ -281,7 +271,11 @@ impl AgentEgress {
             )
         };
         async move {
-            match policy {
+            // A call that did not enter by the host has nobody to be asked, and sends nothing.
+            let Some(snapshot) = snapshot else {
+                return false;
+            };
+            match snapshot.plugins.policy() {
                 Some(policy) => policy.authorize(action).await.allowed,
                 None => true,
             }

@@ -62,7 +62,7 @@ pub struct Agents {
 }
 
 impl Agents {
-    /// Takes up the agents that were deployed before a restart, as far as the configuration and the policy still allow them.
+    /// Without those that were deployed before a restart: see [`Self::take_up`].
     ///
     /// # Errors
     /// What is wrong with `[agents]`, with the registry or with the store.
@@ -78,7 +78,7 @@ impl Agents {
         let resolver = Arc::new(SystemResolver);
         let networks = settings.networks()?.elsewhere(config.own_ports()?);
         let sender = Sender::new(networks, resolver).map_err(|e| failed(&e))?;
-        let network = Network::new(Arc::clone(executor), settings.allowed()?, sender, &settings);
+        let network = Network::new(settings.allowed()?, sender, &settings);
         if settings.is_open() {
             tracing::warn!(
                 "every client may deploy agents on this host: `deploy = true` in [agents], and `owners` names nobody"
@@ -106,7 +106,6 @@ impl Agents {
             payments,
             settings,
         };
-        agents.take_up().await?;
         Ok(Arc::new(agents))
     }
 

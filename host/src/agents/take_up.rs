@@ -10,7 +10,7 @@ use super::deployed::{Code, Persistence};
 use super::plan::Refused;
 use super::terms::{Terms, limits, listed};
 use crate::error::Error;
-use crate::executor::{Action, ActionKind};
+use crate::executor::{Action, ActionKind, PolicyEngine};
 
 /// What the policy is told that a deployment was asked for at.
 const RESOURCE: &str = "/agent/deploy";
@@ -18,7 +18,7 @@ const RESOURCE: &str = "/agent/deploy";
 impl Agents {
     /// Takes up what was deployed before a restart. What cannot be taken up, or may not be there any more, is named in the log
     /// and left where it is.
-    pub(super) async fn take_up(&self) -> Result<(), Error> {
+    pub(crate) async fn take_up(&self, policy: Option<&Arc<PolicyEngine>>) -> Result<(), Error> {
         let failed = |e: &dyn std::fmt::Display| Error::Agents(e.to_string());
         let kept = self.store.list().map_err(|e| failed(&e))?;
         for damaged in kept.damaged {
@@ -30,7 +30,7 @@ impl Agents {
                 .saturating_add(head.code_length);
             let (deployed_at, component) = (head.deployed_at, head.component_length);
             match self.terms_of(head) {
-                Ok(terms) if self.is_permitted(&terms, component).await => {
+                Ok(terms) if self.is_permitted(policy, &terms, component).await => {
                     self.enter(terms, deployed_at, Code::Store, Persistence::Sealed, bytes);
                 }
                 Ok(_) => tracing::error!("the policy does not allow an agent any more"),
@@ -49,7 +49,7 @@ impl Agents {
             match self.plan_registered(name.as_str()) {
                 Ok(plan) => {
                     let component = u64::try_from(plan.component_bytes()).unwrap_or(u64::MAX);
-                    if !self.is_permitted(&plan.terms, component).await {
+                    if !self.is_permitted(policy, &plan.terms, component).await {
                         tracing::error!(%name, "the policy does not allow an agent any more");
                         continue;
                     }
@@ -92,18 +92,23 @@ impl Agents {
     }
 
     /// Whether the policy would let the agent be deployed today.
-    async fn is_permitted(&self, terms: &Terms, component: u64) -> bool {
-        let question = self.executor.question(|| Action {
+    async fn is_permitted(
+        &self,
+        policy: Option<&Arc<PolicyEngine>>,
+        terms: &Terms,
+        component: u64,
+    ) -> bool {
+        let Some(policy) = policy else {
+            return true;
+        };
+        let action = Action {
             agent: Some(terms.address.to_string()),
             method: Some("POST".to_owned()),
             imports: terms.about.import_names(),
             program_bytes: usize::try_from(component).unwrap_or(usize::MAX),
             ..Action::new(ActionKind::DeployAgent, terms.digest, RESOURCE)
-        });
-        match question {
-            Some(question) => question.ask().await.allowed,
-            None => true,
-        }
+        };
+        policy.authorize(action).await.allowed
     }
 
     fn enter(
