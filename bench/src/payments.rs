@@ -60,8 +60,8 @@ async fn offline(rounds: u32) -> Result<Group> {
     let config = Config::parse("bench.toml".as_ref(), &text).context("the configuration")?;
     let mut executor = executor::executor()?;
     let plugins = config.plugins().context("plugins")?;
-    executor.load_plugins(plugins).await.context("plugins")?;
-    let engine = executor.payments().context("no payment component")?;
+    let plugins = executor.load_plugins(plugins).await.context("plugins")?;
+    let engine = plugins.payments().context("no payment component")?;
     let info = ResourceInfo {
         url: "http://127.0.0.1/".to_owned(),
         description: None,
@@ -95,7 +95,7 @@ async fn offline(rounds: u32) -> Result<Group> {
                 .context("identify")?;
             identify.push(micros(started.elapsed()));
             id.context("the payment has no name")?;
-            verify.push(refused(&engine, &info, &offers, &headers).await?);
+            verify.push(refused(engine, &info, &offers, &headers).await?);
         }
         identified.push(percentile(&mut identify, 50.0));
         verified.push(percentile(&mut verify, 50.0));

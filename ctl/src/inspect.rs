@@ -22,10 +22,10 @@ pub(crate) fn measure(cli: &Cli, output: Output) -> Result<(), Error> {
         facts,
         ..
     } = Parts::new(&config, None)?;
-    runtime()?
+    let plugins = runtime()?
         .block_on(executor.load_plugins(config.plugins()?))
         .map_err(hypervisor::error::Error::from)?;
-    let manifest = Manifest::new(&config, &executor);
+    let manifest = Manifest::new(&config, &executor, &plugins);
     let backend = platform.backend().map_or("none", |backend| backend.name());
     let measured = Measured::new(&manifest, facts.measurements(), backend);
     let mut out = io::stdout().lock();
@@ -42,11 +42,12 @@ pub(crate) fn configuration(cli: &Cli, output: Output) -> Result<(), Error> {
         platform,
         ..
     } = Parts::new(&config, None)?;
-    runtime()?.block_on(async {
-        executor.load_plugins(config.plugins()?).await?;
-        hypervisor::payments::check(&config, &executor, &PAID_ROUTES).await
+    let plugins = runtime()?.block_on(async {
+        let plugins = executor.load_plugins(config.plugins()?).await?;
+        hypervisor::payments::check(&config, &plugins, &PAID_ROUTES).await?;
+        Ok::<_, hypervisor::error::Error>(plugins)
     })?;
-    let manifest = Manifest::new(&config, &executor);
+    let manifest = Manifest::new(&config, &executor, &plugins);
     let digest = manifest.digest();
     let mut out = io::stdout().lock();
     written(match output {

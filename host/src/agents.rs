@@ -14,7 +14,7 @@ use hypervisor_protocol::{AgentInfo, Rejection};
 use crate::attestation::{HostFacts, Loader, MeasureError};
 use crate::config::Config;
 use crate::error::Error;
-use crate::executor::{Executor, Exit, Offer, PrepareError};
+use crate::executor::{Executor, Exit, Offer, PolicyEngine, PrepareError};
 use crate::metrics;
 use crate::payments::{Offering, Teller};
 use crate::state::State;
@@ -100,14 +100,14 @@ impl Surroundings for Around {
 /// What is wrong with `[agents]`, with the registry or with the store.
 pub(crate) async fn start(
     config: &Config,
-    executor: &Arc<Executor>,
+    (executor, policy): (&Arc<Executor>, Option<Arc<PolicyEngine>>),
     facts: &Arc<HostFacts>,
     payments: Option<Offering>,
     state: &State,
 ) -> Result<Arc<Agents>, Error> {
     let failed = |e: &dyn std::fmt::Display| Error::Agents(e.to_string());
     let settings = settings(config)?;
-    let resolver = Arc::new(SystemResolver::default());
+    let resolver = Arc::new(SystemResolver);
     let networks = config.agents.networks()?.elsewhere(config.own_ports()?);
     let is_open = settings.deployers == Deployers::Everybody;
     if is_open {
@@ -122,6 +122,7 @@ pub(crate) async fn start(
     };
     let parts = Parts {
         executor: Arc::clone(executor),
+        policy,
         host: Arc::new(around),
         registry: Registry::open(&config.app_path).map_err(|e| failed(&e))?,
         store: opened(state)?,

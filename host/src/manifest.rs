@@ -11,7 +11,7 @@ use serde::Serialize;
 use hypervisor_agents::Deployers;
 
 use crate::config::{Config, Limits};
-use crate::executor::{Allocation, Executor, LoadedPlugin};
+use crate::executor::{Allocation, Executor, LoadedPlugin, PluginSet};
 
 /// Version of this document's form.
 const VERSION: u32 = 2;
@@ -58,8 +58,8 @@ struct Agents<'a> {
 }
 
 impl<'a> Manifest<'a> {
-    /// Of a host whose plugins are loaded.
-    pub fn new(config: &'a Config, executor: &Executor) -> Self {
+    /// Of a host with these plugins.
+    pub fn new(config: &'a Config, executor: &Executor, plugins: &PluginSet) -> Self {
         let payments = &config.payments;
         let agents = &config.agents;
         Self {
@@ -69,9 +69,9 @@ impl<'a> Manifest<'a> {
                 allocation: executor.allocation(),
                 wasi: crate::executor::WASI_VERSION,
             },
-            components: executor.plugins(),
-            policy_rules: executor.rules_digest().map(|digest| hex(&digest)),
-            payments: executor.payments().map(|_| Payments {
+            components: plugins.loaded(),
+            policy_rules: plugins.policy().map(|policy| hex(policy.rules_digest())),
+            payments: plugins.payments().map(|_| Payments {
                 price: &payments.price,
                 prices: &payments.prices,
                 networks: &payments.networks,
@@ -123,7 +123,7 @@ mod tests {
         let identity = PrivateKey::generate().public_key().clone();
         let facts = crate::attestation::HostFacts::new(identity);
         let executor = Executor::new(&config.limits.runtime(), "".into(), facts).unwrap();
-        Manifest::new(config, &executor).digest()
+        Manifest::new(config, &executor, &PluginSet::default()).digest()
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use http::Request;
-use hypervisor_agents::{http_error, send};
-use hypervisor_egress::{Bounds, Error, Networks, Origin, Sender, Share, SystemResolver};
+use hypervisor_agents::send;
+use hypervisor_egress::{Bounds, Networks, Origin, Sender, Share, SystemResolver};
 
 use crate::executor::{Chain, Egress, HttpBody, HttpError, HttpTimeouts, Sending};
 
@@ -26,14 +26,13 @@ pub(crate) struct Origins {
 impl Origins {
     /// # Errors
     /// When TLS cannot be set up.
-    pub(crate) fn of<'a>(urls: impl Iterator<Item = &'a str>) -> Result<Self, Error> {
-        let networks = Networks::parse(&ANYWHERE).map_err(|_| Error::ConfigurationError)?;
+    pub(crate) fn of<'a>(urls: impl Iterator<Item = &'a str>) -> Result<Self, HttpError> {
+        let networks = Networks::parse(&ANYWHERE).map_err(|_| HttpError::ConfigurationError)?;
         Ok(Self {
             listed: urls
                 .filter_map(|url| Origin::of(&url.parse().ok()?))
                 .collect(),
-            sender: Sender::new(networks, Arc::new(SystemResolver::default()))?
-                .sharing(Share::new(BOUNDS)),
+            sender: Sender::new(networks, Arc::new(SystemResolver))?.sharing(Share::new(BOUNDS)),
         })
     }
 }
@@ -51,7 +50,7 @@ impl Egress for Origins {
             if !allowed {
                 return Err(HttpError::HttpRequestDenied);
             }
-            send(&sender, request, timeouts).await.map_err(http_error)
+            send(&sender, request, timeouts).await
         })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Wea
 
 use hypervisor_egress::Sender;
 use hypervisor_protocol::{AgentInfo, AgentList, Found, HexArray};
-use hypervisor_runtime::{Agent, Executor, Offer};
+use hypervisor_runtime::{Agent, Executor, Offer, PolicyEngine};
 
 use crate::catalog::Catalog;
 use crate::deployed::Deployed;
@@ -23,6 +23,8 @@ use crate::surroundings::{Settings, Surroundings};
 pub struct Parts {
     /// Compiles and links them.
     pub executor: Arc<Executor>,
+    /// Asked whether what was deployed before a restart may be there still.
+    pub policy: Option<Arc<PolicyEngine>>,
     /// The host around them.
     pub host: Arc<dyn Surroundings>,
     /// The operator's folder.
@@ -60,6 +62,7 @@ impl Agents {
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StoreError> {
         let Parts {
             executor,
+            policy,
             host,
             registry,
             store,
@@ -71,7 +74,7 @@ impl Agents {
             .weigher(|_, agent: &Agent| u32::try_from(agent.code_bytes()).unwrap_or(u32::MAX))
             .build();
         let agents = Self {
-            network: Arc::new(Network::new(&executor, &host, sender, &settings)),
+            network: Arc::new(Network::new(&host, sender, &settings)),
             catalog: Arc::new(Catalog::new(registry, settings.component)),
             store: Arc::new(store),
             index: Arc::new(Index::new()),
@@ -83,7 +86,7 @@ impl Agents {
             host,
             settings,
         };
-        agents.take_up().await?;
+        agents.take_up(policy.as_deref()).await?;
         Ok(Arc::new(agents))
     }
 

@@ -7,15 +7,14 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use http::{HeaderMap, Request, Response};
-use hypervisor_egress::{Bounds, Error as SendError, Origin, Sender, Share};
+use hypervisor_egress::{Bounds, Origin, Sender, Share};
 use hypervisor_runtime::{
-    Action, ActionKind, Chain, Connection, Egress, Executor, HttpBody, HttpError, HttpTimeouts,
-    Sending, Sent,
+    Action, ActionKind, Chain, Connection, Egress, HttpBody, HttpError, HttpTimeouts, Sending, Sent,
 };
 
 use crate::deployed::Deployed;
 use crate::name::Owner;
-use crate::send::{http_error, send};
+use crate::send::send;
 use crate::surroundings::{Event, Settings, Surroundings};
 
 /// What stands behind the name in the host of a request to another agent.
@@ -27,7 +26,6 @@ const LOOKUPS: [usize; 3] = [64, 24, 8];
 /// What the requests of all agents have in common.
 pub(crate) struct Network {
     sender: Sender,
-    executor: Arc<Executor>,
     host: Arc<dyn Surroundings>,
     settings: Settings,
     whole: Share,
@@ -55,15 +53,9 @@ pub trait Neighbours: Send + Sync {
 }
 
 impl Network {
-    pub(crate) fn new(
-        executor: &Arc<Executor>,
-        host: &Arc<dyn Surroundings>,
-        sender: Sender,
-        settings: &Settings,
-    ) -> Self {
+    pub(crate) fn new(host: &Arc<dyn Surroundings>, sender: Sender, settings: &Settings) -> Self {
         Self {
             sender,
-            executor: Arc::clone(executor),
             host: Arc::clone(host),
             settings: settings.clone(),
             whole: Share::new(bounds(settings.connections, LOOKUPS[0])),
@@ -178,11 +170,11 @@ impl AgentEgress {
         let sent = send(&self.sender, request, timeouts).await;
         sent.map(|sent| (sent, "sent")).map_err(|error| {
             let why = match error {
-                SendError::DestinationIpProhibited => "private_address",
-                SendError::ConnectionLimitReached => "limit",
+                HttpError::DestinationIpProhibited => "private_address",
+                HttpError::ConnectionLimitReached => "limit",
                 _ => "failed",
             };
-            (why, http_error(error))
+            (why, error)
         })
     }
 
@@ -220,10 +212,7 @@ impl AgentEgress {
         request: &Request<HttpBody>,
         chain: &Chain,
     ) -> impl Future<Output = bool> + Send + use<> {
-        let policy = match chain.plugins() {
-            Some(plugins) => plugins.policy().cloned(),
-            None => self.network.executor.policy(),
-        };
+        let plugins = chain.plugins().map(|plugins| plugins.policy().cloned());
         let resource = request.uri().to_string();
         let action = Action {
             method: Some(request.method().as_str().to_owned()),
@@ -234,6 +223,10 @@ impl AgentEgress {
                 .action(ActionKind::OutgoingRequest, resource)
         };
         async move {
+            // A call that did not enter by the host has nobody to be asked, and sends nothing.
+            let Some(policy) = plugins else {
+                return false;
+            };
             match policy {
                 Some(policy) => policy.authorize(action).await.allowed,
                 None => true,

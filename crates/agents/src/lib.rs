@@ -62,6 +62,6 @@ pub use name::{Address, Name, Owner};
 pub use plan::{Plan, Refused};
 pub use registry::{Listing, Registry, RegistryAgent, RegistryEntry};
 pub use search::Index;
-pub use send::{http_error, send};
+pub use send::send;
 pub use store::{Head, Record, Store, Stored};
 pub use surroundings::{Deployers, Event, Measured, Settings, Surroundings};

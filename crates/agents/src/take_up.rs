@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hypervisor_runtime::{Action, ActionKind};
+use hypervisor_runtime::{Action, ActionKind, PolicyEngine};
 
 use crate::agents::Agents;
 use crate::deploy::{details, stored};
@@ -21,13 +21,13 @@ const DENIED: &str = "the policy does not allow it any more";
 impl Agents {
     /// Takes up what was deployed before a restart. What cannot be taken up, or may not be there any more, is named in the log
     /// and left where it is.
-    pub(crate) async fn take_up(&self) -> Result<(), StoreError> {
+    pub(crate) async fn take_up(&self, policy: Option<&PolicyEngine>) -> Result<(), StoreError> {
         let kept = self.store.list()?;
         for damaged in kept.damaged {
             tracing::error!(error = %damaged, "an agent cannot be read");
         }
         for head in kept.agents {
-            if let Err(reason) = self.take_up_kept(head).await {
+            if let Err(reason) = self.take_up_kept(policy, head).await {
                 tracing::error!(reason, "an agent is not taken up");
             }
         }
@@ -38,7 +38,7 @@ impl Agents {
             };
             // What the sealed store had stays as it was deployed.
             if self.set().get(&address).is_none()
-                && let Err(reason) = self.take_up_registered(&name, deployed_at).await
+                && let Err(reason) = self.take_up_registered(policy, &name, deployed_at).await
             {
                 tracing::error!(%name, reason, "an agent of the registry is not taken up");
             }
@@ -46,7 +46,7 @@ impl Agents {
         Ok(())
     }
 
-    async fn take_up_kept(&self, head: Head) -> Result<(), String> {
+    async fn take_up_kept(&self, policy: Option<&PolicyEngine>, head: Head) -> Result<(), String> {
         if let Some(key) = &head.owner
             && !self.settings.deployers.include(key)
         {
@@ -62,21 +62,26 @@ impl Agents {
         let (owner, digests) = (head.address().owner, (head.digest, head.sha384));
         let terms = self.terms(owner, head.manifest, about, digests)?;
         let component = usize::try_from(head.component_length).unwrap_or(usize::MAX);
-        self.permit(&terms, component).await?;
+        permit(policy, &terms, component).await?;
         self.enter(&Arc::new(self.make(terms, head.deployed_at, stored, false)));
         Ok(())
     }
 
     /// Takes up an agent that only the registry has still. From here on the store has it too, until there is machine code without
     /// any.
-    async fn take_up_registered(&self, name: &Name, deployed_at: u64) -> Result<(), String> {
+    async fn take_up_registered(
+        &self,
+        policy: Option<&PolicyEngine>,
+        name: &Name,
+        deployed_at: u64,
+    ) -> Result<(), String> {
         let plan = match self.plan_registered(name.as_str()) {
             Ok(plan) => plan,
             Err(Refused::There(_)) => return Ok(()),
             Err(Refused::Unknown) => return Err("it is not in the registry any more".to_owned()),
             Err(Refused::Unfit(reason)) => return Err(reason),
         };
-        self.permit(&plan.terms, plan.component.len()).await?;
+        permit(policy, &plan.terms, plan.component.len()).await?;
         let kept = details(&plan.terms).map(|details| {
             self.store.put(&Record {
                 owner: None,
@@ -95,17 +100,22 @@ impl Agents {
         self.enter(&Arc::new(self.make(plan.terms, deployed_at, stored, true)));
         Ok(())
     }
+}
 
-    /// Whether the policy would let the agent be deployed today.
-    async fn permit(&self, terms: &Terms, component: usize) -> Result<(), String> {
-        let question = self.executor.question(|| Action {
-            method: Some("POST".to_owned()),
-            program_bytes: component,
-            ..terms.action(ActionKind::DeployAgent, RESOURCE)
-        });
-        match question {
-            Some(question) => (question.ask().await.allowed.then_some(())).ok_or(DENIED.to_owned()),
-            None => Ok(()),
-        }
-    }
+/// Whether the policy would let the agent be deployed today.
+async fn permit(
+    policy: Option<&PolicyEngine>,
+    terms: &Terms,
+    component: usize,
+) -> Result<(), String> {
+    let Some(policy) = policy else {
+        return Ok(());
+    };
+    let action = Action {
+        method: Some("POST".to_owned()),
+        program_bytes: component,
+        ..terms.action(ActionKind::DeployAgent, RESOURCE)
+    };
+    let decision = policy.authorize(action).await;
+    decision.allowed.then_some(()).ok_or(DENIED.to_owned())
 }

@@ -21,7 +21,7 @@ const fn v6(first: u16, second: u16, third: u16, prefix: u8) -> Ipv6Net {
 }
 
 /// What of IPv4 is not public: the IANA special-purpose registry and the address space registry.
-const SPECIAL_V4: [Ipv4Net; 17] = [
+const SPECIAL_V4: [Ipv4Net; 16] = [
     // "This network", RFC 791 §3.2; Linux connects 0.0.0.0 to itself.
     v4(0, 0, 0, 0, 8),
     // Private use, RFC 1918.
@@ -52,10 +52,8 @@ const SPECIAL_V4: [Ipv4Net; 17] = [
     v4(203, 0, 113, 0, 24),
     // Multicast, RFC 5771.
     v4(224, 0, 0, 0, 4),
-    // Reserved, RFC 1112 §4.
+    // Reserved, RFC 1112 §4, and limited broadcast, RFC 919.
     v4(240, 0, 0, 0, 4),
-    // Limited broadcast, RFC 919.
-    v4(255, 255, 255, 255, 32),
 ];
 
 /// All that is assigned as global unicast, RFC 4291 §2.4. Loopback, unique local (RFC 4193), link-local, site-local (RFC 3879),
@@ -165,11 +163,6 @@ impl Networks {
         };
         self.allow(address.ip()) && is_elsewhere()
     }
-
-    /// Whether no range is listed, and so public addresses alone are allowed.
-    pub fn is_empty(&self) -> bool {
-        self.allowed.is_empty()
-    }
 }
 
 fn contain(ranges: &[IpNet], address: IpAddr) -> bool {
@@ -224,4 +217,39 @@ fn range(text: &str) -> Result<IpNet, NetworkError> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_reached_only_where_its_range_is_listed_and_never_at_its_own_ports() {
+        let networks = Networks::parse(&["127.0.0.0/8"]).unwrap();
+        let networks = networks.elsewhere(vec![8080]);
+        let permit = |text: &str| networks.permit(text.parse().unwrap());
+        assert!(permit("127.0.0.1:80"));
+        for own in [
+            "127.0.0.1:8080",
+            "127.9.9.9:8080",
+            "[::ffff:127.0.0.1]:8080",
+        ] {
+            assert!(!permit(own), "{own}");
+        }
+        assert!(!permit("[::1]:80"));
+    }
+
+    #[test]
+    fn addresses_of_this_machine_are_known_and_those_of_others_are_not_its_own() {
+        for own in [
+            "127.0.0.1",
+            "127.3.2.1",
+            "::1",
+            "0.0.0.0",
+            "::",
+            "::ffff:127.0.0.1",
+        ] {
+            assert!(is_own(own.parse().unwrap()), "{own}");
+        }
+        for other in ["1.1.1.1", "2606:4700::1", "192.0.2.77"] {
+            assert!(!is_own(other.parse().unwrap()), "{other}");
+        }
+    }
+}

@@ -1,23 +1,33 @@
-//! A TCP connection to one of several addresses.
+//! A connection to one of several addresses, over TLS where the origin asks for it.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::client::Resumption;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
 
-use crate::error::Error;
+use crate::error::{Error, of_connection};
+use crate::origin::Origin;
 use crate::share::{Share, Taken};
 
 /// Time after which the next address is tried beside those before it (RFC 8305 §5).
 const NEXT_ATTEMPT: Duration = Duration::from_millis(250);
 
+/// TCP, or TLS over it.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 /// Connects to the first of `addresses` that answers. Nothing is resolved here. The first attempt has `taken`; those beside it take
 /// of the `share`, and where that has no more they come one after the other.
 ///
 /// # Errors
-///
 /// That of the last attempt that failed, when all did.
 pub(crate) async fn connect(
     addresses: Vec<SocketAddr>,
@@ -30,46 +40,69 @@ pub(crate) async fn connect(
     let mut attempts = JoinSet::new();
     let mut failure = Error::DestinationUnavailable;
     loop {
-        let next = free.take().or_else(|| share.connection().ok());
-        match (next, waiting.len()) {
-            (Some(taken), 1..) => {
-                if let Some(address) = waiting.next() {
-                    attempts.spawn(attempt(address, taken));
-                }
-            }
-            (taken, 0) if attempts.is_empty() => {
-                drop(taken);
-                return Err(failure);
-            }
-            _ => {}
+        if waiting.len() > 0
+            && let Some(taken) = free.take().or_else(|| share.connection().ok())
+            && let Some(address) = waiting.next()
+        {
+            attempts.spawn(async move { (TcpStream::connect(address).await, taken) });
         }
         tokio::select! {
-            Some(attempt) = attempts.join_next() => match attempt {
-                Ok((Ok(stream), taken)) => {
+            attempt = attempts.join_next() => match attempt {
+                Some(Ok((Ok(stream), taken))) => {
                     // A request is written in few pieces, each of which is worth a packet. Without it, it is only slower.
                     let _ = stream.set_nodelay(true);
                     return Ok((stream, taken));
                 }
-                Ok((Err(error), taken)) => {
-                    failure = of_attempt(&error);
+                Some(Ok((Err(error), taken))) => {
+                    failure = of_attempt(error.kind());
                     free = Some(taken);
                 }
-                Err(_) => failure = Error::InternalError,
+                Some(Err(_)) => failure = Error::InternalError(None),
+                None => return Err(failure),
             },
             () = tokio::time::sleep(NEXT_ATTEMPT), if waiting.len() > 0 => {}
         }
     }
 }
 
-async fn attempt(address: SocketAddr, taken: Taken) -> (std::io::Result<TcpStream>, Taken) {
-    (TcpStream::connect(address).await, taken)
-}
-
-fn of_attempt(error: &std::io::Error) -> Error {
-    match error.kind() {
+fn of_attempt(kind: ErrorKind) -> Error {
+    match kind {
         ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Error::ConnectionRefused,
         ErrorKind::TimedOut => Error::ConnectionTimeout,
         _ => Error::DestinationUnavailable,
+    }
+}
+
+/// What makes TLS connections: TLS 1.2 and 1.3, HTTP/1.1 alone.
+///
+/// # Errors
+/// [`Error::ConfigurationError`] when the provider offers no version of TLS.
+pub(crate) fn connector(roots: RootCertStore) -> Result<TlsConnector, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|_| Error::ConfigurationError)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // A session that is resumed tells the destination that two components run on the same host.
+    config.resumption = Resumption::disabled();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// What a request goes over: for `https` TLS, whose certificate must be valid for the origin's host, name or address.
+pub(crate) async fn secured(
+    tls: &TlsConnector,
+    origin: &Origin,
+    stream: TcpStream,
+) -> Result<Box<dyn Stream>, Error> {
+    if !origin.is_tls() {
+        return Ok(Box::new(stream));
+    }
+    match tls.connect(origin.name().clone(), stream).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(Error::ConnectionTerminated),
+        Err(error) => Err(of_connection(&error)),
     }
 }
 
@@ -112,18 +145,18 @@ mod tests {
     #[tokio::test]
     async fn when_all_refuse_the_connection_is_refused() {
         let addresses = vec![closed().await, closed().await];
-        assert_eq!(
-            connect(addresses).await.err(),
-            Some(Error::ConnectionRefused)
-        );
+        assert!(matches!(
+            connect(addresses).await,
+            Err(Error::ConnectionRefused)
+        ));
     }
 
     #[tokio::test]
     async fn without_an_address_the_destination_is_unavailable() {
-        assert_eq!(
-            connect(vec![]).await.err(),
-            Some(Error::DestinationUnavailable)
-        );
+        assert!(matches!(
+            connect(vec![]).await,
+            Err(Error::DestinationUnavailable)
+        ));
     }
 
     #[tokio::test]

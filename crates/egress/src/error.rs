@@ -1,186 +1,56 @@
-//! Everything that can go wrong on the way out.
+//! What can go wrong: on the way out, in the terms of `wasi:http`, and in what an operator or a manifest lists.
 
-use std::io::ErrorKind;
+use std::error::Error as _;
+use std::io::{self, ErrorKind};
 
-/// Why a request was not answered.
-///
-/// The variants are those of `wasi:http` that can occur, so that a host translates one by one. No message says where the request
-/// was going: messages reach logs, and the address is the component's own matter.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// The name was not resolved within the connect timeout.
-    #[error("the host's name was not resolved in time; allow more time to connect")]
-    DnsTimeout,
-    /// The resolver found no answer.
-    #[error("the host's name can not be resolved; check its spelling and the resolver")]
-    DnsError {
-        /// The resolver's response code, where it says one.
-        rcode: Option<String>,
-    },
-    /// The name has no address.
-    #[error("the host's name has no address")]
-    DestinationNotFound,
-    /// No address answers on the network.
-    #[error("the destination can not be reached; check the route to it")]
-    DestinationUnavailable,
-    /// An address of the destination is not public, and not among the networks that are allowed.
-    #[error(
-        "the destination has an address that is not public; the operator can allow its network"
-    )]
-    DestinationIpProhibited,
-    /// Nothing listens at the destination.
-    #[error("the destination refused the connection")]
-    ConnectionRefused,
-    /// The connection ended before the response did.
-    #[error("the connection ended before the response was complete")]
-    ConnectionTerminated,
-    /// As many connections are open as the component, its owner or all of them together may have.
-    #[error("too many connections are open; wait for a response to end before the next request")]
-    ConnectionLimitReached,
-    /// There was no connection within the connect timeout, TLS included.
-    #[error("the connection was not made in time; allow more time to connect")]
-    ConnectionTimeout,
-    /// No byte came within the timeout of the first byte, or between two of the body's.
-    #[error("the destination sent nothing for too long; allow more time between bytes")]
-    ConnectionReadTimeout,
-    /// The TLS handshake failed, or a record was not authentic.
-    #[error(
-        "TLS failed: the destination does not speak it, or no version and cipher suite in common"
-    )]
-    TlsProtocolError,
-    /// The certificate is not one for this host from an authority that is trusted.
-    #[error("the destination's TLS certificate is not valid for it, or not of a trusted authority")]
-    TlsCertificateError,
-    /// The destination ended TLS with an alert.
-    #[error("the destination ended TLS with alert {alert_id}")]
-    TlsAlertReceived {
-        /// The alert's number (RFC 8446 §6).
-        alert_id: u8,
-    },
-    /// The origin is not one that the component may send to.
-    #[error("requests to this origin are not allowed; name it in the list of outgoing origins")]
-    HttpRequestDenied,
-    /// CONNECT asks for a tunnel, which is not offered.
-    #[error("the method CONNECT is not supported")]
-    HttpRequestMethodInvalid,
-    /// The URI has no origin that a request can be sent to.
-    #[error(
-        "the URI is not one to send to: it needs `http` or `https` and a host in ASCII, and may have no user information"
-    )]
-    HttpRequestUriInvalid,
-    /// The response ended too early.
-    #[error("the response is not complete")]
-    HttpResponseIncomplete,
-    /// The response's head is too large.
-    #[error("the response's head is larger than is accepted")]
-    HttpResponseHeaderSectionSize,
-    /// The response did not come in time.
-    #[error("the response was not complete in time")]
-    HttpResponseTimeout,
-    /// The destination changed to another protocol, which nobody asked for.
-    #[error("the destination changed to another protocol")]
-    HttpUpgradeFailed,
-    /// What the destination sent is not HTTP/1.1, or the request's body failed.
-    #[error("the exchange is not HTTP/1.1, or the request's body did not end as announced")]
-    HttpProtocolError,
-    /// The request passed through too many agents.
-    #[error("the request passed through too many agents")]
-    LoopDetected,
-    /// TLS can not be set up in this program.
-    #[error("TLS can not be set up with this program's provider")]
-    ConfigurationError,
-    /// A fault of this program.
-    #[error("a fault in the host")]
-    InternalError,
-}
+/// Why a request was not answered. None that is made here has a text, or says where the request was going.
+pub use wasmtime_wasi_http::Error;
 
-impl Error {
-    /// The variant's name in snake case, for metrics.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::DnsTimeout => "dns_timeout",
-            Self::DnsError { .. } => "dns_error",
-            Self::DestinationNotFound => "destination_not_found",
-            Self::DestinationUnavailable => "destination_unavailable",
-            Self::DestinationIpProhibited => "destination_ip_prohibited",
-            Self::ConnectionRefused => "connection_refused",
-            Self::ConnectionTerminated => "connection_terminated",
-            Self::ConnectionLimitReached => "connection_limit_reached",
-            Self::ConnectionTimeout => "connection_timeout",
-            Self::ConnectionReadTimeout => "connection_read_timeout",
-            Self::TlsProtocolError => "tls_protocol_error",
-            Self::TlsCertificateError => "tls_certificate_error",
-            Self::TlsAlertReceived { .. } => "tls_alert_received",
-            Self::HttpRequestDenied => "http_request_denied",
-            Self::HttpRequestMethodInvalid => "http_request_method_invalid",
-            Self::HttpRequestUriInvalid => "http_request_uri_invalid",
-            Self::HttpResponseIncomplete => "http_response_incomplete",
-            Self::HttpResponseHeaderSectionSize => "http_response_header_section_size",
-            Self::HttpResponseTimeout => "http_response_timeout",
-            Self::HttpUpgradeFailed => "http_upgrade_failed",
-            Self::HttpProtocolError => "http_protocol_error",
-            Self::LoopDetected => "loop_detected",
-            Self::ConfigurationError => "configuration_error",
-            Self::InternalError => "internal_error",
-        }
+/// What an input or output error of a connection that was made means.
+pub(crate) fn of_connection(error: &io::Error) -> Error {
+    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        return of_tls(tls);
     }
-
-    /// What an input or output error of a connection that was made means.
-    pub(crate) fn of_connection(error: &std::io::Error) -> Self {
-        if let Some(tls) = inner::<rustls::Error>(error) {
-            return Self::of_tls(tls);
-        }
-        match error.kind() {
-            ErrorKind::UnexpectedEof => Self::HttpResponseIncomplete,
-            ErrorKind::ConnectionReset
-            | ErrorKind::ConnectionAborted
-            | ErrorKind::NotConnected
-            | ErrorKind::BrokenPipe => Self::ConnectionTerminated,
-            ErrorKind::TimedOut => Self::ConnectionReadTimeout,
-            _ => Self::HttpProtocolError,
-        }
-    }
-
-    /// What an error of TLS means.
-    pub(crate) fn of_tls(error: &rustls::Error) -> Self {
-        match error {
-            rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
-                Self::TlsCertificateError
-            }
-            rustls::Error::AlertReceived(alert) => Self::TlsAlertReceived {
-                alert_id: u8::from(*alert),
-            },
-            _ => Self::TlsProtocolError,
-        }
-    }
-
-    /// What an error of an HTTP connection means.
-    pub(crate) fn of_http(error: &hyper::Error) -> Self {
-        if error.is_timeout() {
-            return Self::HttpResponseTimeout;
-        }
-        if error.is_parse_too_large() {
-            return Self::HttpResponseHeaderSectionSize;
-        }
-        if error.is_incomplete_message() {
-            return Self::HttpResponseIncomplete;
-        }
-        if error.is_parse() || error.is_user() {
-            return Self::HttpProtocolError;
-        }
-        if error.is_canceled() || error.is_closed() {
-            return Self::ConnectionTerminated;
-        }
-        match std::error::Error::source(error).and_then(|e| e.downcast_ref::<std::io::Error>()) {
-            Some(cause) => Self::of_connection(cause),
-            None => Self::HttpProtocolError,
-        }
+    match error.kind() {
+        ErrorKind::UnexpectedEof => Error::HttpResponseIncomplete,
+        ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::NotConnected
+        | ErrorKind::BrokenPipe => Error::ConnectionTerminated,
+        ErrorKind::TimedOut => Error::ConnectionReadTimeout,
+        _ => Error::HttpProtocolError,
     }
 }
 
-/// The error of type `E` that an I/O error carries.
-pub(crate) fn inner<E: std::error::Error + 'static>(error: &std::io::Error) -> Option<&E> {
-    error.get_ref()?.downcast_ref()
+fn of_tls(error: &rustls::Error) -> Error {
+    match error {
+        rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
+            Error::TlsCertificateError
+        }
+        rustls::Error::AlertReceived(alert) => Error::TlsAlertReceived {
+            alert_id: Some(u8::from(*alert)),
+            alert_message: None,
+        },
+        _ => Error::TlsProtocolError,
+    }
+}
+
+/// What an error of an HTTP connection means.
+pub(crate) fn of_http(error: &hyper::Error) -> Error {
+    let cause = || error.source().and_then(|e| e.downcast_ref::<io::Error>());
+    if error.is_timeout() {
+        Error::HttpResponseTimeout
+    } else if error.is_parse_too_large() {
+        Error::HttpResponseHeaderSectionSize(None)
+    } else if error.is_incomplete_message() {
+        Error::HttpResponseIncomplete
+    } else if error.is_parse() || error.is_user() {
+        Error::HttpProtocolError
+    } else if error.is_canceled() || error.is_closed() {
+        Error::ConnectionTerminated
+    } else {
+        cause().map_or(Error::HttpProtocolError, of_connection)
+    }
 }
 
 /// Why a text is no pattern of origins. Messages do not repeat the text.
@@ -202,19 +72,11 @@ pub enum PatternError {
     /// A `*` elsewhere than as the first label, or in front of an address.
     #[error("`*` stands for one or more labels in front of a name, as in `https://*.example.com`")]
     Wildcard,
-    /// A character that no host name has.
+    /// Neither a name nor an address.
     #[error(
-        "a host name is ASCII letters, digits, `-`, `_` and dots, without percent signs; write an international name in its `xn--` form"
+        "a host is a name of labels of 1 to 63 ASCII letters, digits, `-` and `_` (an international name in its `xn--` form), four decimal numbers with dots, or an IPv6 address in `[` and `]` without a zone"
     )]
-    HostCharacter,
-    /// Labels or the whole have a length that no host name has.
-    #[error("a host name has labels of 1 to 63 characters and at most 253 characters in all")]
-    HostLength,
-    /// It looks like an address and is none.
-    #[error(
-        "an address is four decimal numbers with dots, or an IPv6 address in `[` and `]` without a zone"
-    )]
-    HostAddress,
+    Host,
 }
 
 /// Why a text is no range of addresses.
@@ -239,82 +101,27 @@ pub enum NetworkError {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use rustls::{AlertDescription, CertificateError};
 
     use super::*;
 
-    /// One of each variant; the match keeps the list complete.
-    fn all() -> Vec<Error> {
-        let errors = vec![
-            Error::DnsTimeout,
-            Error::DnsError { rcode: None },
-            Error::DestinationNotFound,
-            Error::DestinationUnavailable,
-            Error::DestinationIpProhibited,
-            Error::ConnectionRefused,
-            Error::ConnectionTerminated,
-            Error::ConnectionTimeout,
-            Error::ConnectionReadTimeout,
-            Error::TlsProtocolError,
-            Error::TlsCertificateError,
-            Error::TlsAlertReceived { alert_id: 40 },
-            Error::HttpRequestDenied,
-            Error::HttpRequestMethodInvalid,
-            Error::HttpRequestUriInvalid,
-            Error::HttpResponseIncomplete,
-            Error::HttpResponseHeaderSectionSize,
-            Error::HttpResponseTimeout,
-            Error::HttpUpgradeFailed,
-            Error::HttpProtocolError,
-            Error::LoopDetected,
-            Error::ConfigurationError,
-            Error::InternalError,
-        ];
-        assert_eq!(errors.len(), 23);
-        errors
-    }
-
-    #[test]
-    fn the_kind_is_the_variants_name_in_snake_case() {
-        for error in all() {
-            let debug = format!("{error:?}");
-            let variant = debug.split([' ', '{']).next().unwrap();
-            let mut snake = String::new();
-            for letter in variant.chars() {
-                if letter.is_ascii_uppercase() && !snake.is_empty() {
-                    snake.push('_');
-                }
-                snake.push(letter.to_ascii_lowercase());
-            }
-            assert_eq!(error.kind(), snake);
-        }
-    }
-
-    #[test]
-    fn no_two_variants_share_a_kind_or_a_message() {
-        let errors = all();
-        let kinds: HashSet<_> = errors.iter().map(Error::kind).collect();
-        let messages: HashSet<_> = errors.iter().map(ToString::to_string).collect();
-        assert_eq!((kinds.len(), messages.len()), (errors.len(), errors.len()));
-    }
-
     #[test]
     fn certificates_alerts_and_other_failures_of_tls_are_told_apart() {
-        use rustls::{AlertDescription, CertificateError};
-        for (tls, error) in [
-            (
-                rustls::Error::InvalidCertificate(CertificateError::Expired),
-                Error::TlsCertificateError,
-            ),
-            (
-                rustls::Error::AlertReceived(AlertDescription::HandshakeFailure),
-                Error::TlsAlertReceived { alert_id: 40 },
-            ),
-            (rustls::Error::DecryptError, Error::TlsProtocolError),
-        ] {
-            assert_eq!(Error::of_tls(&tls), error);
-            let wrapped = std::io::Error::new(ErrorKind::InvalidData, tls);
-            assert_eq!(Error::of_connection(&wrapped), error);
-        }
+        let of = |tls: rustls::Error| of_connection(&io::Error::new(ErrorKind::InvalidData, tls));
+        let expired = rustls::Error::InvalidCertificate(CertificateError::Expired);
+        assert!(matches!(of(expired), Error::TlsCertificateError));
+        assert!(matches!(
+            of(rustls::Error::AlertReceived(
+                AlertDescription::HandshakeFailure
+            )),
+            Error::TlsAlertReceived {
+                alert_id: Some(40),
+                alert_message: None
+            }
+        ));
+        assert!(matches!(
+            of(rustls::Error::DecryptError),
+            Error::TlsProtocolError
+        ));
     }
 }

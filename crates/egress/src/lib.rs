@@ -8,22 +8,20 @@
 //!
 //! Nothing here logs, and no [`Error`] of a request says where the request was going.
 
-pub mod address;
+mod address;
 mod body;
 mod connect;
-pub mod error;
-pub mod origin;
-pub mod pattern;
-pub mod resolve;
-pub mod send;
-pub mod share;
-mod tls;
+mod error;
+mod origin;
+mod pattern;
+mod resolve;
+mod send;
+mod share;
 
 pub use address::{Networks, is_public};
-pub use body::ResponseBody;
 pub use error::{Error, NetworkError, PatternError};
 pub use origin::Origin;
 pub use pattern::{AllowList, OriginPattern};
-pub use resolve::{Resolve, SystemResolver};
+pub use resolve::{Answer, Resolve, SystemResolver};
 pub use send::{Connection, Sender, Timeouts};
 pub use share::{Bounds, Share};

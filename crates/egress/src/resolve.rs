@@ -1,19 +1,15 @@
 //! Names to addresses, and the check that stands between them and a connection.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::sync::Semaphore;
 
 use crate::address::Networks;
 use crate::error::Error;
 use crate::origin::Origin;
 use crate::share::Share;
 
-/// Most lookups of the system's resolver that run at once. Each holds a thread until it ends, also when nobody waits any more.
-const MAX_LOOKUPS: usize = 64;
 /// Longest that a lookup is waited for.
 const LONGEST_LOOKUP: Duration = Duration::from_secs(60);
 /// Most addresses of a name that are tried.
@@ -27,45 +23,24 @@ pub trait Resolve: Send + Sync {
     /// All addresses of `name`, which is in lower case and no address itself.
     ///
     /// # Errors
-    ///
     /// [`Error::DnsError`] when the name can not be resolved.
     fn resolve<'a>(&'a self, name: &'a str) -> Answer<'a>;
 }
 
-/// The operating system's resolver (getaddrinfo), with its configuration and its cache. Lookups beyond a number wait for others.
-#[derive(Debug, Clone)]
-pub struct SystemResolver {
-    slots: Arc<Semaphore>,
-}
-
-impl Default for SystemResolver {
-    fn default() -> Self {
-        Self {
-            slots: Arc::new(Semaphore::new(MAX_LOOKUPS)),
-        }
-    }
-}
+/// The operating system's resolver (getaddrinfo), with its configuration and its cache. Each lookup has a thread until it ends: how many
+/// there are is for the [`Share`] to say.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemResolver;
 
 impl Resolve for SystemResolver {
     fn resolve<'a>(&'a self, name: &'a str) -> Answer<'a> {
         Box::pin(async move {
-            let slot = self
-                .slots
-                .clone()
-                .acquire_owned()
-                .await
-                .map_err(|_| Error::InternalError)?;
-            let name = name.to_owned();
-            let lookup = tokio::task::spawn_blocking(move || {
-                let found = (name.as_str(), 0).to_socket_addrs();
-                drop(slot);
-                found
-            });
-            match lookup.await {
-                Ok(Ok(addresses)) => Ok(addresses.map(|address| address.ip()).collect()),
-                Ok(Err(_)) => Err(Error::DnsError { rcode: None }),
-                Err(_) => Err(Error::InternalError),
-            }
+            let found = tokio::net::lookup_host((name, 0)).await;
+            let addresses = found.map_err(|_| Error::DnsError {
+                rcode: None,
+                info_code: None,
+            })?;
+            Ok(addresses.map(|address| address.ip()).collect())
         })
     }
 }
@@ -74,7 +49,6 @@ impl Resolve for SystemResolver {
 /// to a private address is a trick to get past a check of the first.
 ///
 /// # Errors
-///
 /// [`Error::DestinationIpProhibited`], [`Error::DestinationNotFound`] for a name without address, and the resolver's own.
 pub(crate) async fn destinations(
     resolver: &Arc<dyn Resolve>,
@@ -82,20 +56,19 @@ pub(crate) async fn destinations(
     networks: &Networks,
     origin: &Origin,
 ) -> Result<Vec<SocketAddr>, Error> {
-    let addresses = match origin.ip() {
+    let mut addresses = match origin.ip() {
         Some(address) => vec![address],
-        None => lookup(resolver, share, origin.host().to_owned()).await?,
+        None => lookup(resolver, share, origin.host().into_owned()).await?,
     };
     if addresses.is_empty() {
         return Err(Error::DestinationNotFound);
     }
-    let mut found = addresses
-        .into_iter()
-        .map(|address| SocketAddr::new(address, origin.port()));
-    if !found.clone().all(|address| networks.permit(address)) {
+    let to = |address: &IpAddr| SocketAddr::new(*address, origin.port());
+    if !addresses.iter().all(|address| networks.permit(to(address))) {
         return Err(Error::DestinationIpProhibited);
     }
-    Ok(found.by_ref().take(MAX_ADDRESSES).collect())
+    addresses.truncate(MAX_ADDRESSES);
+    Ok(addresses.iter().map(to).collect())
 }
 
 /// Resolves a name. A lookup is part of the share until it ends, also when nobody waits for it any more: the thread or the socket
@@ -109,12 +82,13 @@ async fn lookup(
     let resolver = Arc::clone(resolver);
     let lookup = tokio::spawn(async move {
         let _slot = slot;
-        tokio::time::timeout(LONGEST_LOOKUP, resolver.resolve(&name)).await
+        resolver.resolve(&name).await
     });
-    lookup
-        .await
-        .map_err(|_| Error::InternalError)?
-        .map_err(|_| Error::DnsTimeout)?
+    match tokio::time::timeout(LONGEST_LOOKUP, lookup).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(Error::InternalError(None)),
+        Err(_) => Err(Error::DnsTimeout),
+    }
 }
 
 #[cfg(test)]
@@ -164,10 +138,10 @@ mod tests {
             "::ffff:10.0.0.1",
         ] {
             for answer in [[private, "1.1.1.1"], ["1.1.1.1", private]] {
-                assert_eq!(
+                assert!(matches!(
                     of("http://a.example", &answer, &[]).await,
                     Err(Error::DestinationIpProhibited)
-                );
+                ));
             }
         }
     }
@@ -190,19 +164,19 @@ mod tests {
             ["1.1.1.1:81"]
         );
         for url in ["http://127.0.0.1", "http://[::1]", "http://[::ffff:7f00:1]"] {
-            assert_eq!(
+            assert!(matches!(
                 of(url, &["1.1.1.1"], &[]).await,
                 Err(Error::DestinationIpProhibited)
-            );
+            ));
         }
     }
 
     #[tokio::test]
     async fn a_name_without_address_is_not_found() {
-        assert_eq!(
+        assert!(matches!(
             of("http://a.example", &[], &[]).await,
             Err(Error::DestinationNotFound)
-        );
+        ));
     }
 
     #[tokio::test]
@@ -213,37 +187,16 @@ mod tests {
             MAX_ADDRESSES
         );
         answer.push("127.0.0.1");
-        assert_eq!(
+        assert!(matches!(
             of("http://a.example", &answer, &[]).await,
             Err(Error::DestinationIpProhibited)
-        );
+        ));
     }
 
     #[tokio::test]
     async fn the_system_resolves_its_own_name_to_loopback() {
-        let found = SystemResolver::default()
-            .resolve("localhost")
-            .await
-            .unwrap();
+        let found = SystemResolver.resolve("localhost").await.unwrap();
         assert!(!found.is_empty());
         assert!(found.iter().all(|address| address.is_loopback()));
-    }
-
-    #[tokio::test]
-    async fn a_lookup_waits_for_a_slot_and_gives_it_back() {
-        let slots = Arc::new(Semaphore::new(1));
-        let resolver = SystemResolver {
-            slots: slots.clone(),
-        };
-        let taken = slots.acquire_owned().await.unwrap();
-        let mut waiting = resolver.resolve("localhost");
-        tokio::select! {
-            biased;
-            _ = &mut waiting => panic!("it did not wait"),
-            () = tokio::task::yield_now() => {}
-        }
-        drop(taken);
-        assert!(waiting.await.is_ok());
-        assert!(resolver.resolve("localhost").await.is_ok());
     }
 }

@@ -1,32 +1,30 @@
 //! Sending a request: checked, over a connection of its own, within its times.
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{
-    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, HOST, HeaderMap, HeaderValue, TE};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use rustls::RootCertStore;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
+use wasmtime_wasi_http::io::TokioIo;
+use wasmtime_wasi_http::{DEFAULT_FORBIDDEN_HEADERS, WasiBody};
 
 use crate::address::Networks;
-use crate::body::ResponseBody;
-use crate::error::Error;
+use crate::body::Timed;
+use crate::connect::{Stream, connect, connector, secured};
+use crate::error::{Error, of_http};
 use crate::origin::Origin;
 use crate::resolve::{Resolve, destinations};
 use crate::share::{Bounds, Share, Taken};
-use crate::{connect, tls};
 
 /// Each time that a request does not set: the default of wasi:http hosts.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
@@ -37,26 +35,12 @@ const MAX_HEADERS: usize = 256;
 /// Most bytes of a response's head, and of its body that are buffered.
 const MAX_BUFFER: usize = 128 * 1024;
 
-/// Fields about one connection (RFC 9110 §7.6.1), which is the sender's own and not the caller's.
-const CONNECTION_FIELDS: [HeaderName; 6] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("http2-settings"),
-];
+/// How long a request waits, where it says so: 600 seconds each where not. To connect is resolving the name, TCP and TLS together.
+pub use wasmtime_wasi_http::RequestOptions as Timeouts;
 
-/// How long a request waits, where it says so: 600 seconds each where not.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Timeouts {
-    /// For the connection: resolving the name, TCP and TLS together.
-    pub connect: Option<Duration>,
-    /// From there to the response's head.
-    pub first_byte: Option<Duration>,
-    /// Between two parts of the response's body.
-    pub between_bytes: Option<Duration>,
-}
+/// Drives the connection of a response: polled, it moves the bodies of both directions. It ends when the response is complete, and
+/// dropping it ends the connection.
+pub type Connection = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 /// Sends requests, each over a connection of its own: HTTP/1.1, TLS for `https`, to addresses that are allowed.
 ///
@@ -69,28 +53,19 @@ pub struct Sender {
     share: Share,
 }
 
-impl fmt::Debug for Sender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender")
-            .field("networks", &self.networks)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Sender {
     /// A sender that trusts Mozilla's root certificates.
     ///
     /// # Errors
-    ///
     /// [`Error::ConfigurationError`] when TLS can not be set up.
     pub fn new(networks: Networks, resolver: Arc<dyn Resolve>) -> Result<Self, Error> {
-        Self::with_roots(networks, resolver, tls::mozilla())
+        let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
+        Self::with_roots(networks, resolver, roots)
     }
 
     /// A sender that trusts the authorities in `roots` and no other.
     ///
     /// # Errors
-    ///
     /// As [`Sender::new`].
     pub fn with_roots(
         networks: Networks,
@@ -100,7 +75,7 @@ impl Sender {
         Ok(Self {
             networks: Arc::new(networks),
             resolver,
-            tls: tls::connector(roots)?,
+            tls: connector(roots)?,
             share: Share::new(Bounds::default()),
         })
     }
@@ -115,16 +90,15 @@ impl Sender {
     ///
     /// The [`Connection`] must be polled, in a task as a rule, for either body to move. The caller has decided that the origin is
     /// allowed; the addresses are checked here. What goes out is the origin as it was checked: the field `host` is set from the
-    /// URI, whatever the request says, and fields about the connection are replaced.
+    /// URI, whatever the request says, and fields about the connection are replaced. The response's body has ended after an error.
     ///
     /// # Errors
-    ///
-    /// Every [`Error`] but [`Error::HttpRequestDenied`] and [`Error::LoopDetected`], which are for the caller to use.
+    /// Every [`Error`] that has no text but [`Error::HttpRequestDenied`] and [`Error::LoopDetected`], which are for the caller to use.
     pub async fn send<B>(
         &self,
         request: Request<B>,
         timeouts: Timeouts,
-    ) -> Result<(Response<ResponseBody>, Connection), Error>
+    ) -> Result<(Response<WasiBody>, Connection), Error>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -133,21 +107,19 @@ impl Sender {
         // Before anything waits: requests that wait for a name are under way as well.
         let taken = self.share.connection()?;
         let (stream, taken) = self
-            .connect(&origin, taken, duration(timeouts.connect))
+            .connect(&origin, taken, duration(timeouts.connect_timeout))
             .await?;
-        let between_bytes = duration(timeouts.between_bytes);
         let exchange = exchange(stream, taken, request);
         // The same to the caller as no bytes of a body (RFC 9209 §2.3.10).
-        let (response, connection) = timeout(duration(timeouts.first_byte), exchange)
+        let (response, connection) = timeout(duration(timeouts.first_byte_timeout), exchange)
             .await
             .map_err(|_| Error::ConnectionReadTimeout)??;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Error::HttpUpgradeFailed);
         }
-        Ok((
-            response.map(|body| ResponseBody::new(body, between_bytes)),
-            connection,
-        ))
+        let between_bytes = duration(timeouts.between_bytes_timeout);
+        let response = response.map(|body| Timed::new(body, between_bytes).fuse().boxed_unsync());
+        Ok((response, connection))
     }
 
     /// A connection to an address of `origin` that is allowed.
@@ -163,43 +135,14 @@ impl Sender {
             .await
             .map_err(|_| Error::DnsTimeout)??;
         let connected = async {
-            let (stream, taken) = connect::connect(addresses, taken, &self.share).await?;
-            let stream = if origin.is_tls() {
-                Box::new(tls::handshake(&self.tls, origin, stream).await?) as Box<dyn Stream>
-            } else {
-                Box::new(stream)
-            };
-            Ok((stream, taken))
+            let (stream, taken) = connect(addresses, taken, &self.share).await?;
+            Ok((secured(&self.tls, origin, stream).await?, taken))
         };
         timeout_at(deadline, connected)
             .await
             .map_err(|_| Error::ConnectionTimeout)?
     }
 }
-
-/// Drives the connection of a response: polled, it moves the bodies of both directions. It ends when the response is complete, and
-/// dropping it ends the connection.
-#[must_use = "neither body moves unless the connection is polled"]
-pub struct Connection(Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>);
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Connection")
-    }
-}
-
-impl Future for Connection {
-    type Output = Result<(), Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-/// TCP, or TLS over it.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 fn duration(chosen: Option<Duration>) -> Duration {
     chosen.unwrap_or(DEFAULT_TIMEOUT).min(LONGEST_TIMEOUT)
@@ -210,7 +153,7 @@ async fn exchange<B>(
     stream: Box<dyn Stream>,
     taken: Taken,
     request: Request<B>,
-) -> Result<(Response<hyper::body::Incoming>, Connection), Error>
+) -> Result<(Response<Incoming>, Connection), Error>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -220,26 +163,23 @@ where
         .max_buf_size(MAX_BUFFER)
         .handshake::<_, B>(TokioIo::new(stream))
         .await
-        .map_err(|error| Error::of_http(&error))?;
-    let mut connection = Connection(Box::pin(async move {
+        .map_err(|error| of_http(&error))?;
+    let mut connection: Connection = Box::pin(async move {
         let _taken = taken;
-        connection.await.map_err(|error| Error::of_http(&error))
-    }));
+        connection.await.map_err(|error| of_http(&error))
+    });
     let mut response = std::pin::pin!(requests.send_request(request));
     tokio::select! {
         // A head that has arrived counts, whatever became of the connection after it.
         biased;
         answered = &mut response => match answered {
             Ok(response) => Ok((response, connection)),
-            Err(error) => Err(Error::of_http(&error)),
+            Err(error) => Err(of_http(&error)),
         },
         ended = &mut connection => match (response.await, ended) {
-            (Ok(response), ended) => Ok((
-                response,
-                Connection(Box::pin(std::future::ready(ended))),
-            )),
+            (Ok(response), ended) => Ok((response, Box::pin(std::future::ready(ended)))),
             (Err(_), Err(ended)) => Err(ended),
-            (Err(error), Ok(())) => Err(Error::of_http(&error)),
+            (Err(error), Ok(())) => Err(of_http(&error)),
         },
     }
 }
@@ -266,7 +206,9 @@ fn prepare<B>(mut request: Request<B>) -> Result<(Origin, Request<B>), Error> {
 }
 
 fn set_fields(fields: &mut HeaderMap, origin: &Origin) -> Result<(), Error> {
-    for name in &CONNECTION_FIELDS {
+    // About one connection (RFC 9110 §7.6.1), which is the sender's own and not the caller's.
+    // `host` stays where it is, which is first, to be replaced there.
+    for name in DEFAULT_FORBIDDEN_HEADERS.iter().filter(|n| **n != HOST) {
         fields.remove(name);
     }
     // RFC 9110 §10.1.4: whoever sends TE names it here.
@@ -334,8 +276,8 @@ mod tests {
             .header("x-other", "stays");
         let (_, request) = prepared(request).unwrap();
         assert_eq!(request.headers()[CONNECTION], "TE, close");
-        assert!(!request.headers().contains_key(TRANSFER_ENCODING));
-        assert!(!request.headers().contains_key(UPGRADE));
+        assert!(!request.headers().contains_key("transfer-encoding"));
+        assert!(!request.headers().contains_key("upgrade"));
         assert_eq!(request.headers()["te"], "trailers");
         assert_eq!(request.headers()["x-other"], "stays");
     }
@@ -348,9 +290,9 @@ mod tests {
             "http://user@a.example/",
             "http://127.1/",
         ] {
-            assert_eq!(
-                prepared(get(uri)).err(),
-                Some(Error::HttpRequestUriInvalid),
+            let refused = prepared(get(uri));
+            assert!(
+                matches!(refused, Err(Error::HttpRequestUriInvalid)),
                 "{uri}"
             );
         }
@@ -361,10 +303,10 @@ mod tests {
         let request = Request::builder()
             .method(Method::CONNECT)
             .uri("http://a.example/");
-        assert_eq!(
-            prepared(request).err(),
-            Some(Error::HttpRequestMethodInvalid)
-        );
+        assert!(matches!(
+            prepared(request),
+            Err(Error::HttpRequestMethodInvalid)
+        ));
     }
 
     #[test]

@@ -3,9 +3,8 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hypervisor_protocol::agent::AgentWorld;
-use hypervisor_wasm_check::{AgentInspection, Kind, Plugins, Refusal, inspect, kind_of};
+use hypervisor_wasm_check::{AgentInspection, Kind, Refusal, inspect, kind_of};
 use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
@@ -17,7 +16,7 @@ use super::native::TrustedCode;
 use super::outgoing::{Chain, Egress};
 use super::prepare::{PrepareError, compiled, link, unlinkable};
 use super::service::{Ended, Service, Witness};
-use super::{Executor, Exit, Inputs, Outcome, PROGRAM_NAME, linked, run};
+use super::{Executor, Exit, Inputs, Outcome, linked, run};
 use crate::limits::Limits;
 
 /// What an agent counts for at least, bytes.
@@ -93,14 +92,8 @@ impl Agent {
 impl Command {
     /// Runs it in a fresh instance. Dropping the future stops it.
     pub async fn call(&self, inputs: Inputs, chain: Chain) -> Outcome {
-        let argv: Vec<String> = std::iter::once(PROGRAM_NAME.to_owned())
-            .chain(inputs.arguments)
-            .collect();
-        let mut sandbox = self.sandboxes.make(&argv);
-        sandbox.set_stdin(Bytes::clone(&inputs.stdin));
-        sandbox.set_program(Some(self.sha384));
-        sandbox.set_chain(chain);
-        let outcome = run::run(&self.pre, sandbox).await;
+        let ran = run::run(&self.pre, &self.sandboxes, self.sha384, inputs, chain);
+        let outcome = ran.await;
         // Standard output is the answer, and no log.
         self.witness.ended(Ended {
             exit: outcome.exit.clone(),
@@ -122,7 +115,7 @@ impl Executor {
     ) -> Result<AgentInspection, PrepareError> {
         kind_of(component)?;
         self.compiler
-            .inspect_agent(client, component, self.plugins_for_agents())
+            .inspect_agent(client, component, self.for_agents)
             .await
     }
 
@@ -136,15 +129,8 @@ impl Executor {
             detail: refusal.detail,
         };
         inspect(component)
-            .and_then(|inspection| inspection.into_agent(self.plugins_for_agents()))
+            .and_then(|inspection| inspection.into_agent(self.for_agents))
             .map_err(refused)
-    }
-
-    fn plugins_for_agents(&self) -> Plugins {
-        Plugins {
-            policy: self.has_policy(),
-            payments: self.payments().is_some(),
-        }
     }
 
     /// Compiles an agent. `client` is whose turn it takes.
@@ -190,7 +176,7 @@ impl Executor {
                 sandboxes.logging(),
                 (settings.sha384, code_bytes),
                 settings.reuse,
-                self.idle.share(),
+                Arc::clone(&self.idle),
                 settings.witness,
             ))),
             AgentWorld::Command => Agent::Command(Arc::new(Command {
@@ -215,14 +201,10 @@ impl Executor {
 }
 
 /// The linker of agents: all that programs have, HTTP, and the plugins.
-pub(super) fn linker(
-    base: &Linker<Guest>,
-    policy: &linked::Slot,
-    payments: &linked::Slot,
-) -> wasmtime::Result<Linker<Guest>> {
+pub(super) fn linker(base: &Linker<Guest>) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = base.clone();
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    linked::add_to_linker(&mut linker, linked::POLICY, policy)?;
-    linked::add_to_linker(&mut linker, linked::PAYMENT, payments)?;
+    linked::add_to_linker(&mut linker, linked::POLICY)?;
+    linked::add_to_linker(&mut linker, linked::PAYMENT)?;
     Ok(linker)
 }

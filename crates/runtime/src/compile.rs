@@ -158,18 +158,18 @@ impl Compiler {
         };
         let elapsed = job.deadline.saturating_mul(SLACK);
         match tokio::time::timeout(elapsed, self.run(task, job, most_code)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(Stopped::Other(error))) => Err(error),
-            Ok(Err(Stopped::Late)) | Err(_) => Err(late()),
+            Ok(answer) => answer?.ok_or_else(late),
+            Err(_) => Err(late()),
         }
     }
 
+    /// None where the process used up its processor time.
     async fn run(
         &self,
         task: Task,
         job: &Job<'_>,
         most_code: u64,
-    ) -> Result<(Header, Vec<u8>), Stopped> {
+    ) -> Result<Option<(Header, Vec<u8>)>, PrepareError> {
         let mut child = Command::new(&self.executable)
             .arg("compile-worker")
             .arg("--address-space")
@@ -186,23 +186,23 @@ impl Compiler {
         let most = most_code.saturating_add(u64::try_from(MAX_HEADER).unwrap_or(u64::MAX));
         let (answer, errors) = converse(&mut child, task, job, most).await;
         if u64::try_from(answer.len()).is_ok_and(|length| length > most) {
-            return Err(Stopped::Other(PrepareError::Program(Exit::Limit {
+            return Err(PrepareError::Program(Exit::Limit {
                 which: LimitKind::CompileMemory,
                 used: most_code.saturating_add(1),
                 allowed: most_code,
-            })));
+            }));
         }
         let status = child
             .wait()
             .await
             .map_err(|e| host(format!("compiler process: {e}")))?;
         if status.signal() == Some(Signal::XCPU.as_raw()) {
-            return Err(Stopped::Late);
+            return Ok(None);
         }
         if !status.success() {
-            return Err(self.crashed(status, &errors).into());
+            return Err(self.crashed(status, &errors));
         }
-        Ok(parse(answer)?)
+        parse(answer).map(Some)
     }
 
     /// The compiler died on this program: its report says so, and whether memory was why.
@@ -222,19 +222,6 @@ impl Compiler {
                 detail: format!("the compiler did not survive this program ({status})"),
             }
         })
-    }
-}
-
-/// Why a process gave no answer.
-enum Stopped {
-    /// It used up its processor time.
-    Late,
-    Other(PrepareError),
-}
-
-impl From<PrepareError> for Stopped {
-    fn from(error: PrepareError) -> Self {
-        Self::Other(error)
     }
 }
 

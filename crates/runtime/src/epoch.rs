@@ -1,8 +1,8 @@
 //! The clock that interrupts guests: an operating-system thread, so that no busy async worker can hold it up.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use wasmtime::Engine;
@@ -18,6 +18,7 @@ const IDLE_TICKS: u32 = 200;
 #[derive(Debug)]
 pub(super) struct EpochClock {
     shared: Arc<Shared>,
+    thread: Thread,
 }
 
 #[derive(Debug, Default)]
@@ -25,8 +26,6 @@ struct Shared {
     executions: AtomicUsize,
     parked: AtomicBool,
     stopped: AtomicBool,
-    mutex: Mutex<()>,
-    wake: Condvar,
 }
 
 /// One execution under way; the clock ticks while any exists.
@@ -40,10 +39,13 @@ impl EpochClock {
     pub(super) fn start(engine: &Engine) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (engine, for_thread) = (engine.clone(), Arc::clone(&shared));
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("epoch".to_owned())
             .spawn(move || run(&engine, &for_thread))?;
-        Ok(Self { shared })
+        Ok(Self {
+            shared,
+            thread: thread.thread().clone(),
+        })
     }
 
     /// Keeps the clock ticking until the value is dropped.
@@ -52,7 +54,7 @@ impl EpochClock {
         // one of the two sees the other, so no execution starts without a tick to come.
         self.shared.executions.fetch_add(1, Ordering::SeqCst);
         if self.shared.parked.load(Ordering::SeqCst) {
-            self.shared.unpark();
+            self.thread.unpark();
         }
         Ticking {
             shared: Arc::clone(&self.shared),
@@ -77,25 +79,13 @@ fn run(engine: &Engine, shared: &Shared) {
 }
 
 impl Shared {
+    /// Parks this thread until there is an execution, or an end.
     fn park(&self) {
-        let guard = self.mutex.lock().unwrap_or_else(PoisonError::into_inner);
         self.parked.store(true, Ordering::SeqCst);
-        if self.executions.load(Ordering::SeqCst) > 0 || self.stopped.load(Ordering::SeqCst) {
-            self.parked.store(false, Ordering::SeqCst);
-            return;
+        while self.executions.load(Ordering::SeqCst) == 0 && !self.stopped.load(Ordering::SeqCst) {
+            thread::park();
         }
-        let parked = |_: &mut ()| self.parked.load(Ordering::SeqCst);
-        drop(
-            self.wake
-                .wait_while(guard, parked)
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-    }
-
-    fn unpark(&self) {
-        let _guard = self.mutex.lock().unwrap_or_else(PoisonError::into_inner);
         self.parked.store(false, Ordering::SeqCst);
-        self.wake.notify_one();
     }
 }
 
@@ -108,6 +98,6 @@ impl Drop for Ticking {
 impl Drop for EpochClock {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
-        self.shared.unpark();
+        self.thread.unpark();
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use hypervisor_protocol::LimitKind;
+use hypervisor_protocol::{Exit, LimitKind};
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, Result};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -34,6 +34,21 @@ impl fmt::Display for LimitReached {
 }
 
 impl std::error::Error for LimitReached {}
+
+impl From<LimitReached> for Exit {
+    fn from(reached: LimitReached) -> Self {
+        let LimitReached {
+            which,
+            used,
+            allowed,
+        } = reached;
+        Self::Limit {
+            which,
+            used,
+            allowed,
+        }
+    }
+}
 
 /// Store data of one execution.
 pub(super) struct Guest {
@@ -75,9 +90,7 @@ impl Guest {
             ctx: &mut self.crypto,
         }
     }
-}
 
-impl Guest {
     /// What the `attestation` import works on.
     pub(super) fn attestation(&mut self) -> AttestationView<'_> {
         AttestationView {

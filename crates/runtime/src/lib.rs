@@ -43,6 +43,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 
 pub use agent::{Agent, AgentSettings, Command, MachineCode};
@@ -68,7 +69,7 @@ pub use plugin::{PluginError, Source};
 pub use plugins::{
     Fresh, LoadedPlugin, PaymentSettings, PluginSet, PluginSettings, PolicySettings, ScriptSettings,
 };
-pub use policy::{Action, ActionKind, Charge, PolicyEngine, Question};
+pub use policy::{Action, ActionKind, Charge, PolicyEngine};
 pub use prepare::{PrepareError, Program, refusal};
 pub use run::arguments_from_bytes;
 pub use service::{Ended, Held, NoResponse, Service, Usage, Witness};
@@ -83,14 +84,11 @@ use compile::Compiler;
 pub use compile::micros;
 use epoch::EpochClock;
 use guest::Guest;
-use idle::Idle;
-use plugins::Swappable;
+use prepare::Prepared;
+use reserve::Reserves;
 use sandbox::Sandboxes;
 use script::ScriptEngine;
 use teardown::Teardown;
-
-/// `argv[0]` of every program.
-const PROGRAM_NAME: &str = "program";
 
 /// Prepares and runs programs and scripts, and asks the operator's policy.
 pub struct Executor {
@@ -101,11 +99,14 @@ pub struct Executor {
     agent_compile_time: Duration,
     cache: ProgramCache,
     allocation: Allocation,
-    script: Option<(Arc<ScriptEngine>, LoadedPlugin)>,
-    policy: Swappable<PolicyEngine>,
-    payments: Swappable<PaymentEngine>,
+    script: Option<Arc<ScriptEngine>>,
+    /// What agents may import.
+    for_agents: Plugins,
+    policy_calls: Reserves,
+    payment_calls: Reserves,
     agent_linker: Linker<Guest>,
-    idle: Idle<()>,
+    /// Room for instances of services between two requests.
+    idle: Arc<Semaphore>,
 }
 
 impl Executor {
@@ -132,9 +133,7 @@ impl Executor {
             what: "starting the teardown thread",
             source,
         })?;
-        let (policy, payments) = (Swappable::empty(), Swappable::empty());
-        let agent_linker =
-            agent::linker(&linker, policy.slot(), payments.slot()).map_err(Error::Engine)?;
+        let agent_linker = agent::linker(&linker).map_err(Error::Engine)?;
         Ok(Self {
             linker,
             sandboxes: Sandboxes::new(
@@ -156,10 +155,11 @@ impl Executor {
             cache: ProgramCache::new(settings.compile_cache, settings.cache_idle),
             allocation,
             script: None,
-            policy,
-            payments,
+            for_agents: Plugins::default(),
+            policy_calls: Reserves::default(),
+            payment_calls: Reserves::default(),
             agent_linker,
-            idle: Idle::new(),
+            idle: Arc::new(Semaphore::new(idle::MOST)),
         })
     }
 
@@ -170,37 +170,8 @@ impl Executor {
 
     /// Runs a script in an instance of its own; none where no script engine is loaded.
     pub async fn run_script(&self, source: String, inputs: Inputs) -> Option<Outcome> {
-        let (engine, _) = self.script.as_ref()?;
+        let engine = self.script.as_ref()?;
         Some(engine.run(source, inputs.arguments, inputs.stdin).await)
-    }
-
-    /// What the policy is to be asked about an action; none where there is no policy.
-    pub fn question(&self, action: impl FnOnce() -> Action) -> Option<Question> {
-        let policy = self.policy.get()?;
-        Some(Question {
-            policy,
-            action: action(),
-        })
-    }
-
-    /// The policy in use.
-    pub fn policy(&self) -> Option<Arc<PolicyEngine>> {
-        self.policy.get()
-    }
-
-    /// Whether there is a policy.
-    pub fn has_policy(&self) -> bool {
-        self.policy.get().is_some()
-    }
-
-    /// The payment component; none where none is loaded.
-    pub fn payments(&self) -> Option<Arc<PaymentEngine>> {
-        self.payments.get()
-    }
-
-    /// SHA-256 of the policy's rules; none where there is no policy.
-    pub fn rules_digest(&self) -> Option<[u8; 32]> {
-        self.policy.get().map(|policy| *policy.rules_digest())
     }
 
     /// How instances are allocated on this machine.
@@ -210,13 +181,8 @@ impl Executor {
 
     /// Runs a prepared program in a fresh instance. Dropping the future stops the guest.
     pub async fn run(&self, program: &Program, inputs: Inputs) -> Outcome {
-        let argv: Vec<String> = std::iter::once(PROGRAM_NAME.to_owned())
-            .chain(inputs.arguments)
-            .collect();
-        let mut sandbox = self.sandboxes.make(&argv);
-        sandbox.set_stdin(inputs.stdin);
-        sandbox.set_program(Some(program.prepared.sha384));
-        run::run(&program.prepared.pre, sandbox).await
+        let Prepared { pre, sha384, .. } = &*program.prepared;
+        run::run(pre, &self.sandboxes, *sha384, inputs, Chain::default()).await
     }
 }
 

@@ -83,8 +83,7 @@ impl Chain {
     pub fn with(&self, agent: u64) -> Self {
         Self {
             callers: self.callers.iter().copied().chain([agent]).collect(),
-            deadline: self.deadline,
-            moment: self.moment.clone(),
+            ..self.clone()
         }
     }
 
@@ -106,12 +105,8 @@ impl Chain {
     /// The chain of whom this one calls: no link has more time than the one before.
     fn ending_by(&self, deadline: Option<Instant>) -> Self {
         Self {
-            callers: Arc::clone(&self.callers),
-            deadline: match (self.deadline, deadline) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            },
-            moment: self.moment.clone(),
+            deadline: self.deadline.into_iter().chain(deadline).min(),
+            ..self.clone()
         }
     }
 }

@@ -5,11 +5,12 @@ use wasmtime::Store;
 use wasmtime::component::InstancePre;
 
 use super::guest::Guest;
+use super::linked::exported;
 use super::outcome::Exit;
 use super::reserve::Reserve;
 use super::sandbox::Sandboxes;
+use super::worlds::payments::PaymentPluginPre;
 use super::worlds::payments::exports::hypervisor::plugin::payment as wit;
-use super::worlds::payments::{PaymentPlugin, PaymentPluginPre};
 
 pub use wit::{
     AuthorizedPayment, ChallengeResponse, ErrorCode as PaymentError, Header, Offer, PaymentId,
@@ -93,13 +94,8 @@ impl PaymentEngine {
         info: &ResourceInfo,
         offers: &[Offer],
     ) -> Result<Result<ChallengeResponse, PaymentError>, Unanswered> {
-        self.call(async |plugin, store| {
-            plugin
-                .hypervisor_plugin_payment()
-                .call_challenge(store, info, offers)
-                .await
-        })
-        .await
+        self.call(async |plugin, store| plugin.call_challenge(store, info, offers).await)
+            .await
     }
 
     /// Which payment the headers carry for one of the offers.
@@ -108,13 +104,8 @@ impl PaymentEngine {
         offers: &[Offer],
         headers: &[Header],
     ) -> Result<Option<PaymentId>, Unanswered> {
-        self.call(async |plugin, store| {
-            plugin
-                .hypervisor_plugin_payment()
-                .call_identify(store, offers, headers)
-                .await
-        })
-        .await
+        self.call(async |plugin, store| plugin.call_identify(store, offers, headers).await)
+            .await
     }
 
     /// Whether the headers pay for it.
@@ -124,53 +115,33 @@ impl PaymentEngine {
         offers: &[Offer],
         headers: &[Header],
     ) -> Result<Result<Verification, PaymentError>, Unanswered> {
-        self.call(async |plugin, store| {
-            plugin
-                .hypervisor_plugin_payment()
-                .call_verify(store, info, offers, headers)
-                .await
-        })
-        .await
+        self.call(async |plugin, store| plugin.call_verify(store, info, offers, headers).await)
+            .await
     }
 
     /// Transfers the money. Without an answer nobody knows whether it was transferred.
     pub async fn settle(&self, payment: &AuthorizedPayment) -> Result<Settlement, Unanswered> {
-        self.call(async |plugin, store| {
-            plugin
-                .hypervisor_plugin_payment()
-                .call_settle(store, payment)
-                .await
-        })
-        .await
+        self.call(async |plugin, store| plugin.call_settle(store, payment).await)
+            .await
     }
 
     /// Finds out what became of a payment.
     pub async fn reconcile(&self, payment: &AuthorizedPayment) -> Result<Settlement, Unanswered> {
-        self.call(async |plugin, store| {
-            plugin
-                .hypervisor_plugin_payment()
-                .call_reconcile(store, payment)
-                .await
-        })
-        .await
+        self.call(async |plugin, store| plugin.call_reconcile(store, payment).await)
+            .await
     }
 
     async fn call<T>(
         &self,
-        call: impl AsyncFnOnce(&PaymentPlugin, &mut Store<Guest>) -> wasmtime::Result<T>,
+        call: impl AsyncFnOnce(&wit::Guest, &mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> Result<T, Unanswered> {
         let _place = self.calls.enter().await;
-        let mut sandbox = self.sandboxes.make(&[NAME.to_owned()]);
-        let answer = sandbox
-            .call(async |store| {
-                let plugin = self.pre.instantiate_async(&mut *store).await?;
-                call(&plugin, store).await
-            })
-            .await;
-        let exit = answer.as_ref().err().cloned().unwrap_or(Exit::Ok);
-        // What it printed may name payers, and goes nowhere.
-        sandbox.finish(exit);
-        answer.map_err(|exit| unanswered(&exit))
+        // What it prints may name payers.
+        let answer = self.sandboxes.once(NAME, async |store| {
+            let plugin = self.pre.instantiate_async(&mut *store).await?;
+            call(plugin.hypervisor_plugin_payment(), store).await
+        });
+        answer.await.map_err(|exit| unanswered(&exit))
     }
 }
 
@@ -180,23 +151,17 @@ async fn named(
     sandboxes: &Sandboxes,
 ) -> wasmtime::Result<Option<Vec<String>>> {
     let (interface, function) = NAMING;
-    let mut sandbox = sandboxes.make(&[NAME.to_owned()]);
-    let named = sandbox
-        .call(async |store| {
-            let instance = linked.instantiate_async(&mut *store).await?;
-            let function = instance
-                .get_export_index(&mut *store, None, interface)
-                .and_then(|export| instance.get_export_index(&mut *store, Some(&export), function))
-                .and_then(|export| instance.get_func(&mut *store, export));
-            let Some(function) = function else {
-                return Ok(None);
-            };
-            let function = function.typed::<(), (Vec<String>,)>(&*store)?;
-            let (names,) = function.call_async(&mut *store, ()).await?;
-            Ok(Some(names))
-        })
-        .await;
-    named.map_err(|_| wasmtime::Error::msg("it failed when it was asked for its header fields"))
+    let named = sandboxes.once(NAME, async |store| {
+        let instance = linked.instantiate_async(&mut *store).await?;
+        let Some(function) = exported(&instance, store, interface, function) else {
+            return Ok(None);
+        };
+        let function = function.typed::<(), (Vec<String>,)>(&*store)?;
+        let (names,) = function.call_async(&mut *store, ()).await?;
+        Ok(Some(names))
+    });
+    let failed = |_| wasmtime::Error::msg("it failed when it was asked for its header fields");
+    named.await.map_err(failed)
 }
 
 /// Names the end without the component's words: they may quote a payment.

@@ -13,7 +13,7 @@ use super::guest::Guest;
 use super::native::TrustedCode;
 use super::outcome::Exit;
 use super::plugins::LoadedPlugin;
-use super::prepare::PrepareError;
+use super::prepare::{PrepareError, linked};
 
 /// Where a plugin comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +77,48 @@ impl Component {
 
     /// Whether it is a component of `world` that this host can load.
     pub(super) fn check(&self, world: World) -> Result<Inspection, PluginError> {
-        check(&self.path, &self.bytes, world)
+        let path = &self.path;
+        let inspection = inspect(&self.bytes).map_err(|refusal| unusable(path, refusal.detail))?;
+        let (wanted, export) = (world.name, world.export);
+        if inspection.kind != Kind::Component || !inspection.exports_interface(export) {
+            let found: Vec<String> = WORLDS
+                .iter()
+                .filter(|(_, export)| inspection.exports_interface(export))
+                .map(|(name, _)| format!("`{name}`"))
+                .collect();
+            let found = if found.is_empty() {
+                "of no plugin or agent".to_owned()
+            } else {
+                found.join(" and ")
+            };
+            return Err(PluginError::WrongWorld {
+                path: path.to_owned(),
+                found,
+                wanted,
+                export,
+            });
+        }
+        let called = format!("{export}@{}", PLUGIN_VERSION);
+        if !inspection.exports.contains(&called) {
+            let found: Vec<&str> = inspection
+                .exports
+                .iter()
+                .map(String::as_str)
+                .filter(|name| name.starts_with(export))
+                .collect();
+            let message = format!("it exports {}; this host calls {called}", found.join(", "));
+            return Err(unusable(path, message));
+        }
+        let missing: Vec<String> = inspection
+            .missing()
+            .filter(|import| !(world.has_network && import.is_http()))
+            .map(|import| import.explain(world.has_network))
+            .collect();
+        if missing.is_empty() {
+            Ok(inspection)
+        } else {
+            Err(unusable(path, missing.join("; ")))
+        }
     }
 
     /// SHA-384 of the machine code, hex, where it was made beforehand.
@@ -96,36 +137,44 @@ impl Component {
     }
 }
 
-/// The worlds of `wit/`, each known by what it exports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum World {
-    Script,
-    Policy,
-    Payments,
+/// A world of `wit/`, known by what it exports.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct World {
+    name: &'static str,
+    export: &'static str,
+    /// What its plugin is called in the manifest.
+    plugin: &'static str,
+    /// Whether its components may send HTTP requests.
+    has_network: bool,
 }
 
+pub(super) const SCRIPT: World = World {
+    name: "script-engine",
+    export: "hypervisor:plugin/script",
+    plugin: "script",
+    has_network: false,
+};
+pub(super) const POLICY: World = World {
+    name: "policy-engine",
+    export: "hypervisor:plugin/policy",
+    plugin: "policy",
+    has_network: false,
+};
+pub(super) const PAYMENTS: World = World {
+    name: "payments",
+    export: "hypervisor:plugin/payment",
+    plugin: "payments",
+    has_network: true,
+};
+
+/// All worlds, and what each exports.
 const WORLDS: [(&str, &str); 5] = [
-    ("script-engine", "hypervisor:plugin/script"),
-    ("policy-engine", "hypervisor:plugin/policy"),
-    ("payments", "hypervisor:plugin/payment"),
+    (SCRIPT.name, SCRIPT.export),
+    (POLICY.name, POLICY.export),
+    (PAYMENTS.name, PAYMENTS.export),
     ("agent-command", "wasi:cli/run"),
     ("agent-service", "wasi:http/incoming-handler"),
 ];
-
-impl World {
-    fn name_and_export(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Script => ("script-engine", "hypervisor:plugin/script"),
-            Self::Policy => ("policy-engine", "hypervisor:plugin/policy"),
-            Self::Payments => ("payments", "hypervisor:plugin/payment"),
-        }
-    }
-
-    /// Whether its components may send HTTP requests.
-    fn has_network(self) -> bool {
-        self == Self::Payments
-    }
-}
 
 /// Why a plugin is not loaded. Start-up ends with it.
 #[derive(Debug, thiserror::Error)]
@@ -185,7 +234,6 @@ impl Executor {
         &self,
         component: &Component,
         world: World,
-        name: &'static str,
     ) -> Result<(InstancePre<Guest>, LoadedPlugin), PluginError> {
         let path = &component.path;
         let inspection = component.check(world)?;
@@ -198,21 +246,18 @@ impl Executor {
             .into_iter()
             .map(|import| import.name)
             .collect();
-        let loaded = LoadedPlugin::new(name, component, imports.clone());
+        let loaded = LoadedPlugin::new(world.plugin, component, imports.clone());
         self.sandboxes
             .surroundings()
-            .measure(name, component.sha384(), imports)
+            .measure(world.plugin, component.sha384(), imports)
             .map_err(|e| unusable(path, e.to_string()))?;
         let mut linker = self.linker.clone();
-        if world.has_network() {
+        if world.has_network {
             wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)
                 .map_err(|e| component.unusable(&e))?;
         }
-        let link = move || linker.instantiate_pre(&code.load(linker.engine())?);
-        let linked = tokio::task::spawn_blocking(link)
-            .await
-            .map_err(|e| unusable(path, e.to_string()))?;
-        let linked = linked.map_err(|e| unusable(path, format!("{e:#}")))?;
+        let linked = linked(code, &linker).await;
+        let linked = linked.map_err(|e| component.unusable(&e))?;
         Ok((linked, loaded))
     }
 
@@ -244,50 +289,6 @@ impl Executor {
         let code = self.compile_plugin(path, &component).await?.into_bytes();
         let digest = hex(Sha384::digest(&code));
         Ok((code, digest))
-    }
-}
-
-fn check(path: &Path, component: &[u8], world: World) -> Result<Inspection, PluginError> {
-    let inspection = inspect(component).map_err(|refusal| unusable(path, refusal.detail))?;
-    let (wanted, export) = world.name_and_export();
-    if inspection.kind != Kind::Component || !inspection.exports_interface(export) {
-        let found: Vec<String> = WORLDS
-            .iter()
-            .filter(|(_, export)| inspection.exports_interface(export))
-            .map(|(name, _)| format!("`{name}`"))
-            .collect();
-        let found = if found.is_empty() {
-            "of no plugin or agent".to_owned()
-        } else {
-            found.join(" and ")
-        };
-        return Err(PluginError::WrongWorld {
-            path: path.to_owned(),
-            found,
-            wanted,
-            export,
-        });
-    }
-    let called = format!("{export}@{}", PLUGIN_VERSION);
-    if !inspection.exports.contains(&called) {
-        let found: Vec<&str> = inspection
-            .exports
-            .iter()
-            .map(String::as_str)
-            .filter(|name| name.starts_with(export))
-            .collect();
-        let message = format!("it exports {}; this host calls {called}", found.join(", "));
-        return Err(unusable(path, message));
-    }
-    let missing: Vec<String> = inspection
-        .missing()
-        .filter(|import| !(world.has_network() && import.is_http()))
-        .map(|import| import.explain(world.has_network()))
-        .collect();
-    if missing.is_empty() {
-        Ok(inspection)
-    } else {
-        Err(unusable(path, missing.join("; ")))
     }
 }
 

@@ -4,60 +4,80 @@
 //! that it began with.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use const_hex::encode as hex;
+use hypervisor_wasm_check::Plugins;
 use serde::Serialize;
 use wasmtime::component::InstancePre;
 
 use super::Executor;
 use super::guest::Guest;
-use super::linked::{self, Callee, Slot};
+use super::linked::{self, Callee};
 use super::outgoing::Egress;
 use super::payment::PaymentEngine;
-use super::plugin::{self, Component, PluginError, Source, World};
+use super::plugin::{self, Component, PluginError, Source};
 use super::policy::PolicyEngine;
 use super::sandbox::Sandboxes;
 use super::script::ScriptEngine;
 use super::worlds::policy::PolicyPluginPre;
 use super::worlds::script::ScriptPluginPre;
 use crate::limits::Limits;
-use crate::reserve::Reserve;
+use crate::reserve::Reserves;
 
-/// A plugin that can be replaced.
-pub(super) struct Swappable<T> {
-    current: RwLock<Option<Arc<T>>>,
-    /// The same plugin as agents call it.
-    callee: Slot,
-    loaded: RwLock<Option<LoadedPlugin>>,
-    /// Places for the host's calls and for agents', which a swap does not change.
-    calls: Reserve,
-    calls_of_agents: Reserve,
-}
-
-/// The plugins in use at one moment, as the host and its agents call them.
-#[derive(Default)]
+/// The plugins in use at one moment. Whoever embeds the runtime holds it, and puts another in its place.
+#[derive(Clone, Default)]
 pub struct PluginSet {
-    policy: Option<(Arc<PolicyEngine>, Arc<Callee>)>,
-    payments: Option<(Arc<PaymentEngine>, Arc<Callee>)>,
+    script: Option<LoadedPlugin>,
+    policy: Option<Arc<Fresh<PolicyEngine>>>,
+    payments: Option<Arc<Fresh<PaymentEngine>>>,
 }
 
 impl PluginSet {
     /// The policy.
     pub fn policy(&self) -> Option<&Arc<PolicyEngine>> {
-        self.policy.as_ref().map(|(engine, _)| engine)
+        self.policy.as_ref().map(|policy| &policy.engine)
     }
 
     /// The payment component.
     pub fn payments(&self) -> Option<&Arc<PaymentEngine>> {
-        self.payments.as_ref().map(|(engine, _)| engine)
+        self.payments.as_ref().map(|payments| &payments.engine)
+    }
+
+    /// As the manifest names them.
+    pub fn loaded(&self) -> Vec<LoadedPlugin> {
+        let policy = self.policy.as_ref().map(|policy| &policy.loaded);
+        let payments = self.payments.as_ref().map(|payments| &payments.loaded);
+        [self.script.as_ref(), policy, payments]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
+    }
+
+    /// The same with another policy.
+    #[must_use]
+    pub fn with_policy(&self, policy: Fresh<PolicyEngine>) -> Self {
+        Self {
+            policy: Some(Arc::new(policy)),
+            ..self.clone()
+        }
+    }
+
+    /// The same with another payment component.
+    #[must_use]
+    pub fn with_payments(&self, payments: Fresh<PaymentEngine>) -> Self {
+        Self {
+            payments: Some(Arc::new(payments)),
+            ..self.clone()
+        }
     }
 
     /// The plugin behind an interface that agents import.
     pub(super) fn callee(&self, interface: &str) -> Option<&Arc<Callee>> {
         match interface {
-            linked::POLICY_INTERFACE => self.policy.as_ref().map(|(_, callee)| callee),
-            linked::PAYMENT_INTERFACE => self.payments.as_ref().map(|(_, callee)| callee),
+            linked::POLICY_INTERFACE => self.policy.as_ref().map(|policy| &policy.callee),
+            linked::PAYMENT_INTERFACE => self.payments.as_ref().map(|payments| &payments.callee),
             _ => None,
         }
     }
@@ -141,89 +161,38 @@ impl<T> Fresh<T> {
     }
 }
 
-impl<T> Swappable<T> {
-    pub(super) fn empty() -> Self {
-        Self {
-            current: RwLock::default(),
-            callee: Slot::default(),
-            loaded: RwLock::default(),
-            calls: Reserve::new(),
-            calls_of_agents: Reserve::new(),
-        }
-    }
-
-    pub(super) fn slot(&self) -> &Slot {
-        &self.callee
-    }
-
-    /// The plugin in use.
-    pub(super) fn get(&self) -> Option<Arc<T>> {
-        self.current
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn both(&self) -> Option<(Arc<T>, Arc<Callee>)> {
-        let callee = self.callee.read().unwrap_or_else(PoisonError::into_inner);
-        Some((self.get()?, callee.clone()?))
-    }
-
-    fn loaded(&self) -> Option<LoadedPlugin> {
-        self.loaded
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn set(&self, fresh: Fresh<T>) {
-        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Some(fresh.loaded);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(fresh.engine);
-        *self.callee.write().unwrap_or_else(PoisonError::into_inner) = Some(fresh.callee);
-    }
-}
-
 impl Executor {
-    /// The plugins in use now. Not to be asked for while one is swapped.
-    pub fn plugin_set(&self) -> PluginSet {
-        PluginSet {
-            policy: self.policy.both(),
-            payments: self.payments.both(),
-        }
-    }
-
-    /// Loads plugins.
+    /// Loads plugins. The script engine stays with the runtime; the others are in the set.
     ///
     /// # Errors
     /// [`PluginError`].
-    pub async fn load_plugins(&mut self, settings: PluginSettings) -> Result<(), PluginError> {
+    pub async fn load_plugins(
+        &mut self,
+        settings: PluginSettings,
+    ) -> Result<PluginSet, PluginError> {
+        let mut set = PluginSet::default();
         if let Some(ScriptSettings { source, ready }) = settings.script {
             let component = Component::read(&source)?;
-            let (linked, loaded) = self.load(&component, World::Script, "script").await?;
+            let (linked, loaded) = self.load(&component, plugin::SCRIPT).await?;
             let pre = ScriptPluginPre::new(linked).map_err(|e| component.unusable(&e))?;
             let engine = ScriptEngine::new(pre, self.sandboxes.clone(), ready);
             engine.fill().await;
-            self.script = Some((engine, loaded));
+            self.script = Some(engine);
+            set.script = Some(loaded);
         }
         if let Some((source, settings)) = settings.policy {
             let component = Component::read(&source)?;
-            self.policy.set(self.policy_of(&component, settings).await?);
+            set = set.with_policy(self.policy_of(&component, settings).await?);
         }
         if let Some((source, settings)) = settings.payments {
             let component = Component::read(&source)?;
-            self.payments
-                .set(self.payments_of(&component, settings).await?);
+            set = set.with_payments(self.payments_of(&component, settings).await?);
         }
-        Ok(())
-    }
-
-    /// The plugins in use.
-    pub fn plugins(&self) -> Vec<LoadedPlugin> {
-        let script = self.script.as_ref().map(|(_, loaded)| loaded.clone());
-        [script, self.policy.loaded(), self.payments.loaded()]
-            .into_iter()
-            .flatten()
-            .collect()
+        self.for_agents = Plugins {
+            policy: set.policy.is_some(),
+            payments: set.payments.is_some(),
+        };
+        Ok(set)
     }
 
     /// Makes a policy plugin ready from the bytes of a component, with the rules as they are on the disk now.
@@ -251,30 +220,20 @@ impl Executor {
             .await
     }
 
-    /// From here on requests that begin use this policy.
-    pub fn use_policy(&self, fresh: Fresh<PolicyEngine>) {
-        self.policy.set(fresh);
-    }
-
-    /// From here on requests that begin use this payment component.
-    pub fn use_payments(&self, fresh: Fresh<PaymentEngine>) {
-        self.payments.set(fresh);
-    }
-
     async fn policy_of(
         &self,
         component: &Component,
         settings: PolicySettings,
     ) -> Result<Fresh<PolicyEngine>, PluginError> {
         let path: &Path = &settings.rules;
-        component.check(World::Policy)?;
+        component.check(plugin::POLICY)?;
         let rules = plugin::read(path)?;
-        let (linked, loaded) = self.load(component, World::Policy, "policy").await?;
+        let (linked, loaded) = self.load(component, plugin::POLICY).await?;
         let sandboxes = self.sandboxes.with_limits(settings.limits);
-        let callee = callee(&linked, &sandboxes, &self.policy);
+        let callee = callee(&linked, &sandboxes, &self.policy_calls);
         let pre = PolicyPluginPre::new(linked).map_err(|e| component.unusable(&e))?;
-        let engine =
-            PolicyEngine::new(pre, sandboxes, self.policy.calls.clone(), rules, path).await?;
+        let calls = self.policy_calls.host.clone();
+        let engine = PolicyEngine::new(pre, sandboxes, calls, rules, path).await?;
         Ok(Fresh {
             engine: Arc::new(engine),
             callee,
@@ -287,13 +246,13 @@ impl Executor {
         component: &Component,
         settings: PaymentSettings,
     ) -> Result<Fresh<PaymentEngine>, PluginError> {
-        let (linked, loaded) = self.load(component, World::Payments, "payments").await?;
+        let (linked, loaded) = self.load(component, plugin::PAYMENTS).await?;
         let sandboxes = self
             .sandboxes
             .with_limits(settings.limits)
             .with_network(settings.environment, settings.egress);
-        let callee = callee(&linked, &sandboxes, &self.payments);
-        let engine = PaymentEngine::new(linked, sandboxes, self.payments.calls.clone());
+        let callee = callee(&linked, &sandboxes, &self.payment_calls);
+        let engine = PaymentEngine::new(linked, sandboxes, self.payment_calls.host.clone());
         let engine = engine.await.map_err(|e| component.unusable(&e))?;
         Ok(Fresh {
             engine: Arc::new(engine),
@@ -303,14 +262,10 @@ impl Executor {
     }
 }
 
-fn callee<T>(
-    pre: &InstancePre<Guest>,
-    sandboxes: &Sandboxes,
-    plugin: &Swappable<T>,
-) -> Arc<Callee> {
+fn callee(pre: &InstancePre<Guest>, sandboxes: &Sandboxes, calls: &Reserves) -> Arc<Callee> {
     Arc::new(Callee {
         pre: pre.clone(),
         sandboxes: sandboxes.clone(),
-        calls: plugin.calls_of_agents.clone(),
+        calls: calls.agents.clone(),
     })
 }

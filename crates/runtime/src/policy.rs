@@ -2,16 +2,19 @@
 
 use std::borrow::Cow;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use hypervisor_protocol::{HexBytes, LimitKind, PolicyDecision};
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use wasmtime::Store;
 
 use super::guest::Guest;
+use super::idle::Idle;
 use super::outcome::Exit;
 use super::plugin::PluginError;
 use super::reserve::Reserve;
-use super::sandbox::{Sandbox, Sandboxes};
+use super::sandbox::{Live, Sandboxes};
 use super::worlds::policy::exports::hypervisor::plugin::policy as wit;
 use super::worlds::policy::{PolicyPlugin, PolicyPluginPre};
 
@@ -77,19 +80,6 @@ impl Action {
     }
 }
 
-/// An action, and the policy that was in use when it was about to be done.
-pub struct Question {
-    pub(super) policy: Arc<PolicyEngine>,
-    pub(super) action: Action,
-}
-
-impl Question {
-    /// Has the policy decide.
-    pub async fn ask(self) -> PolicyDecision {
-        self.policy.authorize(self.action).await
-    }
-}
-
 /// A loaded policy engine with the operator's rules.
 pub struct PolicyEngine {
     pre: PolicyPluginPre<Guest>,
@@ -97,12 +87,7 @@ pub struct PolicyEngine {
     calls: Reserve,
     rules: Vec<u8>,
     rules_digest: [u8; 32],
-    warm: Mutex<Vec<Instance>>,
-}
-
-struct Instance {
-    sandbox: Sandbox,
-    plugin: PolicyPlugin,
+    warm: Idle<Live<PolicyPlugin>>,
 }
 
 impl PolicyEngine {
@@ -121,7 +106,7 @@ impl PolicyEngine {
             calls,
             rules,
             rules_digest,
-            warm: Mutex::default(),
+            warm: Idle::within(Arc::new(Semaphore::new(WARM))),
         };
         policy.check().await.map_err(|message| PluginError::Rules {
             path: path.to_owned(),
@@ -131,122 +116,85 @@ impl PolicyEngine {
     }
 
     async fn check(&self) -> Result<(), String> {
-        let mut instance = self.instance().await.map_err(|exit| failed(&exit))?;
-        let rules = &self.rules;
-        let plugin = &instance.plugin;
-        let checked = instance
-            .sandbox
-            .call(async |store| {
-                plugin
-                    .hypervisor_plugin_policy()
-                    .call_check(store, rules)
-                    .await
-            })
-            .await;
-        match checked {
-            Ok(Ok(())) => {
-                self.keep(instance);
-                Ok(())
-            }
+        let checked = self.ask(async |policy, store| policy.call_check(store, &self.rules).await);
+        match checked.await {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(wit::ErrorCode::InvalidRules(text))) => Err(text),
             Ok(Err(wit::ErrorCode::InternalError(text))) => {
                 Err(text.unwrap_or_else(|| "the policy engine failed".to_owned()))
             }
-            Err(exit) => Err(failed(&exit)),
+            Err(what) => Err(failed(what)),
         }
     }
 
-    pub(super) fn rules_digest(&self) -> &[u8; 32] {
+    /// SHA-256 of the rules.
+    pub fn rules_digest(&self) -> &[u8; 32] {
         &self.rules_digest
     }
 
     /// Asks the rules. Whatever is not a clear yes is a no with a reason.
     pub async fn authorize(&self, action: Action) -> PolicyDecision {
-        let decided = self.decide(&action.into()).await;
-        let (allowed, reason) = match decided {
-            Ok(wit::Decision::Allow) => (true, None),
-            Ok(wit::Decision::Deny(reason)) => (false, Some(reason)),
-            Err(reason) => {
-                tracing::warn!("the policy failed to decide, which denies");
-                (false, Some(reason))
-            }
+        let action = wit::Action::from(action);
+        let decided = self
+            .ask(async |policy, store| policy.call_authorize(store, &self.rules, &action).await);
+        let undecided = match decided.await {
+            Ok(Ok(wit::Decision::Allow)) => return self.decision(None),
+            Ok(Ok(wit::Decision::Deny(reason))) => return self.decision(Some(&reason)),
+            Ok(Err(wit::ErrorCode::InvalidRules(_))) => "its rules raised an error",
+            Ok(Err(wit::ErrorCode::InternalError(_))) => "its engine reported an error",
+            Err(what) => what,
         };
-        let reason = reason.map(|reason| reason.chars().take(MAX_REASON).collect());
+        tracing::warn!("the policy failed to decide, which denies");
+        self.decision(Some(&failed(undecided)))
+    }
+
+    fn decision(&self, refused: Option<&str>) -> PolicyDecision {
         PolicyDecision {
-            allowed,
-            reason,
+            allowed: refused.is_none(),
+            reason: refused.map(|reason| reason.chars().take(MAX_REASON).collect()),
             rules_digest: HexBytes(self.rules_digest.to_vec()),
         }
     }
 
-    async fn decide(&self, action: &wit::Action) -> Result<wit::Decision, String> {
+    /// Calls the engine in an instance that waits, or in a new one. One that failed serves no more.
+    async fn ask<T>(
+        &self,
+        question: impl AsyncFnOnce(&wit::Guest, &mut Store<Guest>) -> wasmtime::Result<T>,
+    ) -> Result<T, &'static str> {
         let _place = self.calls.enter().await;
-        let mut instance = self.instance().await.map_err(|exit| failed(&exit))?;
-        let (plugin, rules) = (&instance.plugin, &self.rules);
-        let decided = instance
-            .sandbox
-            .call(async |store| {
-                plugin
-                    .hypervisor_plugin_policy()
-                    .call_authorize(store, rules, action)
-                    .await
-            })
-            .await;
-        match decided {
-            Ok(decision) => {
-                instance.sandbox.clear();
-                self.keep(instance);
-                decision.map_err(|error| match error {
-                    wit::ErrorCode::InvalidRules(_) => {
-                        "the policy failed: its rules raised an error".to_owned()
-                    }
-                    wit::ErrorCode::InternalError(_) => {
-                        "the policy failed: its engine reported an error".to_owned()
-                    }
-                })
-            }
-            Err(exit) => Err(failed(&exit)),
-        }
+        let mut instance = match self.warm.take() {
+            Some(instance) => instance,
+            None => self.instance().await.map_err(|exit| why(&exit))?,
+        };
+        let answer = instance
+            .call(async |plugin, store| question(plugin.hypervisor_plugin_policy(), store).await);
+        let answer = answer.await.map_err(|exit| why(&exit))?;
+        instance.sandbox.clear();
+        self.warm.put(instance);
+        Ok(answer)
     }
 
-    async fn instance(&self) -> Result<Instance, Exit> {
-        let warm = self
-            .warm
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        if let Some(instance) = warm {
-            return Ok(instance);
-        }
-        let mut sandbox = self.sandboxes.make(&[NAME.to_owned()]);
-        let plugin = sandbox
-            .call(async |store| self.pre.instantiate_async(store).await)
-            .await?;
-        Ok(Instance { sandbox, plugin })
-    }
-
-    fn keep(&self, instance: Instance) {
-        let mut warm = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
-        if warm.len() < WARM {
-            warm.push(instance);
-        }
+    async fn instance(&self) -> Result<Live<PolicyPlugin>, Exit> {
+        self.sandboxes
+            .live(NAME, async |store| self.pre.instantiate_async(store).await)
+            .await
     }
 }
 
 /// Names the failure without the engine's words: they may quote the rules, and the caller reads this.
-fn failed(exit: &Exit) -> String {
+fn why(exit: &Exit) -> &'static str {
     match exit {
-        Exit::Limit {
-            which: LimitKind::Cpu | LimitKind::Wall,
-            ..
-        } => "the policy failed: it took too long".to_owned(),
-        Exit::Limit {
-            which: LimitKind::Memory,
-            ..
-        } => "the policy failed: it needed too much memory".to_owned(),
-        Exit::Limit { .. } => "the policy failed: it reached a limit".to_owned(),
-        _ => "the policy failed: it crashed".to_owned(),
+        Exit::Limit { which, .. } => match which {
+            LimitKind::Cpu | LimitKind::Wall => "it took too long",
+            LimitKind::Memory => "it needed too much memory",
+            _ => "it reached a limit",
+        },
+        _ => "it crashed",
     }
+}
+
+fn failed(what: &str) -> String {
+    format!("the policy failed: {what}")
 }
 
 impl From<Action> for wit::Action {

@@ -167,17 +167,27 @@ pub(super) async fn compiled(
 }
 
 /// Loads machine code and links it, away from the threads that serve.
+pub(super) async fn linked(
+    code: TrustedCode,
+    linker: &Linker<Guest>,
+) -> wasmtime::Result<InstancePre<Guest>> {
+    let linker = linker.clone();
+    let link = move || linker.instantiate_pre(&code.load(linker.engine())?);
+    tokio::task::spawn_blocking(link).await?
+}
+
+/// The same of what is not the operator's.
 pub(super) async fn link(
     code: TrustedCode,
     linker: &Linker<Guest>,
     limits: &Limits,
 ) -> Result<InstancePre<Guest>, PrepareError> {
-    let linker = linker.clone();
-    let link = move || linker.instantiate_pre(&code.load(linker.engine())?);
-    tokio::task::spawn_blocking(link)
-        .await
-        .map_err(|e| PrepareError::Host(format!("linking: {e}")))?
-        .map_err(|error| unlinkable(&error, limits))
+    linked(code, linker).await.map_err(|error| {
+        if error.is::<tokio::task::JoinError>() {
+            return PrepareError::Host(format!("linking: {error}"));
+        }
+        unlinkable(&error, limits)
+    })
 }
 
 /// What inspection cannot see: a function that the host's version of an interface lacks, or a bound of the instance pool.

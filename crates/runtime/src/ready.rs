@@ -34,29 +34,18 @@ impl<T: Send + 'static> Stock<T> {
     }
 
     /// Fills the stock, unless that is under way. `make` gives none where it failed, which ends the filling until the next
-    /// call.
-    pub(super) async fn fill<F: Future<Output = Option<T>>>(&self, make: impl Fn() -> F) {
-        if self.filling.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let _filling = Filling(&self.filling);
-        while self.is_short() {
-            match make().await {
-                Some(made) => self.lock().push(made),
-                None => return,
-            }
-        }
-    }
-
-    /// The same beside requests: while half of the stock is left, it waits until none came for a while.
-    pub(super) async fn refill<F: Future<Output = Option<T>>>(&self, make: impl Fn() -> F) {
+    /// call. `beside` requests it waits, while half of the stock is left, until none came for a while.
+    pub(super) async fn fill<F>(&self, beside: bool, make: impl Fn() -> F)
+    where
+        F: Future<Output = Option<T>>,
+    {
         if self.filling.swap(true, Ordering::AcqRel) {
             return;
         }
         let _filling = Filling(&self.filling);
         while self.is_short() {
             let seen = self.taken.load(Ordering::Relaxed);
-            if self.is_half_full() {
+            if beside && self.is_half_full() {
                 tokio::time::sleep(QUIET).await;
                 if seen != self.taken.load(Ordering::Relaxed) {
                     continue;

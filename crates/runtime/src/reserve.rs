@@ -16,11 +16,20 @@ pub(crate) const PLUGIN_USERS: usize = 4;
 #[derive(Debug, Clone)]
 pub(crate) struct Reserve(Arc<Semaphore>);
 
-impl Reserve {
-    pub(crate) fn new() -> Self {
+/// Those of the host and those of agents, which a swap does not change.
+#[derive(Debug, Default)]
+pub(crate) struct Reserves {
+    pub(crate) host: Reserve,
+    pub(crate) agents: Reserve,
+}
+
+impl Default for Reserve {
+    fn default() -> Self {
         Self(Arc::new(Semaphore::new(PLUGIN_CALLS)))
     }
+}
 
+impl Reserve {
     /// Waits for a place, in the order of arrival. It is never closed: none is given only where a place cannot be had at all.
     pub(crate) async fn enter(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.0).acquire_owned().await.ok()

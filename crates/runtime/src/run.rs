@@ -4,11 +4,28 @@ use hypervisor_protocol::Rejection;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::guest::Guest;
-use super::outcome::{Exit, Outcome};
-use super::sandbox::Sandbox;
+use super::outcome::{Exit, Inputs, Outcome};
+use super::outgoing::Chain;
+use super::sandbox::Sandboxes;
 
-/// Runs a command to its end or to a limit. Dropping the future stops the guest.
-pub(super) async fn run(pre: &CommandPre<Guest>, mut sandbox: Sandbox) -> Outcome {
+/// `argv[0]` of every program.
+const PROGRAM_NAME: &str = "program";
+
+/// Runs a command to its end or to a limit. `sha384` is that of its component. Dropping the future stops the guest.
+pub(super) async fn run(
+    pre: &CommandPre<Guest>,
+    sandboxes: &Sandboxes,
+    sha384: [u8; 48],
+    inputs: Inputs,
+    chain: Chain,
+) -> Outcome {
+    let argv: Vec<String> = std::iter::once(PROGRAM_NAME.to_owned())
+        .chain(inputs.arguments)
+        .collect();
+    let mut sandbox = sandboxes.make(&argv);
+    sandbox.set_stdin(inputs.stdin);
+    sandbox.set_program(Some(sha384));
+    sandbox.set_chain(chain);
     let ended = sandbox.call(async |store| {
         let command = pre.instantiate_async(&mut *store).await?;
         command.wasi_cli_run().call_run(store).await

@@ -41,6 +41,25 @@ pub(super) struct Sandbox {
     teardown: Teardown,
 }
 
+/// A sandbox with an instance in it that lives on between calls.
+pub(super) struct Live<P> {
+    pub(super) sandbox: Sandbox,
+    pub(super) plugin: P,
+}
+
+impl<P> Live<P> {
+    /// Calls the instance under its limits. After an error it is of no use.
+    pub(super) async fn call<T>(
+        &mut self,
+        call: impl AsyncFnOnce(&P, &mut Store<Guest>) -> wasmtime::Result<T>,
+    ) -> Result<T, Exit> {
+        let plugin = &self.plugin;
+        self.sandbox
+            .call(async |store| call(plugin, store).await)
+            .await
+    }
+}
+
 /// What sandboxes of one kind have in common, and where they come from.
 #[derive(Clone)]
 pub(super) struct Sandboxes {
@@ -110,6 +129,29 @@ impl Sandboxes {
 
     pub(super) fn surroundings(&self) -> &dyn Surroundings {
         self.surroundings.as_ref()
+    }
+
+    /// A sandbox with what `instantiate` puts in it. `name` is all of its `argv`.
+    pub(super) async fn live<P>(
+        &self,
+        name: &str,
+        instantiate: impl AsyncFnOnce(&mut Store<Guest>) -> wasmtime::Result<P>,
+    ) -> Result<Live<P>, Exit> {
+        let mut sandbox = self.make(&[name.to_owned()]);
+        let plugin = sandbox.call(instantiate).await?;
+        Ok(Live { sandbox, plugin })
+    }
+
+    /// Calls into a sandbox of its own, which ends with the call. What is written there goes nowhere.
+    pub(super) async fn once<T>(
+        &self,
+        name: &str,
+        call: impl AsyncFnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
+    ) -> Result<T, Exit> {
+        let mut sandbox = self.make(&[name.to_owned()]);
+        let answer = sandbox.call(call).await;
+        self.teardown.dispose(sandbox.store);
+        answer
     }
 
     /// A sandbox with nothing in it. `arguments` is `argv`.
@@ -256,16 +298,7 @@ impl Sandbox {
     /// The memory limit, where a growth was refused.
     pub(super) fn memory_refused(&self) -> Option<Exit> {
         let limit = self.store.data().accounts.limit_reached()?;
-        let LimitReached {
-            which,
-            used,
-            allowed,
-        } = limit;
-        (which == LimitKind::Memory).then_some(Exit::Limit {
-            which,
-            used,
-            allowed,
-        })
+        (limit.which == LimitKind::Memory).then(|| limit.into())
     }
 
     /// Gathers what is left and has the sandbox torn down.
@@ -297,69 +330,61 @@ fn exit_of(error: &wasmtime::Error, accounts: &Accounts, limits: &Limits) -> Exi
             Err(_) => Exit::Code { code: 255 },
         };
     }
-    if let Some(LimitReached {
-        which,
-        used,
-        allowed,
-    }) = error.downcast_ref().copied()
-    {
-        return Exit::Limit {
-            which,
-            used,
-            allowed,
-        };
-    }
     let trap = error.downcast_ref::<Trap>().copied();
-    if trap == Some(Trap::StackOverflow) {
-        let allowed = limits.stack;
-        return Exit::Limit {
-            which: LimitKind::Stack,
-            used: allowed,
-            allowed,
-        };
+    match limit_of(error, trap, accounts, limits) {
+        Some(limit) => limit.into(),
+        None => Exit::Trap {
+            reason: trap_reason(error, trap),
+        },
     }
-    if let Some(LimitReached {
-        which,
-        used,
-        allowed,
-    }) = accounts.limit_reached()
-    {
-        return Exit::Limit {
+}
+
+/// The limit that was the reason of the end, where one was.
+fn limit_of(
+    error: &wasmtime::Error,
+    trap: Option<Trap>,
+    accounts: &Accounts,
+    limits: &Limits,
+) -> Option<LimitReached> {
+    let at = |which, used, allowed| {
+        Some(LimitReached {
             which,
             used,
             allowed,
-        };
+        })
+    };
+    // One more than there may be.
+    let beyond = |which, allowed: usize| {
+        let allowed = u64::try_from(allowed).unwrap_or(u64::MAX);
+        at(which, allowed.saturating_add(1), allowed)
+    };
+    if let Some(reached) = error.downcast_ref::<LimitReached>() {
+        return Some(*reached);
+    }
+    if trap == Some(Trap::StackOverflow) {
+        return at(LimitKind::Stack, limits.stack, limits.stack);
+    }
+    if let Some(reached) = accounts.limit_reached() {
+        return Some(reached);
     }
     if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) {
-        let allowed = u64::try_from(limits.handles).unwrap_or(u64::MAX);
-        return Exit::Limit {
-            which: LimitKind::Handles,
-            used: allowed.saturating_add(1),
-            allowed,
-        };
+        return beyond(LimitKind::Handles, limits.handles);
     }
+    if trap.is_some() {
+        return None;
+    }
+    // Errors of the engine that have no public type; the words are checked by a test for each.
     let message = format!("{error:#}");
-    if trap.is_none() {
-        // Errors of the engine that have no public type; the words are checked by a test for each.
-        if message.contains("too much data is being copied") || message.contains("requested len") {
-            let allowed = limits.host_buffer;
-            return Exit::Limit {
-                which: LimitKind::HostBuffer,
-                used: allowed,
-                allowed,
-            };
-        }
-        if message.contains("count too high") {
-            let allowed = u64::try_from(limits.instances).unwrap_or(u64::MAX);
-            return Exit::Limit {
-                which: LimitKind::Instances,
-                used: allowed.saturating_add(1),
-                allowed,
-            };
-        }
-    }
-    Exit::Trap {
-        reason: trap_reason(error, trap),
+    if message.contains("too much data is being copied") || message.contains("requested len") {
+        at(
+            LimitKind::HostBuffer,
+            limits.host_buffer,
+            limits.host_buffer,
+        )
+    } else if message.contains("count too high") {
+        beyond(LimitKind::Instances, limits.instances)
+    } else {
+        None
     }
 }
 

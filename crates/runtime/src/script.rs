@@ -9,7 +9,7 @@ use sha2::{Digest, Sha384};
 use super::guest::Guest;
 use super::outcome::{Exit, Outcome};
 use super::ready::Stock;
-use super::sandbox::{MAX_WORDS, Sandbox, Sandboxes};
+use super::sandbox::{Live, MAX_WORDS, Sandbox, Sandboxes};
 use super::worlds::script::ScriptPlugin;
 use super::worlds::script::ScriptPluginPre;
 use super::worlds::script::exports::hypervisor::plugin::script::{Fault, ScriptError};
@@ -25,10 +25,7 @@ pub(super) struct ScriptEngine {
 }
 
 /// An instance that has run nothing but an empty script.
-struct Instance {
-    sandbox: Sandbox,
-    plugin: ScriptPlugin,
-}
+type Instance = Live<ScriptPlugin>;
 
 impl ScriptEngine {
     /// `wanted` instances are kept ready.
@@ -46,7 +43,7 @@ impl ScriptEngine {
 
     /// Makes instances ready until as many wait as are wanted.
     pub(super) async fn fill(&self) {
-        self.ready.fill(|| self.make_one()).await;
+        self.ready.fill(false, || self.make_one()).await;
     }
 
     async fn make_one(&self) -> Option<Instance> {
@@ -63,24 +60,16 @@ impl ScriptEngine {
         arguments: Vec<String>,
         stdin: Bytes,
     ) -> Outcome {
-        let Instance {
-            mut sandbox,
-            plugin,
-        } = match self.take().await {
+        let mut instance = match self.take().await {
             Ok(instance) => instance,
             Err(exit) => return Outcome::not_run(exit),
         };
-        sandbox.set_stdin(stdin);
+        instance.sandbox.set_stdin(stdin);
         let says_things = self.sandboxes.surroundings().makes_statements();
-        sandbox.set_program(says_things.then(|| Sha384::digest(&source).into()));
-        let ended = sandbox
-            .call(async |store| {
-                plugin
-                    .hypervisor_plugin_script()
-                    .call_run(store, &source, &arguments)
-                    .await
-            })
-            .await;
+        let program = says_things.then(|| Sha384::digest(&source).into());
+        instance.sandbox.set_program(program);
+        let ended = run(&mut instance, &source, &arguments).await;
+        let sandbox = instance.sandbox;
         let exit = match ended {
             Ok(Ok(())) => Exit::Ok,
             Ok(Err(error)) => exit_of(error, &sandbox),
@@ -95,37 +84,40 @@ impl ScriptEngine {
             return self.instantiate().await;
         };
         let engine = Arc::clone(self);
-        tokio::spawn(async move { engine.ready.refill(|| engine.make_one()).await });
+        tokio::spawn(async move { engine.ready.fill(true, || engine.make_one()).await });
         Ok(instance)
     }
 
     async fn instantiate(&self) -> Result<Instance, Exit> {
-        let mut sandbox = self.sandboxes.make(&[INTERPRETER.to_owned()]);
-        let plugin = sandbox
-            .call(async |store| self.pre.instantiate_async(store).await)
-            .await?;
-        Ok(Instance { sandbox, plugin })
+        self.sandboxes
+            .live(INTERPRETER, async |store| {
+                self.pre.instantiate_async(store).await
+            })
+            .await
     }
 
     /// An instance whose pages an empty script has touched: that is most of what a short script costs.
     async fn make(&self) -> Result<Instance, Exit> {
         let mut instance = self.instantiate().await?;
-        let plugin = &instance.plugin;
-        let touched = instance
-            .sandbox
-            .call(async |store| {
-                plugin
-                    .hypervisor_plugin_script()
-                    .call_run(store, "", &[])
-                    .await
-            })
-            .await?;
-        if let Err(error) = touched {
+        if let Err(error) = run(&mut instance, "", &[]).await? {
             return Err(exit_of(error, &instance.sandbox));
         }
         instance.sandbox.clear();
         Ok(instance)
     }
+}
+
+async fn run(
+    instance: &mut Instance,
+    source: &str,
+    arguments: &[String],
+) -> Result<Result<(), ScriptError>, Exit> {
+    instance
+        .call(async |plugin, store| {
+            let script = plugin.hypervisor_plugin_script();
+            script.call_run(store, source, arguments).await
+        })
+        .await
 }
 
 /// What the interpreter's own command line would make of it: the traceback on standard error, and exit code 1.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
@@ -114,7 +114,7 @@ impl Service {
         sandboxes: Sandboxes,
         (sha384, code_bytes): ([u8; 48], usize),
         reuse: u32,
-        idle: Idle<()>,
+        idle: Arc<Semaphore>,
         witness: Arc<dyn Witness>,
     ) -> Self {
         Self {
@@ -124,7 +124,7 @@ impl Service {
             sha384,
             code_bytes,
             reuse: reuse.max(1),
-            idle: idle.of(),
+            idle: Idle::within(idle),
             witness,
         }
     }

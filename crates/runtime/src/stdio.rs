@@ -1,11 +1,9 @@
 //! Standard streams of a guest: input from memory, output into memory up to a limit.
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
@@ -106,7 +104,8 @@ impl StdoutStream for Capture {
     }
 
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(self.clone())
+        // Of WASI 0.3, which no component here can import.
+        Box::new(tokio::io::sink())
     }
 }
 
@@ -128,28 +127,6 @@ impl OutputStream for Capture {
 #[wasmtime_wasi::async_trait]
 impl Pollable for Capture {
     async fn ready(&mut self) {}
-}
-
-impl AsyncWrite for Capture {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Poll::Ready(
-            self.append(bytes)
-                .map(|()| bytes.len())
-                .map_err(std::io::Error::other),
-        )
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
 }
 
 /// Standard input from memory, given when the execution begins. Clones share it.
@@ -183,7 +160,8 @@ impl StdinStream for Input {
     }
 
     fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
-        Box::new(self.clone())
+        // Of WASI 0.3, which no component here can import.
+        Box::new(tokio::io::empty())
     }
 }
 
@@ -201,17 +179,6 @@ impl InputStream for Input {
 #[wasmtime_wasi::async_trait]
 impl Pollable for Input {
     async fn ready(&mut self) {}
-}
-
-impl AsyncRead for Input {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        buffer.put_slice(&self.take(buffer.remaining()));
-        Poll::Ready(Ok(()))
-    }
 }
 
 #[cfg(test)]

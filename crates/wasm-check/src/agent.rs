@@ -12,7 +12,7 @@ pub const POLICY: &str = "hypervisor:plugin/policy";
 pub const PAYMENT: &str = "hypervisor:plugin/payment";
 
 /// The plugins that a host has for agents to call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Plugins {
     /// A policy.
     pub policy: bool,

@@ -20,8 +20,8 @@ use crate::agents::PREFIX as AGENTS_PREFIX;
 use crate::config::{self, Config};
 use crate::error::Error;
 use crate::executor::{
-    AuthorizedPayment, ChallengeResponse, Executor, Header, Offer, PaymentEngine, PaymentError,
-    PaymentId, ResourceInfo, Settlement, Unanswered, Verification,
+    AuthorizedPayment, ChallengeResponse, Header, Offer, PaymentEngine, PaymentError, PaymentId,
+    PluginSet, ResourceInfo, Settlement, Unanswered, Verification,
 };
 use crate::state::State as Folder;
 use ledger::Ledger;
@@ -72,16 +72,16 @@ impl Payments {
     /// every route.
     pub(crate) async fn start(
         config: &Config,
-        executor: &Executor,
+        plugins: &PluginSet,
         routes: &[&'static str],
         state: &Folder,
     ) -> Result<Option<Self>, Error> {
-        let Some(engine) = executor.payments() else {
+        let Some(engine) = plugins.payments() else {
             return Ok(None);
         };
         let settings = &config.payments;
         Ok(Some(Self {
-            offers: checked_offers(config, &engine, routes).await?,
+            offers: checked_offers(config, engine, routes).await?,
             settings: settings.clone(),
             ledger: Ledger::open(state, settings)?,
             settle_first: settings.settle_first,
@@ -267,11 +267,11 @@ pub(crate) async fn accepts(
 /// What is wrong with it.
 pub async fn check(
     config: &Config,
-    executor: &Executor,
+    plugins: &PluginSet,
     routes: &[&'static str],
 ) -> Result<(), Error> {
-    if let Some(engine) = executor.payments() {
-        checked_offers(config, &engine, routes).await?;
+    if let Some(engine) = plugins.payments() {
+        checked_offers(config, engine, routes).await?;
     }
     Ok(())
 }

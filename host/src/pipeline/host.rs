@@ -14,7 +14,7 @@ use crate::agents::{self, Agents, Neighbours};
 use crate::attestation::{Attestation, HostFacts};
 use crate::config::Config;
 use crate::error::Error;
-use crate::executor::Executor;
+use crate::executor::{Executor, PluginSet};
 use crate::manifest::Manifest;
 use crate::metrics;
 use crate::payments::{self, Payments, Teller};
@@ -74,16 +74,18 @@ impl Host {
     pub async fn start(
         config: Config,
         executor: Executor,
+        plugins: PluginSet,
         facts: Arc<HostFacts>,
         attestation: Result<Attestation, String>,
         sealing_key: Option<SealingKey>,
     ) -> Result<Arc<Self>, Error> {
         let executor = Arc::new(executor);
         let state = State::open(&config.executor_path, sealing_key)?;
-        let payments = Payments::start(&config, &executor, &PAID_ROUTES, &state).await?;
+        let payments = Payments::start(&config, &plugins, &PAID_ROUTES, &state).await?;
         let offering = payments.as_ref().map(Payments::offering);
-        let agents = agents::start(&config, &executor, &facts, offering, &state).await?;
-        let snapshot = snapshot(&executor, attestation.as_ref().ok());
+        let policy = plugins.policy().cloned();
+        let agents = agents::start(&config, (&executor, policy), &facts, offering, &state).await?;
+        let snapshot = snapshot(plugins, attestation.as_ref().ok());
         Ok(Arc::new(Self {
             sessions: Sessions::new(&config.limits),
             account: Account::new(&config.limits),
@@ -203,14 +205,14 @@ impl Host {
     pub(crate) async fn swap(&self, plugin: Plugin, component: Vec<u8>) -> Result<Swapped, String> {
         let _one = self.swapping.lock().await;
         let exchanged = self.exchange(plugin, component).await;
-        let sha384 = exchanged.inspect_err(|_| metrics::swap("refused"))?;
-        let manifest = Manifest::new(&self.config, &self.executor);
+        let (sha384, plugins) = exchanged.inspect_err(|_| metrics::swap("refused"))?;
+        let manifest = Manifest::new(&self.config, &self.executor, &plugins);
         let manifest_sha384 = manifest.digest();
         let attestation = self.attestation.as_ref().ok();
         if let Some(attestation) = attestation {
             attestation.replace_manifest(manifest.encode());
         }
-        self.current.publish(snapshot(&self.executor, attestation));
+        self.current.publish(snapshot(plugins, attestation));
         let log_entries = self.facts.log_length();
         metrics::swap(match plugin {
             Plugin::Payments => "payments",
@@ -230,8 +232,14 @@ impl Host {
         })
     }
 
-    /// Makes the new plugin ready; gives its digest.
-    async fn exchange(&self, plugin: Plugin, component: Vec<u8>) -> Result<String, String> {
+    /// Makes the new plugin ready; gives its digest, and the plugins with it in its place.
+    async fn exchange(
+        &self,
+        plugin: Plugin,
+        component: Vec<u8>,
+    ) -> Result<(String, PluginSet), String> {
+        let snapshot = self.snapshot();
+        let plugins = &snapshot.plugins;
         let refused = |error: Error| error.to_string();
         let config = &self.config;
         let absent = |section| {
@@ -241,15 +249,13 @@ impl Host {
         };
         match plugin {
             Plugin::Policy => {
-                if !self.executor.has_policy() {
+                if plugins.policy().is_none() {
                     return Err(absent("policy"));
                 }
                 let settings = config.policy_settings();
                 let fresh = self.executor.fresh_policy(component, settings);
                 let fresh = fresh.await.map_err(|e| refused(e.into()))?;
-                let sha384 = fresh.sha384().to_owned();
-                self.executor.use_policy(fresh);
-                Ok(sha384)
+                Ok((fresh.sha384().to_owned(), plugins.with_policy(fresh)))
             }
             Plugin::Payments => {
                 if self.payments.is_none() {
@@ -262,17 +268,14 @@ impl Host {
                 payments::accepts(config, &fresh.engine, &PAID_ROUTES, &offers)
                     .await
                     .map_err(refused)?;
-                let sha384 = fresh.sha384().to_owned();
-                self.executor.use_payments(fresh);
-                Ok(sha384)
+                Ok((fresh.sha384().to_owned(), plugins.with_payments(fresh)))
             }
         }
     }
 }
 
-/// What the host is with the plugins that the executor has now.
-fn snapshot(executor: &Executor, attestation: Option<&Attestation>) -> Snapshot {
-    let plugins = executor.plugin_set();
+/// What the host is with these plugins.
+fn snapshot(plugins: PluginSet, attestation: Option<&Attestation>) -> Snapshot {
     Snapshot {
         teller: plugins.payments().cloned().map(Teller::new),
         plugins,

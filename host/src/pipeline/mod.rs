@@ -179,7 +179,7 @@ impl Host {
         let host = Arc::clone(self);
         let paid = tokio::spawn(async move {
             let (answer, fields) = work(&host, &call, opened, bill).await?;
-            Ok((call, answer, fields))
+            Ok::<_, Refusal>((call, answer, fields))
         });
         let (call, answer, fields) = paid
             .await

@@ -10,7 +10,8 @@
 use std::sync::Arc;
 
 use crate::support::{
-    Names, SOON, Silent, answering, fetch, get, listen, loopback, refused, sender, stalling,
+    Failure, Names, SOON, Silent, answering, fetch, get, listen, loopback, refused, sender,
+    stalling,
 };
 use bytes::Bytes;
 use http::Request;
@@ -24,7 +25,7 @@ fn request(url: &str) -> Request<Empty<Bytes>> {
     Request::get(url).body(Empty::new()).unwrap()
 }
 
-async fn outcome(sender: &Sender, url: &str) -> Error {
+async fn outcome(sender: &Sender, url: &str) -> Failure {
     refused(sender.send(request(url), Timeouts::default()).await)
 }
 
@@ -60,7 +61,7 @@ async fn private_addresses_are_refused_in_every_spelling() {
 
 #[tokio::test]
 async fn spellings_of_addresses_that_resolvers_know_are_no_uri() {
-    let sender = public_only(SystemResolver::default());
+    let sender = public_only(SystemResolver);
     let urls = [
         "http://2130706433/",
         "http://0x7f000001/",
@@ -72,7 +73,7 @@ async fn spellings_of_addresses_that_resolvers_know_are_no_uri() {
 
 #[tokio::test]
 async fn the_machines_own_name_is_refused() {
-    let sender = public_only(SystemResolver::default());
+    let sender = public_only(SystemResolver);
     let urls = ["http://localhost/", "http://LOCALHOST./"];
     all_end_with(&sender, Error::DestinationIpProhibited, &urls).await;
 }
@@ -120,7 +121,7 @@ async fn a_name_is_resolved_once_and_connected_to_what_was_checked() {
     struct Rebinding(Arc<AtomicUsize>);
 
     impl Resolve for Rebinding {
-        fn resolve<'a>(&'a self, _: &'a str) -> hypervisor_egress::resolve::Answer<'a> {
+        fn resolve<'a>(&'a self, _: &'a str) -> hypervisor_egress::Answer<'a> {
             let first = self.0.fetch_add(1, Ordering::SeqCst) == 0;
             let address: IpAddr = if first { "127.0.0.1" } else { "127.0.0.2" }
                 .parse()
@@ -146,7 +147,10 @@ async fn a_name_is_resolved_once_and_connected_to_what_was_checked() {
 async fn a_name_that_does_not_exist_is_a_dns_error() {
     assert_eq!(
         outcome(&sender(), "http://unknown.test/").await,
-        Error::DnsError { rcode: None }
+        Error::DnsError {
+            rcode: None,
+            info_code: None
+        }
     );
 }
 
@@ -163,7 +167,7 @@ async fn a_port_where_nothing_listens_refuses_the_connection() {
 async fn a_resolver_that_does_not_answer_is_a_dns_timeout() {
     let sender = Sender::new(loopback(), Arc::new(Silent)).unwrap();
     let timeouts = Timeouts {
-        connect: SOON,
+        connect_timeout: SOON,
         ..Timeouts::default()
     };
     let sent = sender.send(request("http://server.test/"), timeouts).await;
@@ -181,11 +185,11 @@ async fn a_server_that_does_not_speak_tls_is_a_connection_timeout() {
     // On a machine that has much to do the name alone may take the whole of a short time.
     for times in [1, 10, 100] {
         let timeouts = Timeouts {
-            connect: SOON.map(|soon| soon * times),
+            connect_timeout: SOON.map(|soon| soon * times),
             ..Timeouts::default()
         };
         match refused(sender().send(request(&url), timeouts).await) {
-            Error::DnsTimeout => {}
+            Failure(Error::DnsTimeout) => {}
             error => return assert_eq!(error, Error::ConnectionTimeout),
         }
     }
@@ -196,7 +200,7 @@ async fn a_server_that_does_not_speak_tls_is_a_connection_timeout() {
 async fn a_server_that_never_answers_is_a_read_timeout() {
     let server = stalling("").await;
     let timeouts = Timeouts {
-        first_byte: SOON,
+        first_byte_timeout: SOON,
         ..Timeouts::default()
     };
     let sent = sender().send(get(server), timeouts).await;
@@ -207,7 +211,7 @@ async fn a_server_that_never_answers_is_a_read_timeout() {
 async fn a_server_that_never_ends_its_head_is_a_read_timeout() {
     let server = stalling("HTTP/1.1 200 OK\r\na: b\r\n").await;
     let timeouts = Timeouts {
-        first_byte: SOON,
+        first_byte_timeout: SOON,
         ..Timeouts::default()
     };
     let sent = sender().send(get(server), timeouts).await;
@@ -218,7 +222,7 @@ async fn a_server_that_never_ends_its_head_is_a_read_timeout() {
 async fn a_body_that_stalls_is_a_read_timeout() {
     let server = stalling("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc").await;
     let timeouts = Timeouts {
-        between_bytes: SOON,
+        between_bytes_timeout: SOON,
         ..Timeouts::default()
     };
     let failed = fetch(server, timeouts).await;
@@ -233,7 +237,7 @@ async fn no_error_says_where_the_request_was_going() {
         "http://secret-user@secret-host.test/",
         "http://127.0.0.1/secret-path",
     ] {
-        let error = outcome(&sender, url).await;
+        let Failure(error) = outcome(&sender, url).await;
         for text in [error.to_string(), format!("{error:?}")] {
             assert!(
                 !text.contains("secret") && !text.contains("127.0"),
@@ -272,7 +276,7 @@ async fn a_connection_counts_until_it_ends_and_one_more_is_refused_at_once() {
 async fn a_lookup_that_nobody_waits_for_still_counts() {
     let sender = sharing(8, 1, Arc::new(Silent));
     let timeouts = Timeouts {
-        connect: SOON,
+        connect_timeout: SOON,
         ..Timeouts::default()
     };
     // Given up, but its thread would still be in the resolver.

@@ -179,14 +179,14 @@ async fn a_head_may_have_256_fields_and_no_more() {
     let sent = sender()
         .send(get(answering(with(257)).await), Timeouts::default())
         .await;
-    assert_eq!(refused(sent), Error::HttpResponseHeaderSectionSize);
+    assert_eq!(refused(sent), Error::HttpResponseHeaderSectionSize(None));
 }
 
 #[tokio::test]
 async fn a_head_is_bounded_in_bytes() {
     let server = answering(format!("HTTP/1.1 200 OK\r\na: {}", "b".repeat(256 * 1024))).await;
     let sent = sender().send(get(server), Timeouts::default()).await;
-    assert_eq!(refused(sent), Error::HttpResponseHeaderSectionSize);
+    assert_eq!(refused(sent), Error::HttpResponseHeaderSectionSize(None));
 }
 
 #[tokio::test]

@@ -7,7 +7,10 @@
     reason = "tests fail by panicking"
 )]
 
+mod addresses;
 mod destinations;
 mod exchange;
+mod origins;
+mod patterns;
 mod support;
 mod tls;

@@ -10,7 +10,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::support::{Names, Sent, listen, loopback, refused};
+use crate::support::{Failure, Names, Sent, listen, loopback, refused};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
@@ -209,7 +209,10 @@ async fn an_alert_of_the_server_is_named() {
     .await;
     assert_eq!(
         refused(Authority::new().send(server, "server.test").await),
-        Error::TlsAlertReceived { alert_id: 40 }
+        Error::TlsAlertReceived {
+            alert_id: Some(40),
+            alert_message: None
+        }
     );
 }
 
@@ -234,7 +237,7 @@ async fn a_body_without_length_is_incomplete_when_tls_is_cut_off() {
     let (response, connection) = authority.send(server, "server.test").await.unwrap();
     tokio::spawn(connection);
     assert_eq!(
-        response.into_body().collect().await.unwrap_err(),
+        Failure(response.into_body().collect().await.unwrap_err()),
         Error::HttpResponseIncomplete
     );
 }

@@ -39,8 +39,8 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
             identity,
             facts,
         } = Parts::new(&config, Some(&config.executor_path))?;
-        executor.load_plugins(config.plugins()?).await?;
-        let manifest = Manifest::new(&config, &executor).encode();
+        let plugins = executor.load_plugins(config.plugins()?).await?;
+        let manifest = Manifest::new(&config, &executor, &plugins).encode();
         let attestation = Attestation::start(&platform, identity, Arc::clone(&facts), manifest)?;
         let unattested = platform.attester().err().map(str::to_owned);
         let server = Server::bind(config.listening, &config.limits, descriptors).await?;
@@ -54,6 +54,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         let app = Host::start(
             config,
             executor,
+            plugins,
             facts,
             attestation.ok_or(unattested.unwrap_or_default()),
             platform.sealing_key(),

@@ -9,8 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Collected, Empty};
-use hypervisor_egress::resolve::Answer;
-use hypervisor_egress::{Connection, Error, Networks, Resolve, ResponseBody, Sender, Timeouts};
+use hypervisor_egress::{Answer, Connection, Error, Networks, Resolve, Sender, Timeouts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -32,7 +31,12 @@ impl Names {
 impl Resolve for Names {
     fn resolve<'a>(&'a self, name: &'a str) -> Answer<'a> {
         let answer = self.0.get(name).cloned();
-        Box::pin(async move { answer.ok_or(Error::DnsError { rcode: None }) })
+        Box::pin(async move {
+            answer.ok_or(Error::DnsError {
+                rcode: None,
+                info_code: None,
+            })
+        })
     }
 }
 
@@ -122,14 +126,27 @@ pub(crate) fn get(server: SocketAddr) -> Request<Empty<Bytes>> {
         .unwrap()
 }
 
+/// What `send` answers with.
+pub(crate) type HttpBody = http_body_util::combinators::UnsyncBoxBody<Bytes, Error>;
+
+/// An error, to compare.
+#[derive(Debug)]
+pub(crate) struct Failure(pub(crate) Error);
+
+impl PartialEq<Error> for Failure {
+    fn eq(&self, other: &Error) -> bool {
+        format!("{:?}", self.0) == format!("{other:?}")
+    }
+}
+
 /// What `send` gives.
-pub(crate) type Sent = Result<(Response<ResponseBody>, Connection), Error>;
+pub(crate) type Sent = Result<(Response<HttpBody>, Connection), Error>;
 
 /// The error of a request that was not answered.
-pub(crate) fn refused(sent: Sent) -> Error {
+pub(crate) fn refused(sent: Sent) -> Failure {
     match sent {
         Ok((response, _)) => panic!("it was answered with {}", response.status()),
-        Err(error) => error,
+        Err(error) => Failure(error),
     }
 }
 
@@ -137,10 +154,11 @@ pub(crate) fn refused(sent: Sent) -> Error {
 pub(crate) async fn fetch(
     server: SocketAddr,
     timeouts: Timeouts,
-) -> Result<Collected<Bytes>, Error> {
-    let (response, connection) = sender().send(get(server), timeouts).await?;
+) -> Result<Collected<Bytes>, Failure> {
+    let sent = sender().send(get(server), timeouts).await;
+    let (response, connection) = sent.map_err(Failure)?;
     let connection = tokio::spawn(connection);
     let body = response.into_body().collect().await;
     connection.abort();
-    body
+    body.map_err(Failure)
 }
