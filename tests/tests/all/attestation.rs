@@ -18,12 +18,13 @@ use hypervisor_client::protocol::{
 use hypervisor_simulated::Simulator;
 use hypervisor_tests::host::binary;
 use hypervisor_tests::raw::post;
-use hypervisor_tests::{Answer, Host};
+use hypervisor_tests::{Answer, Host, eventually};
 use hypervisor_verify::tdx::TdxQuote;
 use hypervisor_verify::{Challenge, Expected, ExpectedSubject};
 use hypervisor_verify::{
     CheckId, Evidence, Policy, RawQuote, Receipt, Statement, Verdict, VerifierNonce,
 };
+use sha2::{Digest, Sha384};
 
 const CBOR: ContentFormat = ContentFormat::Cbor;
 const NONCE: &str = "00112233445566778899aabbccddeeff";
@@ -424,6 +425,89 @@ async fn what_measure_prints_is_what_evidence_binds() {
         const_hex::encode(binding.manifest_digest)
     );
     assert_eq!(measured["log"]["head"], const_hex::encode(binding.log.head));
+
+    // The verdict shows which program and engine that is.
+    let program = std::fs::read(binary("hypervisor")).unwrap();
+    let checks = verdict.checks().iter();
+    let shown: Vec<_> = checks.flat_map(|check| &check.inputs).collect();
+    for (name, value) in [
+        ("host_sha384", const_hex::encode(Sha384::digest(&program))),
+        (
+            "wasmtime",
+            measured["manifest"]["engine"]["wasmtime"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        ),
+    ] {
+        assert!(shown.contains(&&(name, value)), "{name}: {shown:?}");
+    }
+}
+
+#[test]
+fn what_measure_prints_does_not_depend_on_the_machine_that_measures() {
+    // On the second machine there is no address space for a pool of instances.
+    let [here, there] = ["unlimited", "8000000"].map(|address_space| {
+        let run = |command: &str| {
+            let limited = format!("ulimit -v {address_space}; exec \"$0\" {command} --output json");
+            let output = Command::new("sh")
+                .args(["-c", &limited])
+                .arg(binary("hypervisor-ctl"))
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let text = Command::new("sh")
+            .args([
+                "-c",
+                &format!("ulimit -v {address_space}; exec \"$0\" check"),
+            ])
+            .arg(binary("hypervisor-ctl"))
+            .output()
+            .unwrap();
+        let on_demand = String::from_utf8(text.stdout).unwrap().contains("OnDemand");
+        (run("measure"), on_demand)
+    });
+    assert_eq!((here.1, there.1), (false, true));
+    assert_eq!(here.0, there.0);
+}
+
+#[test]
+fn a_host_program_that_is_not_there_is_named_by_measure() {
+    let measured = Command::new(binary("hypervisor-ctl"))
+        .args(["measure", "--host", "/nowhere/hypervisor"])
+        .output()
+        .unwrap();
+    assert!(!measured.status.success());
+    let message = String::from_utf8(measured.stderr).unwrap();
+    assert!(message.contains("/nowhere/hypervisor"), "{message}");
+}
+
+#[tokio::test]
+async fn an_operator_is_told_before_the_collateral_expires_and_that_it_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let soon = now() + 3 * 24 * 3600;
+    let simulator = Simulator::builder(b"one").collateral_window(now() - 3600, soon);
+    let collateral = simulator.build().unwrap().collateral_json().unwrap();
+    for (text, expires, words) in [
+        (collateral.as_str(), soon, "it expires at "),
+        ("{}", 0, "clients cannot verify this host"),
+    ] {
+        let file = folder.path().join("collateral.json");
+        std::fs::write(&file, text).unwrap();
+        let host = simulated("one", &format!("collateral = {file:?}\n"));
+        let gauge = format!("\nhypervisor_collateral_expiry_timestamp_seconds {expires}\n");
+        let metrics = host.operator().get(format!("{}/metrics", host.admin()));
+        let metrics = metrics.send().await.unwrap().text().await.unwrap();
+        assert!(metrics.contains(&gauge), "{metrics}");
+        eventually("the log says so", async || {
+            host.log().contains(words).then_some(())
+        })
+        .await;
+        let sent = identity_evidence(&host).await.collateral;
+        assert_eq!(sent.as_deref(), Some(text.as_bytes()));
+    }
 }
 
 #[test]

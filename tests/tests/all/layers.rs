@@ -20,6 +20,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("store", ""),
     ("wasm-check", "protocol"),
     ("evidence", "protocol"),
+    ("attestation", "evidence protocol"),
     ("verify", "evidence protocol"),
     ("tsm", "evidence protocol"),
     ("simulated", "evidence protocol"),
@@ -31,11 +32,11 @@ const LAYERS: &[(&str, &str)] = &[
     ("client", "verify evidence wasm-check protocol"),
     (
         "host",
-        "agents confine egress evidence ledger protocol runtime simulated store tsm wasm-check",
+        "agents attestation confine egress evidence ledger protocol runtime simulated store tsm wasm-check",
     ),
     (
         "ctl",
-        "agents confine egress evidence host ledger protocol runtime simulated store tsm wasm-check",
+        "agents attestation confine egress evidence host ledger protocol runtime simulated store tsm wasm-check",
     ),
 ];
 
@@ -60,6 +61,10 @@ const WITHOUT_IO: [&str; 4] = ["protocol", "evidence", "verify", "wasm-check"];
 const WITHOUT: &[(&str, &[&str])] = &[
     // Components in, outcomes out: no server, no configuration file, no store.
     ("runtime", &["axum", "clap", "redb", "reqwest", "toml"]),
+    (
+        "attestation",
+        &["axum", "clap", "http", "hyper", "redb", "toml"],
+    ),
     ("host", &["reqwest"]),
 ];
 

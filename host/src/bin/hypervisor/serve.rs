@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hypervisor::admin;
-use hypervisor::attestation::Attestation;
 use hypervisor::error::Error;
 use hypervisor::executor::Allocation;
 use hypervisor::hardening;
 use hypervisor::ingress::{introduce_agents, service};
 use hypervisor::manifest::Manifest;
-use hypervisor::parts::{Parts, load_config, runtime};
+use hypervisor::parts::{Parts, THIS_PROGRAM, load_config, runtime};
 use hypervisor::pipeline::Host;
 use hypervisor::server::{Server, Shutdown};
 use hypervisor::telemetry;
@@ -38,11 +37,11 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
             platform,
             identity,
             facts,
-        } = Parts::new(&config, Some(&config.executor_path))?;
+        } = Parts::new(&config, Some(&config.executor_path), THIS_PROGRAM.as_ref())?;
         executor.load_plugins(config.plugins()?).await?;
-        let manifest = Manifest::new(&config, &executor).encode();
-        let attestation = Attestation::start(&platform, identity, Arc::clone(&facts), manifest)?;
-        let unattested = platform.attester().err().map(str::to_owned);
+        let attestation = platform.start(identity, facts.log(), || {
+            Manifest::new(&config, &executor, facts.program_sha384()).encode()
+        })?;
         let server = Server::bind(config.listening, &config.limits, descriptors).await?;
         let allocation = executor.allocation();
         let admin = admin::Listener::open(&config.admin, config.admin_token_file()).await?;
@@ -51,14 +50,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         if let Some(admin) = &admin {
             config.admin.listening = admin.place().to_string();
         }
-        let app = Host::start(
-            config,
-            executor,
-            facts,
-            attestation.ok_or(unattested.unwrap_or_default()),
-            platform.sealing_key(),
-        )
-        .await?;
+        let app = Host::start(config, executor, facts, attestation, platform.sealing_key()).await?;
         introduce_agents(&app);
         let place = admin.as_ref().map(|admin| admin.place().clone());
         let probed = probes(admin, &app);
@@ -68,6 +60,8 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         let introduced = Arc::clone(&app);
         let introducing = tokio::spawn(async move { introduced.introduce().await });
         let clearing = tokio::spawn(async move { of_payments.clear_doubts().await });
+        let watched = Arc::clone(&app);
+        let watching = tokio::spawn(async move { watched.watch_collateral().await });
         let agents = Arc::clone(app.agents());
         let warming = tokio::spawn(async move { agents.warm_up().await });
         let result = server.serve(service(&app), shutdown).await;
@@ -75,6 +69,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         expiring.abort();
         clearing.abort();
         introducing.abort();
+        watching.abort();
         probed.abort();
         result
     })

@@ -10,7 +10,8 @@ use hypervisor_evidence::{
 };
 use hypervisor_protocol::{ContentFormat, HexArray};
 
-use super::journal::Journal;
+use crate::journal::Journal;
+use crate::{EvidenceError, MeasureError};
 
 /// Entries and bytes of the log that agents may take in all. The rest is for plugins: a swap always finds room.
 const OF_AGENTS: Share = Share {
@@ -34,7 +35,7 @@ struct Share {
 }
 
 /// What this host loaded with authority.
-pub(crate) struct Measured {
+pub struct Measured {
     /// The platform's runtime register, where it has one: extended by every entry.
     register: Option<Arc<dyn Attester>>,
     state: Mutex<State>,
@@ -65,23 +66,6 @@ pub enum Loader<'a> {
     Owner(&'a str),
 }
 
-/// Why a component could not be measured, and so is not loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum MeasureError {
-    /// The log cannot take it.
-    #[error("the component log: {0}")]
-    Log(#[from] hypervisor_evidence::Error),
-    /// Agents have used their part of the log.
-    #[error("{0}")]
-    Quota(String),
-    /// The log cannot be written.
-    #[error("writing the component log: {0}")]
-    Write(#[from] std::io::Error),
-    /// The register was not extended as it should.
-    #[error("extending the runtime register: {0}")]
-    Register(#[from] AttesterError),
-}
-
 /// The log at one moment, as evidence needs it.
 pub(crate) struct Snapshot {
     pub(crate) head: LogHead,
@@ -91,21 +75,17 @@ pub(crate) struct Snapshot {
     pub(crate) register: Option<[u8; 48]>,
 }
 
-/// Register and log disagree: the host cannot stand for its log any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Poisoned;
-
 impl Measured {
     /// The log of a host that attests nothing.
-    pub(crate) fn unattested() -> Self {
+    pub fn unattested() -> Self {
         Self::with(ComponentLog::new(), None, None)
     }
 
     /// A log that is extended into the register of `attester`, where it has one, and written to `folder`, where one is given.
-    pub(crate) fn on(
-        attester: &Arc<dyn Attester>,
-        folder: Option<&Path>,
-    ) -> Result<Self, MeasureError> {
+    ///
+    /// # Errors
+    /// When the register cannot be read, or the log's file not be made.
+    pub fn on(attester: &Arc<dyn Attester>, folder: Option<&Path>) -> Result<Self, MeasureError> {
         let register = attester
             .capabilities()
             .runtime_register
@@ -157,7 +137,7 @@ impl Measured {
     ///
     /// # Errors
     /// [`MeasureError`]. A register that is not what the log says poisons the log.
-    pub(crate) fn append(
+    pub fn append(
         &self,
         loader: Loader<'_>,
         name: &str,
@@ -220,7 +200,7 @@ impl Measured {
     ///
     /// # Errors
     /// [`MeasureError::Quota`].
-    pub(crate) fn room_for(&self, owner: &str) -> Result<(), MeasureError> {
+    pub fn room_for(&self, owner: &str) -> Result<(), MeasureError> {
         let state = self.lock();
         let own = state.owners.get(owner).copied().unwrap_or_default();
         if own >= OF_AN_OWNER {
@@ -234,16 +214,16 @@ impl Measured {
     /// The log as it is now.
     ///
     /// # Errors
-    /// [`Poisoned`].
-    pub(crate) fn snapshot(&self) -> Result<Snapshot, Poisoned> {
+    /// [`EvidenceError::Poisoned`].
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, EvidenceError> {
         self.lock().snapshot()
     }
 
     /// The log as it stays until the guard is dropped.
     ///
     /// # Errors
-    /// [`Poisoned`].
-    pub(crate) fn hold(&self) -> Result<(Snapshot, Held<'_>), Poisoned> {
+    /// [`EvidenceError::Poisoned`].
+    pub(crate) fn hold(&self) -> Result<(Snapshot, Held<'_>), EvidenceError> {
         let mut state = self.lock();
         let snapshot = state.snapshot()?;
         state.held = true;
@@ -255,16 +235,18 @@ impl Measured {
         self.lock().poison();
     }
 
-    pub(crate) fn is_poisoned(&self) -> bool {
+    /// Whether register and log disagree: the host must not stand for the log.
+    pub fn is_poisoned(&self) -> bool {
         self.lock().poisoned
     }
 
-    pub(crate) fn length(&self) -> u64 {
+    /// Entries so far.
+    pub fn length(&self) -> u64 {
         self.lock().log.head().count
     }
 
     /// Entries and head.
-    pub(crate) fn read<T>(&self, read: impl FnOnce(&ComponentLog) -> T) -> T {
+    pub fn read<T>(&self, read: impl FnOnce(&ComponentLog) -> T) -> T {
         read(&self.lock().log)
     }
 
@@ -305,12 +287,12 @@ impl State {
         Ok(())
     }
 
-    fn snapshot(&self) -> Result<Snapshot, Poisoned> {
+    fn snapshot(&self) -> Result<Snapshot, EvidenceError> {
         if self.poisoned {
-            return Err(Poisoned);
+            return Err(EvidenceError::Poisoned);
         }
         // Entries were checked when they were appended.
-        let encoded = self.log.encode(ContentFormat::Cbor).map_err(|_| Poisoned)?;
+        let encoded = self.log.encode(ContentFormat::Cbor)?;
         Ok(Snapshot {
             head: self.log.head(),
             encoded,
@@ -392,6 +374,21 @@ mod tests {
                 .unwrap();
         }
         assert!(log.snapshot().unwrap().encoded.len() < MAX_LENGTH / 2);
+    }
+
+    #[test]
+    fn the_log_head_covers_every_entry_and_their_order() {
+        let heads = [["a", "b"], ["b", "a"]].map(|names| {
+            let log = Measured::unattested();
+            for name in names {
+                let imports = vec!["wasi:io/poll@0.2.0".to_owned()];
+                log.append(Loader::Operator, name, [7; 48], imports)
+                    .unwrap();
+            }
+            log.read(|log| (log.entries().len(), log.head().head))
+        });
+        assert_eq!(heads.map(|(entries, _)| entries), [2, 2]);
+        assert_ne!(heads[0].1, heads[1].1);
     }
 
     /// A platform whose register takes no extension, though it says so.

@@ -9,23 +9,23 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hypervisor_evidence::{Evidence, InclusionProof, ResultTree, Subject, VerifierNonce};
+use hypervisor_evidence::{Evidence, InclusionProof, RawQuote, ResultTree, Subject, VerifierNonce};
 use hypervisor_protocol::{Commitment, ContentFormat};
 use tokio::sync::{Notify, oneshot};
 
-use super::{Document, EvidenceError};
+use crate::{Document, EvidenceError};
 
 /// What a queue holds at the most.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
+pub(crate) struct Bounds {
     /// Longest wait for a quote.
-    pub(super) wait: Duration,
+    pub(crate) wait: Duration,
     /// Results that wait.
-    pub(super) results: usize,
+    pub(crate) results: usize,
     /// Quotes that wait, of sessions and of identities each.
-    pub(super) quotes: usize,
+    pub(crate) quotes: usize,
     /// Those of them that one peer asked for.
-    pub(super) of_a_peer: usize,
+    pub(crate) of_a_peer: usize,
 }
 
 impl Default for Bounds {
@@ -63,15 +63,21 @@ impl Attested {
     pub fn evidence(&self) -> &Arc<Evidence> {
         &self.evidence
     }
+
+    /// The vendor's bytes of the quote.
+    pub fn quote(&self) -> &[u8] {
+        let (RawQuote::Tdx(quote) | RawQuote::SevSnp { report: quote, .. }) = &self.evidence.quote;
+        quote
+    }
 }
 
 type Answer = oneshot::Sender<Result<Attested, EvidenceError>>;
 
 /// One quote to be made: what it is about. Its log head is taken when its turn has come.
-pub(super) struct Request {
-    pub(super) subject: Subject,
-    pub(super) nonce: Option<VerifierNonce>,
-    pub(super) manifest: Arc<Document>,
+pub(crate) struct Request {
+    pub(crate) subject: Subject,
+    pub(crate) nonce: Option<VerifierNonce>,
+    pub(crate) manifest: Arc<Document>,
 }
 
 struct Waiting<T> {
@@ -191,7 +197,7 @@ impl Waiting<Request> {
 }
 
 /// The queue, and the end that requests are handed to.
-pub(super) struct Queue {
+pub(crate) struct Queue {
     bounds: Bounds,
     state: Arc<Mutex<State>>,
     work: Arc<Notify>,
@@ -200,7 +206,7 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Starts the task that asks `quote` for one quote at a time. It ends when the queue is dropped, after the one in flight.
-    pub(super) fn start(
+    pub(crate) fn start(
         bounds: Bounds,
         quote: impl Fn(Request) -> Result<Evidence, EvidenceError> + Send + Sync + 'static,
     ) -> Self {
@@ -231,7 +237,7 @@ impl Queue {
     }
 
     /// A quote of its own.
-    pub(super) async fn quote(
+    pub(crate) async fn quote(
         &self,
         peer: Option<IpAddr>,
         request: Request,
@@ -251,7 +257,7 @@ impl Queue {
     }
 
     /// A quote over a batch with this result in it.
-    pub(super) async fn result(
+    pub(crate) async fn result(
         &self,
         result: Commitment,
         manifest: Arc<Document>,
@@ -319,8 +325,7 @@ fn batch(
     results: &[Commitment],
     manifest: Arc<Document>,
 ) -> Result<Vec<Attested>, EvidenceError> {
-    let failed = |e: hypervisor_evidence::Error| EvidenceError::Platform(e.to_string());
-    let tree = ResultTree::new(results).map_err(failed)?;
+    let tree = ResultTree::new(results)?;
     let evidence = Arc::new(quote(Request {
         subject: Subject::ResultBatch {
             results: tree.root(),
@@ -334,7 +339,7 @@ fn batch(
             let proof = proof.ok_or_else(|| EvidenceError::Platform("no proof".to_owned()))?;
             Ok(Attested {
                 evidence: Arc::clone(&evidence),
-                inclusion: Some(proof.encode(ContentFormat::Cbor).map_err(failed)?),
+                inclusion: Some(proof.encode(ContentFormat::Cbor)?),
             })
         })
         .collect()
@@ -377,7 +382,6 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 mod tests {
     use std::sync::mpsc;
 
-    use hypervisor_evidence::RawQuote;
     use hypervisor_protocol::{PrivateKey, SessionId};
 
     use super::*;
