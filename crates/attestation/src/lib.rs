@@ -20,8 +20,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hypervisor_evidence::evidence::MAX_COLLATERAL;
 use hypervisor_evidence::manifest::MAX_LENGTH;
 use hypervisor_evidence::{
-    Attester, Binding, Evidence, Quote, QuoteFormat, RawQuote, Receipt, Subject, VerifierNonce,
-    snp, tdx,
+    Attester, Binding, Evidence, Quote, QuoteFormat, RawQuote, Receipt, SessionEntry, Subject,
+    VerifierNonce, snp, tdx,
 };
 use hypervisor_protocol::{Commitment, ContentFormat, ExecuteResponse, PaymentReceipt};
 
@@ -167,6 +167,21 @@ impl Attestation {
             manifest,
         };
         self.queue.quote(peer, request).await
+    }
+
+    /// Evidence about a session, with a quote over a batch of sessions.
+    ///
+    /// # Errors
+    /// [`EvidenceError`].
+    pub async fn session(
+        &self,
+        peer: Option<IpAddr>,
+        subject: &Subject,
+        nonce: Option<&VerifierNonce>,
+    ) -> Result<Attested, EvidenceError> {
+        let entry = SessionEntry::new(subject, nonce)
+            .ok_or_else(|| EvidenceError::Platform("it is about no session".to_owned()))?;
+        self.queue.session(peer, entry, self.manifest()).await
     }
 
     /// The quote over a batch with this result in it, and its evidence. It names the manifest that the result's receipt

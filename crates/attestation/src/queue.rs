@@ -1,15 +1,16 @@
 //! One queue before the driver that makes quotes, about one a second.
 //!
-//! Three classes wait apart and take turns, so that none starves another: results, which share one quote; sessions; and
-//! identities, which anybody may ask for. Within a class, peers take turns. What nobody waits for any more is not quoted, and
-//! nothing waits longer than [`Bounds::wait`].
+//! Four classes wait apart and take turns, so that none starves another: results, which share one quote; sessions of clients that
+//! read a batch, which share one too; sessions of others; and identities, which anybody may ask for. Where each has a quote of its
+//! own, peers take turns; in a batch each has a share. What nobody waits for any more is not quoted, and nothing waits longer than
+//! [`Bounds::wait`].
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hypervisor_evidence::{Evidence, InclusionProof, RawQuote, ResultTree, Subject, VerifierNonce};
+use hypervisor_evidence::{Evidence, RawQuote, ResultTree, SessionEntry, Subject, VerifierNonce};
 use hypervisor_protocol::{Commitment, ContentFormat};
 use tokio::sync::{Notify, oneshot};
 
@@ -20,8 +21,10 @@ use crate::{Document, EvidenceError};
 pub(crate) struct Bounds {
     /// Longest wait for a quote.
     pub(crate) wait: Duration,
-    /// Results that wait.
-    pub(crate) results: usize,
+    /// Results that wait, and sessions that may be in a batch.
+    pub(crate) batch: usize,
+    /// Those of these sessions that one peer opened.
+    pub(crate) batch_of_a_peer: usize,
     /// Quotes that wait, of sessions and of identities each.
     pub(crate) quotes: usize,
     /// Those of them that one peer asked for.
@@ -32,7 +35,8 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             wait: Duration::from_secs(60),
-            results: 4096,
+            batch: 4096,
+            batch_of_a_peer: 2048,
             quotes: 256,
             of_a_peer: 64,
         }
@@ -144,9 +148,45 @@ impl Fair {
     }
 }
 
+/// What shares a quote: a result, or a session.
+struct Leaf {
+    commitment: Commitment,
+    /// A session's own.
+    entry: Option<SessionEntry>,
+    manifest: Arc<Document>,
+    peer: Option<IpAddr>,
+}
+
+#[derive(Default)]
+struct Gathered(VecDeque<Waiting<Leaf>>);
+
+impl Gathered {
+    fn push(&mut self, bounds: &Bounds, leaf: Waiting<Leaf>) -> Result<(), EvidenceError> {
+        let peer = leaf.what.peer;
+        let own = self.0.iter().filter(|other| other.what.peer == peer);
+        let at_its_share = peer.is_some() && own.count() >= bounds.batch_of_a_peer;
+        if at_its_share || self.0.len() >= bounds.batch {
+            return Err(EvidenceError::Busy);
+        }
+        self.0.push_back(leaf);
+        Ok(())
+    }
+
+    /// Everything under the manifest of what has waited for longest.
+    fn take(&mut self, bounds: &Bounds) -> Option<Next> {
+        self.0.retain(|leaf| leaf.is_wanted(bounds));
+        let manifest = Arc::clone(&self.0.front()?.what.manifest);
+        let same = |leaf: &Waiting<Leaf>| leaf.what.manifest.digest == manifest.digest;
+        let (batch, others) = self.0.drain(..).partition(same);
+        self.0 = others;
+        Some(Next::Batch(batch, manifest))
+    }
+}
+
 #[derive(Default)]
 struct State {
-    results: VecDeque<Waiting<(Commitment, Arc<Document>)>>,
+    results: Gathered,
+    batched: Gathered,
     sessions: Fair,
     identities: Fair,
     /// Which class is asked first for the next quote.
@@ -156,37 +196,20 @@ struct State {
 /// What the driver is asked for next.
 enum Next {
     One(Box<Request>, Answer),
-    Batch(Vec<Commitment>, Arc<Document>, Vec<Answer>),
+    Batch(VecDeque<Waiting<Leaf>>, Arc<Document>),
 }
 
 impl State {
     fn next(&mut self, bounds: &Bounds) -> Option<Next> {
-        (0..3).find_map(|_| {
-            self.turn = (self.turn + 1) % 3;
+        (0..4).find_map(|_| {
+            self.turn = (self.turn + 1) % 4;
             match self.turn {
-                0 => self.batch(bounds),
-                1 => self.sessions.pop(bounds).map(Waiting::into_next),
+                0 => self.results.take(bounds),
+                1 => self.batched.take(bounds),
+                2 => self.sessions.pop(bounds).map(Waiting::into_next),
                 _ => self.identities.pop(bounds).map(Waiting::into_next),
             }
         })
-    }
-
-    /// Every result that ran under the manifest of the one that has waited for longest.
-    fn batch(&mut self, bounds: &Bounds) -> Option<Next> {
-        self.results.retain(|result| result.is_wanted(bounds));
-        let manifest = Arc::clone(&self.results.front()?.what.1);
-        let (mut commitments, mut answers) = (Vec::new(), Vec::new());
-        let mut others = VecDeque::new();
-        for result in self.results.drain(..) {
-            if result.what.1.digest == manifest.digest {
-                commitments.push(result.what.0);
-                answers.push(result.answer);
-            } else {
-                others.push_back(result);
-            }
-        }
-        self.results = others;
-        Some(Next::Batch(commitments, manifest, answers))
     }
 }
 
@@ -259,17 +282,33 @@ impl Queue {
     /// A quote over a batch with this result in it.
     pub(crate) async fn result(
         &self,
-        result: Commitment,
+        commitment: Commitment,
         manifest: Arc<Document>,
     ) -> Result<Attested, EvidenceError> {
-        let (result, answer) = waiting((result, manifest));
-        {
-            let mut state = lock(&self.state);
-            if state.results.len() >= self.bounds.results {
-                return Err(EvidenceError::Busy);
-            }
-            state.results.push_back(result);
-        }
+        let (leaf, answer) = waiting(Leaf {
+            commitment,
+            entry: None,
+            manifest,
+            peer: None,
+        });
+        lock(&self.state).results.push(&self.bounds, leaf)?;
+        self.answered(answer).await
+    }
+
+    /// A quote over a batch with this session in it.
+    pub(crate) async fn session(
+        &self,
+        peer: Option<IpAddr>,
+        entry: SessionEntry,
+        manifest: Arc<Document>,
+    ) -> Result<Attested, EvidenceError> {
+        let (leaf, answer) = waiting(Leaf {
+            commitment: entry.commitment(),
+            entry: Some(entry),
+            manifest,
+            peer: peer.map(network),
+        });
+        lock(&self.state).batched.push(&self.bounds, leaf)?;
         self.answered(answer).await
     }
 
@@ -303,46 +342,51 @@ impl Next {
                 });
                 let _ = answer.send(attested);
             }
-            Self::Batch(results, manifest, answers) => match batch(quote, &results, manifest) {
-                Ok(attested) => {
-                    for (answer, attested) in answers.into_iter().zip(attested) {
-                        let _ = answer.send(Ok(attested));
-                    }
+            Self::Batch(leaves, manifest) => {
+                let commitments = leaves.iter().map(|leaf| leaf.what.commitment).collect();
+                let of_sessions = leaves.iter().any(|leaf| leaf.what.entry.is_some());
+                let quoted = batch(quote, commitments, of_sessions, manifest);
+                for (index, leaf) in leaves.into_iter().enumerate() {
+                    let attested = quoted.as_ref().map_err(Clone::clone);
+                    let attested = attested.and_then(|(tree, evidence)| {
+                        let proof = tree.proof(index);
+                        let proof =
+                            proof.ok_or_else(|| EvidenceError::Platform("no proof".to_owned()))?;
+                        Ok(Attested {
+                            evidence: Arc::clone(evidence),
+                            inclusion: Some(match leaf.what.entry {
+                                Some(entry) => entry.prove(proof)?,
+                                None => proof.encode(ContentFormat::Cbor)?,
+                            }),
+                        })
+                    });
+                    let _ = leaf.answer.send(attested);
                 }
-                Err(error) => {
-                    for answer in answers {
-                        let _ = answer.send(Err(error.clone()));
-                    }
-                }
-            },
+            }
         }
     }
 }
 
-/// One quote over all of them, and each one's evidence.
+/// One quote over all of them.
 fn batch(
     quote: &dyn Fn(Request) -> Result<Evidence, EvidenceError>,
-    results: &[Commitment],
+    commitments: Vec<Commitment>,
+    of_sessions: bool,
     manifest: Arc<Document>,
-) -> Result<Vec<Attested>, EvidenceError> {
-    let tree = ResultTree::new(results)?;
-    let evidence = Arc::new(quote(Request {
-        subject: Subject::ResultBatch {
-            results: tree.root(),
-        },
+) -> Result<(ResultTree, Arc<Evidence>), EvidenceError> {
+    let tree = ResultTree::new(&commitments)?;
+    let root = tree.root();
+    let subject = if of_sessions {
+        Subject::SessionBatch { sessions: root }
+    } else {
+        Subject::ResultBatch { results: root }
+    };
+    let evidence = quote(Request {
+        subject,
         nonce: None,
         manifest,
-    })?);
-    (0..results.len())
-        .map(|index| {
-            let proof: Option<InclusionProof> = tree.proof(index);
-            let proof = proof.ok_or_else(|| EvidenceError::Platform("no proof".to_owned()))?;
-            Ok(Attested {
-                evidence: Arc::clone(&evidence),
-                inclusion: Some(proof.encode(ContentFormat::Cbor)?),
-            })
-        })
-        .collect()
+    })?;
+    Ok((tree, Arc::new(evidence)))
 }
 
 fn waiting<T>(
@@ -379,209 +423,4 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-
-    use hypervisor_protocol::{PrivateKey, SessionId};
-
-    use super::*;
-
-    /// A driver that says what it is asked for, and makes the quote when it is let.
-    struct Bench {
-        queue: Arc<Queue>,
-        asked: mpsc::Receiver<&'static str>,
-        go: mpsc::Sender<()>,
-    }
-
-    fn bench(bounds: Bounds) -> Bench {
-        let (ask, asked) = mpsc::channel();
-        let (go, let_go) = mpsc::channel();
-        let driver = Mutex::new((ask, let_go));
-        let queue = Queue::start(bounds, move |request| {
-            let driver = driver.lock().unwrap();
-            let class = match request.subject {
-                Subject::Session { .. } => "session",
-                Subject::Identity => "identity",
-                Subject::ResultBatch { .. } => "results",
-            };
-            driver.0.send(class).unwrap();
-            let _ = driver.1.recv();
-            Ok(Evidence {
-                quote: RawQuote::Tdx(request.manifest.encoded.clone()),
-                binding: Vec::new(),
-                log: None,
-                manifest: None,
-                collateral: None,
-                crl: None,
-                inclusion: None,
-                statement: None,
-            })
-        });
-        Bench {
-            queue: Arc::new(queue),
-            asked,
-            go,
-        }
-    }
-
-    fn manifest(name: &[u8]) -> Arc<Document> {
-        Arc::new(Document::new(name.to_vec()))
-    }
-
-    fn session() -> Subject {
-        let key = PrivateKey::generate().public_key().clone();
-        Subject::Session {
-            session_public_key: key.clone(),
-            session_id: SessionId::from_bytes([1; 16]),
-            client_public_key: key,
-        }
-    }
-
-    type Answered = tokio::task::JoinHandle<Result<Attested, EvidenceError>>;
-
-    impl Bench {
-        /// Hands a request in, and waits until it is in the queue.
-        async fn ask(&self, peer: u8, subject: Subject) -> Answered {
-            let request = Request {
-                subject,
-                nonce: None,
-                manifest: manifest(b"now"),
-            };
-            let (queue, before) = (Arc::clone(&self.queue), self.waiting());
-            let peer = Some(IpAddr::from([10, 0, 0, peer]));
-            let asked = tokio::spawn(async move { queue.quote(peer, request).await });
-            while self.waiting() == before && !asked.is_finished() {
-                tokio::task::yield_now().await;
-            }
-            asked
-        }
-
-        async fn result(&self, n: u8, manifest: Arc<Document>) -> Answered {
-            let (queue, before) = (Arc::clone(&self.queue), self.waiting());
-            let asked =
-                tokio::spawn(async move { queue.result(Commitment([n; 32]), manifest).await });
-            while self.waiting() == before {
-                tokio::task::yield_now().await;
-            }
-            asked
-        }
-
-        fn waiting(&self) -> usize {
-            let state = lock(&self.queue.state);
-            state.sessions.length + state.identities.length + state.results.len()
-        }
-
-        /// What the driver works on from now on.
-        fn next(&self) -> &'static str {
-            self.asked.recv_timeout(Duration::from_secs(60)).unwrap()
-        }
-
-        /// Has the driver work on something, so that what comes now waits.
-        async fn busy(&self) -> Answered {
-            let request = Request {
-                subject: Subject::Identity,
-                nonce: None,
-                manifest: manifest(b"now"),
-            };
-            let queue = Arc::clone(&self.queue);
-            let first = tokio::spawn(async move { queue.quote(None, request).await });
-            assert_eq!(tokio::task::block_in_place(|| self.next()), "identity");
-            first
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_flood_of_identities_does_not_keep_sessions_and_results_waiting() {
-        let bench = bench(Bounds::default());
-        let _first = bench.busy().await;
-        for _ in 0..20 {
-            drop(bench.ask(1, Subject::Identity).await);
-        }
-        let session = bench.ask(2, session()).await;
-        let result = bench.result(1, manifest(b"now")).await;
-        let mut classes = Vec::new();
-        for _ in 0..3 {
-            bench.go.send(()).unwrap();
-            classes.push(bench.next());
-        }
-        classes.sort_unstable();
-        assert_eq!(classes, ["identity", "results", "session"]);
-        drop(bench.go);
-        assert!(session.await.unwrap().is_ok());
-        assert!(result.await.unwrap().is_ok());
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_peer_that_floods_its_class_waits_behind_others_of_it() {
-        let bench = bench(Bounds {
-            of_a_peer: 8,
-            ..Bounds::default()
-        });
-        let _first = bench.busy().await;
-        let mut flood = Vec::new();
-        for _ in 0..8 {
-            flood.push(bench.ask(1, session()).await);
-        }
-        let refused = bench.ask(1, session()).await.await.unwrap();
-        assert!(matches!(refused, Err(EvidenceError::Busy)));
-        let other = bench.ask(2, session()).await;
-        for _ in 0..3 {
-            bench.go.send(()).unwrap();
-            assert_eq!(bench.next(), "session");
-        }
-        assert!(other.await.unwrap().is_ok());
-        assert!(flood.iter().filter(|asked| asked.is_finished()).count() <= 2);
-        drop(bench.go);
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn results_of_one_manifest_share_a_quote_and_those_of_another_do_not() {
-        let bench = bench(Bounds::default());
-        let _first = bench.busy().await;
-        let (before, after) = (manifest(b"before"), manifest(b"after"));
-        let answers = [
-            bench.result(1, Arc::clone(&before)).await,
-            bench.result(2, after).await,
-            bench.result(3, before).await,
-        ];
-        drop(bench.go);
-        let mut shared = Vec::new();
-        for (answer, named) in answers
-            .into_iter()
-            .zip([b"before" as &[u8], b"after", b"before"])
-        {
-            let attested = answer.await.unwrap().unwrap();
-            assert_eq!(attested.evidence.quote, RawQuote::Tdx(named.to_vec()));
-            shared.push(attested);
-        }
-        assert!(Arc::ptr_eq(&shared[0].evidence, &shared[2].evidence));
-        assert_ne!(shared[0].inclusion, shared[2].inclusion);
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn what_nobody_waits_for_any_more_is_not_quoted() {
-        let bench = bench(Bounds::default());
-        let _first = bench.busy().await;
-        let gone = bench.ask(1, session()).await;
-        gone.abort();
-        assert!(gone.await.is_err());
-        let stays = bench.ask(1, Subject::Identity).await;
-        bench.go.send(()).unwrap();
-        assert_eq!(bench.next(), "identity");
-        drop(bench.go);
-        assert!(stays.await.unwrap().is_ok());
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_wait_that_is_too_long_ends_as_busy() {
-        let bench = bench(Bounds {
-            wait: Duration::from_millis(200),
-            ..Bounds::default()
-        });
-        let first = bench.busy().await;
-        let second = bench.ask(1, session()).await;
-        assert!(matches!(second.await.unwrap(), Err(EvidenceError::Busy)));
-        assert!(matches!(first.await.unwrap(), Err(EvidenceError::Busy)));
-        drop(bench.go);
-    }
-}
+mod tests;

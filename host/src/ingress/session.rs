@@ -37,7 +37,8 @@ pub(super) async fn create_keypair(
     )
 }
 
-/// `POST /verifiable/encrypt/create_keypair`: a session with evidence that its key is this host's.
+/// `POST /verifiable/encrypt/create_keypair`: a session with evidence that its key is this host's. With the
+/// header `accept-evidence: session-batch` the client says that it reads evidence whose quote is over many sessions.
 pub(super) async fn create_attested_keypair(
     State(host): State<Arc<Host>>,
     request: Request,
@@ -45,6 +46,10 @@ pub(super) async fn create_attested_keypair(
     let attestation = host.attestation()?;
     let address = address_of(&request);
     let format = format_of(&request)?;
+    let in_batch = request
+        .headers()
+        .get("accept-evidence")
+        .is_some_and(|accepted| accepted == "session-batch");
     let peer = peer_of(&request);
     let party = host.account().party(&peer);
     let received = host.bodies().receive(&party, input(request)).await?;
@@ -58,7 +63,13 @@ pub(super) async fn create_attested_keypair(
         session_id: *session.id(),
         client_public_key: session.client().clone(),
     };
-    let evidence = attestation.evidence(address, subject, nonce).await?;
+    let evidence = if in_batch {
+        attestation
+            .session(address, &subject, nonce.as_ref())
+            .await?
+    } else {
+        attestation.evidence(address, subject, nonce).await?
+    };
     let encoded = evidence
         .encode(ContentFormat::Cbor)
         .map_err(|e| Refusal::internal(e.to_string()))?;

@@ -8,8 +8,10 @@
     reason = "tests fail by panicking"
 )]
 
+use std::collections::HashSet;
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use hypervisor_client::protocol::{
     ClientSession, Commitment, ContentFormat, CreateKeypairRequest, CreateKeypairResponse,
@@ -133,12 +135,16 @@ struct Attested {
 
 impl Attested {
     async fn open(host: &Host) -> Self {
+        Self::open_by(host, &reqwest::Client::new()).await
+    }
+
+    async fn open_by(host: &Host, http: &reqwest::Client) -> Self {
         let key = PrivateKey::generate();
         let nonce: VerifierNonce = NONCE.parse().unwrap();
         let request = CreateKeypairRequest::new(key.public_key(), Some(nonce.as_bytes().to_vec()));
         let url = format!("{}/verifiable/encrypt/create_keypair", host.url());
         let body = CBOR.encode(&request).unwrap();
-        let answer = post(&reqwest::Client::new(), &url, CBOR.media_type(), body).await;
+        let answer = post(http, &url, CBOR.media_type(), body).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let answer: CreateKeypairResponse = CBOR.decode(&answer.body).unwrap();
         let host_key = PublicKey::from_sec1(&answer.session_pubkey.0).unwrap();
@@ -226,6 +232,59 @@ async fn a_nonce_that_was_not_mine_is_refused() {
     let expected = Expected::new(ExpectedSubject::Identity, Some(other));
     let verdict = judge(&evidence, &policy("one"), &expected);
     assert!(failed(&verdict).contains(&CheckId::Nonce), "{verdict}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_come_at_once_share_quotes_and_each_is_proved() {
+    const SESSIONS: usize = 400;
+    let host = Arc::new(simulated("one", "simulated_delay = '1s'\n"));
+    let reads = ("accept-evidence", "session-batch");
+    let headers = [(reads.0.parse().unwrap(), reads.1.parse().unwrap())];
+    let http = reqwest::Client::builder().default_headers(headers.into_iter().collect());
+    let http = http.build().unwrap();
+    // Beside them, anybody asks for evidence of the identity.
+    let flood: Vec<_> = (0..20)
+        .map(|_| {
+            let host = Arc::clone(&host);
+            tokio::spawn(async move { identity_evidence(&host).await })
+        })
+        .collect();
+    let began = Instant::now();
+    let opening: Vec<_> = (0..SESSIONS)
+        .map(|_| {
+            let (host, http) = (Arc::clone(&host), http.clone());
+            tokio::spawn(async move { Attested::open_by(&host, &http).await })
+        })
+        .collect();
+    let mut opened = Vec::new();
+    for session in opening {
+        opened.push(session.await.unwrap());
+    }
+    eprintln!("{SESSIONS} sessions in {:?}", began.elapsed());
+    for asked in flood {
+        asked.abort();
+    }
+    let quotes: HashSet<_> = opened
+        .iter()
+        .map(|it| it.answer.quote.clone().unwrap().0)
+        .collect();
+    assert!(quotes.len() < SESSIONS / 10, "{} quotes", quotes.len());
+
+    let (first, last) = (&opened[0], &opened[SESSIONS - 1]);
+    first.identity("one");
+    last.identity("one");
+    // A proof is of its own session alone, and there is no evidence without one.
+    let expected = Expected::new(first.subject.clone(), Some(challenge(NONCE)));
+    for inclusion in [None, last.evidence().inclusion] {
+        let evidence = Evidence {
+            inclusion,
+            ..first.evidence()
+        };
+        assert!(!judge(&evidence, &policy("one"), &expected).passed());
+    }
+    let commitment = Commitment([1; 32]);
+    let of_a_result = Expected::new(ExpectedSubject::Result { commitment }, None);
+    assert!(!judge(&first.evidence(), &policy("one"), &of_a_result).passed());
 }
 
 #[tokio::test]
