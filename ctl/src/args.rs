@@ -47,7 +47,13 @@ pub(crate) enum Command {
         plugin: bool,
     },
     /// Print what this configuration and its components will be measured as: for a client's policy file, before serving.
+    #[command(
+        after_help = "The answer is the same on every machine: it depends on the configuration, the components and the host's program alone."
+    )]
     Measure {
+        /// The host's program, as it will be run; by default `hypervisor` beside this one.
+        #[arg(long, value_name = "FILE")]
+        host: Option<PathBuf>,
         /// Form of the output.
         #[arg(long, value_enum, default_value = "text")]
         output: Output,

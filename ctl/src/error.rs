@@ -10,6 +10,12 @@ pub enum Error {
     /// The configuration, a plugin or this machine is not what the host needs.
     #[error(transparent)]
     Host(#[from] hypervisor::error::Error),
+    /// The host's program, which the manifest names, was not found.
+    #[error(
+        "cannot read the host's program, which its manifest names by digest, at {}; name it with --host",
+        .0.display()
+    )]
+    NoHost(PathBuf),
     /// No admin port was named.
     #[error(
         "name the host's admin port with --admin, or in [admin] `listening` of its configuration"

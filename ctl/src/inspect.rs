@@ -1,7 +1,7 @@
 //! `check` and `measure`: what a host would make of a configuration or of programs, without serving.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hypervisor::executor::{Plugins, Surroundings};
 use hypervisor::manifest::{Manifest, hex};
@@ -14,18 +14,27 @@ use hypervisor_ctl::output::{json, written};
 
 use crate::args::{Cli, Output};
 
-pub(crate) fn measure(cli: &Cli, output: Output) -> Result<(), Error> {
+/// The host's program beside this one.
+fn host_beside() -> PathBuf {
+    std::env::current_exe()
+        .unwrap_or_default()
+        .with_file_name("hypervisor")
+}
+
+pub(crate) fn measure(cli: &Cli, host: Option<&Path>, output: Output) -> Result<(), Error> {
     let config = load_config(cli.config.as_deref())?;
+    let host = host.map_or_else(host_beside, Path::to_owned);
     let Parts {
         mut executor,
         platform,
         facts,
         ..
-    } = Parts::new(&config, None)?;
+    } = Parts::new(&config, None, &host)?;
+    let program = facts.program_sha384().ok_or(Error::NoHost(host))?;
     let plugins = runtime()?
         .block_on(executor.load_plugins(config.plugins()?))
         .map_err(hypervisor::error::Error::from)?;
-    let manifest = Manifest::new(&config, &executor, &plugins);
+    let manifest = Manifest::new(&config, &plugins, Some(program));
     let backend = platform.backend().map_or("none", |backend| backend.name());
     let measured = Measured::new(&manifest, facts.measurements(), backend);
     let mut out = io::stdout().lock();
@@ -40,14 +49,15 @@ pub(crate) fn configuration(cli: &Cli, output: Output) -> Result<(), Error> {
     let Parts {
         mut executor,
         platform,
+        facts,
         ..
-    } = Parts::new(&config, None)?;
+    } = Parts::new(&config, None, &host_beside())?;
     let plugins = runtime()?.block_on(async {
         let plugins = executor.load_plugins(config.plugins()?).await?;
         hypervisor::payments::check(&config, &plugins, &PAID_ROUTES).await?;
         Ok::<_, hypervisor::error::Error>(plugins)
     })?;
-    let manifest = Manifest::new(&config, &executor, &plugins);
+    let manifest = Manifest::new(&config, &plugins, facts.program_sha384());
     let digest = manifest.digest();
     let mut out = io::stdout().lock();
     written(match output {

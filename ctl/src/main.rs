@@ -42,7 +42,7 @@ fn run(cli: &Cli) -> Result<bool, Error> {
             inspect::configuration(cli, *output)?;
         }
         Command::Check { files, output } => return inspect::programs(cli, files, *output),
-        Command::Measure { output } => inspect::measure(cli, *output)?,
+        Command::Measure { host, output } => inspect::measure(cli, host.as_deref(), *output)?,
         Command::Doctor { output } => {
             let found = machine::Machine::examine();
             let mut out = io::stdout().lock();

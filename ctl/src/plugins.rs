@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use hypervisor::admin::{Place, Token};
-use hypervisor::parts::{Parts, load_config, runtime};
+use hypervisor::parts::{Parts, THIS_PROGRAM, load_config, runtime};
 use hypervisor::pipeline::Plugin;
 use hypervisor_ctl::error::Error;
 use hypervisor_ctl::operator;
@@ -15,7 +15,7 @@ use crate::args::{Cli, Output, SwapPlugin};
 pub(crate) fn compile(cli: &Cli, component: &Path, to: &Path) -> Result<(), Error> {
     let config = load_config(cli.config.as_deref())?;
     let (code, digest) = runtime()?.block_on(async {
-        Parts::new(&config, None)?
+        Parts::new(&config, None, THIS_PROGRAM.as_ref())?
             .executor
             .compile_ahead(component)
             .await

@@ -1,26 +1,35 @@
 //! The manifest: what this host is made of and how it is set, in one document with one digest.
 //!
-//! It is what evidence binds, so it says everything that decides how a client's program is treated: the host's version, the
-//! engine's settings, the plugins in use, the policy's rules, prices, what agents may do, and the limits. It changes when a
-//! plugin is swapped, and at no other time while the host runs.
+//! It is what evidence binds, so it says everything that decides how a client's program is treated: the host's program, the
+//! engine, the plugins in use, the policy's rules, prices, what agents may do, and the limits. It changes when a plugin is
+//! swapped, and at no other time while the host runs.
+//!
+//! Nothing in it depends on the machine: `hypervisor-ctl measure` makes the same document anywhere out of the same program,
+//! configuration and components.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 use serde::Serialize;
+use sha2::{Digest, Sha384};
 
 use hypervisor_agents::Deployers;
 
 use crate::config::{Config, Limits};
-use crate::executor::{Allocation, Executor, LoadedPlugin, PluginSet};
+use crate::executor::{LoadedPlugin, PluginSet};
 
 /// Version of this document's form.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The document. As CBOR its keys stand in this order.
 #[derive(Debug, Serialize)]
 pub struct Manifest<'a> {
     version: u32,
     host: &'static str,
+    /// SHA-384 of the host's program, hex.
+    host_sha384: Option<&'a str>,
     engine: Engine,
     /// The plugins in use. Agents come and go: they are in the component log alone.
     components: Vec<LoadedPlugin>,
@@ -35,7 +44,7 @@ pub struct Manifest<'a> {
 
 #[derive(Debug, Serialize)]
 struct Engine {
-    allocation: Allocation,
+    wasmtime: &'static str,
     wasi: &'static str,
 }
 
@@ -58,15 +67,16 @@ struct Agents<'a> {
 }
 
 impl<'a> Manifest<'a> {
-    /// Of a host with these plugins.
-    pub fn new(config: &'a Config, executor: &Executor, plugins: &PluginSet) -> Self {
+    /// Of a host with these plugins, whose program has the digest `program`.
+    pub fn new(config: &'a Config, plugins: &'a PluginSet, program: Option<&'a str>) -> Self {
         let payments = &config.payments;
         let agents = &config.agents;
         Self {
             version: VERSION,
             host: concat!("hypervisor ", env!("CARGO_PKG_VERSION")),
+            host_sha384: program,
             engine: Engine {
-                allocation: executor.allocation(),
+                wasmtime: crate::executor::WASMTIME_VERSION,
                 wasi: crate::executor::WASI_VERSION,
             },
             components: plugins.loaded(),
@@ -105,6 +115,21 @@ impl<'a> Manifest<'a> {
     }
 }
 
+/// SHA-384 of a file, hex.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn sha384_of(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let (mut hash, mut part) = (Sha384::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut part)? {
+            0 => return Ok(hex(&hash.finalize())),
+            read => hash.update(part.get(..read).unwrap_or_default()),
+        }
+    }
+}
+
 /// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
@@ -117,13 +142,12 @@ pub fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hypervisor_protocol::PrivateKey;
+    use crate::parts::{Parts, THIS_PROGRAM};
 
     fn digest(config: &Config) -> String {
-        let identity = PrivateKey::generate().public_key().clone();
-        let facts = crate::attestation::HostFacts::new(identity);
-        let executor = Executor::new(&config.limits.runtime(), "".into(), facts).unwrap();
-        Manifest::new(config, &executor, &PluginSet::default()).digest()
+        let parts = Parts::new(config, None, THIS_PROGRAM.as_ref()).unwrap();
+        let program = parts.facts.program_sha384();
+        Manifest::new(config, &PluginSet::default(), program).digest()
     }
 
     #[test]

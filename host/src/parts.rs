@@ -18,7 +18,7 @@ pub fn load_config(file: Option<&Path>) -> Result<Config, Error> {
 }
 
 /// This very program, also after its file was replaced by a newer one. It has the command `compile-worker`.
-const THIS_PROGRAM: &str = "/proc/self/exe";
+pub const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// The parts that a host is put together from.
 pub struct Parts {
@@ -33,15 +33,16 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// `state` is where the component log is written, for a host that serves.
+    /// `state` is where the component log is written, for a host that serves. `host` is the host's program, which its manifest
+    /// names by its digest.
     ///
     /// # Errors
     /// Where this machine does not give what the configuration asks for.
-    pub fn new(config: &Config, state: Option<&Path>) -> Result<Self, Error> {
+    pub fn new(config: &Config, state: Option<&Path>, host: &Path) -> Result<Self, Error> {
         let failed = |e: &dyn std::fmt::Display| Error::Attestation(e.to_string());
         let platform = Platform::open(&config.attestation)?;
         let identity = Arc::new(Identity::generate().map_err(|e| failed(&e))?);
-        let facts = HostFacts::on(&platform, identity.public_key().clone(), state)
+        let facts = HostFacts::on(&platform, Arc::clone(&identity), state, host.to_owned())
             .map_err(|e| failed(&e))?;
         let executor = Executor::new(
             &config.limits.runtime(),

@@ -241,7 +241,9 @@ impl Client {
         let mut request = self
             .http
             .request(method, self.url(path)?)
-            .header(CONTENT_TYPE, FORMAT.media_type());
+            .header(CONTENT_TYPE, FORMAT.media_type())
+            // Evidence of a session may be of one quote over many.
+            .header("accept-evidence", "session-batch");
         if let Some(payment) = payment {
             request = request.header(PAYMENT_SIGNATURE, payment);
         }

@@ -174,32 +174,6 @@ pub trait Attester: Send + Sync {
     }
 }
 
-impl<A: Attester + ?Sized> Attester for std::sync::Arc<A> {
-    fn backend(&self) -> Backend {
-        (**self).backend()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        (**self).capabilities()
-    }
-
-    fn quote(&self, report_data: &[u8; REPORT_DATA]) -> Result<Quote, AttesterError> {
-        (**self).quote(report_data)
-    }
-
-    fn extend(&self, digest: &[u8; REGISTER]) -> Result<(), AttesterError> {
-        (**self).extend(digest)
-    }
-
-    fn read_register(&self) -> Result<[u8; REGISTER], AttesterError> {
-        (**self).read_register()
-    }
-
-    fn sealing_key(&self, label: &[u8]) -> Result<Option<SealingKey>, AttesterError> {
-        (**self).sealing_key(label)
-    }
-}
-
 /// Extends the runtime register, reads it back and compares. Gives the new value.
 ///
 /// Callers must let nothing else extend the register meanwhile.

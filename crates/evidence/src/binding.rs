@@ -5,12 +5,13 @@
 //!
 //! | tag | value | bytes | in |
 //! |---|---|---|---|
-//! | 0001 | verifier's nonce | 16 to 64 | any, where there is one |
+//! | 0001 | verifier's nonce | 16 to 64 | any but session batch, where there is one |
 //! | 0010 | session public key, SEC1 compressed | 33 | session |
 //! | 0011 | session id | 16 | session |
 //! | 0012 | client public key, SEC1 compressed | 33 | session |
 //! | 0013 | identity public key, SEC1 compressed | 33 | all |
 //! | 0021 | Merkle root of the results ‖ u64 BE count | 40 | result batch |
+//! | 0022 | Merkle root of the sessions ‖ u64 BE count | 40 | session batch |
 //! | 0030 | manifest digest, SHA-384 | 48 | all |
 //! | 0031 | head of the component log ‖ u64 BE count | 56 | all |
 //! | 0040 | backend: `tdx`, `sev-snp` or `simulated` | 3 to 9 | all |
@@ -18,6 +19,7 @@
 //!
 //! "All" and the purposes are exact: a binding that lacks a tag, or has one of another purpose, is refused.
 
+mod session;
 mod tlv;
 
 use std::fmt;
@@ -26,11 +28,13 @@ use hypervisor_protocol::{PublicKey, SessionId};
 
 use crate::Error;
 use crate::error::bound;
+use crate::evidence::Evidence;
 use crate::log::LogHead;
 use crate::merkle::ResultRoot;
 use crate::nonce::VerifierNonce;
 use crate::report_data::{Flags, HEADER_LENGTH, Header, Purpose, ReportData};
 
+pub use session::{SessionEntry, SessionProof};
 use tlv::{Tlvs, Writer};
 
 /// The most bytes of a binding. The longest that can be made has 483.
@@ -42,6 +46,7 @@ const SESSION_ID: u16 = 0x0011;
 const CLIENT_KEY: u16 = 0x0012;
 const IDENTITY_KEY: u16 = 0x0013;
 const RESULTS: u16 = 0x0021;
+const SESSIONS: u16 = 0x0022;
 const MANIFEST: u16 = 0x0030;
 const LOG: u16 = 0x0031;
 const BACKEND: u16 = 0x0040;
@@ -101,6 +106,11 @@ pub enum Subject {
     },
     /// The host's identity key, which every binding has.
     Identity,
+    /// A batch of sessions.
+    SessionBatch {
+        /// The root over their entries.
+        sessions: ResultRoot,
+    },
 }
 
 impl Subject {
@@ -110,6 +120,7 @@ impl Subject {
             Self::Session { .. } => Purpose::Session,
             Self::ResultBatch { .. } => Purpose::ResultBatch,
             Self::Identity => Purpose::Identity,
+            Self::SessionBatch { .. } => Purpose::SessionBatch,
         }
     }
 }
@@ -156,22 +167,13 @@ impl Binding {
 
     fn tlvs(&self) -> Vec<u8> {
         let mut writer = Writer::default();
-        if let Some(nonce) = &self.nonce {
-            writer.put(NONCE, &[nonce.as_bytes()]);
-        }
-        if let Subject::Session {
-            session_public_key,
-            session_id,
-            client_public_key,
-        } = &self.subject
-        {
-            writer.put(SESSION_KEY, &[session_public_key.as_bytes()]);
-            writer.put(SESSION_ID, &[session_id.as_bytes()]);
-            writer.put(CLIENT_KEY, &[client_public_key.as_bytes()]);
-        }
+        writer.asked(&self.subject, self.nonce.as_ref());
         writer.put(IDENTITY_KEY, &[self.identity_public_key.as_bytes()]);
         if let Subject::ResultBatch { results } = &self.subject {
             writer.put(RESULTS, &[&results.root, &results.count.to_be_bytes()]);
+        }
+        if let Subject::SessionBatch { sessions } = &self.subject {
+            writer.put(SESSIONS, &[&sessions.root, &sessions.count.to_be_bytes()]);
         }
         writer.put(MANIFEST, &[&self.manifest_digest]);
         writer.put(LOG, &[&self.log.head, &self.log.count.to_be_bytes()]);
@@ -183,6 +185,33 @@ impl Binding {
     /// The report data to ask a quote for.
     pub fn report_data(&self) -> ReportData {
         ReportData::new(&self.header().to_bytes(), &self.tlvs())
+    }
+
+    /// What evidence is about: its binding, and for one session of a batch that session and its nonce in the batch's place.
+    ///
+    /// # Errors
+    /// As [`Self::decode`], and [`Error::Merkle`] for a session that is not proved to be in the batch.
+    pub fn of(evidence: &Evidence) -> Result<Self, Error> {
+        let binding = Self::decode(&evidence.binding)?;
+        let Subject::SessionBatch { sessions } = binding.subject else {
+            return Ok(binding);
+        };
+        let unproved = |reason: &str| Error::Merkle {
+            reason: reason.to_owned(),
+        };
+        let proof = evidence.inclusion.as_deref();
+        let proof = proof.ok_or_else(|| unproved("no proof that the session is in the batch"))?;
+        let (subject, nonce, root) = SessionProof::decode(proof)?.open()?;
+        if root != sessions {
+            return Err(unproved(
+                "the session is not in the batch that the quote is over",
+            ));
+        }
+        Ok(Self {
+            subject,
+            nonce,
+            ..binding
+        })
     }
 
     /// Reads a binding.
@@ -201,11 +230,7 @@ impl Binding {
         let header = Header::from_bytes(header)?;
         let mut tlvs = Tlvs::parse(rest)?;
         let subject = match header.purpose {
-            Purpose::Session => Subject::Session {
-                session_public_key: tlvs.key(SESSION_KEY, "session public key")?,
-                session_id: SessionId::from_bytes(tlvs.array(SESSION_ID, "session id")?),
-                client_public_key: tlvs.key(CLIENT_KEY, "client public key")?,
-            },
+            Purpose::Session => tlvs.session()?,
             Purpose::ResultBatch => {
                 let (root, count) = tlvs.counted(RESULTS, "result root")?;
                 Subject::ResultBatch {
@@ -213,11 +238,18 @@ impl Binding {
                 }
             }
             Purpose::Identity => Subject::Identity,
+            Purpose::SessionBatch => {
+                let (root, count) = tlvs.counted(SESSIONS, "session root")?;
+                Subject::SessionBatch {
+                    sessions: ResultRoot { root, count },
+                }
+            }
         };
-        let nonce = tlvs
-            .take_optional(NONCE)
-            .map(VerifierNonce::try_from)
-            .transpose()?;
+        // Each session of a batch has its own.
+        let nonce = match header.purpose {
+            Purpose::SessionBatch => None,
+            _ => tlvs.nonce()?,
+        };
         let (head, count) = tlvs.counted(LOG, "log head")?;
         let backend = tlvs.take(BACKEND, "backend")?;
         let binding = Self {

@@ -12,7 +12,7 @@
 //! | `manifest` | `application/vnd.hypervisor.manifest+cbor` | the manifest |
 //! | `collateral` | `application/vnd.hypervisor.tdx-collateral+json` | TCB info, QE identity, CRLs and their chains, as dcap-qvl's `QuoteCollateralV3` |
 //! | `crl` | `application/pkix-crl` | AMD's revocation list for the certificates, DER |
-//! | `inclusion` | `application/vnd.hypervisor.inclusion-proof+cbor` | [`crate::InclusionProof::encode`] |
+//! | `inclusion` | `application/vnd.hypervisor.inclusion-proof+cbor` | [`crate::InclusionProof::encode`]; of a session, [`crate::SessionEntry::prove`] |
 //! | `statement` | `application/cose; cose-type="cose-sign1"` | [`crate::Statement::sign`] |
 //!
 //! There is a quote or a report with certificates, and a binding; the rest may be left out of evidence for a result and be
@@ -82,90 +82,67 @@ pub struct With<'a> {
     pub statement: Option<&'a [u8]>,
 }
 
-/// A label: its media type, what kind of message it is, and the most bytes of it.
-struct Label {
-    name: &'static str,
-    media_type: &'static str,
-    indicator: u8,
-    maximum: usize,
-}
-
-const fn label(
-    name: &'static str,
-    media_type: &'static str,
-    indicator: u8,
-    maximum: usize,
-) -> Label {
-    Label {
-        name,
-        media_type,
-        indicator,
-        maximum,
-    }
-}
+/// A label: its media type without `application/`, what kind of message it is, and the most bytes of it.
+struct Label(&'static str, &'static str, u8, usize);
 
 use indicator::{ENDORSEMENTS, EVIDENCE};
 
-const TDX_QUOTE: Label = label(
-    "tdx-quote",
-    "application/vnd.hypervisor.tdx-quote",
-    EVIDENCE,
-    MAX_QUOTE,
-);
-const SNP_REPORT: Label = label(
+const TDX_QUOTE: Label = Label("tdx-quote", "vnd.hypervisor.tdx-quote", EVIDENCE, MAX_QUOTE);
+const SNP_REPORT: Label = Label(
     "snp-report",
-    "application/vnd.hypervisor.snp-report",
+    "vnd.hypervisor.snp-report",
     EVIDENCE,
     MAX_QUOTE,
 );
-const CERTS: Label = label(
+const CERTS: Label = Label(
     "certs",
-    "application/vnd.hypervisor.snp-certs",
+    "vnd.hypervisor.snp-certs",
     ENDORSEMENTS,
     MAX_CERTIFICATES,
 );
-const BINDING: Label = label(
+const BINDING: Label = Label(
     "binding",
-    "application/vnd.hypervisor.binding",
+    "vnd.hypervisor.binding",
     EVIDENCE,
     binding::MAX_LENGTH,
 );
-const LOG: Label = label(
+const LOG: Label = Label(
     "log",
-    "application/vnd.hypervisor.component-log+cbor",
+    "vnd.hypervisor.component-log+cbor",
     EVIDENCE,
     log::MAX_LENGTH,
 );
-const MANIFEST: Label = label(
+const MANIFEST: Label = Label(
     "manifest",
-    "application/vnd.hypervisor.manifest+cbor",
+    "vnd.hypervisor.manifest+cbor",
     EVIDENCE,
     manifest::MAX_LENGTH,
 );
-const COLLATERAL: Label = label(
+const COLLATERAL: Label = Label(
     "collateral",
-    "application/vnd.hypervisor.tdx-collateral+json",
+    "vnd.hypervisor.tdx-collateral+json",
     ENDORSEMENTS,
     MAX_COLLATERAL,
 );
-const CRL: Label = label(
-    "crl",
-    "application/pkix-crl",
-    ENDORSEMENTS,
-    MAX_CERTIFICATES,
-);
-const INCLUSION: Label = label(
+const CRL: Label = Label("crl", "pkix-crl", ENDORSEMENTS, MAX_CERTIFICATES);
+const INCLUSION: Label = Label(
     "inclusion",
-    "application/vnd.hypervisor.inclusion-proof+cbor",
+    "vnd.hypervisor.inclusion-proof+cbor",
     EVIDENCE,
     merkle::MAX_LENGTH,
 );
-const STATEMENT: Label = label(
+const STATEMENT: Label = Label(
     "statement",
-    "application/cose; cose-type=\"cose-sign1\"",
+    "cose; cose-type=\"cose-sign1\"",
     EVIDENCE,
     crate::cose::MAX_LENGTH,
 );
+
+impl Label {
+    fn media_type(&self) -> String {
+        format!("application/{}", self.1)
+    }
+}
 
 impl Evidence {
     /// A quote and its binding, with nothing else yet.
@@ -235,15 +212,14 @@ impl Evidence {
     pub fn encode_with(&self, format: ContentFormat, with: With<'_>) -> Result<Vec<u8>, Error> {
         let mut collection = Collection::new(KIND);
         for (label, value) in self.parts(with) {
-            bound(label.name, value, label.maximum)?;
-            collection.insert(
-                label.name,
-                Record {
-                    media_type: label.media_type.to_owned(),
-                    value: value.to_vec(),
-                    indicator: Some(label.indicator),
-                },
-            );
+            let Label(name, _, indicator, maximum) = *label;
+            bound(name, value, maximum)?;
+            let record = Record {
+                media_type: label.media_type(),
+                value: value.to_vec(),
+                indicator: Some(indicator),
+            };
+            collection.insert(name, record);
         }
         crate::document::encode(WHAT, format, &collection)
     }
@@ -265,19 +241,18 @@ impl Evidence {
             )));
         }
         let take = |label: &Label| -> Result<Option<Vec<u8>>, Error> {
-            let Some(record) = collection.get(label.name) else {
+            let Label(name, _, _, maximum) = *label;
+            let Some(record) = collection.get(name) else {
                 return Ok(None);
             };
-            if record.media_type != label.media_type {
-                return Err(malformed(format!(
-                    "`{}` is not {}",
-                    label.name, label.media_type
-                )));
+            let media_type = label.media_type();
+            if record.media_type != media_type {
+                return Err(malformed(format!("`{name}` is not {media_type}")));
             }
-            bound(label.name, &record.value, label.maximum)?;
+            bound(name, &record.value, maximum)?;
             Ok(Some(record.value.clone()))
         };
-        let missing = |label: &Label| malformed(format!("`{}` is missing", label.name));
+        let missing = |label: &Label| malformed(format!("`{}` is missing", label.0));
         let quote = match (take(&TDX_QUOTE)?, take(&SNP_REPORT)?, take(&CERTS)?) {
             (Some(quote), None, None) => RawQuote::Tdx(quote),
             (None, Some(report), Some(certs)) => RawQuote::SevSnp { report, certs },

@@ -14,6 +14,7 @@
 //! | [`Quote`] | what the platform returned without what follows it in its buffer, over the report data that was asked for |
 //! | [`snp::certificates_of_table`] | the certificates of a SEV-SNP report, from what Linux gives beside it |
 //! | [`ResultTree`], [`InclusionProof`], [`ResultRoot`] | many results under one quote |
+//! | [`SessionEntry`], [`SessionProof`] | many sessions under one quote |
 //! | [`Evidence`], [`RawQuote`] | quote, binding, log, manifest, collateral as one CMW collection, CBOR or JSON |
 //! | [`Receipt`], [`Statement`] | COSE_Sign1 by the identity key: of an exchange, of a component's claim |
 //!
@@ -70,7 +71,7 @@ pub use attester::{
     Attester, AttesterError, Capabilities, Quote, QuoteFormat, REGISTER, REPORT_DATA,
     extend_and_check,
 };
-pub use binding::{Backend, Binding, Subject};
+pub use binding::{Backend, Binding, SessionEntry, SessionProof, Subject};
 pub use error::Error;
 pub use evidence::{Evidence, RawQuote};
 pub use log::{ComponentLog, LogEntry, LogHead};

@@ -4,6 +4,7 @@
 //! they are. It travels in evidence, so that a verifier sees what the digest stands for.
 
 use hypervisor_protocol::ContentFormat;
+use serde::Deserialize;
 use serde::de::IgnoredAny;
 use sha2::{Digest, Sha384};
 use std::collections::BTreeMap;
@@ -32,4 +33,30 @@ pub fn check(document: &[u8]) -> Result<(), Error> {
             what: "manifest",
             reason: error.to_string(),
         })
+}
+
+/// What a manifest says of the host's program, for people who read a verdict. Hosts of before say less, others may say anything.
+pub fn program(document: &[u8]) -> Vec<(&'static str, String)> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Manifest {
+        host: Option<String>,
+        host_sha384: Option<String>,
+        engine: Engine,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Engine {
+        wasmtime: Option<String>,
+    }
+    let said: Manifest = ContentFormat::Cbor.decode(document).unwrap_or_default();
+    let plain = |text: &String| text.len() <= 128 && text.bytes().all(|b| matches!(b, b' '..=b'~'));
+    [
+        ("host", said.host),
+        ("host_sha384", said.host_sha384),
+        ("wasmtime", said.engine.wasmtime),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value.filter(plain)?)))
+    .collect()
 }

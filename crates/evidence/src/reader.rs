@@ -41,6 +41,12 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    /// What follows `length` bytes that say nothing.
+    pub(crate) fn after(&mut self, length: usize) -> Result<&mut Self, CutOff> {
+        self.bytes(length)?;
+        Ok(self)
+    }
+
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], CutOff> {
         let offset = self.offset;
         self.bytes(N)?

@@ -3,7 +3,7 @@
 //! ```text
 //!  0  8  "HYPERVSR"
 //!  8  1  version = 1
-//!  9  1  purpose: 1 session, 2 result batch, 3 identity
+//!  9  1  purpose: 1 session, 2 result batch, 3 identity, 4 session batch
 //! 10  1  hash = 1 (SHA-384)
 //! 11  1  flags: bit 0 verifier nonce, bit 1 log head, bit 2 register-bound, bit 7 simulated
 //! 12  4  zero
@@ -37,6 +37,8 @@ pub enum Purpose {
     ResultBatch,
     /// It binds the host's identity key.
     Identity,
+    /// It binds the root over a batch of sessions.
+    SessionBatch,
 }
 
 impl Purpose {
@@ -46,6 +48,7 @@ impl Purpose {
             Self::Session => 1,
             Self::ResultBatch => 2,
             Self::Identity => 3,
+            Self::SessionBatch => 4,
         }
     }
 
@@ -55,13 +58,19 @@ impl Purpose {
             Self::Session => "session",
             Self::ResultBatch => "result-batch",
             Self::Identity => "identity",
+            Self::SessionBatch => "session-batch",
         }
     }
 
     fn from_code(code: u8) -> Option<Self> {
-        [Self::Session, Self::ResultBatch, Self::Identity]
-            .into_iter()
-            .find(|purpose| purpose.code() == code)
+        [
+            Self::Session,
+            Self::ResultBatch,
+            Self::Identity,
+            Self::SessionBatch,
+        ]
+        .into_iter()
+        .find(|purpose| purpose.code() == code)
     }
 }
 

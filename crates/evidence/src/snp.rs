@@ -92,62 +92,45 @@ impl<'a> SnpReport<'a> {
         self.key_info >> 2 & 7 == 1
     }
 
+    /// The fields in their order; beside the report what stands among them unsigned or is the same in all.
     fn read(bytes: &'a [u8]) -> Result<(Self, u32, &'a [u8]), CutOff> {
         let mut reader = Reader::new(bytes);
-        let version = reader.u32()?;
-        let guest_svn = reader.u32()?;
-        let policy = reader.u64()?;
-        let family_id = reader.array()?;
-        let image_id = reader.array()?;
-        let vmpl = reader.u32()?;
-        let algorithm = reader.u32()?;
-        let current_tcb = Tcb(reader.array()?);
-        let platform_info = reader.u64()?;
-        let key_info = reader.u32()?;
-        reader.bytes(4)?;
-        let report_data = reader.array()?;
-        let measurement = reader.array()?;
-        let host_data = reader.array()?;
-        let id_key_digest = reader.array()?;
-        let author_key_digest = reader.array()?;
-        let report_id = reader.array()?;
-        let report_id_ma = reader.array()?;
-        let reported_tcb = Tcb(reader.array()?);
-        let cpuid = reader.array()?;
-        reader.bytes(21)?;
-        let chip_id = reader.array()?;
-        let committed_tcb = Tcb(reader.array()?);
-        // Firmware versions: current and committed, each build, minor, major and one reserved byte.
-        reader.bytes(8)?;
-        let launch_tcb = Tcb(reader.array()?);
-        reader.bytes(SIGNED_LENGTH.saturating_sub(reader.offset()))?;
-        let signed = bytes.get(..reader.offset()).unwrap_or_default();
-        let signature = (reader.array()?, reader.array()?);
-        let report = Self {
-            version,
-            guest_svn,
-            policy,
-            family_id,
-            image_id,
-            vmpl,
-            current_tcb,
-            platform_info,
-            key_info,
-            report_data,
-            measurement,
-            host_data,
-            id_key_digest,
-            author_key_digest,
-            report_id,
-            report_id_ma,
-            reported_tcb,
-            cpuid: (version >= 3).then_some(cpuid),
-            chip_id,
-            committed_tcb,
-            launch_tcb,
-            signed,
-            signature,
+        let algorithm;
+        let mut report = Self {
+            version: reader.u32()?,
+            guest_svn: reader.u32()?,
+            policy: reader.u64()?,
+            family_id: reader.array()?,
+            image_id: reader.array()?,
+            vmpl: reader.u32()?,
+            current_tcb: {
+                algorithm = reader.u32()?;
+                Tcb(reader.array()?)
+            },
+            platform_info: reader.u64()?,
+            key_info: reader.u32()?,
+            report_data: reader.after(4)?.array()?,
+            measurement: reader.array()?,
+            host_data: reader.array()?,
+            id_key_digest: reader.array()?,
+            author_key_digest: reader.array()?,
+            report_id: reader.array()?,
+            report_id_ma: reader.array()?,
+            reported_tcb: Tcb(reader.array()?),
+            cpuid: Some(reader.array()?),
+            chip_id: reader.after(21)?.array()?,
+            committed_tcb: Tcb(reader.array()?),
+            // Between them firmware versions: current and committed, each build, minor, major and one reserved byte.
+            launch_tcb: Tcb(reader.after(8)?.array()?),
+            signed: bytes.get(..SIGNED_LENGTH).unwrap_or_default(),
+            signature: {
+                let reserved = SIGNED_LENGTH.saturating_sub(reader.offset());
+                (reader.after(reserved)?.array()?, reader.array()?)
+            },
         };
+        if report.version < 3 {
+            report.cpuid = None;
+        }
         Ok((report, algorithm, reader.rest()))
     }
 }

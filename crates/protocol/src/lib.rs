@@ -42,6 +42,7 @@ pub mod owner;
 pub mod problem;
 pub mod replay;
 pub mod report;
+mod scrub;
 pub mod sealing;
 pub mod session;
 pub mod wire;

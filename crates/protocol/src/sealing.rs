@@ -5,9 +5,9 @@ use std::fmt;
 use aes_gcm_siv::aead::{AeadInOut, KeyInit};
 use aes_gcm_siv::{Aes256GcmSiv, Tag};
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use crate::Error;
+use crate::scrub::without_trace;
 
 /// Bytes that sealing adds to a field: the authentication tag, after the ciphertext (RFC 5116 §5.1 convention).
 pub const TAG_LENGTH: usize = 16;
@@ -141,19 +141,16 @@ impl AssociatedData {
     }
 }
 
-/// One direction's key of a session, zeroized on drop.
+/// One direction's key of a session as a cipher, zeroized on drop. It is on the heap, so that moving a session leaves no copies.
 ///
 /// RFC 8452 §3: a (key, nonce) pair is for one message; [`Nonce`] says where that is enforced. Should it break all the same,
 /// AES-GCM-SIV reveals only whether two messages were equal.
-pub(crate) struct SealingKey(Zeroizing<[u8; 32]>);
+pub(crate) struct SealingKey(Box<Aes256GcmSiv>);
 
 impl SealingKey {
-    pub(crate) fn new(key: Zeroizing<[u8; 32]>) -> Self {
-        Self(key)
-    }
-
-    fn cipher(&self) -> Aes256GcmSiv {
-        Aes256GcmSiv::new((&*self.0).into())
+    /// Called where the stack is overwritten afterwards.
+    pub(crate) fn new(key: &[u8; 32]) -> Self {
+        Self(Box::new(Aes256GcmSiv::new(key.into())))
     }
 
     /// Encrypts in place and appends the tag. Nothing is copied when the buffer has 16 bytes of spare capacity.
@@ -164,13 +161,16 @@ impl SealingKey {
         field: Field,
         buffer: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        let tag = self
-            .cipher()
-            .encrypt_inout_detached((&nonce.0).into(), &aad.0, buffer.as_mut_slice().into())
-            .map_err(|_| Error::TooLong {
-                field,
-                length: buffer.len(),
-            })?;
+        // The key of this one message is derived on the stack.
+        let tag = without_trace(|| {
+            let message = buffer.as_mut_slice().into();
+            self.0
+                .encrypt_inout_detached((&nonce.0).into(), &aad.0, message)
+        })
+        .map_err(|_| Error::TooLong {
+            field,
+            length: buffer.len(),
+        })?;
         buffer.extend_from_slice(&tag);
         Ok(())
     }
@@ -189,9 +189,11 @@ impl SealingKey {
         };
         let length = ciphertext.len();
         let tag = Tag::from(*tag);
-        self.cipher()
-            .decrypt_inout_detached((&nonce.0).into(), &aad.0, ciphertext.into(), &tag)
-            .map_err(|_| failed)?;
+        without_trace(|| {
+            self.0
+                .decrypt_inout_detached((&nonce.0).into(), &aad.0, ciphertext.into(), &tag)
+        })
+        .map_err(|_| failed)?;
         buffer.truncate(length);
         Ok(())
     }

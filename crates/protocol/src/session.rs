@@ -16,8 +16,9 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::scrub::without_trace;
 use crate::sealing::{Field, NONCE_LENGTH, SealingKey};
-use crate::{Commitment, Error, PublicKey, Report};
+use crate::{Commitment, Error, PrivateKey, PublicKey, Report};
 
 pub use client::{ClientSession, PendingRequest};
 pub use host::{Claim, HostSession};
@@ -33,26 +34,29 @@ struct SessionSecrets {
 }
 
 impl SessionSecrets {
-    /// Runs the key schedule on the shared point of `client` (C) and `session` (S).
+    /// Runs the key schedule on the shared point of `own` and `other`, of which one is `client` (C) and one `session` (S).
     fn derive(
-        shared: &p256::ecdh::SharedSecret,
-        client: &PublicKey,
-        session: &PublicKey,
+        own: &PrivateKey,
+        other: &PublicKey,
+        [client, session]: [&PublicKey; 2],
         id: SessionId,
     ) -> Result<Self, Error> {
-        let (mut prk, hkdf) =
-            Hkdf::<Sha256>::extract(Some(id.as_bytes()), shared.raw_secret_bytes());
-        prk.as_mut_slice().zeroize();
-        let expand = |label: &[u8]| {
-            let info = [label, client.as_bytes(), session.as_bytes()];
-            let mut key = Zeroizing::new([0; 32]);
-            hkdf.expand_multi_info(&info, key.as_mut_slice())
-                .map_err(|_| Error::KeyDerivation)?;
-            Ok(SealingKey::new(key))
-        };
-        Ok(Self {
-            request: expand(REQUEST_LABEL)?,
-            response: expand(RESPONSE_LABEL)?,
+        without_trace(|| {
+            let shared = own.diffie_hellman(other);
+            let (mut prk, hkdf) =
+                Hkdf::<Sha256>::extract(Some(id.as_bytes()), shared.raw_secret_bytes());
+            prk.as_mut_slice().zeroize();
+            let expand = |label: &[u8]| {
+                let info = [label, client.as_bytes(), session.as_bytes()];
+                let mut key = Zeroizing::new([0; 32]);
+                hkdf.expand_multi_info(&info, key.as_mut_slice())
+                    .map_err(|_| Error::KeyDerivation)?;
+                Ok(SealingKey::new(&key))
+            };
+            Ok(Self {
+                request: expand(REQUEST_LABEL)?,
+                response: expand(RESPONSE_LABEL)?,
+            })
         })
     }
 }

@@ -25,6 +25,9 @@ const WAITING_INSTANCES: usize = 128;
 /// Bytes of runtime metadata of one core instance, and of one component instance.
 const INSTANCE_METADATA: usize = 1 << 20;
 
+/// The engine's version; it says none itself.
+pub const WASMTIME_VERSION: &str = "48.0.8";
+
 /// How instances of this engine are allocated, for logs and `hypervisor check`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -136,6 +139,13 @@ pub(super) fn as_usize(bytes: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_engines_version_is_the_one_that_is_linked() {
+        let lock = include_str!("../../../Cargo.lock");
+        let linked = format!("name = \"wasmtime\"\nversion = \"{WASMTIME_VERSION}\"\n");
+        assert!(lock.contains(&linked));
+    }
 
     #[test]
     fn a_heading_alone_means_no_swap() {

@@ -48,7 +48,7 @@ use wasmtime::component::Linker;
 
 pub use agent::{Agent, AgentSettings, Command, MachineCode};
 pub use cache::{Scope, sha256};
-pub use engine::{Allocation, compile_settings, look_at_own_pages};
+pub use engine::{Allocation, WASMTIME_VERSION, compile_settings, look_at_own_pages};
 pub use error::Error;
 pub use gate::Client;
 pub use hypervisor_wasm_check::{

@@ -50,14 +50,22 @@ async fn ready(State(app): State<Arc<Host>>) -> (StatusCode, String) {
 async fn counters(State(app): State<Arc<Host>>) -> Response {
     let agents = u64::try_from(app.agents().len()).unwrap_or(u64::MAX);
     let executions = u64::try_from(app.executions()).unwrap_or(u64::MAX);
-    let text = metrics::text(&[
+    let mut gauges = vec![
         ("hypervisor_agents", "Agents deployed now.", agents),
         (
             "hypervisor_executions",
             "Execution slots in use now.",
             executions,
         ),
-    ]);
+    ];
+    if let Some(expires) = app.collateral_expires_at() {
+        gauges.push((
+            "hypervisor_collateral_expiry_timestamp_seconds",
+            "When the collateral that goes with quotes expires; 0 where it cannot be read.",
+            expires,
+        ));
+    }
+    let text = metrics::text(&gauges);
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(
         header::CONTENT_TYPE,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hypervisor_attestation::{Attestation, Collateral, Identity, Measured};
 use hypervisor_evidence::{Attester, Backend};
 use hypervisor_tsm::Tsm;
 
@@ -14,11 +15,31 @@ const SEALING_LABEL: &[u8] = b"agents";
 /// The attester, or why there is none.
 pub struct Platform {
     attester: Result<Arc<dyn Attester>, String>,
-    collateral: Option<Vec<u8>>,
+    collateral: Option<Collateral>,
     simulated_root: Option<[u8; 32]>,
 }
 
 impl Platform {
+    /// Starts the making of evidence, where there is an attester. `log` is the one that was made on this platform.
+    ///
+    /// # Errors
+    /// When the manifest or the collateral is longer than a verifier reads.
+    pub fn start(
+        &self,
+        identity: Arc<Identity>,
+        log: &Arc<Measured>,
+        manifest: impl FnOnce() -> Vec<u8>,
+    ) -> Result<Result<Attestation, String>, Error> {
+        let attester = match &self.attester {
+            Ok(attester) => Arc::clone(attester),
+            Err(reason) => return Ok(Err(reason.clone())),
+        };
+        let (log, collateral) = (Arc::clone(log), self.collateral.clone());
+        Attestation::start(attester, identity, log, collateral, manifest())
+            .map(Ok)
+            .map_err(|e| failed(&e))
+    }
+
     /// A key to seal agents on the disk with; none where the platform gives none.
     pub fn sealing_key(&self) -> Option<hypervisor_agents::SealingKey> {
         let key = self.attester.as_ref().ok()?.sealing_key(SEALING_LABEL);
@@ -47,7 +68,7 @@ impl Platform {
     pub fn open(settings: &Settings) -> Result<Self, Error> {
         let mut platform = match settings.backend {
             AttestationBackend::None => Self::none("attestation is switched off"),
-            AttestationBackend::Simulated => return simulated(settings),
+            AttestationBackend::Simulated => simulated(settings)?,
             AttestationBackend::Auto => match Tsm::open() {
                 Ok(tsm) => Self::of(Arc::new(tsm)),
                 Err(error) => Self::none(format!("this machine attests nothing: {error}")),
@@ -60,13 +81,13 @@ impl Platform {
                 path: path.clone(),
                 source,
             })?;
-            platform.collateral = Some(bytes);
+            platform.collateral = Some(Collateral::new(bytes));
         }
         Ok(platform)
     }
 
     /// One that attests by `attester`.
-    pub(crate) fn of(attester: Arc<dyn Attester>) -> Self {
+    fn of(attester: Arc<dyn Attester>) -> Self {
         Self {
             attester: Ok(attester),
             collateral: None,
@@ -80,11 +101,6 @@ impl Platform {
     /// Why there is none.
     pub fn attester(&self) -> Result<&Arc<dyn Attester>, &str> {
         self.attester.as_ref().map_err(String::as_str)
-    }
-
-    /// The collateral to send with quotes: JSON.
-    pub fn collateral(&self) -> Option<&[u8]> {
-        self.collateral.as_deref()
     }
 
     /// SHA-256 of the simulated root certificate, where quotes are simulated.
@@ -128,7 +144,7 @@ fn simulated(settings: &Settings) -> Result<Platform, Error> {
     );
     Ok(Platform {
         attester: Ok(Arc::new(simulator)),
-        collateral: Some(collateral.into_bytes()),
+        collateral: Some(Collateral::new(collateral.into_bytes())),
         simulated_root: Some(root),
     })
 }

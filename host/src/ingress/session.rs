@@ -10,7 +10,6 @@ use hypervisor_protocol::{ContentFormat, CreateKeypairRequest, CreateKeypairResp
 use super::evidence::nonce_from;
 use super::form::{answer, format_of, input};
 use super::{address_of, peer_of};
-use crate::attestation::quote_bytes;
 use crate::pipeline::sealed::decode::client_key;
 use crate::pipeline::{Host, Refusal};
 
@@ -20,11 +19,12 @@ pub(super) async fn create_keypair(
     request: Request,
 ) -> Result<Response, Refusal> {
     let format = format_of(&request)?;
-    let party = host.account().party(&peer_of(&request));
+    let peer = peer_of(&request);
+    let party = host.account().party(&peer);
     let received = host.bodies().receive(&party, input(request)).await?;
     let (request, _share) = received.decode::<CreateKeypairRequest>(format)?;
     let client = client_key(&request.pubkey, "pubkey")?;
-    let opened = host.sessions().open(client)?;
+    let opened = host.sessions().open(peer, client)?;
     answer(
         format,
         &CreateKeypairResponse {
@@ -37,27 +37,39 @@ pub(super) async fn create_keypair(
     )
 }
 
-/// `POST /verifiable/encrypt/create_keypair`: a session with evidence that its key is this host's.
+/// `POST /verifiable/encrypt/create_keypair`: a session with evidence that its key is this host's. With the
+/// header `accept-evidence: session-batch` the client says that it reads evidence whose quote is over many sessions.
 pub(super) async fn create_attested_keypair(
     State(host): State<Arc<Host>>,
     request: Request,
 ) -> Result<Response, Refusal> {
     let attestation = host.attestation()?;
-    let peer = address_of(&request);
+    let address = address_of(&request);
     let format = format_of(&request)?;
-    let party = host.account().party(&peer_of(&request));
+    let in_batch = request
+        .headers()
+        .get("accept-evidence")
+        .is_some_and(|accepted| accepted == "session-batch");
+    let peer = peer_of(&request);
+    let party = host.account().party(&peer);
     let received = host.bodies().receive(&party, input(request)).await?;
     let (request, _share) = received.decode::<CreateKeypairRequest>(format)?;
     let client = client_key(&request.pubkey, "pubkey")?;
     let nonce = nonce_from(request.nonce)?;
-    let opened = host.sessions().open(client)?;
+    let opened = host.sessions().open(peer, client)?;
     let session = &opened.session;
     let subject = Subject::Session {
         session_public_key: session.public_key().clone(),
         session_id: *session.id(),
         client_public_key: session.client().clone(),
     };
-    let evidence = attestation.evidence(peer, subject, nonce).await?;
+    let evidence = if in_batch {
+        attestation
+            .session(address, &subject, nonce.as_ref())
+            .await?
+    } else {
+        attestation.evidence(address, subject, nonce).await?
+    };
     let encoded = evidence
         .encode(ContentFormat::Cbor)
         .map_err(|e| Refusal::internal(e.to_string()))?;
@@ -67,7 +79,7 @@ pub(super) async fn create_attested_keypair(
             session_pubkey: HexBytes(session.public_key().to_bytes().to_vec()),
             session_id: *session.id(),
             expires_at: opened.expires_at,
-            quote: Some(HexBytes(quote_bytes(&evidence))),
+            quote: Some(HexBytes(evidence.quote().to_vec())),
             evidence: Some(HexBytes(encoded)),
         },
     )

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use hypervisor_agents::SealingKey;
+use hypervisor_evidence::Subject;
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
@@ -167,7 +168,7 @@ impl Host {
 
     /// Why requests should go elsewhere; none where all is well.
     pub fn not_ready(&self) -> Option<&'static str> {
-        if self.facts.is_log_poisoned() {
+        if self.facts.log().is_poisoned() {
             return Some(
                 "the component log and the runtime register disagree: no evidence until the host is restarted",
             );
@@ -178,12 +179,26 @@ impl Host {
 
     /// Gets the evidence that goes with components' statements.
     pub async fn introduce(&self) {
-        if let Ok(attestation) = &self.attestation
-            && let Err(error) = attestation.introduce().await
-        {
-            tracing::warn!(%error, "components cannot make statements");
+        if let Ok(attestation) = &self.attestation {
+            match attestation.evidence(None, Subject::Identity, None).await {
+                Ok(attested) => self.facts.introduce(Arc::clone(attested.evidence())),
+                Err(error) => tracing::warn!(%error, "components cannot make statements"),
+            }
         }
         self.introduced.store(true, Ordering::Release);
+    }
+
+    /// Tells the operator when the collateral that goes with quotes expires, as long as the host runs.
+    pub async fn watch_collateral(&self) {
+        if let Ok(attestation) = &self.attestation {
+            attestation.watch_collateral().await;
+        }
+    }
+
+    /// When that collateral expires, in Unix seconds: 0 where it cannot be read, none where there is none.
+    pub(crate) fn collateral_expires_at(&self) -> Option<u64> {
+        let collateral = self.attestation.as_ref().ok()?.collateral()?;
+        Some(collateral.expires_at().unwrap_or_default())
     }
 
     /// Clears doubts about payments, as long as the host runs.
@@ -206,14 +221,14 @@ impl Host {
         let _one = self.swapping.lock().await;
         let exchanged = self.exchange(plugin, component).await;
         let (sha384, plugins) = exchanged.inspect_err(|_| metrics::swap("refused"))?;
-        let manifest = Manifest::new(&self.config, &self.executor, &plugins);
+        let manifest = Manifest::new(&self.config, &plugins, self.facts.program_sha384());
         let manifest_sha384 = manifest.digest();
         let attestation = self.attestation.as_ref().ok();
         if let Some(attestation) = attestation {
             attestation.replace_manifest(manifest.encode());
         }
         self.current.publish(snapshot(plugins, attestation));
-        let log_entries = self.facts.log_length();
+        let log_entries = self.facts.log().length();
         metrics::swap(match plugin {
             Plugin::Payments => "payments",
             Plugin::Policy => "policy",

@@ -17,7 +17,6 @@ use super::route::Route;
 use super::work::{Done, Work};
 use super::{Call, Host, Input, Kept, Refusal, Target, Way};
 use crate::account::{Share, Slot};
-use crate::attestation::quote_bytes;
 use crate::executor::{Charge, Exit, Outcome, micros};
 use hypervisor_agents::Owner;
 
@@ -315,7 +314,7 @@ impl Way for Sealed {
             let encoded = evidence
                 .encode(ContentFormat::Cbor)
                 .map_err(|e| Refusal::internal(e.to_string()))?;
-            response.result_quote = Some(HexBytes(quote_bytes(&evidence)));
+            response.result_quote = Some(HexBytes(evidence.quote().to_vec()));
             response.result_evidence = Some(HexBytes(encoded));
         }
         Ok(answer)

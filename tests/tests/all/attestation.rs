@@ -8,8 +8,10 @@
     reason = "tests fail by panicking"
 )]
 
+use std::collections::HashSet;
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use hypervisor_client::protocol::{
     ClientSession, Commitment, ContentFormat, CreateKeypairRequest, CreateKeypairResponse,
@@ -18,12 +20,13 @@ use hypervisor_client::protocol::{
 use hypervisor_simulated::Simulator;
 use hypervisor_tests::host::binary;
 use hypervisor_tests::raw::post;
-use hypervisor_tests::{Answer, Host};
+use hypervisor_tests::{Answer, Host, eventually};
 use hypervisor_verify::tdx::TdxQuote;
 use hypervisor_verify::{Challenge, Expected, ExpectedSubject};
 use hypervisor_verify::{
     CheckId, Evidence, Policy, RawQuote, Receipt, Statement, Verdict, VerifierNonce,
 };
+use sha2::{Digest, Sha384};
 
 const CBOR: ContentFormat = ContentFormat::Cbor;
 const NONCE: &str = "00112233445566778899aabbccddeeff";
@@ -132,12 +135,16 @@ struct Attested {
 
 impl Attested {
     async fn open(host: &Host) -> Self {
+        Self::open_by(host, &reqwest::Client::new()).await
+    }
+
+    async fn open_by(host: &Host, http: &reqwest::Client) -> Self {
         let key = PrivateKey::generate();
         let nonce: VerifierNonce = NONCE.parse().unwrap();
         let request = CreateKeypairRequest::new(key.public_key(), Some(nonce.as_bytes().to_vec()));
         let url = format!("{}/verifiable/encrypt/create_keypair", host.url());
         let body = CBOR.encode(&request).unwrap();
-        let answer = post(&reqwest::Client::new(), &url, CBOR.media_type(), body).await;
+        let answer = post(http, &url, CBOR.media_type(), body).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let answer: CreateKeypairResponse = CBOR.decode(&answer.body).unwrap();
         let host_key = PublicKey::from_sec1(&answer.session_pubkey.0).unwrap();
@@ -225,6 +232,59 @@ async fn a_nonce_that_was_not_mine_is_refused() {
     let expected = Expected::new(ExpectedSubject::Identity, Some(other));
     let verdict = judge(&evidence, &policy("one"), &expected);
     assert!(failed(&verdict).contains(&CheckId::Nonce), "{verdict}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_come_at_once_share_quotes_and_each_is_proved() {
+    const SESSIONS: usize = 400;
+    let host = Arc::new(simulated("one", "simulated_delay = '1s'\n"));
+    let reads = ("accept-evidence", "session-batch");
+    let headers = [(reads.0.parse().unwrap(), reads.1.parse().unwrap())];
+    let http = reqwest::Client::builder().default_headers(headers.into_iter().collect());
+    let http = http.build().unwrap();
+    // Beside them, anybody asks for evidence of the identity.
+    let flood: Vec<_> = (0..20)
+        .map(|_| {
+            let host = Arc::clone(&host);
+            tokio::spawn(async move { identity_evidence(&host).await })
+        })
+        .collect();
+    let began = Instant::now();
+    let opening: Vec<_> = (0..SESSIONS)
+        .map(|_| {
+            let (host, http) = (Arc::clone(&host), http.clone());
+            tokio::spawn(async move { Attested::open_by(&host, &http).await })
+        })
+        .collect();
+    let mut opened = Vec::new();
+    for session in opening {
+        opened.push(session.await.unwrap());
+    }
+    eprintln!("{SESSIONS} sessions in {:?}", began.elapsed());
+    for asked in flood {
+        asked.abort();
+    }
+    let quotes: HashSet<_> = opened
+        .iter()
+        .map(|it| it.answer.quote.clone().unwrap().0)
+        .collect();
+    assert!(quotes.len() < SESSIONS / 10, "{} quotes", quotes.len());
+
+    let (first, last) = (&opened[0], &opened[SESSIONS - 1]);
+    first.identity("one");
+    last.identity("one");
+    // A proof is of its own session alone, and there is no evidence without one.
+    let expected = Expected::new(first.subject.clone(), Some(challenge(NONCE)));
+    for inclusion in [None, last.evidence().inclusion] {
+        let evidence = Evidence {
+            inclusion,
+            ..first.evidence()
+        };
+        assert!(!judge(&evidence, &policy("one"), &expected).passed());
+    }
+    let commitment = Commitment([1; 32]);
+    let of_a_result = Expected::new(ExpectedSubject::Result { commitment }, None);
+    assert!(!judge(&first.evidence(), &policy("one"), &of_a_result).passed());
 }
 
 #[tokio::test]
@@ -424,6 +484,89 @@ async fn what_measure_prints_is_what_evidence_binds() {
         const_hex::encode(binding.manifest_digest)
     );
     assert_eq!(measured["log"]["head"], const_hex::encode(binding.log.head));
+
+    // The verdict shows which program and engine that is.
+    let program = std::fs::read(binary("hypervisor")).unwrap();
+    let checks = verdict.checks().iter();
+    let shown: Vec<_> = checks.flat_map(|check| &check.inputs).collect();
+    for (name, value) in [
+        ("host_sha384", const_hex::encode(Sha384::digest(&program))),
+        (
+            "wasmtime",
+            measured["manifest"]["engine"]["wasmtime"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        ),
+    ] {
+        assert!(shown.contains(&&(name, value)), "{name}: {shown:?}");
+    }
+}
+
+#[test]
+fn what_measure_prints_does_not_depend_on_the_machine_that_measures() {
+    // On the second machine there is no address space for a pool of instances.
+    let [here, there] = ["unlimited", "8000000"].map(|address_space| {
+        let run = |command: &str| {
+            let limited = format!("ulimit -v {address_space}; exec \"$0\" {command} --output json");
+            let output = Command::new("sh")
+                .args(["-c", &limited])
+                .arg(binary("hypervisor-ctl"))
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let text = Command::new("sh")
+            .args([
+                "-c",
+                &format!("ulimit -v {address_space}; exec \"$0\" check"),
+            ])
+            .arg(binary("hypervisor-ctl"))
+            .output()
+            .unwrap();
+        let on_demand = String::from_utf8(text.stdout).unwrap().contains("OnDemand");
+        (run("measure"), on_demand)
+    });
+    assert_eq!((here.1, there.1), (false, true));
+    assert_eq!(here.0, there.0);
+}
+
+#[test]
+fn a_host_program_that_is_not_there_is_named_by_measure() {
+    let measured = Command::new(binary("hypervisor-ctl"))
+        .args(["measure", "--host", "/nowhere/hypervisor"])
+        .output()
+        .unwrap();
+    assert!(!measured.status.success());
+    let message = String::from_utf8(measured.stderr).unwrap();
+    assert!(message.contains("/nowhere/hypervisor"), "{message}");
+}
+
+#[tokio::test]
+async fn an_operator_is_told_before_the_collateral_expires_and_that_it_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let soon = now() + 3 * 24 * 3600;
+    let simulator = Simulator::builder(b"one").collateral_window(now() - 3600, soon);
+    let collateral = simulator.build().unwrap().collateral_json().unwrap();
+    for (text, expires, words) in [
+        (collateral.as_str(), soon, "it expires at "),
+        ("{}", 0, "clients cannot verify this host"),
+    ] {
+        let file = folder.path().join("collateral.json");
+        std::fs::write(&file, text).unwrap();
+        let host = simulated("one", &format!("collateral = {file:?}\n"));
+        let gauge = format!("\nhypervisor_collateral_expiry_timestamp_seconds {expires}\n");
+        let metrics = host.operator().get(format!("{}/metrics", host.admin()));
+        let metrics = metrics.send().await.unwrap().text().await.unwrap();
+        assert!(metrics.contains(&gauge), "{metrics}");
+        eventually("the log says so", async || {
+            host.log().contains(words).then_some(())
+        })
+        .await;
+        let sent = identity_evidence(&host).await.collateral;
+        assert_eq!(sent.as_deref(), Some(text.as_bytes()));
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("store", ""),
     ("wasm-check", "protocol"),
     ("evidence", "protocol"),
+    ("attestation", "evidence protocol"),
     ("verify", "evidence protocol"),
     ("tsm", "evidence protocol"),
     ("simulated", "evidence protocol"),
@@ -31,11 +32,11 @@ const LAYERS: &[(&str, &str)] = &[
     ("client", "verify evidence wasm-check protocol"),
     (
         "host",
-        "agents confine egress evidence ledger protocol runtime simulated store tsm wasm-check",
+        "agents attestation confine egress evidence ledger protocol runtime simulated store tsm wasm-check",
     ),
     (
         "ctl",
-        "agents confine egress evidence host ledger protocol runtime simulated store tsm wasm-check",
+        "agents attestation confine egress evidence host ledger protocol runtime simulated store tsm wasm-check",
     ),
 ];
 
@@ -62,6 +63,10 @@ const WITHOUT: &[(&str, &[&str])] = &[
     ("runtime", &["axum", "clap", "redb", "reqwest", "toml"]),
     // Neither the host's API nor its command line.
     ("agents", &["axum", "clap", "reqwest"]),
+    (
+        "attestation",
+        &["axum", "clap", "http", "hyper", "redb", "toml"],
+    ),
     ("host", &["reqwest"]),
 ];
 

@@ -1,3 +1,5 @@
 //! The formats, from outside.
 
+mod log;
+mod nonce;
 mod vectors;

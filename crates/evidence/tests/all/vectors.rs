@@ -16,7 +16,7 @@ use ciborium::{Value as Cbor, cbor};
 use const_hex::{decode, encode};
 use hypervisor_evidence::{
     Backend, Binding, ComponentLog, Evidence, InclusionProof, LogEntry, RawQuote, Receipt,
-    ResultTree, Statement, Subject, VerifierNonce, manifest,
+    ResultTree, SessionEntry, Statement, Subject, VerifierNonce, manifest,
 };
 use hypervisor_protocol::{Commitment, ContentFormat, HexArray, PublicKey, SessionId};
 use p256::ecdsa::signature::Signer;
@@ -629,4 +629,55 @@ fn evidence_is_the_collection_of_the_vectors() {
         })
         .collect();
     golden("evidence", &json!({"cases": cases}));
+}
+
+#[test]
+fn a_session_of_a_batch_is_the_leaf_of_its_tlvs_and_stands_in_the_batchs_place() {
+    let nonce: VerifierNonce = NONCE.parse().unwrap();
+    let entry = SessionEntry::new(&session(), Some(&nonce)).unwrap();
+    let tlvs = [
+        tlv(0x0001, nonce.as_bytes()),
+        tlv(0x0010, public(SESSION_PRIVATE).as_bytes()),
+        tlv(0x0011, &decode(SESSION_ID).unwrap()),
+        tlv(0x0012, public(CLIENT_PRIVATE).as_bytes()),
+    ]
+    .concat();
+    let leaf = sha256(&[b"hypervisor/v1 session-entry\0", &tlvs]);
+    assert_eq!(entry.commitment(), Commitment(leaf));
+
+    let results = [commitment(0), entry.commitment(), commitment(2)];
+    let tree = ResultTree::new(&results).unwrap();
+    let sessions = tree.root();
+    let batch = binding(
+        Subject::SessionBatch { sessions },
+        Backend::Tdx,
+        true,
+        false,
+    );
+    let encoded = batch.encode();
+    assert_eq!((encoded[9], encoded[11]), (4, 0b110));
+    let root = tlv(0x0022, &[&sessions.root[..], &3_u64.to_be_bytes()].concat());
+    assert!(encoded.windows(root.len()).any(|window| window == root));
+
+    let mut evidence = Evidence::new(RawQuote::Tdx(Vec::new()), &batch);
+    assert!(Binding::of(&evidence).is_err());
+    let proved = entry.prove(tree.proof(1).unwrap()).unwrap();
+    evidence.inclusion = Some(proved.clone());
+    let about = Binding::of(&evidence).unwrap();
+    assert_eq!((&about.subject, &about.nonce), (&session(), &Some(nonce)));
+    assert_eq!(about.boot_id, batch.boot_id);
+    // Every byte of it counts.
+    for at in 0..proved.len() {
+        let mut altered = proved.clone();
+        altered[at] ^= 1;
+        evidence.inclusion = Some(altered);
+        assert!(Binding::of(&evidence).is_err(), "byte {at}");
+    }
+    // What is about one thing is about that, whatever is beside it.
+    let alone = binding(session(), Backend::Tdx, true, true);
+    evidence.binding = alone.encode();
+    assert_eq!(Binding::of(&evidence).unwrap(), alone);
+    // A batch has no nonce of its own.
+    evidence.binding = binding(batch.subject, Backend::Tdx, true, true).encode();
+    assert!(Binding::of(&evidence).is_err());
 }

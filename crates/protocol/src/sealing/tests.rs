@@ -36,7 +36,7 @@ fn hex(text: &str) -> Vec<u8> {
 }
 
 fn key(text: &str) -> SealingKey {
-    SealingKey::new(Zeroizing::new(hex(text).try_into().unwrap()))
+    SealingKey::new(&hex(text).try_into().unwrap())
 }
 
 fn nonce(text: &str) -> Nonce {

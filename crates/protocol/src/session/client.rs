@@ -58,8 +58,7 @@ impl ClientSession {
         sequence: u64,
     ) -> Result<Self, Error> {
         let public_key = client.public_key().clone();
-        let secrets =
-            SessionSecrets::derive(&client.diffie_hellman(&host), &public_key, &host, id)?;
+        let secrets = SessionSecrets::derive(&client, &host, [&public_key, &host], id)?;
         Ok(Self {
             id,
             public_key,

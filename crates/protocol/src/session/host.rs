@@ -7,6 +7,7 @@ use super::{
     OpenRequest, SealedRequest, SealedResponse, SessionId, SessionSecrets, argument_fields,
 };
 use crate::commitment::{argument_count, request_commitment, result_commitment};
+use crate::scrub::without_trace;
 use crate::sealing::{AssociatedData, Field, Nonce, Operation};
 use crate::{Commitment, Error, PrivateKey, PublicKey, ReplayWindow};
 
@@ -27,8 +28,7 @@ impl HostSession {
     /// None that a caller can cause ([`Error::KeyDerivation`]).
     pub fn new(host: &PrivateKey, client: PublicKey, id: SessionId) -> Result<Self, Error> {
         let public_key = host.public_key().clone();
-        let secrets =
-            SessionSecrets::derive(&host.diffie_hellman(&client), &client, &public_key, id)?;
+        let secrets = SessionSecrets::derive(host, &client, [&client, &public_key], id)?;
         Ok(Self {
             id,
             client,
@@ -36,6 +36,14 @@ impl HostSession {
             secrets,
             window: Mutex::default(),
         })
+    }
+
+    /// The same with a new key pair, of which nothing but the public key stays.
+    ///
+    /// # Errors
+    /// [`Error::Random`] when the operating system's random number generator fails.
+    pub fn generate(client: PublicKey, id: SessionId) -> Result<Self, Error> {
+        without_trace(|| Self::new(&PrivateKey::try_generate()?, client, id))
     }
 
     /// The client's public key, C.

@@ -6,8 +6,6 @@
     reason = "a test fails by panicking"
 )]
 
-use std::sync::Arc;
-
 use hypervisor_evidence::{Attester, SealingKey};
 use hypervisor_tsm::{Error, SystemFs, Tsm, TsmFs};
 use rustix::io::Errno;
@@ -110,13 +108,6 @@ fn a_firmware_that_refuses_is_an_error_and_not_a_missing_key() {
 fn a_key_of_zeros_is_refused() {
     let error = deriving([0; 32]).sealing_key(b"label").err().unwrap();
     assert!(matches!(error, Error::NoSealingKey { .. }));
-}
-
-#[test]
-fn attesters_in_front_of_others_pass_the_key_on() {
-    let expected = key(&deriving([7; 32]), b"label");
-    let shared: Arc<dyn Attester> = Arc::new(deriving([7; 32]));
-    assert_eq!(key(&shared, b"label"), expected);
 }
 
 #[test]

@@ -10,7 +10,7 @@ pub(super) fn form(evidence: &Evidence, recorder: &mut Recorder) -> Option<Bindi
     let check = recorder
         .check(CheckId::BindingForm)
         .input("bytes", evidence.binding.len());
-    match Binding::decode(&evidence.binding) {
+    match Binding::of(evidence) {
         Ok(binding) => {
             check.pass();
             Some(binding)

@@ -155,6 +155,8 @@ fn manifest(context: &Context<'_>, binding: &Binding, recorder: &mut Recorder) {
             match manifest::check(document) {
                 Err(error) => check.fail(format!("{error}; take it from the host's /attestation")),
                 Ok(()) => {
+                    let said = manifest::program(document).into_iter();
+                    let check = said.fold(check, |check, (name, value)| check.input(name, value));
                     check.hex("digest", digest).require(digest == bound, || {
                         "the manifest is not the one that the quote binds; take both from the host anew".to_owned()
                     });

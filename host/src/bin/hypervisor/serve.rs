@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hypervisor::admin;
-use hypervisor::attestation::Attestation;
 use hypervisor::error::Error;
 use hypervisor::executor::Allocation;
 use hypervisor::hardening;
 use hypervisor::ingress::{introduce_agents, service};
 use hypervisor::manifest::Manifest;
-use hypervisor::parts::{Parts, load_config, runtime};
+use hypervisor::parts::{Parts, THIS_PROGRAM, load_config, runtime};
 use hypervisor::pipeline::Host;
 use hypervisor::server::{Server, Shutdown};
 use hypervisor::telemetry;
@@ -38,11 +37,11 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
             platform,
             identity,
             facts,
-        } = Parts::new(&config, Some(&config.executor_path))?;
+        } = Parts::new(&config, Some(&config.executor_path), THIS_PROGRAM.as_ref())?;
         let plugins = executor.load_plugins(config.plugins()?).await?;
-        let manifest = Manifest::new(&config, &executor, &plugins).encode();
-        let attestation = Attestation::start(&platform, identity, Arc::clone(&facts), manifest)?;
-        let unattested = platform.attester().err().map(str::to_owned);
+        let attestation = platform.start(identity, facts.log(), || {
+            Manifest::new(&config, &plugins, facts.program_sha384()).encode()
+        })?;
         let server = Server::bind(config.listening, &config.limits, descriptors).await?;
         let allocation = executor.allocation();
         let admin = admin::Listener::open(&config.admin, config.admin_token_file()).await?;
@@ -56,7 +55,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
             executor,
             plugins,
             facts,
-            attestation.ok_or(unattested.unwrap_or_default()),
+            attestation,
             platform.sealing_key(),
         )
         .await?;
@@ -69,6 +68,8 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         let introduced = Arc::clone(&app);
         let introducing = tokio::spawn(async move { introduced.introduce().await });
         let clearing = tokio::spawn(async move { of_payments.clear_doubts().await });
+        let watched = Arc::clone(&app);
+        let watching = tokio::spawn(async move { watched.watch_collateral().await });
         let agents = Arc::clone(app.agents());
         let warming = tokio::spawn(async move { agents.warm_up().await });
         let result = server.serve(service(&app), shutdown).await;
@@ -76,6 +77,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         expiring.abort();
         clearing.abort();
         introducing.abort();
+        watching.abort();
         probed.abort();
         result
     })

@@ -139,3 +139,14 @@ async fn a_sealed_request_of_very_many_fields_is_rejected_before_it_is_parsed() 
         }
     }
 }
+
+#[tokio::test]
+async fn who_opens_more_sessions_than_there_are_pushes_out_its_own() {
+    let host = Host::with("[limits]\nsessions = 50\n");
+    let session = host.session().await;
+    for _ in 0..100 {
+        assert_eq!(opened_from(&host, ATTACKER, 0).await, 200);
+    }
+    let execution = session.run_wasm(Program::new(&guest("hello"))).await;
+    assert_eq!(execution.unwrap().report.exit, Exit::Ok);
+}

@@ -15,6 +15,7 @@ mod browser;
 mod connections;
 mod evidence;
 mod execution;
+mod memory;
 mod order;
 mod outgoing;
 mod payments;

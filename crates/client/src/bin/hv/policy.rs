@@ -204,7 +204,7 @@ impl Init {
 
 /// The evidence under the policy that was made from it: whatever fails now will fail tomorrow.
 fn warn_if_refused(policy: &Rules, evidence: &Evidence) -> Result<(), Failure> {
-    let binding = Binding::decode(&evidence.binding).ok();
+    let binding = Binding::of(evidence).ok();
     let challenge = binding
         .as_ref()
         .and_then(|binding| binding.nonce.clone())

@@ -10,7 +10,8 @@ use hypervisor_evidence::{
 };
 use hypervisor_protocol::{ContentFormat, HexArray};
 
-use super::journal::Journal;
+use crate::journal::Journal;
+use crate::{EvidenceError, MeasureError};
 
 /// Entries and bytes of the log that agents may take in all. The rest is for plugins: a swap always finds room.
 const OF_AGENTS: Share = Share {
@@ -33,7 +34,7 @@ struct Share {
 }
 
 /// What this host loaded with authority.
-pub(crate) struct Measured {
+pub struct Measured {
     /// The platform's runtime register, where it has one: extended by every entry.
     register: Option<Arc<dyn Attester>>,
     state: Mutex<State>,
@@ -67,23 +68,6 @@ pub enum Loader<'a> {
     Agent,
 }
 
-/// Why a component could not be measured, and so is not loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum MeasureError {
-    /// The log cannot take it.
-    #[error("the component log: {0}")]
-    Log(#[from] hypervisor_evidence::Error),
-    /// Agents have used their part of the log.
-    #[error("{0}")]
-    Quota(String),
-    /// The log cannot be written.
-    #[error("writing the component log: {0}")]
-    Write(#[from] std::io::Error),
-    /// The register was not extended as it should.
-    #[error("extending the runtime register: {0}")]
-    Register(#[from] AttesterError),
-}
-
 /// The log at one moment, as evidence needs it.
 pub(crate) struct Snapshot {
     pub(crate) head: LogHead,
@@ -93,21 +77,17 @@ pub(crate) struct Snapshot {
     pub(crate) register: Option<[u8; 48]>,
 }
 
-/// Register and log disagree: the host cannot stand for its log any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Poisoned;
-
 impl Measured {
     /// The log of a host that attests nothing.
-    pub(crate) fn unattested() -> Self {
+    pub fn unattested() -> Self {
         Self::with(ComponentLog::new(), None, None)
     }
 
     /// A log that is extended into the register of `attester`, where it has one, and written to `folder`, where one is given.
-    pub(crate) fn on(
-        attester: &Arc<dyn Attester>,
-        folder: Option<&Path>,
-    ) -> Result<Self, MeasureError> {
+    ///
+    /// # Errors
+    /// When the register cannot be read, or the log's file not be made.
+    pub fn on(attester: &Arc<dyn Attester>, folder: Option<&Path>) -> Result<Self, MeasureError> {
         let register = attester
             .capabilities()
             .runtime_register
@@ -159,7 +139,7 @@ impl Measured {
     ///
     /// # Errors
     /// [`MeasureError`]. A register that is not what the log says poisons the log.
-    pub(crate) fn append(
+    pub fn append(
         &self,
         loader: Loader<'_>,
         name: &str,
@@ -218,16 +198,16 @@ impl Measured {
     /// The log as it is now.
     ///
     /// # Errors
-    /// [`Poisoned`].
-    pub(crate) fn snapshot(&self) -> Result<Snapshot, Poisoned> {
+    /// [`EvidenceError::Poisoned`].
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, EvidenceError> {
         self.lock().snapshot()
     }
 
     /// The log as it stays until the guard is dropped.
     ///
     /// # Errors
-    /// [`Poisoned`].
-    pub(crate) fn hold(&self) -> Result<(Snapshot, Held<'_>), Poisoned> {
+    /// [`EvidenceError::Poisoned`].
+    pub(crate) fn hold(&self) -> Result<(Snapshot, Held<'_>), EvidenceError> {
         let mut state = self.lock();
         let snapshot = state.snapshot()?;
         state.held = true;
@@ -239,16 +219,18 @@ impl Measured {
         self.lock().poison();
     }
 
-    pub(crate) fn is_poisoned(&self) -> bool {
+    /// Whether register and log disagree: the host must not stand for the log.
+    pub fn is_poisoned(&self) -> bool {
         self.lock().poisoned
     }
 
-    pub(crate) fn length(&self) -> u64 {
+    /// Entries so far.
+    pub fn length(&self) -> u64 {
         self.lock().log.head().count
     }
 
     /// Entries and head.
-    pub(crate) fn read<T>(&self, read: impl FnOnce(&ComponentLog) -> T) -> T {
+    pub fn read<T>(&self, read: impl FnOnce(&ComponentLog) -> T) -> T {
         read(&self.lock().log)
     }
 
@@ -322,12 +304,12 @@ impl State {
         }
     }
 
-    fn snapshot(&self) -> Result<Snapshot, Poisoned> {
+    fn snapshot(&self) -> Result<Snapshot, EvidenceError> {
         if self.poisoned {
-            return Err(Poisoned);
+            return Err(EvidenceError::Poisoned);
         }
         // Entries were checked when they were appended.
-        let encoded = self.log.encode(ContentFormat::Cbor).map_err(|_| Poisoned)?;
+        let encoded = self.log.encode(ContentFormat::Cbor)?;
         Ok(Snapshot {
             head: self.log.head(),
             encoded,
@@ -364,122 +346,4 @@ fn waiting<T>(work: impl FnOnce() -> T) -> T {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use hypervisor_evidence::{Backend, Capabilities, Quote};
-
-    fn agent(log: &Measured, loader: Loader<'_>, n: usize) -> Result<(), MeasureError> {
-        let imports = (0..300).map(|n| format!("wasi:clocks/monotonic-clock@0.2.{n}"));
-        let mut digest = [0; 48];
-        digest[..8].copy_from_slice(&n.to_be_bytes());
-        log.append(loader, "agent/hello", digest, imports.collect())
-    }
-
-    /// Deploys on these accounts until it is refused; how often it was not.
-    fn deployed(log: &Measured, accounts: &[&str]) -> usize {
-        let before = log.length() as usize;
-        let refused = loop {
-            let n = log.length() as usize;
-            if let Err(refused) = agent(log, Loader::Deployment(accounts), n) {
-                break refused;
-            }
-        };
-        assert!(matches!(refused, MeasureError::Quota(_)), "{refused}");
-        log.length() as usize - before
-    }
-
-    #[test]
-    fn owners_that_cost_nothing_take_no_more_than_the_network_that_they_deploy_from() {
-        let log = Measured::unattested();
-        let mut taken = 0;
-        for owner in 0..64 {
-            taken += deployed(&log, &[&format!("owner {owner}"), "192.0.2.1"]);
-        }
-        assert_eq!(taken, OF_DEPLOYMENTS / PART);
-        // What is there already needs no room.
-        agent(&log, Loader::Deployment(&["owner 0", "192.0.2.1"]), 0).unwrap();
-        assert_eq!(log.length() as usize, taken);
-        assert!(deployed(&log, &["another", "192.0.2.2"]) > 200);
-    }
-
-    #[test]
-    fn few_accounts_do_not_use_up_the_log_and_all_of_them_leave_room_for_plugins() {
-        let log = Measured::unattested();
-        let accounts: Vec<String> = (0..100).map(|n| format!("account {n}")).collect();
-        let taken: Vec<usize> = (accounts.iter())
-            .map(|account| deployed(&log, &[account]))
-            .collect();
-        assert!(taken.iter().take(32).all(|taken| *taken > 3), "{taken:?}");
-        assert_eq!(taken.iter().sum::<usize>(), OF_DEPLOYMENTS);
-        // What was deployed before the start is loaded all the same.
-        log.append(Loader::Agent, "agent/early", [1; 48], Vec::new())
-            .unwrap();
-        for _ in 0..512 {
-            let imports = (0..40)
-                .map(|n| format!("wasi:io/streams{n}@0.2.6"))
-                .collect();
-            log.append(Loader::Operator, "policy", [0; 48], imports)
-                .unwrap();
-        }
-        assert!(log.snapshot().unwrap().encoded.len() < MAX_LENGTH / 2);
-    }
-
-    /// A platform whose register takes no extension, though it says so.
-    struct Stuck;
-
-    impl Attester for Stuck {
-        fn backend(&self) -> Backend {
-            Backend::Tdx
-        }
-
-        fn capabilities(&self) -> Capabilities {
-            Capabilities {
-                runtime_register: true,
-                certificates: false,
-            }
-        }
-
-        fn quote(&self, _: &[u8; 64]) -> Result<Quote, AttesterError> {
-            Err(AttesterError::RegisterMismatch)
-        }
-
-        fn extend(&self, _: &[u8; 48]) -> Result<(), AttesterError> {
-            Ok(())
-        }
-
-        fn read_register(&self) -> Result<[u8; 48], AttesterError> {
-            Ok([0; 48])
-        }
-    }
-
-    #[test]
-    fn a_register_that_does_not_hold_the_log_refuses_the_component_and_poisons_the_log() {
-        let folder = tempfile::tempdir().unwrap();
-        let attester: Arc<dyn Attester> = Arc::new(Stuck);
-        let log = Measured::on(&attester, Some(folder.path())).unwrap();
-        assert!(!log.is_poisoned());
-        let refused = log.append(Loader::Operator, "policy", [1; 48], Vec::new());
-        assert!(refused.is_err());
-        assert!(log.is_poisoned());
-        assert!(log.snapshot().is_err());
-        let written = std::fs::read_to_string(folder.path().join("component-log.jsonl")).unwrap();
-        // Where the register began, and the entry.
-        assert_eq!(written.lines().count(), 2);
-    }
-
-    #[test]
-    fn nothing_is_measured_while_a_quote_holds_the_log() {
-        let log = Measured::unattested();
-        let (held, guard) = log.hold().unwrap();
-        std::thread::scope(|scope| {
-            let measuring =
-                scope.spawn(|| log.append(Loader::Operator, "policy", [1; 48], Vec::new()));
-            // It may not have come that far; it never gets further.
-            std::thread::yield_now();
-            assert_eq!(log.snapshot().unwrap().head, held.head);
-            drop(guard);
-            measuring.join().unwrap().unwrap();
-        });
-        assert_eq!(log.length(), 1);
-    }
-}
+mod tests;

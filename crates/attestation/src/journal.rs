@@ -21,7 +21,7 @@ struct Start {
 }
 
 /// The file that entries are written to.
-pub(super) struct Journal {
+pub(crate) struct Journal {
     file: File,
     /// Bytes of whole lines.
     length: u64,
@@ -29,7 +29,7 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Opens the file in `folder` and gives the log to go on with. `register` is what the register holds now.
-    pub(super) fn open(
+    pub(crate) fn open(
         folder: &Path,
         register: Option<[u8; 48]>,
     ) -> io::Result<(Self, ComponentLog)> {
@@ -64,7 +64,7 @@ impl Journal {
     }
 
     /// Writes an entry through to the disk. After an error the file is as it was.
-    pub(super) fn append(&mut self, entry: &LogEntry) -> io::Result<()> {
+    pub(crate) fn append(&mut self, entry: &LogEntry) -> io::Result<()> {
         let before = self.length;
         let written = self.line(entry).and_then(|()| self.file.sync_all());
         if written.is_err() {
