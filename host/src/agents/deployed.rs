@@ -102,6 +102,11 @@ impl Deployed {
         &self.terms.digest
     }
 
+    /// SHA-384 of the component.
+    pub fn sha384(&self) -> &[u8; 48] {
+        &self.terms.sha384
+    }
+
     /// Interfaces that it imports.
     pub fn import_names(&self) -> Vec<String> {
         self.terms.about.import_names()
