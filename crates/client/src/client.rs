@@ -102,6 +102,11 @@ impl Client {
         }
     }
 
+    /// Where the host is.
+    pub(crate) fn server(&self) -> &Url {
+        &self.server
+    }
+
     /// Asks `/ping`.
     pub async fn ping(&self) -> Result<(), Error> {
         let answer = self.get("ping", SMALL).await?;

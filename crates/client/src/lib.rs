@@ -26,12 +26,14 @@ mod ending;
 mod error;
 pub mod payment;
 mod program;
+pub mod record;
 mod session;
 
 pub use client::Client;
 pub use ending::ending;
 pub use error::{Error, OfferRefusal};
 pub use program::{Inputs, Program};
+pub use record::Record;
 pub use session::{Execution, PaidExecution, Session};
 
 pub use hypervisor_protocol as protocol;

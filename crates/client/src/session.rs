@@ -10,11 +10,14 @@ use hypervisor_protocol::{
 use reqwest::Method;
 use serde::Serialize;
 
-use crate::attestation::{Exchange, ExecutionAttestation, SessionAttestation, verify_execution};
+use crate::attestation::{
+    Exchange, ExecutionAttestation, SessionAttestation, now, verify_execution,
+};
 use crate::client::Client;
 use crate::error::Error;
 use crate::payment::{Payer, Payment, PaymentReceipt};
 use crate::program::{Inputs, Program};
+use crate::record::Keeping;
 
 /// A session with a host: a key schedule of its own and a count of the requests made under it.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub struct Session {
     expires_at: u64,
     /// Where there is one, nothing is given out that the host did not attest.
     attestation: Option<Box<SessionAttestation>>,
+    /// Where there is one, each run gives a record.
+    keeping: Option<Box<Keeping>>,
 }
 
 /// Where a sealed request goes.
@@ -97,11 +102,17 @@ impl Session {
             session,
             expires_at,
             attestation: None,
+            keeping: None,
         }
     }
 
-    pub(crate) fn attested(mut self, attestation: SessionAttestation) -> Self {
+    pub(crate) fn attested(
+        mut self,
+        attestation: SessionAttestation,
+        keeping: Option<Keeping>,
+    ) -> Self {
         self.attestation = Some(Box::new(attestation));
+        self.keeping = keeping.map(Box::new);
         self
     }
 
@@ -256,11 +267,16 @@ impl Session {
         mut answer: ExecuteResponse,
     ) -> Result<Execution, Error> {
         let result_commitment = answer.result_commitment;
+        let whole = self
+            .keeping
+            .as_ref()
+            .map(|keeping| (keeping, answer.clone()));
         let (receipt, evidence) = (answer.receipt.take(), answer.result_evidence.take());
         let OpenResponse { result, report } = self
             .session
             .open_response(pending, answer.into())
             .map_err(Error::Verification)?;
+        let at = now();
         let attestation = self.attestation.as_deref().map(|attestation| {
             let exchange = Exchange {
                 session_id: *self.id(),
@@ -271,7 +287,13 @@ impl Session {
                 evidence,
                 quoted: route.quoted,
             };
-            verify_execution(attestation, exchange)
+            let mut run = verify_execution(attestation, exchange, at)?;
+            run.record = whole.map(|(keeping, answer)| {
+                let times = (attestation.verdict().at(), at);
+                let answer = (route.quoted, answer);
+                Box::new(keeping.record(&route.path, pending, answer, times))
+            });
+            Ok::<_, Error>(run)
         });
         Ok(Execution {
             result,

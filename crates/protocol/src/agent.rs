@@ -13,7 +13,7 @@
 //! | `POST /search` | [`SearchRequest`] | – | – | – | [`SearchResponse`], in plaintext |
 //!
 //! Sealed results are JSON. A name is that of an agent alone, or `name.owner` with the owner's id; the name in field 0 must be
-//! the one in the path. What is wrong with a sealed request is in its sealed report ([`crate::Rejection`]).
+//! the one in the path, and that of a call may be followed by `@` and the digest of the component ([`crate::ComponentDigest`]). What is wrong with a sealed request is in its sealed report ([`crate::Rejection`]).
 
 use std::fmt;
 

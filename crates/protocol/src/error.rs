@@ -107,6 +107,11 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// Text is not a component's digest.
+    #[error(
+        "not a component's digest; write sha256: and 64, or sha384: and 96, lower-case hex digits"
+    )]
+    InvalidDigest,
     /// Text is not hex.
     #[error("invalid hex: {reason}")]
     InvalidHex {
@@ -146,9 +151,10 @@ impl Error {
             Self::Replayed { .. } => ProblemType::ReplayedSequence,
             Self::TooManyArguments { .. } => ProblemType::TooManyArguments,
             Self::TooLong { .. } => ProblemType::BodyTooLarge,
-            Self::Decode { .. } | Self::InvalidHex { .. } | Self::InvalidSessionId => {
-                ProblemType::MalformedRequest
-            }
+            Self::Decode { .. }
+            | Self::InvalidDigest
+            | Self::InvalidHex { .. }
+            | Self::InvalidSessionId => ProblemType::MalformedRequest,
             Self::InvalidPrivateKey
             | Self::Random
             | Self::KeyDerivation

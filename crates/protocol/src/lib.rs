@@ -34,6 +34,7 @@
 
 pub mod agent;
 pub mod commitment;
+pub mod digest;
 pub mod error;
 mod format;
 pub mod hex_bytes;
@@ -52,6 +53,7 @@ pub use agent::{
     DeployResponse, Found, RegistryRequest, SearchRequest, SearchResponse,
 };
 pub use commitment::Commitment;
+pub use digest::ComponentDigest;
 pub use error::Error;
 pub use hex_bytes::{HexArray, HexBytes};
 pub use keys::{PrivateKey, PublicKey};

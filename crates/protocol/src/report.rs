@@ -142,6 +142,8 @@ pub enum Rejection {
     NameTaken,
     /// There is no such agent, or none that the caller may know of.
     UnknownAgent,
+    /// The agent of this name is another component than the call pins ([`crate::ComponentDigest`]).
+    WrongDigest,
     /// The host, or the owner, has as many agents as may be.
     TooManyAgents,
     /// The request that was sealed for a service is no Binary HTTP message (RFC 9292).

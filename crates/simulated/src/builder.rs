@@ -222,6 +222,13 @@ impl SimulatorBuilder {
         self
     }
 
+    /// Puts `bytes` at an offset of what is signed, before it is: wrong values under a right signature.
+    #[must_use]
+    pub fn altered(mut self, at: usize, bytes: &[u8]) -> Self {
+        self.td.altered = Some((at, bytes.to_vec()));
+        self
+    }
+
     /// How long each quote takes, one at a time, as a real driver does (one second). Default: none.
     #[must_use]
     pub fn driver_delay(mut self, delay: Duration) -> Self {

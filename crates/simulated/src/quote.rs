@@ -47,6 +47,10 @@ pub(crate) fn quote(
     } else {
         quote.extend_from_slice(&body);
     }
+    if let Some((at, bytes)) = &td.altered {
+        let place = quote.iter_mut().skip(*at);
+        place.zip(bytes).for_each(|(to, from)| *to = *from);
+    }
 
     let mut auth = sign(attestation_key, &quote)?.to_vec();
     auth.extend_from_slice(&public(attestation_key)?);

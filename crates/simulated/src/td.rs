@@ -60,6 +60,8 @@ pub(crate) struct Td {
     pub(crate) tail: (usize, u8),
     /// Bytes after the certificate chain, inside the quote.
     pub(crate) filler: usize,
+    /// Bytes of the signed part that are others than they should be, and from where on.
+    pub(crate) altered: Option<(usize, Vec<u8>)>,
 }
 
 impl Default for Td {
@@ -75,6 +77,7 @@ impl Default for Td {
             registers: [[0x20; 48], [0x21; 48], [0x22; 48], [0; 48]],
             tail: (0, 0),
             filler: 0,
+            altered: None,
         }
     }
 }

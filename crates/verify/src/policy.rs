@@ -34,6 +34,15 @@ const TCB_STATUSES: [&str; 8] = [
     "TDRelaunchAdvisedConfigurationNeeded",
 ];
 
+/// What a report says of an SNP platform, beside SMT, and the bits of PLATFORM_INFO (AMD 56860).
+pub const PLATFORM_FLAGS: [(&str, u32); 5] = [
+    ("tsme", 1),
+    ("ecc", 2),
+    ("rapl-disabled", 3),
+    ("ciphertext-hiding", 4),
+    ("alias-check-complete", 5),
+];
+
 /// A policy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -122,6 +131,9 @@ pub struct Components {
     pub agents: bool,
     /// The components that are.
     pub allowed: Vec<AllowedComponent>,
+    /// SHA-384 of the machine code, compiled outside the guest, that plugins may run from; unjudged where none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compiled: Option<Vec<HexArray<48>>>,
 }
 
 impl Default for Components {
@@ -130,6 +142,7 @@ impl Default for Components {
             any: false,
             agents: true,
             allowed: Vec::new(),
+            compiled: None,
         }
     }
 }
@@ -215,6 +228,10 @@ pub struct SnpRules {
     pub vmpl: u32,
     /// Whether SMT is accepted.
     pub allow_smt: bool,
+    /// Whether a guest may run beside memory on CXL.
+    pub allow_cxl: bool,
+    /// What the platform must have, by the names of [`PLATFORM_FLAGS`].
+    pub required_flags: Vec<String>,
     /// Whether AMD's revocation list must be there.
     pub require_crl: bool,
     /// Accepted machines, by chip id; every one where none.
@@ -232,6 +249,8 @@ impl Default for SnpRules {
             report_versions: vec![3, 4, 5],
             vmpl: 0,
             allow_smt: true,
+            allow_cxl: true,
+            required_flags: Vec::new(),
             require_crl: false,
             chips: None,
             generations: Generations::default(),
@@ -346,15 +365,20 @@ impl Roots {
 
 impl Rules {
     fn check(&self) -> Result<(), PolicyError> {
-        for status in &self.tdx.tcb_status {
-            if !TCB_STATUSES.contains(&status.as_str()) {
-                let hint = keys::nearest(status, TCB_STATUSES)
-                    .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-                return refuse(format!(
-                    "`tdx.tcb_status` names `{status}`, which is no status that can be accepted{hint}"
-                ));
-            }
-        }
+        let (statuses, flags) = (&self.tdx.tcb_status, &self.snp.required_flags);
+        let platform = PLATFORM_FLAGS.map(|(name, _)| name);
+        keys::known(
+            "tdx.tcb_status",
+            statuses,
+            "status that can be accepted",
+            &TCB_STATUSES,
+        )?;
+        keys::known(
+            "snp.required_flags",
+            flags,
+            "flag of SNP platforms",
+            &platform,
+        )?;
         if let Some(version) = self
             .snp
             .report_versions
@@ -365,16 +389,19 @@ impl Rules {
                 "`snp.report_versions` names {version}; this program reads 2 to 5"
             ));
         }
-        if self.components.any && !self.components.allowed.is_empty() {
-            return refuse(
-                "`components.any` beside `components.allowed`: one makes the other void; remove one".to_owned(),
-            );
-        }
-        if self.manifest.any && !self.manifest.allowed.is_empty() {
-            return refuse(
-                "`manifest.any` beside `manifest.allowed`: one makes the other void; remove one"
-                    .to_owned(),
-            );
+        for (section, any, named) in [
+            (
+                "components",
+                self.components.any,
+                self.components.allowed.len(),
+            ),
+            ("manifest", self.manifest.any, self.manifest.allowed.len()),
+        ] {
+            if any && named > 0 {
+                return refuse(format!(
+                    "`{section}.any` beside `{section}.allowed`: one makes the other void; remove one"
+                ));
+            }
         }
         Ok(())
     }

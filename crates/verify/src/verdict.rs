@@ -4,7 +4,6 @@ mod ear;
 
 use std::fmt;
 
-use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::Binding;
@@ -129,10 +128,18 @@ check_ids! {
     Log "log" Executables,
     /// Every component in the log is accepted.
     Components "components" Executables,
+    /// What machine code plugins run from that was compiled outside the guest.
+    CompiledCode "compiled-code" Executables,
     /// The manifest is the one that the quote binds.
     Manifest "manifest" Configuration,
     /// The manifest is accepted.
     ManifestAllowed "manifest-allowed" Configuration,
+}
+
+impl Serialize for CheckId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 impl fmt::Display for CheckId {
@@ -142,39 +149,23 @@ impl fmt::Display for CheckId {
 }
 
 /// One check.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// Which.
+    #[serde(rename = "check")]
     pub id: CheckId,
     /// How it came out.
     pub status: Status,
     /// What it looked at.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_map")]
     pub inputs: Vec<(&'static str, String)>,
     /// For a failure, one sentence that says what to do; for a check that was not made, why.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-impl Serialize for Check {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        struct Inputs<'a>(&'a [(&'static str, String)]);
-
-        impl Serialize for Inputs<'_> {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
-            }
-        }
-
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("check", self.id.name())?;
-        map.serialize_entry("status", &self.status)?;
-        if !self.inputs.is_empty() {
-            map.serialize_entry("inputs", &Inputs(&self.inputs))?;
-        }
-        if let Some(reason) = &self.reason {
-            map.serialize_entry("reason", reason)?;
-        }
-        map.end()
-    }
+fn as_map<S: Serializer>(inputs: &[(&str, String)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(inputs.iter().map(|(name, value)| (name, value)))
 }
 
 /// What evidence that passed is worth.
@@ -360,6 +351,33 @@ impl Open<'_> {
 
     pub(crate) fn not_applicable(self, reason: impl Into<String>) {
         self.close(Status::NotApplicable, Some(reason.into()));
+    }
+
+    /// Passes if one of the references has all the values that were found; gives it. Otherwise the closest is named.
+    pub(crate) fn image<'r, R, const N: usize>(
+        mut self,
+        section: &str,
+        found: &[(&'static str, String); N],
+        references: &'r [R],
+        values: impl Fn(&R) -> (&str, [String; N]),
+    ) -> Option<&'r R> {
+        self.inputs.extend_from_slice(found);
+        let differing = |reference: &R| -> Vec<&str> {
+            let (_, wanted) = values(reference);
+            let pairs = found.iter().zip(wanted);
+            pairs
+                .filter_map(|((name, found), wanted)| (*found != wanted).then_some(*name))
+                .collect()
+        };
+        let Some(closest) = references.iter().min_by_key(|r| differing(r).len()) else {
+            self.fail(format!("the policy has no reference values, so nothing matches; add the image's as `[[{section}.reference]]`"));
+            return None;
+        };
+        let (name, differing) = (values(closest).0, differing(closest).join(", "));
+        let matched = self.input("reference", name).require(differing.is_empty(), || {
+            format!("this is no image that the policy names (nearest is `{name}`, which differs in {differing}); do not rely on this host, or add its values as `[[{section}.reference]]` once you know the image")
+        });
+        matched.then_some(closest)
     }
 
     /// Passes if `holds`. Returns whether it did.

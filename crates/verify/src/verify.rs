@@ -139,6 +139,7 @@ pub fn verify(evidence: &Evidence, policy: &Policy, expected: &Expected, now: u6
                     CheckId::IdentityKey,
                     CheckId::Log,
                     CheckId::Manifest,
+                    CheckId::CompiledCode,
                 ],
             );
             None

@@ -32,18 +32,18 @@ const CBOR: ContentFormat = ContentFormat::Cbor;
 const NONCE: &str = "00112233445566778899aabbccddeeff";
 
 /// A host that attests by a simulation of this seed.
-fn simulated(seed: &str, more: &str) -> Host {
+pub(crate) fn simulated(seed: &str, more: &str) -> Host {
     Host::with(&format!(
         "[attestation]\nbackend = 'simulated'\nsimulated_seed = '{seed}'\n{more}"
     ))
 }
 
-fn with_python(seed: &str) -> Host {
+pub(crate) fn with_python(seed: &str) -> Host {
     let plugin = hypervisor_tests::programs::python_plugin();
     simulated(seed, &format!("[script]\n{plugin}"))
 }
 
-fn simulator(seed: &str) -> Simulator {
+pub(crate) fn simulator(seed: &str) -> Simulator {
     Simulator::builder(seed.as_bytes()).build().unwrap()
 }
 
@@ -57,7 +57,7 @@ fn policy(seed: &str) -> Policy {
     Policy::parse(&policy_text(&roots, &simulator)).unwrap()
 }
 
-fn policy_text(roots: &str, simulator: &Simulator) -> String {
+pub(crate) fn policy_text(roots: &str, simulator: &Simulator) -> String {
     let quote = simulator.raw_quote(&[7; 64]).unwrap();
     let report = TdxQuote::parse(&quote).unwrap().report;
     let [rtmr0, rtmr1, rtmr2, rtmr3] = report.rtmr;

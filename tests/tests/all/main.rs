@@ -12,6 +12,7 @@ mod payment_rig;
 mod payments;
 mod policy;
 mod python;
+mod records;
 mod refusals;
 mod requests;
 mod run;

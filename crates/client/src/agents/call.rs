@@ -142,10 +142,13 @@ impl Session {
         owner: Option<&OwnerKey>,
     ) -> Result<Sealed<AgentRequest>, Error> {
         let proof = owner.map(|owner| self.prove(owner));
-        let agent = reference.as_str().as_bytes();
-        self.seal(Operation::Agent, agent, inputs, |key, id, request| {
-            AgentRequest::new(key, id, proof, request)
-        })
+        let agent = reference.sealed();
+        self.seal(
+            Operation::Agent,
+            agent.as_bytes(),
+            inputs,
+            |key, id, request| AgentRequest::new(key, id, proof, request),
+        )
     }
 }
 

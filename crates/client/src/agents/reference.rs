@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use hypervisor_protocol::ComponentDigest;
 use hypervisor_protocol::owner::ID_LENGTH;
 
 use crate::error::Error;
@@ -17,24 +18,48 @@ const QUOTED: usize = 100;
 /// An agent: `name`, or `name.owner` with the owner's id (32 hex digits) or `operator`. Safe in a path and a host name.
 ///
 /// A name is 1 to 63 of `a`–`z`, `0`–`9` and `-`, first a letter, last not a hyphen.
+///
+/// It may be pinned to a component ([`Self::pinned`]): what the host finds under a name is the host's and the owners' affair, and may
+/// change between looking and calling.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Reference(String);
+pub struct Reference {
+    text: String,
+    pin: Option<ComponentDigest>,
+}
 
 impl Reference {
     /// As it is written.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// The part before the owner.
     pub fn name(&self) -> &str {
-        self.0.split('.').next().unwrap_or_default()
+        self.text.split('.').next().unwrap_or_default()
+    }
+
+    /// The same agent, which is called only if its component has this digest: the host refuses the call otherwise, before
+    /// anything runs or is charged. The digest travels sealed.
+    #[must_use]
+    pub fn pinned(self, digest: ComponentDigest) -> Self {
+        Self {
+            pin: Some(digest),
+            ..self
+        }
+    }
+
+    /// What is sealed as the name of a call.
+    pub(super) fn sealed(&self) -> String {
+        match &self.pin {
+            Some(digest) => format!("{}@{digest}", self.text),
+            None => self.text.clone(),
+        }
     }
 }
 
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -62,7 +87,10 @@ impl FromStr for Reference {
                 2 * ID_LENGTH
             )));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self {
+            text: text.to_owned(),
+            pin: None,
+        })
     }
 }
 

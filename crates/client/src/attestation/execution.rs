@@ -5,9 +5,10 @@ use hypervisor_verify::{
     Binding, ComponentLog, Evidence, Expected, ExpectedSubject, Receipt, Verdict, verify,
 };
 
+use super::decode_evidence;
 use super::refusal::{FailedCheck, Refusal, Stage};
 use super::session::SessionAttestation;
-use super::{decode_evidence, now};
+use crate::record::Record;
 
 /// What a host attested of a run, verified.
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub struct ExecutionAttestation {
     pub result: Option<Verdict>,
     /// Evidence of the result as it came, CBOR; none as before.
     pub result_evidence: Option<Vec<u8>>,
+    /// What to keep of the run; some in a session that was opened for it ([`crate::Client::open_recorded_session`]).
+    pub record: Option<Box<Record>>,
 }
 
 /// A run as this client knows it: its commitments were recomputed from what was sent and received.
@@ -37,10 +40,11 @@ pub(crate) struct Exchange {
     pub(crate) quoted: bool,
 }
 
-/// Verifies receipt and result evidence. Both are looked at, whatever the other gives.
+/// Verifies receipt and result evidence as of a time. Both are looked at, whatever the other gives.
 pub(crate) fn verify_execution(
     session: &SessionAttestation,
     exchange: Exchange,
+    at: u64,
 ) -> Result<ExecutionAttestation, Refusal> {
     let mut failures = Vec::new();
     let mut manifests = vec![*session.manifest_digest()];
@@ -53,7 +57,7 @@ pub(crate) fn verify_execution(
             ));
             None
         }
-        (true, Some(bytes)) => result(session, &exchange, bytes, &mut failures),
+        (true, Some(bytes)) => result(session, &exchange, (bytes, at), &mut failures),
     };
     let attested = verdict.as_ref().and_then(Verdict::binding);
     manifests.extend(attested.map(|binding| binding.manifest_digest));
@@ -65,6 +69,7 @@ pub(crate) fn verify_execution(
             signed_receipt: signed.0,
             result: verdict,
             result_evidence: exchange.evidence.filter(|_| exchange.quoted).map(Vec::from),
+            record: None,
         }),
         _ => Err(Refusal::new(Stage::Execution, failures, verdict)),
     }
@@ -74,7 +79,7 @@ pub(crate) fn verify_execution(
 fn result(
     session: &SessionAttestation,
     exchange: &Exchange,
-    bytes: &HexBytes,
+    (bytes, at): (&HexBytes, u64),
     failures: &mut Vec<FailedCheck>,
 ) -> Option<Verdict> {
     let mut evidence = match decode_evidence(&bytes.0) {
@@ -96,7 +101,7 @@ fn result(
     );
     expected.identity_public_key = Some(session.identity_public_key().clone());
     expected.last_tcb_evaluation_data_number = session.verdict().tcb_evaluation_data_number();
-    let verdict = verify(&evidence, &session.policy, &expected, now());
+    let verdict = verify(&evidence, &session.policy, &expected, at);
     if let Some(binding) = verdict.binding() {
         failures.extend(continuity(session, &evidence, binding));
     }

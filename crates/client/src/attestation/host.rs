@@ -4,13 +4,28 @@ use hypervisor_protocol::{CreateKeypairRequest, CreateKeypairResponse, PrivateKe
 use hypervisor_verify::{
     Evidence, Expected, ExpectedSubject, Policy, Verdict, VerifierNonce, evidence, verify,
 };
+use zeroize::Zeroizing;
 
 use super::refusal::{Refusal, Stage};
 use super::session::SessionAttestation;
 use super::{challenge, decode_evidence, now};
 use crate::client::Client;
 use crate::error::Error;
+use crate::record::Keeping;
 use crate::session::Session;
+
+/// A key for one session, and its bytes.
+fn session_key() -> Result<(PrivateKey, Zeroizing<[u8; 32]>), Error> {
+    loop {
+        let mut bytes = Zeroizing::new([0; 32]);
+        getrandom::fill(bytes.as_mut_slice())
+            .map_err(|_| Error::Protocol(hypervisor_protocol::Error::Random))?;
+        // One in 2^32 is none.
+        if let Ok(key) = PrivateKey::from_bytes(&bytes) {
+            return Ok((key, bytes));
+        }
+    }
+}
 
 impl Client {
     /// Opens a session whose host proves, for a nonce made here, that it is what `policy` wants: the session's key, this
@@ -24,23 +39,53 @@ impl Client {
         &self,
         policy: &Policy,
     ) -> Result<(Session, Verdict), Error> {
+        let session = self.attested(policy, None).await?;
+        let verdict = session.attestation().map(|proved| proved.verdict().clone());
+        let verdict = verdict
+            .ok_or_else(|| Refusal::of(Stage::Host, "evidence", "the session is not attested"))?;
+        Ok((session, verdict))
+    }
+
+    /// As [`Self::open_attested_session`], and every run gives a [`crate::Record`] to keep. `text` is what the policy was parsed from.
+    ///
+    /// # Errors
+    /// As [`Self::open_attested_session`].
+    pub async fn open_recorded_session(
+        &self,
+        policy: &Policy,
+        text: &str,
+    ) -> Result<Session, Error> {
+        self.attested(policy, Some(text)).await
+    }
+
+    async fn attested(&self, policy: &Policy, kept: Option<&str>) -> Result<Session, Error> {
         let challenge = challenge()?;
-        let key = PrivateKey::generate();
+        let (key, client_key) = session_key()?;
         let nonce = challenge.nonce.as_bytes().to_vec();
         let request = CreateKeypairRequest::new(key.public_key(), Some(nonce));
         let answer: CreateKeypairResponse = self
             .post("verifiable/encrypt/create_keypair", &request)
             .await?;
         let host = PublicKey::from_sec1(&answer.session_pubkey.0).map_err(Error::Verification)?;
+        let evidence = answer.evidence.as_ref().map(AsRef::as_ref);
         let attestation = SessionAttestation::verify(
             policy,
-            challenge,
+            challenge.clone(),
             (key.public_key(), &host, answer.session_id),
-            answer.evidence.as_ref().map(AsRef::as_ref),
+            evidence,
+            now(),
         )?;
-        let verdict = attestation.verdict().clone();
-        let session = self.session(key, host, &answer)?.attested(attestation);
-        Ok((session, verdict))
+        let keeping = kept.map(|text| Keeping {
+            server: self.server().to_string(),
+            policy: text.to_owned(),
+            client_key,
+            host: host.clone(),
+            challenge,
+            evidence: evidence.unwrap_or_default().to_vec(),
+        });
+        Ok(self
+            .session(key, host, &answer)?
+            .attested(attestation, keeping))
     }
 
     /// Fetches evidence of the host's identity for a nonce. Nothing of it is verified.

@@ -6,8 +6,8 @@ use hypervisor_verify::{
     Verdict, verify,
 };
 
+use super::decode_evidence;
 use super::refusal::{FailedCheck, Refusal, Stage};
-use super::{decode_evidence, now};
 
 /// Verified evidence of a session, and the policy that it passed.
 #[derive(Debug, Clone)]
@@ -20,12 +20,13 @@ pub struct SessionAttestation {
 }
 
 impl SessionAttestation {
-    /// Holds evidence of a session against a policy and against what this client knows of the session.
+    /// Holds evidence of a session against a policy and against what this client knows of the session, as of a time.
     pub(crate) fn verify(
         policy: &Policy,
         challenge: Challenge,
         (client, host, id): (&PublicKey, &PublicKey, SessionId),
         evidence: Option<&[u8]>,
+        at: u64,
     ) -> Result<Self, Refusal> {
         let refused = |reason: String| Refusal::of(Stage::Host, "evidence", reason);
         let bytes = evidence.ok_or_else(|| {
@@ -41,7 +42,7 @@ impl SessionAttestation {
             },
             Some(challenge),
         );
-        let verdict = verify(&evidence, policy, &expected, now());
+        let verdict = verify(&evidence, policy, &expected, at);
         let log = evidence
             .log
             .as_ref()

@@ -51,6 +51,7 @@ impl Hv {
         hv.args(line.split_whitespace())
             .current_dir(self.folder.path())
             .env("HYPERVISOR_SERVER", &self.url)
+            .env("XDG_STATE_HOME", self.path("state"))
             .stdin(Stdio::null());
         hv.output().await.unwrap()
     }
@@ -344,4 +345,53 @@ async fn hv_python_shows_no_result_that_is_not_attested() {
     let said = text(&output.stderr);
     assert!(said.contains("\n  result: "), "{said}");
     assert!(said.contains("discarded"), "{said}");
+}
+
+#[tokio::test]
+async fn hv_remembers_the_highest_tcb_evaluation_and_does_not_go_back() {
+    let host = Host::start(Trick::None).await;
+    let hv = Hv::new(&host);
+    let line = format!("verify {} --policy policy.toml", host.url);
+    assert!(hv.hv(&line).await.status.success());
+    let remembered = hv.read("state/hypervisor/hv.toml");
+    let number = remembered.split(" = ").nth(1).unwrap().trim();
+    let later: u32 = number.parse::<u32>().unwrap() + 1;
+    let recovered = remembered.replace(&format!(" = {number}"), &format!(" = {later}"));
+    hv.write("state/hypervisor/hv.toml", &recovered);
+    for line in [line.clone(), "run program --verify policy.toml".to_owned()] {
+        let output = hv.hv(&line).await;
+        assert_eq!(output.status.code(), Some(3), "{line}");
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        for expected in [
+            "tcb-evaluation: the collateral is of TCB evaluation",
+            "which is remembered in",
+            "hv.toml",
+        ] {
+            assert!(said.contains(expected), "{expected}\n{said}");
+        }
+    }
+    assert_eq!(hv.read("state/hypervisor/hv.toml"), recovered);
+    hv.write("state/hypervisor/hv.toml", "garbage");
+    let output = hv.hv(&line).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("is damaged"));
+}
+
+#[tokio::test]
+async fn hv_policy_init_takes_the_floors_from_the_evidence() {
+    let host = Host::start(Trick::None).await;
+    let hv = Hv::new(&host);
+    hv.save().await;
+    let root = root();
+    let line = format!(
+        "policy init --measure measure.json --evidence evidence.cbor --simulated-root {root} --to new.toml"
+    );
+    let output = hv.hv(&line).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let rules = hypervisor_client::attest::Policy::parse(&hv.read("new.toml"))
+        .unwrap()
+        .rules;
+    assert!(rules.tdx.minimum_tcb_evaluation_data_number > 0);
+    assert!(rules.log.register_required);
+    assert!(rules.components.agents);
 }

@@ -10,9 +10,10 @@
 use ciborium::cbor;
 use hypervisor_protocol::wire::MAX_ARGUMENTS;
 use hypervisor_protocol::{
-    AgentImport, AgentInfo, AgentList, AgentLog, AgentRequest, AgentWorld, ContentFormat,
-    DeployRequest, DeployResponse, Error, Exit, Found, HexArray, HexBytes, OwnerProof, PrivateKey,
-    RegistryRequest, Rejection, SealedRequest, SearchRequest, SearchResponse,
+    AgentImport, AgentInfo, AgentList, AgentLog, AgentRequest, AgentWorld, ComponentDigest,
+    ContentFormat, DeployRequest, DeployResponse, Error, Exit, Found, HexArray, HexBytes,
+    OwnerProof, PrivateKey, RegistryRequest, Rejection, SealedRequest, SearchRequest,
+    SearchResponse,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -296,5 +297,39 @@ fn the_rejections_of_agents_have_names() {
         let detail = String::new();
         let value = serde_json::to_value(Exit::Rejected { problem, detail }).unwrap();
         assert_eq!(value["problem"], name);
+    }
+}
+
+#[test]
+fn a_pinned_name_is_taken_apart_and_a_digest_has_one_form() {
+    let component = b"a component";
+    for sample in [
+        ComponentDigest::Sha256([0; 32]),
+        ComponentDigest::Sha384([0; 48]),
+    ] {
+        let digest = sample.of(component);
+        let text = digest.to_string();
+        assert_eq!(text.parse(), Ok(digest));
+        let (_, digits) = text.split_once(':').unwrap();
+        assert_eq!(digits.parse(), Ok(digest), "its length tells the function");
+        let name = format!("weather@{text}");
+        let split = ComponentDigest::split(name.as_bytes());
+        assert_eq!(split, Ok((&b"weather"[..], Some(digest))));
+        for wrong in [
+            text.to_uppercase(),
+            text.replace("sha", "md"),
+            format!("{text}00"),
+            digits[2..].to_owned(),
+            format!("0x{digits}"),
+        ] {
+            let refused = wrong.parse::<ComponentDigest>();
+            assert_eq!(refused, Err(Error::InvalidDigest), "{wrong}");
+        }
+    }
+    let plain = ComponentDigest::split(b"weather");
+    assert_eq!(plain, Ok((&b"weather"[..], None)));
+    for wrong in [&b"weather@"[..], b"@", b"weather@\xff"] {
+        let refused = ComponentDigest::split(wrong);
+        assert_eq!(refused, Err(Error::InvalidDigest));
     }
 }

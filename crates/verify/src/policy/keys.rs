@@ -63,6 +63,23 @@ pub(super) fn check(table: &toml::Table) -> Result<(), PolicyError> {
     })
 }
 
+/// Refuses the first value of a list that is not among those that are known.
+pub(super) fn known(
+    key: &str,
+    values: &[String],
+    what: &str,
+    names: &[&str],
+) -> Result<(), PolicyError> {
+    let Some(unknown) = values.iter().find(|value| !names.contains(&value.as_str())) else {
+        return Ok(());
+    };
+    let hint = nearest(unknown, names.iter().copied())
+        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    Err(PolicyError::Invalid {
+        reason: format!("`{key}` names `{unknown}`, which is no {what}{hint}"),
+    })
+}
+
 /// The nearest of some names, unless nothing is near.
 pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known

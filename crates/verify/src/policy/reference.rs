@@ -1,5 +1,6 @@
 //! Reference values: what a guest image, and the firmware under it, must measure.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use hypervisor_protocol::HexArray;
@@ -67,7 +68,8 @@ pub struct SnpReference {
 }
 
 /// A generation of AMD processors, each with its own root certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Generation {
     /// EPYC 7003.
     Milan,
@@ -79,43 +81,15 @@ pub enum Generation {
 
 impl fmt::Display for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Milan => "milan",
-            Self::Genoa => "genoa",
-            Self::Turin => "turin",
-        })
+        // One word, and the same as in a policy.
+        self.serialize(f)
     }
 }
 
-/// The generations that a policy accepts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Generations {
-    /// Milan, at these versions.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub milan: Option<FirmwareFloor>,
-    /// Genoa, at these versions.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub genoa: Option<FirmwareFloor>,
-    /// Turin, at these versions.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub turin: Option<FirmwareFloor>,
-}
+/// The generations that a policy accepts, at these versions.
+pub type Generations = BTreeMap<Generation, FirmwareFloor>;
 
-impl Generations {
-    /// The accepted ones.
-    pub fn accepted(&self) -> impl Iterator<Item = (Generation, FirmwareFloor)> {
-        [
-            (Generation::Milan, self.milan),
-            (Generation::Genoa, self.genoa),
-            (Generation::Turin, self.turin),
-        ]
-        .into_iter()
-        .filter_map(|(generation, floor)| Some((generation, floor?)))
-    }
-}
-
-/// Security versions of the firmware's parts.
+/// Security versions of the firmware's parts: those of a chip, or the least that are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FirmwareFloor {
     /// The FMC, which Turin has.

@@ -1,5 +1,7 @@
 //! X.509 certificates: what the verifiers of both vendors look at.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use der::pem::LineEnding;
 use der::{Decode, Encode, EncodePem, Reader, SliceReader};
 use p256::ecdsa::signature::Verifier;
@@ -99,6 +101,23 @@ pub(super) fn validity(certificate: &Certificate) -> std::ops::RangeInclusive<u6
 /// Whether a certificate is valid at a time.
 pub(super) fn is_valid_at(certificate: &Certificate, now: u64) -> bool {
     validity(certificate).contains(&now)
+}
+
+pub(super) fn validity_in_words(certificate: &Certificate) -> String {
+    let (from, until) = validity(certificate).into_inner();
+    format!(
+        "`{}` is valid from {} to {}",
+        certificate.tbs_certificate.subject,
+        time(Duration::from_secs(from)),
+        time(Duration::from_secs(until))
+    )
+}
+
+pub(super) fn time(since_1970: Duration) -> String {
+    // humantime ends with the year 9999.
+    let last = Duration::from_secs(253_402_300_799);
+    let at: SystemTime = UNIX_EPOCH + since_1970.min(last);
+    humantime::format_rfc3339_seconds(at).to_string()
 }
 
 /// The bytes of a certificate's public key, without its algorithm.

@@ -1,6 +1,7 @@
 //! Checks of what the host loaded and how it is set.
 
-use hypervisor_protocol::ContentFormat;
+use hypervisor_protocol::{ContentFormat, HexArray};
+use serde::Deserialize;
 
 use super::{Context, Facts};
 use crate::binding::Binding;
@@ -22,6 +23,7 @@ pub(super) fn verify(
         None => recorder.blocked(CheckId::Log, &[CheckId::Components]),
     }
     manifest(context, binding, recorder);
+    compiled(context, binding, recorder);
 }
 
 /// The log, if it is the one that the binding names.
@@ -171,5 +173,68 @@ fn manifest(context: &Context<'_>, binding: &Binding, recorder: &mut Recorder) {
         check.require(rules.allowed.iter().any(|allowed| allowed.0 == bound), || {
             "the host is set up in a way that the policy does not name; read the manifest, and add its digest to `manifest.allowed` if it is right".to_owned()
         });
+    }
+}
+
+/// What this program reads of a manifest.
+#[derive(Deserialize)]
+struct Plugins {
+    #[serde(default)]
+    components: Vec<Plugin>,
+}
+
+#[derive(Deserialize)]
+struct Plugin {
+    name: String,
+    #[serde(default)]
+    compiled_sha384: Option<String>,
+}
+
+/// Plugins that run from machine code which only the manifest ties to the component in the log.
+fn compiled(context: &Context<'_>, binding: &Binding, recorder: &mut Recorder) {
+    let accepted = &context.policy.rules.components.compiled;
+    let mut check = recorder.check(CheckId::CompiledCode);
+    let document = context.evidence.manifest.as_ref();
+    let Some(document) =
+        document.filter(|document| manifest::digest(document) == binding.manifest_digest)
+    else {
+        let reason = "without the manifest that is bound nobody knows what plugins run from";
+        return match accepted {
+            Some(_) => check.fail(format!("{reason}; take it from the host's /attestation")),
+            None => check.not_applicable(reason),
+        };
+    };
+    let plugins = match ContentFormat::Cbor.decode::<Plugins>(document) {
+        Ok(plugins) => plugins.components,
+        Err(_) => {
+            return check
+                .fail("the manifest names no plugins that this program can read; update it");
+        }
+    };
+    let mut unnamed = Vec::new();
+    for Plugin {
+        name,
+        compiled_sha384,
+    } in plugins
+    {
+        let Some(code) = compiled_sha384 else {
+            continue;
+        };
+        let is_named =
+            |list: &Vec<HexArray<48>>| list.iter().any(|named| named.to_string() == code);
+        if !accepted.as_ref().is_some_and(is_named) {
+            unnamed.push(format!("`{name}`"));
+        }
+        check = check.input("code", format_args!("{name} {code}"));
+    }
+    let unnamed = unnamed.join(", ");
+    match accepted {
+        _ if unnamed.is_empty() => check.pass(),
+        Some(_) => check.fail(format!(
+            "{unnamed} runs from machine code that the policy does not name; compile the component yourself with `hypervisor-ctl compile`, compare, and add its digest to `components.compiled`, or do not rely on this host"
+        )),
+        None => check.skip(format!(
+            "{unnamed} runs from machine code that was compiled outside the guest: that it was made from the component in the log is its maker's word (`components.compiled`)"
+        )),
     }
 }

@@ -3,11 +3,12 @@
 mod chip;
 mod roots;
 
+use const_hex::encode;
 use p384::ecdsa::signature::Verifier;
 use p384::ecdsa::{Signature, VerifyingKey};
 
 use super::{Context, Facts, chain};
-use crate::policy::{FirmwareFloor, Generation, SnpReference, SnpRules};
+use crate::policy::{FirmwareFloor, Generation, PLATFORM_FLAGS, SnpReference, SnpRules};
 use crate::report_data::ReportData;
 use crate::snp::{SnpReport, Tcb};
 use crate::verdict::{CheckId, Recorder};
@@ -125,28 +126,18 @@ fn signature(endorsed: &Endorsed<'_>, report: &SnpReport<'_>, recorder: &mut Rec
         });
 }
 
-/// A TCB version's parts.
-#[derive(Clone, Copy)]
-struct Parts {
-    fmc: Option<u8>,
-    bootloader: u8,
-    tee: u8,
-    snp: u8,
-    microcode: u8,
-}
-
-/// Where the parts stand in the eight bytes.
-fn parts(generation: Generation, tcb: Tcb) -> Parts {
+/// Where a TCB version's parts stand in the eight bytes.
+fn parts(generation: Generation, tcb: Tcb) -> FirmwareFloor {
     let [b0, b1, b2, b3, _, _, b6, b7] = tcb.0;
     match generation {
-        Generation::Milan | Generation::Genoa => Parts {
+        Generation::Milan | Generation::Genoa => FirmwareFloor {
             fmc: None,
             bootloader: b0,
             tee: b1,
             snp: b6,
             microcode: b7,
         },
-        Generation::Turin => Parts {
+        Generation::Turin => FirmwareFloor {
             fmc: Some(b0),
             bootloader: b1,
             tee: b2,
@@ -157,7 +148,7 @@ fn parts(generation: Generation, tcb: Tcb) -> Parts {
 }
 
 /// The parts of `found` that are below the floor.
-fn below(found: Parts, floor: FirmwareFloor) -> Vec<String> {
+fn below(found: FirmwareFloor, floor: FirmwareFloor) -> Vec<String> {
     [
         ("fmc", found.fmc.unwrap_or(0), floor.fmc.unwrap_or(0)),
         ("bootloader", found.bootloader, floor.bootloader),
@@ -202,15 +193,26 @@ fn firmware(
 }
 
 fn platform(rules: &SnpRules, report: &SnpReport<'_>, recorder: &mut Recorder) {
-    /// Bit 0 of PLATFORM_INFO.
-    const SMT: u64 = 1;
-    let smt = report.platform_info & SMT != 0;
-    let check = recorder.check(CheckId::PlatformFlags).input("smt", smt);
-    if rules.allow_smt {
-        check.skip("`snp.allow_smt` is true");
+    let has = |bit: u32| report.platform_info >> bit & 1 == 1;
+    let mut check = recorder.check(CheckId::PlatformFlags).input("smt", has(0));
+    let mut faults = Vec::new();
+    if has(0) && !rules.allow_smt {
+        faults.push("simultaneous multithreading");
+    }
+    for (name, bit) in PLATFORM_FLAGS {
+        check = check.input(name, has(bit));
+        if !has(bit) && rules.required_flags.iter().any(|required| required == name) {
+            faults.push(name);
+        }
+    }
+    if rules.allow_smt && rules.required_flags.is_empty() {
+        check.skip("`snp.allow_smt` is true, and `snp.required_flags` names none");
     } else {
-        check.require(!smt, || {
-            "the platform has simultaneous multithreading and the policy refuses that; use another platform".to_owned()
+        check.require(faults.is_empty(), || {
+            format!(
+                "the platform is not as the policy wants it: {}; change its BIOS and firmware, or use another",
+                faults.join(", ")
+            )
         });
     }
     let check = recorder
@@ -236,6 +238,7 @@ fn guest(rules: &SnpRules, report: &SnpReport<'_>, recorder: &mut Recorder) {
             bit(16) && !rules.allow_smt,
             "it may run with simultaneous multithreading",
         ),
+        (bit(21) && !rules.allow_cxl, "its memory may be on CXL"),
     ]
     .into_iter()
     .filter_map(|(present, name)| present.then_some(name))
@@ -262,52 +265,26 @@ fn guest(rules: &SnpRules, report: &SnpReport<'_>, recorder: &mut Recorder) {
 }
 
 fn measurements(rules: &SnpRules, report: &SnpReport<'_>, recorder: &mut Recorder) {
-    let check = recorder
-        .check(CheckId::Measurements)
-        .hex("measurement", report.measurement)
-        .input("guest_policy", format_args!("{:#x}", report.policy))
-        .hex("host_data", report.host_data)
-        .hex("id_key_digest", report.id_key_digest)
-        .hex("author_key_digest", report.author_key_digest)
-        .hex("family_id", report.family_id)
-        .hex("image_id", report.image_id);
-    let closest = rules
-        .reference
-        .iter()
-        .map(|reference| (reference, differing(reference, report)))
-        .min_by_key(|(_, differing)| differing.len());
-    let Some((closest, differing)) = closest else {
-        check.fail("the policy has no reference values for SEV-SNP, so nothing matches; add the image's values as `[[snp.reference]]`");
-        return;
-    };
-    check
-        .input("reference", &closest.name)
-        .require(differing.is_empty(), || {
-            format!(
-                "this is no image that the policy names (nearest is `{}`, which differs in {}); do not rely on this host, or add its values as `[[snp.reference]]` once you know the image",
-                closest.name,
-                differing.join(", ")
-            )
-        });
-}
-
-fn differing(reference: &SnpReference, report: &SnpReport<'_>) -> Vec<&'static str> {
-    [
-        ("measurement", reference.measurement.0 == report.measurement),
-        ("guest_policy", reference.guest_policy == report.policy),
-        ("host_data", reference.host_data.0 == report.host_data),
-        (
-            "id_key_digest",
-            reference.id_key_digest.0 == report.id_key_digest,
-        ),
-        (
-            "author_key_digest",
-            reference.author_key_digest.0 == report.author_key_digest,
-        ),
-        ("family_id", reference.family_id.0 == report.family_id),
-        ("image_id", reference.image_id.0 == report.image_id),
-    ]
-    .into_iter()
-    .filter_map(|(name, same)| (!same).then_some(name))
-    .collect()
+    let found = [
+        ("measurement", encode(report.measurement)),
+        ("guest_policy", format!("{:#x}", report.policy)),
+        ("host_data", encode(report.host_data)),
+        ("id_key_digest", encode(report.id_key_digest)),
+        ("author_key_digest", encode(report.author_key_digest)),
+        ("family_id", encode(report.family_id)),
+        ("image_id", encode(report.image_id)),
+    ];
+    let check = recorder.check(CheckId::Measurements);
+    check.image("snp", &found, &rules.reference, |r: &SnpReference| {
+        let wanted = [
+            encode(r.measurement),
+            format!("{:#x}", r.guest_policy),
+            encode(r.host_data),
+            encode(r.id_key_digest),
+            encode(r.author_key_digest),
+            encode(r.family_id),
+            encode(r.image_id),
+        ];
+        (r.name.as_str(), wanted)
+    });
 }

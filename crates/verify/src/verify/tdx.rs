@@ -200,13 +200,9 @@ fn certificate_chain(
         .iter()
         .find(|certificate| !chain::is_valid_at(certificate, context.now));
     if let Some(certificate) = untimely {
-        let (from, until) = chain::validity(certificate).into_inner();
-        let time = |seconds| collateral::time(std::time::Duration::from_secs(seconds));
         check.fail(format!(
-            "`{}` is valid from {} to {}; set the verifier's clock right, or have the platform's owner register it with Intel again",
-            certificate.tbs_certificate.subject,
-            time(from),
-            time(until)
+            "{}; set the verifier's clock right, or have the platform's owner register it with Intel again",
+            chain::validity_in_words(certificate)
         ));
         return None;
     }
@@ -270,15 +266,6 @@ fn verify_p256(key: &[u8], message: &[u8], signature: &[u8; 64]) -> bool {
     Signature::from_slice(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
 }
 
-/// A fault whose advice goes by the library's words.
-fn in_words(reason: impl Into<String>) -> Fault {
-    let reason = reason.into();
-    Fault {
-        advice: tcb::advice(&reason),
-        reason,
-    }
-}
-
 /// Intel's whole judgement.
 fn judge(
     context: &Context<'_>,
@@ -287,9 +274,15 @@ fn judge(
     collateral: Result<Option<QuoteCollateralV3>, serde_json::Error>,
     root: Option<Vec<u8>>,
 ) -> Result<QuoteClaims, Fault> {
+    const SEND: &str = "have the host send it along, or fetch it from Intel for this platform";
     let mut collateral = collateral
-        .map_err(|error| in_words(format!("the collateral is not JSON of its form ({error})")))?
-        .ok_or_else(|| in_words("the evidence holds no collateral"))?;
+        .map_err(|error| {
+            Fault::new(
+                format!("the collateral is not JSON of its form ({error})"),
+                SEND,
+            )
+        })?
+        .ok_or_else(|| Fault::new("the evidence holds no collateral", SEND))?;
     if let Some(fingerprint) = root_of(context.policy.trust).filter(|_| root.is_some()) {
         collateral::inspect(&collateral, pck, fingerprint, context.now)?;
     }
@@ -300,10 +293,13 @@ fn judge(
     }
     let verifier = match context.policy.trust {
         Trust::Hardware { intel: true, .. } => QuoteVerifier::new_prod(),
-        Trust::Hardware { .. } => return Err(in_words("the policy names no root for TDX")),
-        Trust::Simulated { .. } => QuoteVerifier::new(root.ok_or_else(|| {
-            in_words("the certificates do not lead to the simulator that the policy names")
-        })?),
+        Trust::Simulated { .. } if root.is_some() => QuoteVerifier::new(root.unwrap_or_default()),
+        _ => {
+            return Err(Fault::new(
+                "the certificates lead to no root that the policy names",
+                "put `certificate-chain` right first",
+            ));
+        }
     };
     let claims = verifier
         // Both are checks of their own here.
@@ -315,7 +311,7 @@ fn judge(
             context.now,
             &QuotePolicy::claims_only(context.now),
         )
-        .map_err(|error| in_words(format!("{error:#}")))?;
+        .map_err(|error| Fault::of_library(&error))?;
     collateral::same_pce(&tcb_info, &claims.platform.pck.pce_id)?;
     Ok(claims)
 }
@@ -337,7 +333,15 @@ fn collateral_check(
                 .pass();
             Some(claims)
         }
-        Err(Fault { reason, advice }) => {
+        Err(Fault {
+            reason,
+            advice,
+            library,
+        }) => {
+            let check = match library {
+                Some(said) => check.input("library", said),
+                None => check,
+            };
             check.fail(format!("{reason}; {advice}"));
             None
         }

@@ -7,6 +7,7 @@
 )]
 
 use crate::support::*;
+use ciborium::cbor;
 use hypervisor_simulated::{
     ComponentTcb, PlatformTcb, QuoteBody, Simulator, SimulatorBuilder, XFAM, attribute,
 };
@@ -323,6 +324,147 @@ fn no_part_of_the_collateral_may_be_of_another_root() {
         let verdict = verify(&with_foreign(field));
         assert!(failed(&verdict).contains(&CheckId::Collateral), "{field}");
     }
+}
+
+/// Evidence whose collateral was changed.
+fn with_collateral(change: impl FnOnce(&mut serde_json::Value)) -> Evidence {
+    let mut evidence = evidence();
+    let mut collateral = serde_json::from_slice(evidence.collateral.as_ref().unwrap()).unwrap();
+    change(&mut collateral);
+    evidence.collateral = Some(serde_json::to_vec(&collateral).unwrap());
+    evidence
+}
+
+#[test]
+fn revocation_lists_that_are_empty_swapped_or_altered_are_refused() {
+    let swapped = with_collateral(|collateral| {
+        let list = collateral["pck_crl"].take();
+        collateral["pck_crl"] = collateral["root_ca_crl"].take();
+        collateral["root_ca_crl"] = list;
+    });
+    let mut changed = vec![swapped];
+    for list in ["pck_crl", "root_ca_crl"] {
+        changed.push(with_collateral(|collateral| {
+            collateral[list] = "".into();
+        }));
+        changed.push(with_collateral(|collateral| {
+            let mut hex = collateral[list].as_str().unwrap().to_owned();
+            let last = hex.pop().unwrap();
+            hex.push(if last == '0' { '1' } else { '0' });
+            collateral[list] = hex.into();
+        }));
+    }
+    for evidence in changed {
+        let verdict = verify(&evidence);
+        assert!(failed(&verdict).contains(&CheckId::Collateral), "{verdict}");
+    }
+}
+
+#[test]
+fn a_tdx_module_that_intel_does_not_know_is_refused_in_words_of_our_own() {
+    for (at, bytes, words) in [
+        // MRSIGNERSEAM, SEAMATTRIBUTES, the module's version in TEE_TCB_SVN: places in a version 4 quote.
+        (
+            112,
+            &[1; 48][..],
+            "another key than Intel's signed the TDX module",
+        ),
+        (160, &[1], "attributes that Intel refuses"),
+        (49, &[0x7f], ""),
+    ] {
+        let verdict = judge(builder().altered(at, bytes));
+        assert_eq!(
+            status(&verdict, CheckId::QuoteSignature),
+            Some(Status::Pass),
+            "the simulator signs what it altered"
+        );
+        let reason = advice(&verdict, CheckId::Collateral);
+        assert!(reason.contains(words), "{reason}");
+        assert!(!reason.contains("mismatch"), "{reason}");
+    }
+}
+
+#[test]
+fn a_quote_of_another_kind_is_refused_though_its_signature_holds() {
+    // Version, type of the attestation key, TEE, vendor of the quoting enclave.
+    for (at, bytes) in [(0, 3), (2, 3), (4, 0), (12, 0)] {
+        let verdict = judge(builder().altered(at, &[bytes]));
+        assert!(!verdict.passed(), "offset {at}: {verdict}");
+    }
+}
+
+#[test]
+fn a_certificate_of_another_time_is_named_with_its_dates() {
+    const CENTURY: u64 = 3_155_760_000;
+    let verdict =
+        hypervisor_verify::verify(&evidence(), &policy(), &expected_session(), NOW + CENTURY);
+    let reason = advice(&verdict, CheckId::CertificateChain);
+    assert!(reason.contains("` is valid from 20"), "{reason}");
+}
+
+/// A session's evidence, of a host whose script plugin runs from machine code.
+fn compiled(policy: &Policy) -> Verdict {
+    let code = "aa".repeat(48);
+    let document = cbor!({
+        "version" => 2,
+        "components" => [
+            {"name" => "policy", "sha384" => "00", "compiled_sha384" => null},
+            {"name" => "script", "sha384" => "00", "compiled_sha384" => code},
+        ],
+    });
+    let mut manifest = Vec::new();
+    ciborium::into_writer(&document.unwrap(), &mut manifest).unwrap();
+    let binding = Binding {
+        manifest_digest: hypervisor_verify::manifest::digest(&manifest),
+        ..binding()
+    };
+    let evidence = Evidence {
+        manifest: Some(manifest),
+        ..evidence_of(&simulator(), &binding)
+    };
+    let mut policy = policy.clone();
+    policy.rules.manifest.any = true;
+    policy.rules.manifest.allowed.clear();
+    hypervisor_verify::verify(&evidence, &policy, &expected_session(), NOW)
+}
+
+#[test]
+fn machine_code_that_was_compiled_outside_the_guest_shows_in_the_verdict() {
+    let mut policy = policy();
+    let verdict = compiled(&policy);
+    assert!(verdict.passed(), "{verdict}");
+    let check = verdict.check(CheckId::CompiledCode).unwrap();
+    assert_eq!(check.status, Status::SkippedByPolicy);
+    let reason = check.reason.as_deref().unwrap();
+    assert!(
+        reason.contains("`script` runs from machine code"),
+        "{reason}"
+    );
+    assert_eq!(check.inputs[0].1, format!("script {}", "aa".repeat(48)));
+
+    policy.rules.components.compiled = Some(vec![hypervisor_protocol::HexArray([0xaa; 48])]);
+    let verdict = compiled(&policy);
+    assert_eq!(status(&verdict, CheckId::CompiledCode), Some(Status::Pass));
+
+    policy.rules.components.compiled = Some(Vec::new());
+    let verdict = compiled(&policy);
+    assert_eq!(failed(&verdict), [CheckId::CompiledCode]);
+    assert!(advice(&verdict, CheckId::CompiledCode).contains("components.compiled"));
+}
+
+#[test]
+fn a_host_that_compiled_its_plugins_itself_passes_a_policy_that_wants_it() {
+    let mut policy = policy();
+    policy.rules.components.compiled = Some(Vec::new());
+    let verdict = hypervisor_verify::verify(&evidence(), &policy, &expected_session(), NOW);
+    assert!(verdict.passed(), "{verdict}");
+    // Without the manifest nobody knows.
+    let evidence = Evidence {
+        manifest: None,
+        ..evidence()
+    };
+    let verdict = hypervisor_verify::verify(&evidence, &policy, &expected_session(), NOW);
+    assert_eq!(failed(&verdict), [CheckId::CompiledCode]);
 }
 
 #[test]

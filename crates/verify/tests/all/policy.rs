@@ -22,7 +22,7 @@ fn a_policy_of_roots_alone_has_the_strict_defaults() {
     assert!(policy.rules.freshness.nonce_required);
     assert!(policy.rules.tdx.reference.is_empty());
     assert!(!policy.rules.components.any && !policy.rules.manifest.any);
-    assert_eq!(policy.rules.snp.generations.accepted().count(), 0);
+    assert_eq!(policy.rules.snp.generations.len(), 0);
 }
 
 #[test]
@@ -106,5 +106,17 @@ fn values_out_of_range_are_named() {
             "manifest = {{ any = true, allowed = [\"{digest}\"] }}"
         ))
         .contains("remove one")
+    );
+}
+
+#[test]
+fn a_flag_that_no_platform_has_is_refused_with_the_nearest() {
+    let text =
+        "version = 1\nroots.vendors = [\"amd\"]\nsnp.required_flags = [\"alias-chek-complete\"]";
+    let reason = refusal(text);
+    assert!(reason.contains("`snp.required_flags`"), "{reason}");
+    assert!(
+        reason.contains("did you mean `alias-check-complete`?"),
+        "{reason}"
     );
 }

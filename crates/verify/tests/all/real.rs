@@ -151,7 +151,7 @@ fn an_outdated_platform_is_refused_with_what_to_update() {
     let policy = tdx_policy(raw(&evidence), "");
     let verdict = verify_at(&evidence, &policy, now);
     let reason = advice(&verdict, CheckId::Collateral);
-    assert!(reason.contains("No matching TCB level found"), "{reason}");
+    assert!(reason.contains("firmware this old"), "{reason}");
     assert!(reason.contains("update BIOS"), "{reason}");
     assert_eq!(
         status(&verdict, CheckId::QuoteSignature),
@@ -488,6 +488,41 @@ fn a_missing_or_foreign_revocation_list_is_refused_where_one_is_required() {
     };
     let verdict = verify_at(&evidence, &policy, SNP_NOW);
     assert!(advice(&verdict, CheckId::Revocation).contains("not signed by AMD's root"));
+}
+
+#[test]
+fn what_the_policy_wants_of_an_snp_platform_is_named_where_it_is_missing() {
+    let wanted = "required_flags = [\"alias-check-complete\", \"ciphertext-hiding\"]";
+    let policy = snp_policy(wanted, [0; 4], |reference| reference);
+    let verdict = verify_snp(&policy);
+    let reason = advice(&verdict, CheckId::PlatformFlags);
+    assert!(
+        reason.contains("ciphertext-hiding, alias-check-complete"),
+        "{reason}"
+    );
+    assert_eq!(
+        status(&verify_snp(&lenient()), CheckId::PlatformFlags),
+        Some(Status::SkippedByPolicy)
+    );
+}
+
+#[test]
+fn a_guest_with_memory_on_cxl_is_refused_where_the_policy_says_so() {
+    /// Bit 21 of the guest policy, which is at offset 8.
+    const CXL: (usize, u8) = (10, 1 << 5);
+    let mut report = snp_report();
+    report[CXL.0] |= CXL.1;
+    let evidence = snp(report, "vcek_milan.der");
+    for (rules, refused) in [("", false), ("allow_cxl = false", true)] {
+        let policy = snp_policy(rules, [0; 4], |reference| reference);
+        let verdict = verify_at(&evidence, &policy, SNP_NOW);
+        let failures = failed(&verdict);
+        assert_eq!(
+            failures.contains(&CheckId::GuestProtection),
+            refused,
+            "{verdict}"
+        );
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request};
-use hypervisor_protocol::{OpenRequest, Operation, Rejection};
+use hypervisor_protocol::{ComponentDigest, OpenRequest, Operation, Rejection};
 
 use super::{Exchange, Sealed};
 use crate::agents::{Deployed, PREFIX};
@@ -103,9 +103,9 @@ async fn program(
 
 fn script(open: OpenRequest) -> Found {
     let digest = sha256(&open.program);
-    let source = String::from_utf8(open.program).map_err(|e| Exit::Rejected {
-        problem: Rejection::InvalidSource,
-        detail: format!("the script is not UTF-8: {}", e.utf8_error()),
+    let source = String::from_utf8(open.program).map_err(|e| {
+        let detail = format!("the script is not UTF-8: {}", e.utf8_error());
+        rejected(Rejection::InvalidSource, detail)
     });
     let work =
         source.and_then(|source| Ok(Work::Script(source, inputs(open.stdin, open.arguments)?)));
@@ -158,6 +158,8 @@ fn called(
     name: &[u8],
     is_paid: bool,
 ) -> Result<Arc<Deployed>, Exit> {
+    let (name, pinned) =
+        ComponentDigest::split(name).map_err(|error| unknown(error.to_string()))?;
     let name = reference(call, name)?;
     let owner = exchange.owner();
     let agent = match (&call.way.target, &owner) {
@@ -167,6 +169,10 @@ fn called(
             .find(name, owner.as_ref())
             .ok_or_else(|| unknown(NO_AGENT))?,
     };
+    if pinned.is_some_and(|pinned| !pinned.matches(&agent.terms.digest, &agent.terms.sha384)) {
+        let detail = "another component answers to this name; look at it again before you call it";
+        return Err(rejected(Rejection::WrongDigest, detail));
+    }
     // A price is asked for by the agent that was found first; what has come in its place meanwhile is not free for that.
     if !is_paid && agent.terms.offers.is_some() && owner.as_ref() != Some(agent.terms.owner()) {
         return Err(unknown(
@@ -178,11 +184,13 @@ fn called(
 
 const NO_AGENT: &str = "there is no such agent, or none that this caller may know of";
 
-fn unknown(detail: &str) -> Exit {
-    Exit::Rejected {
-        problem: Rejection::UnknownAgent,
-        detail: detail.to_owned(),
-    }
+fn unknown(detail: impl Into<String>) -> Exit {
+    rejected(Rejection::UnknownAgent, detail)
+}
+
+fn rejected(problem: Rejection, detail: impl Into<String>) -> Exit {
+    let detail = detail.into();
+    Exit::Rejected { problem, detail }
 }
 
 /// The name that the client sealed, which must be the one of the path, where the path has one.
@@ -197,10 +205,7 @@ fn reference<'a>(call: &Call<Sealed>, name: &'a [u8]) -> Result<&'a str, Exit> {
 
 /// Reads a request for a service.
 fn service_request(agent: &Deployed, bytes: &[u8]) -> Result<Request<bhttp::Whole>, Exit> {
-    let invalid = |detail: String| Exit::Rejected {
-        problem: Rejection::InvalidRequest,
-        detail,
-    };
+    let invalid = |detail: String| rejected(Rejection::InvalidRequest, detail);
     let (mut request, trailers) = bhttp::decode_request(bytes).map_err(invalid)?;
     let host = HeaderValue::from_str(&format!("{}.agent.internal", agent.terms.address))
         .map_err(|e| invalid(e.to_string()))?;
@@ -253,10 +258,8 @@ fn about(
         if owner.as_ref() == Some(agent.terms.owner()) {
             Ok(agent)
         } else {
-            Err(Exit::Rejected {
-                problem: Rejection::NotOwner,
-                detail: "the agent is another owner's".to_owned(),
-            })
+            let detail = "the agent is another owner's";
+            Err(rejected(Rejection::NotOwner, detail))
         }
     });
     let digest = found.as_ref().map_or([0; 32], |agent| agent.terms.digest);
@@ -264,10 +267,9 @@ fn about(
 }
 
 fn owner_of(exchange: &Exchange) -> Result<&hypervisor_protocol::PublicKey, Exit> {
-    exchange.owner.as_ref().ok_or_else(|| Exit::Rejected {
-        problem: Rejection::NotOwner,
-        detail: "the request has no proof of an owner's key, in `owner`".to_owned(),
-    })
+    let detail = "the request has no proof of an owner's key, in `owner`";
+    let owner = exchange.owner.as_ref();
+    owner.ok_or_else(|| rejected(Rejection::NotOwner, detail))
 }
 
 impl Work {

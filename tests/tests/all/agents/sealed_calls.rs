@@ -3,7 +3,8 @@
 use bhttp::Mode;
 use hyper::Request;
 use hypervisor_client::protocol::{
-    AgentRequest, ContentFormat, ExecuteResponse, Exit, LimitKind, Operation, Rejection,
+    AgentRequest, ComponentDigest, ContentFormat, ExecuteResponse, Exit, LimitKind, Operation,
+    Rejection,
 };
 use hypervisor_client::{Error, Execution, Inputs};
 use hypervisor_tests::agents::{owner, reference, rejection};
@@ -51,6 +52,46 @@ async fn a_command_gets_arguments_and_standard_input_and_gives_its_output() {
     assert_eq!(report.exit, Exit::Ok);
     assert_eq!(report.program_digest, info.digest);
     assert!(report.peak_memory_bytes > 0 && report.wall_microseconds > 0);
+}
+
+#[tokio::test]
+async fn a_call_that_pins_a_component_runs_no_other_that_took_its_place() {
+    let (host, owner) = (Host::start(), owner());
+    let seen = host.deploy(&owner, "echo", "agent", "").await.info;
+    let session = host.session().await;
+    let pinned = [
+        ComponentDigest::Sha384(seen.sha384.0),
+        ComponentDigest::Sha256(seen.digest.0),
+    ]
+    .map(|digest| reference("agent").pinned(digest));
+    for agent in &pinned {
+        let inputs = Inputs::new().argument("as it was seen");
+        let execution = session.call_command(agent, inputs, None).await.unwrap();
+        assert_eq!(execution.result, b"as it was seen\n");
+    }
+    host.deploy(&owner, "hello", "agent", "").await;
+    for agent in &pinned {
+        let inputs = Inputs::new().argument("a secret");
+        let execution = session.call_command(agent, inputs, None).await.unwrap();
+        let (problem, detail) = rejection(&Error::Agent(Box::new(execution.report.exit)));
+        assert_eq!(problem, Rejection::WrongDigest, "{detail}");
+        assert!(execution.result.is_empty());
+    }
+    let ran = host.counter("hypervisor_agent_calls_total{exit=\"ok\"}");
+    assert_eq!(ran.await, 2, "what was seen, twice");
+}
+
+#[tokio::test]
+async fn a_pin_that_is_no_digest_names_no_agent() {
+    let host = host("echo", "", "").await;
+    let raw = RawSession::open(&host).await;
+    for pin in ["agent@", "agent@sha1:00", "agent@sha256:00", "other@sha256"] {
+        let (request, pending) = raw.about(Operation::Agent, pin, None, None);
+        let answer = raw.send_to(Method::POST, "/agents/agent", &request).await;
+        let report = raw.open_answer(CBOR, &pending, &answer).report;
+        let (problem, _) = rejection(&Error::Agent(Box::new(report.exit)));
+        assert_eq!(problem, Rejection::UnknownAgent, "{pin}");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Agents that have a price: asked for, paid, and what is not charged.
 
 use hypervisor_client::agents::Deployed;
-use hypervisor_client::protocol::Rejection;
+use hypervisor_client::protocol::{ComponentDigest, Exit, Rejection};
 use hypervisor_tests::agents::{manifest, owner, problem, rejection};
 use hypervisor_tests::payments::official::{self, Client};
 use hypervisor_tests::payments::{Address, Payment, Version};
@@ -285,6 +285,22 @@ async fn a_command_is_sold_like_a_service() {
         (200, &"0".parse().unwrap())
     );
     assert_eq!(shop.chain.transfers().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_paid_call_of_a_component_that_was_replaced_meanwhile_costs_nothing() {
+    let (shop, owner) = (Shop::open(), owner());
+    let seen = shop.host.deploy(&owner, "exit-code", "agent", COSTS).await;
+    let pin = ComponentDigest::Sha384(seen.info.sha384.0);
+    let call = Purchase::of_call(&shop.host, "agent", &format!("agent@{pin}")).await;
+    let payment = shop.payment(&call).await;
+    shop.host.deploy(&owner, "echo", "agent", COSTS).await;
+    let answer = call.pay(&payment).await;
+    let Exit::Rejected { problem, .. } = call.opened(&answer).report.exit else {
+        panic!("it ran");
+    };
+    assert_eq!(problem, Rejection::WrongDigest);
+    assert_eq!(shop.chain.transfers().await.len(), 0);
 }
 
 #[tokio::test]

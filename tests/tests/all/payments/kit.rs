@@ -108,6 +108,19 @@ impl Purchase {
         }
     }
 
+    /// Calls an agent by what is sealed as its name.
+    pub(crate) async fn of_call(host: &Host, agent: &str, sealed: &str) -> Self {
+        let session = RawSession::open(host).await;
+        let (request, pending) = session.about(Operation::Agent, sealed, None, None);
+        Self {
+            http: reqwest::Client::new(),
+            url: format!("{}/agents/{agent}", host.url()),
+            body: FORMAT.encode(&request).unwrap(),
+            pending,
+            session,
+        }
+    }
+
     /// The media type of the body.
     pub(crate) fn media_type(&self) -> &'static str {
         FORMAT.media_type()

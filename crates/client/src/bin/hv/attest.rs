@@ -5,16 +5,17 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
-use hypervisor_client::Client;
 use hypervisor_client::attest::{
     Challenge, Evidence, Expected, ExpectedSubject, Policy, RawQuote, Verdict, VerifierNonce,
     verify,
 };
 use hypervisor_client::attestation::{challenge, decode_evidence, now};
 use hypervisor_client::protocol::ContentFormat;
+use hypervisor_client::{Client, Record};
 use serde_json::json;
 
 use crate::console::{document, file, print};
+use crate::memory::Memory;
 use crate::{Failure, VERIFICATION_FAILED};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -50,16 +51,18 @@ pub(crate) struct Attest {
   hv verify https://host.example --policy policy.toml
   hv verify evidence.cbor --policy policy.toml --nonce 6f8a0e3c51d2b79408c6ae1f9d3b5274
   hv verify evidence.cbor --policy policy.toml --nonce 6f8a… --at 2026-11-21T12:00:00Z --output json
+  hv verify run.cbor                              (a run that was kept with --keep, under the policy that it was kept with)
 
-A host at an address is asked with a fresh nonce. A file is judged offline, its nonce taken to be as old as the file.
-Exit status: 0 every check passed, 3 one failed.")]
+A host at an address is asked with a fresh nonce. A file is judged offline, its nonce taken to be as old as the file; a run that was
+kept is judged as of the time when it was kept.
+Exit status: 0 every check passed, 1 the file cannot be read, 2 usage, 3 a check failed.")]
 pub(crate) struct Verify {
-    /// Address of a host, or a file with evidence of a host's identity (CBOR or JSON).
+    /// Address of a host, a file with evidence of a host's identity (CBOR or JSON), or a run that was kept.
     #[arg(value_name = "FILE|URL")]
     target: String,
-    /// What the evidence must show: see `hv policy init`.
+    /// What the evidence must show: see `hv policy init`. A run that was kept has the policy that it met; this one takes its place.
     #[arg(long, value_name = "FILE")]
-    policy: PathBuf,
+    policy: Option<PathBuf>,
     /// The nonce that the file's evidence must hold.
     #[arg(long, value_name = "HEX")]
     nonce: Option<VerifierNonce>,
@@ -69,6 +72,9 @@ pub(crate) struct Verify {
     /// Form of the output: text has a line for each check, json is an EAT attestation result (EAR).
     #[arg(long, value_enum, default_value = "text")]
     output: Form,
+    /// For a run that was kept: a line for each check too.
+    #[arg(long, short)]
+    verbose: bool,
 }
 
 impl Attest {
@@ -113,20 +119,21 @@ impl Attest {
 
 impl Verify {
     pub(crate) async fn execute(&self) -> Result<ExitCode, Failure> {
-        let policy = policy(&self.policy)?;
+        let policy = self.policy.as_deref().map(policy).transpose()?;
+        let policy = policy.map(|(policy, _)| policy);
         let remote = ["http://", "https://"]
             .iter()
             .any(|scheme| self.target.starts_with(scheme));
-        let verdict = if remote {
-            if self.nonce.is_some() || self.at.is_some() {
-                return Err(Failure::Usage(
-                    "--nonce and --at are for files; a host is asked now, with a fresh nonce"
-                        .to_owned(),
-                ));
-            }
-            Client::new(&self.target)?.verify_host(&policy).await?.1
-        } else {
-            self.offline(&policy)?
+        if (remote || !self.is_record()?) && policy.is_none() {
+            return Err(Failure::Usage(
+                "--policy FILE says what the evidence must show; `hv policy init` writes one"
+                    .to_owned(),
+            ));
+        }
+        let verdict = match policy {
+            Some(policy) if remote => self.ask(&policy).await?,
+            Some(policy) if !self.is_record()? => self.offline(&policy)?,
+            policy => return self.record(policy.as_ref()),
         };
         print(|out| match self.output {
             Form::Text => write!(out, "{verdict}"),
@@ -137,6 +144,37 @@ impl Verify {
         } else {
             ExitCode::from(VERIFICATION_FAILED)
         })
+    }
+
+    async fn ask(&self, policy: &Policy) -> Result<Verdict, Failure> {
+        if self.nonce.is_some() || self.at.is_some() {
+            return Err(Failure::Usage(
+                "--nonce and --at are for files; a host is asked now, with a fresh nonce"
+                    .to_owned(),
+            ));
+        }
+        let memory = Memory::read()?;
+        let policy = memory.applied_to(policy);
+        let verdict = Client::new(&self.target)?.verify_host(&policy).await?.1;
+        memory.explain(&policy, Some(&verdict))?;
+        memory.remember(&policy, &verdict)?;
+        Ok(verdict)
+    }
+
+    fn is_record(&self) -> Result<bool, Failure> {
+        Ok(Record::is_record(&file(Path::new(&self.target))?))
+    }
+
+    fn record(&self, policy: Option<&Policy>) -> Result<ExitCode, Failure> {
+        if self.nonce.is_some() || self.at.is_some() {
+            return Err(Failure::Usage(
+                "--nonce and --at are for evidence; a run that was kept has its own".to_owned(),
+            ));
+        }
+        let bytes = file(Path::new(&self.target))?;
+        let unread = |error| Failure::Refused(format!("{}: {error}", self.target));
+        let record = Record::decode(&bytes).map_err(unread)?;
+        crate::record::verify(&record, policy, self.output, self.verbose)
     }
 
     fn offline(&self, policy: &Policy) -> Result<Verdict, Failure> {
@@ -152,7 +190,14 @@ impl Verify {
             }),
         };
         let expected = Expected::new(ExpectedSubject::Identity, challenge);
-        Ok(verify(&evidence, policy, &expected, at))
+        if self.at.is_some() {
+            return Ok(verify(&evidence, policy, &expected, at));
+        }
+        let memory = Memory::read()?;
+        let policy = memory.applied_to(policy);
+        let verdict = verify(&evidence, &policy, &expected, at);
+        memory.explain(&policy, Some(&verdict))?;
+        Ok(verdict)
     }
 }
 
@@ -180,10 +225,11 @@ pub(crate) fn evidence(path: &Path) -> Result<Evidence, Failure> {
     })
 }
 
-/// A policy from a file.
-pub(crate) fn policy(path: &Path) -> Result<Policy, Failure> {
+/// A policy from a file, and its text.
+pub(crate) fn policy(path: &Path) -> Result<(Policy, String), Failure> {
     let wrong = |reason: String| Failure::Usage(format!("{}: {reason}", path.display()));
     let text = String::from_utf8(file(path)?)
         .map_err(|_| wrong("the policy is not text (UTF-8)".to_owned()))?;
-    Policy::parse(&text).map_err(|error| wrong(error.to_string()))
+    let policy = Policy::parse(&text).map_err(|error| wrong(error.to_string()))?;
+    Ok((policy, text))
 }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Args;
 use hypervisor_client::agents::Reference;
 use hypervisor_client::payment::{Payer, Payment};
-use hypervisor_client::protocol::{AgentWorld, OwnerKey};
+use hypervisor_client::protocol::{AgentWorld, ComponentDigest, OwnerKey};
 use hypervisor_client::{Client, Error, Execution, Inputs, Session};
 
 use crate::agents::{is_unknown, own};
@@ -19,7 +19,7 @@ use crate::output::{self, Shown};
 use crate::owner::Owner;
 use crate::pay::Pay;
 use crate::run::paid;
-use crate::session::Verify;
+use crate::session::{Keep, Verify};
 use crate::{Failure, Output};
 
 #[derive(Debug, Args)]
@@ -28,6 +28,7 @@ use crate::{Failure, Output};
   hv call weather /cities -d @cities.json -H 'content-type: application/json' -i
   hv call shout --stdin text.txt -- --loud
   hv call weather /forecast --verify policy.toml --pay ~/payer.key --max-price 0.01
+  hv call weather / --digest sha384:0123…    (as `hv agents show weather` prints it)
   hv call diary.0123456789abcdef0123456789abcdef / --owner work.key
 
 A service takes a request and its response's body goes to standard output; a command takes arguments and standard input.
@@ -36,6 +37,9 @@ pub(crate) struct Call {
     /// The agent: its name, or its address NAME.OWNER.
     #[arg(value_name = "REF")]
     agent: Reference,
+    /// Call it only if its component has this digest, sha256:HEX or sha384:HEX. Else the host refuses: nothing runs, nothing is paid.
+    #[arg(long, value_name = "DIGEST")]
+    digest: Option<ComponentDigest>,
     #[command(flatten)]
     request: service::Request,
     /// For a command: file for standard input, `-` for this command's own.
@@ -55,6 +59,8 @@ pub(crate) struct Call {
     verbose: bool,
     #[command(flatten)]
     verify: Verify,
+    #[command(flatten)]
+    keep: Keep,
     // Last: their headings would hold for what follows.
     #[command(flatten)]
     owner: Owner,
@@ -76,16 +82,21 @@ impl Call {
         let owner = self.owner.named()?;
         let payer = self.pay.payer(server)?;
         let policy = self.verify.policy()?;
+        let keeper = self.keep.prepare()?;
         let client = Client::new(server)?;
 
         let progress = progress();
-        let session = policy.open(&client, &progress).await?;
+        let session = policy.open_to_keep(&client, &progress, &keeper).await?;
         let caller = Caller {
             session,
             owner,
             payer,
         };
         let world = self.world(&client, &caller).await?;
+        let agent = match self.digest {
+            Some(digest) => self.agent.clone().pinned(digest),
+            None => self.agent.clone(),
+        };
         progress.set_message("calling, sealed");
         match world {
             AgentWorld::Command => {
@@ -94,7 +105,7 @@ impl Call {
                 if let Some(stdin) = &stdin {
                     inputs = inputs.stdin(stdin);
                 }
-                let answer = caller.command(&self.agent, inputs).await;
+                let answer = caller.command(&agent, inputs).await;
                 progress.finish_and_clear();
                 let (execution, payment) = answer.map_err(unpaid)?;
                 let shown = Shown {
@@ -103,11 +114,13 @@ impl Call {
                     payment: payment.as_ref(),
                     attestation: caller.session.attestation(),
                 };
+                let kept = keeper.keep(&execution);
                 shown.print(self.output, self.verbose)?;
+                kept?;
                 Ok(output::status(&execution.report.exit))
             }
             AgentWorld::Service => {
-                let answer = caller.service(&self.agent, request).await;
+                let answer = caller.service(&agent, request).await;
                 progress.finish_and_clear();
                 let (answer, payment) = answer.map_err(unpaid)?;
                 let shown = Shown {
@@ -116,11 +129,13 @@ impl Call {
                     payment: payment.as_ref(),
                     attestation: caller.session.attestation(),
                 };
+                let kept = keeper.keep(&answer.execution);
                 match self.output {
                     Output::Text => self.request.text(&shown, &answer, self.verbose),
                     Output::Json => service::json(&shown, &answer),
                 }
                 .map_err(output::written)?;
+                kept?;
                 self.request.status(&answer)
             }
         }

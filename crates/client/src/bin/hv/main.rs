@@ -5,11 +5,13 @@ mod attest;
 mod call;
 mod console;
 mod deploy;
+mod memory;
 mod new;
 mod output;
 mod owner;
 mod pay;
 mod policy;
+mod record;
 mod run;
 mod search;
 mod session;
@@ -55,14 +57,14 @@ enum Command {
     Python(run::Python),
     /// Fetch evidence of what a host is and save it.
     Attest(attest::Attest),
-    /// Hold evidence of a host, fetched now or from a file, against a policy.
+    /// Hold evidence of a host, fetched now or from a file, against a policy; or a run that was kept with --keep.
     Verify(attest::Verify),
     /// Write a verification policy.
     Policy(policy::Policy),
     /// Deploy a component as an agent: it stays on the host and is called by its name.
     Deploy(deploy::Deploy),
     /// Call an agent, sealed both ways.
-    Call(call::Call),
+    Call(Box<call::Call>),
     /// List agents, show one, remove one, read what one wrote.
     Agents(agents::Agents),
     /// Find agents by what they do.

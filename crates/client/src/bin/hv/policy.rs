@@ -65,6 +65,22 @@ struct Measure {
     manifest_sha384: HexArray<48>,
     log: Log,
     backend: String,
+    #[serde(default)]
+    manifest: Manifest,
+}
+
+/// The manifest, as far as a policy needs it.
+#[derive(Debug, Default, Deserialize)]
+struct Manifest {
+    #[serde(default)]
+    components: Vec<Plugin>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Plugin {
+    name: String,
+    #[serde(default)]
+    compiled_sha384: Option<HexArray<48>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -119,6 +135,11 @@ impl Init {
             },
             source,
         })?;
+        if policy.rules.components.compiled.is_none() {
+            warn(format_args!(
+                "a plugin runs from machine code that was compiled elsewhere; read what the policy says of `components.compiled`"
+            ))?;
+        }
         match &evidence {
             Some(evidence) => warn_if_refused(&policy, evidence)?,
             None => warn(format_args!(
@@ -151,9 +172,11 @@ impl Init {
             &mut text,
             format_args!("allowed = [\"{}\"]", measure.manifest_sha384),
         );
+        // Tables of TOML: what belongs to [components] itself comes before its list.
+        compiled(&mut text, measure);
         if !measure.log.entries.is_empty() {
             text.push_str(
-                "\n# The measured components. A host that loads any other one is refused.\n",
+                "# The measured components. A host that loads any other one is refused.\n",
             );
         }
         for Entry { name, digest } in &measure.log.entries {
@@ -165,6 +188,7 @@ impl Init {
         }
         if let Some(evidence) = evidence {
             text.push('\n');
+            text.push_str(&reference::floors(evidence));
             text.push_str(&reference::image(evidence).map_err(|reason| {
                 let reason = format!("{reason}; save fresh evidence with `hv attest`");
                 Failure::Input(reason)
@@ -200,6 +224,31 @@ impl Init {
         };
         Ok(format!("vendors = {vendors}"))
     }
+}
+
+/// What is to be decided about components as such.
+fn compiled(text: &mut String, measure: &Measure) {
+    text.push_str(
+        "\n[components]\n# Agents are accepted without being named: clients deploy them, and they have no part in other executions. `hv call --digest`\n# calls one component and no other. Set it to false where you know all agents of the host.\nagents = true\n",
+    );
+    let plugins = || {
+        let plugins = measure.manifest.components.iter();
+        plugins.filter_map(|plugin| Some((&plugin.name, plugin.compiled_sha384.as_ref()?)))
+    };
+    if plugins().next().is_none() {
+        text.push_str("# Every plugin is compiled inside the guest.\ncompiled = []\n\n");
+        return;
+    }
+    text.push_str(
+        "# These plugins run from machine code that was compiled before, elsewhere. Only its maker knows that it was made from the component below.\n# Compile it yourself with `hypervisor-ctl compile`, compare, and take the mark away from the next line; the verdict says `skip` until then.\n",
+    );
+    let digests: Vec<String> = plugins()
+        .map(|(_, digest)| format!("\"{digest}\""))
+        .collect();
+    line(
+        text,
+        format_args!("# compiled = [{}]\n", digests.join(", ")),
+    );
 }
 
 /// The evidence under the policy that was made from it: whatever fails now will fail tomorrow.
@@ -271,6 +320,7 @@ mod tests {
                 }],
             },
             backend: backend.to_owned(),
+            manifest: Manifest::default(),
         }
     }
 
@@ -284,6 +334,24 @@ mod tests {
             let text = init().compose(&measure("policy", backend), None).unwrap();
             assert!(text.contains(vendors), "{text}");
         }
+    }
+
+    #[test]
+    fn machine_code_from_elsewhere_is_for_the_owner_of_the_policy_to_accept() {
+        let mut measure = measure("script", "none");
+        let text = init().compose(&measure, None).unwrap();
+        let policy = Rules::parse(&text).unwrap();
+        assert_eq!(policy.rules.components.compiled, Some(Vec::new()));
+        measure.manifest.components.push(Plugin {
+            name: "script".to_owned(),
+            compiled_sha384: Some(HexArray([3; 48])),
+        });
+        let text = init().compose(&measure, None).unwrap();
+        assert_eq!(Rules::parse(&text).unwrap().rules.components.compiled, None);
+        let marked = format!("# compiled = [\"{}\"]", HexArray([3; 48]));
+        let accepted = text.replace(&marked, marked.trim_start_matches("# "));
+        let rules = Rules::parse(&accepted).unwrap().rules;
+        assert_eq!(rules.components.compiled, Some(vec![HexArray([3; 48])]));
     }
 
     proptest! {

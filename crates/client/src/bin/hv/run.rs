@@ -12,7 +12,7 @@ use hypervisor_client::{Client, Execution, PaidExecution, Program};
 use crate::console::{progress, read};
 use crate::output::{self, Shown};
 use crate::pay::Pay;
-use crate::session::Verify;
+use crate::session::{Keep, Verify};
 use crate::{Failure, Output};
 
 #[derive(Debug, Args)]
@@ -22,6 +22,7 @@ use crate::{Failure, Output};
   cat data.json | hv run jq.wasm --stdin - -- .
   hv run hello.wasm --output json
   hv run hello.wasm --verify policy.toml
+  hv run hello.wasm --verify policy.toml --keep run.cbor    (and later: hv verify run.cbor)
   hv run hello.wasm --pay ~/payer.key --max-price 0.05
   HV_PAY_KEY=$(pass payer) hv run hello.wasm --max-price 0.05 --pay-network base
 
@@ -64,6 +65,8 @@ struct Options {
     arguments: Vec<OsString>,
     #[command(flatten)]
     verify: Verify,
+    #[command(flatten)]
+    keep: Keep,
     // Last: its heading would hold for what follows.
     #[command(flatten)]
     pay: Pay,
@@ -103,10 +106,11 @@ impl Options {
 
         let payer = self.pay.payer(server)?;
         let policy = self.verify.policy()?;
+        let keeper = self.keep.prepare()?;
         let client = Client::new(server)?;
 
         let progress = progress();
-        let session = policy.open(&client, &progress).await?;
+        let session = policy.open_to_keep(&client, &progress, &keeper).await?;
         progress.set_message("running, sealed");
         let (execution, payment) = match (kind, &payer) {
             (Kind::Wasm, None) => (session.run_wasm(program).await?, None),
@@ -122,7 +126,9 @@ impl Options {
             payment: payment.as_ref(),
             attestation: session.attestation(),
         };
+        let kept = keeper.keep(&execution);
         shown.print(self.output, self.verbose)?;
+        kept?;
         Ok(output::status(&execution.report.exit))
     }
 }

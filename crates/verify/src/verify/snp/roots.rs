@@ -8,7 +8,7 @@ use x509_cert::Certificate;
 use x509_cert::crl::CertificateList;
 
 use crate::policy::{FirmwareFloor, Generation, Trust};
-use crate::verdict::{CheckId, Recorder};
+use crate::verdict::{CheckId, Open, Recorder};
 use crate::verify::{Context, chain};
 
 /// An endorsement key that stands under AMD's root of a generation.
@@ -53,78 +53,73 @@ fn path(
         .map(|intermediate| (root, intermediate))
 }
 
+/// The endorsement key, its path to the root of a generation that the policy accepts, and that generation.
+type Found<'a> = (Endorsed<'a>, Certificate, Certificate);
+
+fn find<'a>(
+    context: &Context<'_>,
+    certificates: &'a Result<Vec<Certificate>, String>,
+) -> Result<Found<'a>, String> {
+    let certificates = certificates
+        .as_deref()
+        .map_err(|reason| format!("{reason}; ask the host for evidence again"))?;
+    let Some((vek, others)) = certificates.split_first() else {
+        return Err("there is no certificate; ask the host for evidence again".to_owned());
+    };
+    if !matches!(context.policy.trust, Trust::Hardware { amd: true, .. }) {
+        return Err("the policy names no root for SEV-SNP; add \"amd\" to `roots.vendors` if this host may run on it".to_owned());
+    }
+    let mut accepted = context.policy.rules.snp.generations.iter();
+    accepted
+        .find_map(|(&generation, &floor)| {
+            let (root, intermediate) = path(generation, vek, others)?;
+            let endorsed = Endorsed {
+                generation,
+                floor,
+                vek,
+            };
+            Some((endorsed, root, intermediate))
+        })
+        .ok_or_else(|| "the endorsement key is not under AMD's root of any generation that the policy names; add the generation to `snp.generations`, or do not rely on this host".to_owned())
+}
+
 pub(super) fn verify<'a>(
     context: &Context<'_>,
     certificates: &'a Result<Vec<Certificate>, String>,
     recorder: &mut Recorder,
 ) -> Option<Endorsed<'a>> {
-    const IDS: [CheckId; 1] = [CheckId::Revocation];
     let check = recorder.check(CheckId::CertificateChain);
-    let (vek, others) = match certificates.as_ref().map(|chain| chain.split_first()) {
-        Ok(Some(split)) => split,
-        Ok(None) => {
-            check.fail("there is no certificate; ask the host for evidence again");
-            recorder.blocked(CheckId::CertificateChain, &IDS);
-            return None;
-        }
+    let (endorsed, root, intermediate) = match find(context, certificates) {
+        Ok(found) => found,
         Err(reason) => {
-            check.fail(format!("{reason}; ask the host for evidence again"));
-            recorder.blocked(CheckId::CertificateChain, &IDS);
+            check.fail(reason);
+            recorder.blocked(CheckId::CertificateChain, &[CheckId::Revocation]);
             return None;
         }
     };
-    if !matches!(context.policy.trust, Trust::Hardware { amd: true, .. }) {
-        check.fail("the policy names no root for SEV-SNP; add \"amd\" to `roots.vendors` if this host may run on it");
-        recorder.blocked(CheckId::CertificateChain, &IDS);
-        return None;
+    let vek = endorsed.vek;
+    let mut chain = [&root, &intermediate, vek].into_iter();
+    let untimely = chain.find(|certificate| !chain::is_valid_at(certificate, context.now));
+    let valid = check
+        .input("generation", endorsed.generation)
+        .hex("root", chain::fingerprint(&root).unwrap_or_default())
+        .require(untimely.is_none(), || {
+            let which = untimely.map_or_else(String::new, chain::validity_in_words);
+            format!("{which}; fetch the endorsement key's certificate from AMD anew, and set the verifier's clock right")
+        });
+    let links = [(&root, &intermediate), (&intermediate, vek)];
+    let check = recorder.check(CheckId::Revocation);
+    match &context.evidence.crl {
+        Some(crl) => revocation(crl, &links, context.now, check),
+        None if context.policy.rules.snp.require_crl => check.fail("the evidence holds no revocation list and `snp.require_crl` is true; fetch it from AMD and add it to the evidence"),
+        None => check.skip("`snp.require_crl` is false and the evidence holds no revocation list"),
     }
-    let found = context
-        .policy
-        .rules
-        .snp
-        .generations
-        .accepted()
-        .find_map(|(generation, floor)| Some((generation, floor, path(generation, vek, others)?)));
-    let Some((generation, floor, (root, intermediate))) = found else {
-        check.fail("the endorsement key is not under AMD's root of any generation that the policy names; add the generation to `snp.generations`, or do not rely on this host");
-        recorder.blocked(CheckId::CertificateChain, &IDS);
-        return None;
-    };
-    let chain = [&root, &intermediate, vek];
-    let check = check
-        .input("generation", generation)
-        .hex("root", chain::fingerprint(&root).unwrap_or_default());
-    let valid = check.require(
-        chain
-            .iter()
-            .all(|certificate| chain::is_valid_at(certificate, context.now)),
-        || {
-            "a certificate is not valid now; fetch the endorsement key's from AMD anew, and set the verifier's clock right".to_owned()
-        },
-    );
-    revocation(context, &root, [&intermediate, vek], recorder);
-    valid.then_some(Endorsed {
-        generation,
-        floor,
-        vek,
-    })
+    valid.then_some(endorsed)
 }
 
-fn revocation(
-    context: &Context<'_>,
-    root: &Certificate,
-    certificates: [&Certificate; 2],
-    recorder: &mut Recorder,
-) {
-    let check = recorder.check(CheckId::Revocation);
-    let Some(crl) = &context.evidence.crl else {
-        if context.policy.rules.snp.require_crl {
-            check.fail("the evidence holds no revocation list and `snp.require_crl` is true; fetch it from AMD and add it to the evidence");
-        } else {
-            check.skip("`snp.require_crl` is false and the evidence holds no revocation list");
-        }
-        return;
-    };
+/// A list by one of the issuers, about what that issuer signed: serial numbers of different issuers have nothing to do with each
+/// other, and every VCEK has the same.
+fn revocation(crl: &[u8], links: &[(&Certificate, &Certificate)], now: u64, check: Open<'_>) {
     let Ok(list) = CertificateList::from_der(crl) else {
         check.fail("the revocation list is not DER; fetch it from AMD anew");
         return;
@@ -132,25 +127,29 @@ fn revocation(
     let tbs = &list.tbs_cert_list;
     let seconds = |time: x509_cert::time::Time| time.to_unix_duration().as_secs();
     let issued = seconds(tbs.this_update);
+    let until = tbs.next_update.map(seconds);
     let check = check.input("issued", issued);
-    if tbs.issuer != root.tbs_certificate.subject || !signed_by(root, &list) {
+    let link = links.iter().find(|(issuer, _)| {
+        tbs.issuer == issuer.tbs_certificate.subject && signed_by(issuer, &list)
+    });
+    let Some((issuer, subject)) = link else {
         check.fail("the revocation list is not signed by AMD's root of this generation; fetch it from AMD anew");
-    } else if issued > context.now
-        || tbs
-            .next_update
-            .is_none_or(|next| seconds(next) < context.now)
-    {
+        return;
+    };
+    if issued > now || until.is_none_or(|until| until < now) {
         check.fail("the revocation list is not of now; fetch it from AMD anew, and set the verifier's clock right");
-    } else {
-        let revoked = tbs.revoked_certificates.iter().flatten().any(|revoked| {
-            certificates.iter().any(|certificate| {
-                certificate.tbs_certificate.serial_number == revoked.serial_number
-            })
-        });
-        check.require(!revoked, || {
-            "AMD has revoked a certificate of this machine; do not rely on this host".to_owned()
-        });
+        return;
     }
+    let serial = &subject.tbs_certificate.serial_number;
+    let mut revoked = tbs.revoked_certificates.iter().flatten();
+    check
+        .input("issuer", &issuer.tbs_certificate.subject)
+        .require(!revoked.any(|entry| entry.serial_number == *serial), || {
+            format!(
+                "AMD has revoked `{}`; do not rely on this host",
+                subject.tbs_certificate.subject
+            )
+        });
 }
 
 /// RSASSA-PSS with SHA-384, as all of AMD's signatures.
@@ -169,4 +168,60 @@ fn signed_by(root: &Certificate, list: &CertificateList) -> bool {
     pss::VerifyingKey::<rsa::sha2::Sha384>::new(key)
         .verify(&message, &signature)
         .is_ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::verdict::Status;
+
+    const NOW: u64 = 1_751_000_000;
+
+    macro_rules! made {
+        ($name:literal) => {
+            &include_bytes!(concat!("../../../vectors/made/", $name))[..]
+        };
+    }
+
+    /// How a list comes out, and the subject that is named where one is revoked.
+    fn judged(list: &[u8], now: u64) -> (Status, String) {
+        let chain = [
+            made!("root.der"),
+            made!("intermediate.der"),
+            made!("key.der"),
+        ];
+        let [root, intermediate, key] = chain.map(|der| Certificate::from_der(der).unwrap());
+        let links = [(&root, &intermediate), (&intermediate, &key)];
+        let mut recorder = Recorder::default();
+        revocation(list, &links, now, recorder.check(CheckId::Revocation));
+        let check = recorder.finish().remove(0);
+        (check.status, check.reason.unwrap_or_default())
+    }
+
+    #[test]
+    fn a_list_revokes_what_its_issuer_signed_and_nothing_else() {
+        for list in [made!("clean.crl"), made!("other.crl")] {
+            assert_eq!(judged(list, NOW).0, Status::Pass);
+        }
+        for (list, subject) in [
+            (made!("revokes-intermediate.crl"), "CN=intermediate of"),
+            (made!("revokes-key.crl"), "CN=key of the tests"),
+        ] {
+            let (status, reason) = judged(list, NOW);
+            assert_eq!(status, Status::Fail);
+            assert!(reason.contains(subject), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_another_time_or_with_a_byte_altered_is_refused() {
+        const YEAR: u64 = 31_536_000;
+        for now in [NOW - YEAR, NOW + YEAR] {
+            assert!(judged(made!("clean.crl"), now).1.contains("not of now"));
+        }
+        let mut altered = made!("revokes-key.crl").to_vec();
+        *altered.last_mut().unwrap() ^= 1;
+        assert!(judged(&altered, NOW).1.contains("not signed by AMD"));
+    }
 }

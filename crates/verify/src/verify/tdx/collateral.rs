@@ -3,27 +3,91 @@
 //! dcap-qvl judges most of this again, and stops at the first fault with an error for programmers. Here a fault has a name, a date
 //! and its own advice, and what the library leaves unread is read.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use dcap_qvl::QuoteCollateralV3;
 use der::Decode;
 use x509_cert::Certificate;
 use x509_cert::crl::CertificateList;
 
-use super::super::chain;
+use super::super::chain::{self, time};
 
 const ANEW: &str = "fetch collateral anew, and set the verifier's clock right";
+const ANOTHER: &str =
+    "fetch collateral for this platform anew, and do not rely on this host if that changes nothing";
 const REVOKED: &str = "Intel revokes keys that leaked or were broken: do not rely on this machine, whatever its firmware";
 
-/// What is wrong, and what to do.
+/// What is wrong, and what to do; and what the library said of it, where it found it.
 pub(super) struct Fault {
     pub(super) reason: String,
     pub(super) advice: &'static str,
+    pub(super) library: Option<String>,
+}
+
+impl Fault {
+    pub(super) fn new(reason: impl Into<String>, advice: &'static str) -> Self {
+        Self {
+            reason: reason.into(),
+            advice,
+            library: None,
+        }
+    }
+
+    /// A fault that Intel's judgement ended with. The library's words are for programmers: they decide nothing but these.
+    pub(super) fn of_library(error: &impl std::fmt::Display) -> Self {
+        let said = format!("{error:#}");
+        let has = |words: &str| said.contains(words);
+        let (reason, advice) = if has("CertRevoked") {
+            ("a certificate of this platform was revoked", REVOKED)
+        } else if has("xpired") || has("future") || has("NotValidYet") {
+            ("certificates or collateral are not of now", ANEW)
+        } else if has("No matching TCB level") || has("ISVSVN") {
+            (
+                "Intel no longer appraises a module or firmware this old",
+                UPDATE,
+            )
+        } else if has("TCB status is invalid") {
+            ("Intel revoked the TCB level of this firmware", UPDATE)
+        } else if has("module MRSIGNER") {
+            ("another key than Intel's signed the TDX module", NOT_INTELS)
+        } else if has("SEAMATTRIBUTES") {
+            (
+                "the TDX module has attributes that Intel refuses",
+                NOT_INTELS,
+            )
+        } else if has("TDX module") {
+            ("the TCB info does not know this TDX module", NOT_INTELS)
+        } else if has("QE ") {
+            (
+                "the quoting enclave is not the one of the QE identity",
+                NOT_INTELS,
+            )
+        } else if has("Fmspc") {
+            ("the TCB info is of another kind of platform", ANOTHER)
+        } else if has("tcb_info") || has("qe_identity") {
+            (
+                "Intel's signature over the TCB info or QE identity fails",
+                ANOTHER,
+            )
+        } else {
+            (
+                "quote and collateral do not pass Intel's verification",
+                ANOTHER,
+            )
+        };
+        Self {
+            library: Some(said),
+            ..Self::new(reason, advice)
+        }
+    }
 }
 
 fn fault<T>(reason: String, advice: &'static str) -> Result<T, Fault> {
-    Err(Fault { reason, advice })
+    Err(Fault::new(reason, advice))
 }
+
+const UPDATE: &str = "update BIOS, microcode and the TDX module of the platform";
+const NOT_INTELS: &str = "do not rely on this machine";
 
 /// Reads the parts that can be read without the quote. `pck` is the chain of the platform's key, `root` the fingerprint of the
 /// root that the policy names.
@@ -54,10 +118,11 @@ pub(super) fn inspect(
 
 /// An issuer's chain leads to the root, each certificate signing the one before it.
 fn issuers(name: &str, pem: &str, root: [u8; 32]) -> Result<(), Fault> {
-    const ANOTHER: &str = "fetch collateral for this platform anew";
-    let malformed = |reason: String| Fault {
-        reason: format!("the chain of the {name}'s issuer: {reason}"),
-        advice: ANOTHER,
+    let malformed = |reason: String| {
+        Fault::new(
+            format!("the chain of the {name}'s issuer: {reason}"),
+            ANOTHER,
+        )
     };
     let certificates = chain::from_pem(pem.as_bytes()).map_err(malformed)?;
     chain::linked(&certificates).map_err(malformed)?;
@@ -96,10 +161,7 @@ fn document(name: &str, json: &str, now: u64) -> Result<(), Fault> {
 /// A revocation list, and whether `certificate` is on it.
 fn crl(of: &str, der: &[u8], certificate: Option<&Certificate>, now: u64) -> Result<(), Fault> {
     let Ok(list) = CertificateList::from_der(der) else {
-        return fault(
-            format!("the revocation list of {of} is not DER"),
-            "fetch collateral for this platform anew",
-        );
+        return fault(format!("the revocation list of {of} is not DER"), ANOTHER);
     };
     let list = list.tbs_cert_list;
     if let Some(certificate) = certificate {
@@ -159,14 +221,6 @@ pub(super) fn same_pce(collateral: &str, pce_id: &[u8]) -> Result<(), Fault> {
         ),
         "the collateral is of another platform: fetch that of this one",
     )
-}
-
-/// A time as people write it.
-pub(super) fn time(since_1970: Duration) -> String {
-    // humantime ends with the year 9999.
-    let last = Duration::from_secs(253_402_300_799);
-    let at: SystemTime = UNIX_EPOCH + since_1970.min(last);
-    humantime::format_rfc3339_seconds(at).to_string()
 }
 
 #[cfg(test)]

@@ -34,26 +34,6 @@ pub(super) fn verify(
     platform(rules, claims, recorder);
 }
 
-/// What to do when Intel's judgement fails, by what the library says. The text decides nothing but this advice.
-pub(super) fn advice(reason: &str) -> &'static str {
-    let has = |words: &[&str]| words.iter().any(|word| reason.contains(word));
-    if has(&["no collateral"]) {
-        "have the host send it along, or fetch it from Intel for this platform"
-    } else if has(&["simulator"]) {
-        "give the fingerprint of this simulator's root if you mean to accept it"
-    } else if has(&["CertRevoked"]) {
-        "a certificate of this platform was revoked, which Intel does to keys that leaked: do not rely on this machine"
-    } else if has(&["No matching TCB level", "ISVSVN", "Revoked"]) {
-        "the platform's firmware is older than any that Intel still appraises: update BIOS, microcode and the TDX module"
-    } else if has(&["expired", "future", "Expired", "NotValidYet"]) {
-        "fetch collateral anew, and set the verifier's clock right"
-    } else if has(&["Fmspc"]) {
-        "the collateral is of another platform: fetch that of this one's FMSPC"
-    } else {
-        "fetch collateral for this platform anew, and do not rely on this host if that changes nothing"
-    }
-}
-
 const fn is_out_of_date(status: TcbStatus) -> bool {
     matches!(
         status,

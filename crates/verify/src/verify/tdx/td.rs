@@ -1,5 +1,7 @@
 //! Checks of the TD itself: how it is protected, and which image it runs.
 
+use const_hex::encode;
+
 use crate::policy::{TdxReference, TdxRules};
 use crate::tdx::TdReport;
 use crate::verdict::{CheckId, Recorder};
@@ -85,56 +87,30 @@ fn measurements<'a>(
     recorder: &mut Recorder,
 ) -> Option<&'a TdxReference> {
     let [rtmr0, rtmr1, rtmr2, _] = report.rtmr;
-    let mut check = recorder
-        .check(CheckId::Measurements)
-        .hex("mrtd", report.mrtd)
-        .hex("rtmr0", rtmr0)
-        .hex("rtmr1", rtmr1)
-        .hex("rtmr2", rtmr2)
-        .hex("xfam", report.xfam)
-        .hex("td_attributes", report.td_attributes)
-        .hex("mrconfigid", report.mrconfigid)
-        .hex("mrowner", report.mrowner)
-        .hex("mrownerconfig", report.mrownerconfig);
-    if rules.reference.is_empty() {
-        check.fail("the policy has no reference values for TDX, so nothing matches; add the image's values as `[[tdx.reference]]`");
-        return None;
-    }
-    // Of each reference, what differs; the closest one is named.
-    let differences = rules.reference.iter().map(|reference| {
-        let fields: [(&'static str, &[u8], &[u8]); 9] = [
-            ("mrtd", &report.mrtd, &reference.mrtd.0),
-            ("rtmr0", &rtmr0, &reference.rtmr0.0),
-            ("rtmr1", &rtmr1, &reference.rtmr1.0),
-            ("rtmr2", &rtmr2, &reference.rtmr2.0),
-            ("xfam", &report.xfam, &reference.xfam.0),
-            (
-                "td_attributes",
-                &report.td_attributes,
-                &reference.td_attributes.0,
-            ),
-            ("mrconfigid", &report.mrconfigid, &reference.mrconfigid.0),
-            ("mrowner", &report.mrowner, &reference.mrowner.0),
-            (
-                "mrownerconfig",
-                &report.mrownerconfig,
-                &reference.mrownerconfig.0,
-            ),
+    let found = [
+        ("mrtd", encode(report.mrtd)),
+        ("rtmr0", encode(rtmr0)),
+        ("rtmr1", encode(rtmr1)),
+        ("rtmr2", encode(rtmr2)),
+        ("xfam", encode(report.xfam)),
+        ("td_attributes", encode(report.td_attributes)),
+        ("mrconfigid", encode(report.mrconfigid)),
+        ("mrowner", encode(report.mrowner)),
+        ("mrownerconfig", encode(report.mrownerconfig)),
+    ];
+    let check = recorder.check(CheckId::Measurements);
+    check.image("tdx", &found, &rules.reference, |r| {
+        let wanted = [
+            encode(r.mrtd),
+            encode(r.rtmr0),
+            encode(r.rtmr1),
+            encode(r.rtmr2),
+            encode(r.xfam),
+            encode(r.td_attributes),
+            encode(r.mrconfigid),
+            encode(r.mrowner),
+            encode(r.mrownerconfig),
         ];
-        let differing: Vec<&'static str> = fields
-            .into_iter()
-            .filter_map(|(name, found, wanted)| (found != wanted).then_some(name))
-            .collect();
-        (reference, differing)
-    });
-    let (closest, differing) = differences.min_by_key(|(_, differing)| differing.len())?;
-    check = check.input("reference", &closest.name);
-    let matched = check.require(differing.is_empty(), || {
-        format!(
-            "this is no image that the policy names (nearest is `{}`, which differs in {}); do not rely on this host, or add its values as `[[tdx.reference]]` once you know the image",
-            closest.name,
-            differing.join(", ")
-        )
-    });
-    matched.then_some(closest)
+        (r.name.as_str(), wanted)
+    })
 }

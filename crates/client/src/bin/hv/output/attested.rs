@@ -67,22 +67,26 @@ fn name(assurance: Assurance) -> &'static str {
     }
 }
 
-fn count(verdict: &Verdict, status: Status) -> usize {
+pub(crate) fn count(verdict: &Verdict, status: Status) -> usize {
     let checks = verdict.checks().iter();
     checks.filter(|check| check.status == status).count()
 }
 
-fn summary(verdict: &Verdict) -> Value {
-    let skipped: Vec<&str> = verdict
+/// What the policy said not to look at.
+pub(crate) fn skipped(verdict: &Verdict) -> Vec<&'static str> {
+    verdict
         .checks()
         .iter()
         .filter(|check| check.status == Status::SkippedByPolicy)
         .map(|check| check.id.name())
-        .collect();
+        .collect()
+}
+
+fn summary(verdict: &Verdict) -> Value {
     json!({
         "pass": count(verdict, Status::Pass),
         "fail": count(verdict, Status::Fail),
         "not_applicable": count(verdict, Status::NotApplicable),
-        "skipped_by_policy": skipped,
+        "skipped_by_policy": skipped(verdict),
     })
 }

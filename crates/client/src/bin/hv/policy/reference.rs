@@ -1,9 +1,11 @@
 //! The guest image's part of a policy, from evidence.
 
+use hypervisor_client::attest::policy::PLATFORM_FLAGS;
 use hypervisor_client::attest::snp::{SnpReport, Tcb};
 use hypervisor_client::attest::tdx::TdxQuote;
-use hypervisor_client::attest::{ComponentLog, Evidence, RawQuote};
+use hypervisor_client::attest::{Binding, ComponentLog, Evidence, RawQuote};
 use hypervisor_client::protocol::{ContentFormat, HexArray};
+use serde_json::Value;
 
 const FIRST_USE: &str = "\
 # TRUST ON FIRST USE: these values are those that one host showed, not those of an image that somebody built and checked.
@@ -16,6 +18,41 @@ pub(super) fn image(evidence: &Evidence) -> Result<String, String> {
         RawQuote::Tdx(quote) => tdx(quote, evidence),
         RawQuote::SevSnp { report, .. } => snp(report),
     }
+}
+
+/// What the evidence shows that need not become less: `[log]`, and the tables of the platform without its image.
+pub(super) fn floors(evidence: &Evidence) -> String {
+    let bound = Binding::decode(&evidence.binding).is_ok_and(|binding| binding.register_bound);
+    let log = if bound {
+        "# The host extends the log into a register of the hardware too.\n[log]\nregister_required = true\n\n"
+    } else {
+        "# This host extends its log into no register (that needs TDX and Linux 6.16): the report data binds it alone.\n[log]\nregister_required = false\n\n"
+    };
+    let platform = match &evidence.quote {
+        RawQuote::Tdx(_) => tcb_evaluation(evidence).map(|number| format!(
+            "[tdx]\n# Older collateral does not count: it may be of before a recovery.\nminimum_tcb_evaluation_data_number = {number}\n\n"
+        )),
+        RawQuote::SevSnp { report, .. } => SnpReport::parse(report).ok().map(|report| {
+            let flags = PLATFORM_FLAGS.into_iter();
+            let flags = flags.filter(|(_, bit)| report.platform_info >> bit & 1 == 1);
+            let flags: Vec<String> = flags.map(|(name, _)| format!("\"{name}\"")).collect();
+            format!(
+                "[snp]\n# What this platform has.\nrequired_flags = [{}]\nallow_cxl = {}\nrequire_crl = {}\n\n",
+                flags.join(", "),
+                report.policy >> 21 & 1 == 1,
+                evidence.crl.is_some()
+            )
+        }),
+    };
+    format!("{log}{}", platform.unwrap_or_default())
+}
+
+/// `tcbEvaluationDataNumber` of the collateral.
+fn tcb_evaluation(evidence: &Evidence) -> Option<u64> {
+    let collateral = evidence.collateral.as_ref()?;
+    let collateral: Value = serde_json::from_slice(collateral).ok()?;
+    let info: Value = serde_json::from_str(collateral.get("tcb_info")?.as_str()?).ok()?;
+    info.get("tcbEvaluationDataNumber")?.as_u64()
 }
 
 fn tdx(quote: &[u8], evidence: &Evidence) -> Result<String, String> {
