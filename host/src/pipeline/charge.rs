@@ -12,11 +12,10 @@ use hypervisor_protocol::{PaymentReceipt, ProblemType};
 use super::{Call, Fields, Host, Input, Refusal, Way};
 use crate::agents::Deployed;
 use crate::attestation::now;
-use crate::executor::{
-    AuthorizedPayment, Charge, Header, Offer, PaymentId, ResourceInfo, Verification,
-};
+use crate::executor::{Charge, Header, Offer, ResourceInfo};
 use crate::payments::{
-    self, Answer as Kept, Claim, Outcome, PaymentFault, Payments, Record, State, Teller, Turn,
+    self, Answer as Kept, Claim, Outcome, Payment, PaymentFault, PaymentId, Payments, Record,
+    State, Teller, Turn, Verified,
 };
 
 /// What a call costs, and what the caller sent to pay for it.
@@ -132,11 +131,9 @@ pub(super) async fn identify<W: Way>(
         .verify(&sale.info, &sale.offers, &sale.headers)
         .await?
     {
-        Verification::Refused(refusal) => {
-            Err(Refusal::Challenge(Box::new(refusal.challenge), Vec::new()))
-        }
+        Verified::Refused(challenge) => Err(Refusal::Challenge(challenge, Vec::new())),
         // An authorized payment without a name cannot be kept from being used twice.
-        Verification::Authorized(_) => Err(PaymentFault::Component.into()),
+        Verified::Authorized(_) => Err(PaymentFault::Component.into()),
     }
 }
 
@@ -201,17 +198,17 @@ pub(super) async fn charge<W: Way>(
             .await?
     };
     let payment = match verified {
-        Verification::Refused(refusal) => {
+        Verified::Refused(challenge) => {
             // Another request with the same payment may have settled it meanwhile, which is why it is refused now.
             return match claim(host, call, id.clone(), *request).await? {
                 Recalled::Due(Bill::Unverified { .. }) => {
-                    Err(Refusal::Challenge(Box::new(refusal.challenge), Vec::new()))
+                    Err(Refusal::Challenge(challenge, Vec::new()))
                 }
                 known => Ok(known),
             };
         }
-        Verification::Authorized(payment) if payment.id == *id => payment,
-        Verification::Authorized(_) => return Err(PaymentFault::Component.into()),
+        Verified::Authorized(payment) if payment.id == *id => *payment,
+        Verified::Authorized(_) => return Err(PaymentFault::Component.into()),
     };
     let (id, request) = (id.clone(), *request);
     let key = payments::key(&id);
@@ -321,19 +318,19 @@ pub(super) async fn settle<W: Way>(
         ran: true,
     };
     turn.conclude(state, Some(&W::keep(&answer)?))?;
-    payments.ledger().flush();
+    payments.flush();
     Ok((answer, fields))
 }
 
 /// How a transfer ended.
 enum Transferred {
     Yes,
-    No(Vec<Header>),
+    No(Fields),
     Unknown,
 }
 
 async fn transfer(teller: &Teller, turn: &mut Turn, ran: bool) -> Result<Transferred, Refusal> {
-    turn.settling()?;
+    tokio::task::block_in_place(|| turn.settling())?;
     let payment = turn.payment().clone();
     match teller.settle(&payment).await {
         Outcome::Settled {
@@ -360,7 +357,7 @@ async fn transfer(teller: &Teller, turn: &mut Turn, ran: bool) -> Result<Transfe
 }
 
 /// The challenge after a settlement that failed, with the fields that say why.
-async fn unpaid<W>(call: &Call<W>, headers: Vec<Header>) -> Refusal {
+async fn unpaid<W>(call: &Call<W>, headers: Fields) -> Refusal {
     let Some(sale) = &call.sale else {
         return Refusal::internal("a payment for what is free");
     };
@@ -372,12 +369,12 @@ async fn unpaid<W>(call: &Call<W>, headers: Vec<Header>) -> Refusal {
         Err(refusal) => Err(refusal),
     };
     match challenge {
-        Ok(challenge) => Refusal::Challenge(Box::new(challenge), payments::pairs(headers)),
+        Ok(challenge) => Refusal::Challenge(Box::new(challenge), headers),
         Err(refusal) => refusal,
     }
 }
 
-fn receipt(payment: &AuthorizedPayment, transaction: Option<String>) -> PaymentReceipt {
+fn receipt(payment: &Payment, transaction: Option<String>) -> PaymentReceipt {
     PaymentReceipt {
         network: payment.id.chain.clone(),
         asset: payment.id.asset.clone(),

@@ -10,7 +10,7 @@ use hypervisor_protocol::{Error, LimitKind, ProblemType};
 use crate::account::Full;
 use crate::attestation::EvidenceError;
 use crate::executor::{ChallengeResponse, PrepareError};
-use crate::payments::{PaymentFault, StoreError};
+use crate::payments::{LedgerError, PaymentFault};
 
 /// Header fields, as a payment component gives them.
 pub(crate) type Fields = Vec<(String, String)>;
@@ -173,7 +173,7 @@ impl From<Error> for Refusal {
 impl From<PaymentFault> for Refusal {
     fn from(fault: PaymentFault) -> Self {
         match fault {
-            PaymentFault::Store(error) => error.into(),
+            PaymentFault::Ledger(error) => error.into(),
             PaymentFault::Overloaded(_) => Self::overloaded(),
             PaymentFault::Unavailable | PaymentFault::Unanswered(_) | PaymentFault::Component => {
                 Self::new(
@@ -185,8 +185,8 @@ impl From<PaymentFault> for Refusal {
     }
 }
 
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Self {
+impl From<LedgerError> for Refusal {
+    fn from(error: LedgerError) -> Self {
         Self::internal(error.to_string())
     }
 }

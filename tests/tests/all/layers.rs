@@ -60,6 +60,8 @@ const WITHOUT_IO: [&str; 4] = ["protocol", "evidence", "verify", "wasm-check"];
 const WITHOUT: &[(&str, &[&str])] = &[
     // Components in, outcomes out: no server, no configuration file, no store.
     ("runtime", &["axum", "clap", "redb", "reqwest", "toml"]),
+    // What was paid, and neither how it was asked for nor by what it was run.
+    ("ledger", &["axum", "http", "hyper", "toml", "wasmtime"]),
     ("host", &["reqwest"]),
 ];
 

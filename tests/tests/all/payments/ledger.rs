@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use hypervisor_tests::Host;
 use hypervisor_tests::payments::faulty::{self, Fault, Reply};
-use hypervisor_tests::payments::{Chain, Facilitator};
+use hypervisor_tests::payments::{Chain, Facilitator, Version};
+use hypervisor_tests::{Answer, Host};
 use tokio::task::JoinSet;
 
 use crate::payments::kit::{Purchase, Shop, config, confirmed, header};
@@ -123,38 +123,48 @@ async fn an_answer_that_there_is_no_room_to_hold_is_given_once_and_then_its_rece
 
 /// A host whose facilitator can be told to misbehave.
 async fn held_up() -> (Chain, Facilitator, faulty::Facilitator, Host) {
+    held_up_with("").await
+}
+
+async fn held_up_with(more: &str) -> (Chain, Facilitator, faulty::Facilitator, Host) {
     let chain = Chain::start();
     let real = Facilitator::start(&chain);
     let faulty = faulty::Facilitator::start(Some(real.url())).await;
-    let host = Host::with(&config(&chain, &faulty.url(), &confirmed(&chain)));
+    let more = format!("{}\n{more}", confirmed(&chain));
+    let host = Host::with(&config(&chain, &faulty.url(), &more));
     (chain, real, faulty, host)
+}
+
+/// Kills the host when the money has moved and it does not know yet, and starts it again.
+async fn killed_after_the_settlement(
+    chain: &Chain,
+    faulty: &faulty::Facilitator,
+    host: &mut Host,
+    asked: impl Future<Output = reqwest::Result<Answer>>,
+) {
+    faulty.on_settle(Fault::none().held());
+    tokio::pin!(asked);
+    tokio::select! {
+        answer = &mut asked => panic!("answered before it was settled: {answer:?}"),
+        () = faulty.held(1) => {}
+    }
+    assert_eq!(chain.transfers().await.len(), 1);
+    host.kill_and_restart();
+    let answer = asked.await;
+    assert!(answer.is_err(), "{answer:?}");
+    faulty.release();
+    faulty.on_settle(Fault::none());
 }
 
 #[tokio::test]
 async fn a_host_killed_between_settlement_and_answer_neither_runs_nor_charges_again() {
     let (chain, _real, faulty, mut host) = held_up().await;
     let purchase = Purchase::of_echo(&host, "paid").await;
-    let payment = purchase
-        .payment(&chain, hypervisor_tests::payments::Version::V2)
-        .await;
-    faulty.on_settle(Fault::none().held());
-    let asked = {
-        let (name, value) = payment.header();
-        let headers = [(name, value.as_str())];
-        let request = purchase.try_send(&headers);
-        tokio::pin!(request);
-        tokio::select! {
-            answer = &mut request => panic!("answered before it was settled: {answer:?}"),
-            () = faulty.held(1) => {}
-        }
-        // The money has moved, and the host does not know.
-        assert_eq!(chain.transfers().await.len(), 1);
-        host.kill_and_restart();
-        request.await
-    };
-    assert!(asked.is_err(), "{asked:?}");
-    faulty.release();
-    faulty.on_settle(Fault::none());
+    let payment = purchase.payment(&chain, Version::V2).await;
+    let (name, value) = payment.header();
+    let headers = [(name, value.as_str())];
+    let asked = purchase.try_send(&headers);
+    killed_after_the_settlement(&chain, &faulty, &mut host, asked).await;
 
     let purchase = purchase.moved(&host);
     let answer = purchase.pay(&payment).await;
@@ -167,6 +177,29 @@ async fn a_host_killed_between_settlement_and_answer_neither_runs_nor_charges_ag
         header(&answer, "payment-response")["transaction"],
         transfer.transaction
     );
+    assert_eq!(chain.transfers().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_request_paid_first_whose_session_ended_with_the_host_is_answered_with_its_receipt() {
+    let (chain, _real, faulty, mut host) = held_up_with("settle_first = true").await;
+    let purchase = Purchase::of_echo(&host, "paid").await;
+    let payment = purchase.payment(&chain, Version::V2).await;
+    let (name, value) = payment.header();
+    let headers = [(name, value.as_str())];
+    let asked = purchase.try_send(&headers);
+    killed_after_the_settlement(&chain, &faulty, &mut host, asked).await;
+
+    let purchase = purchase.moved(&host);
+    for _ in 0..2 {
+        // Nobody waits for the turn on a payment that it holds itself.
+        let answer = purchase.pay(&payment).await;
+        assert_eq!(answer.problem(), "unknown-session");
+        assert_eq!(
+            header(&answer, "payment-response")["transaction"],
+            chain.transfers().await[0].transaction
+        );
+    }
     assert_eq!(chain.transfers().await.len(), 1);
 }
 
@@ -208,9 +241,7 @@ async fn a_host_killed_while_the_program_runs_leaves_the_payment_free() {
 async fn a_client_that_leaves_while_it_is_settled_finds_its_answer_later() {
     let (chain, _real, faulty, host) = held_up().await;
     let purchase = Purchase::of_echo(&host, "later").await;
-    let payment = purchase
-        .payment(&chain, hypervisor_tests::payments::Version::V2)
-        .await;
+    let payment = purchase.payment(&chain, Version::V2).await;
     faulty.on_settle(Fault::none().held());
     {
         let (name, value) = payment.header();
@@ -233,9 +264,7 @@ async fn a_client_that_leaves_while_it_is_settled_finds_its_answer_later() {
 async fn a_settlement_that_was_refused_for_certain_leaves_nothing_behind() {
     let (chain, _real, faulty, host) = held_up().await;
     let purchase = Purchase::of_echo(&host, "hello").await;
-    let payment = purchase
-        .payment(&chain, hypervisor_tests::payments::Version::V2)
-        .await;
+    let payment = purchase.payment(&chain, Version::V2).await;
     faulty.next_settle(Fault::instead(Reply::Json(
         200,
         serde_json::json!({

@@ -5,14 +5,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::store::{Answer, Key, Record, State, Store, StoreError};
-use crate::config;
 use crate::error::Error;
-use crate::executor::AuthorizedPayment;
-use crate::state::State as Folder;
+use crate::record::{Answer, Fields, Key, Outcome, Payment, Record, State};
+use crate::store::Store;
+
+/// Who moves money, and knows what became of it.
+pub trait Settler: Sync {
+    /// What became of a payment that is in doubt.
+    fn reconcile(&self, payment: &Payment) -> impl Future<Output = Outcome> + Send;
+}
 
 /// The store, with one worker for each payment at a time.
-pub(crate) struct Ledger {
+#[derive(Clone)]
+pub struct Ledger {
     shared: Arc<Shared>,
 }
 
@@ -26,7 +31,7 @@ struct Shared {
 type Working = watch::Receiver<()>;
 
 /// What is known of a payment that a request brings.
-pub(crate) enum Claim {
+pub enum Claim {
     /// Nothing: it was never used here.
     New,
     /// It was settled and nothing has run for it: the caller is to run what was paid for.
@@ -41,12 +46,9 @@ pub(crate) enum Claim {
     Reused,
 }
 
-/// Names and values of header fields.
-type Fields = Vec<(String, String)>;
-
 /// The right to work on a payment, alone. Given back when dropped; a payment that was set aside and not submitted by then
 /// is free again.
-pub(crate) struct Turn {
+pub struct Turn {
     shared: Arc<Shared>,
     key: Key,
     record: Record,
@@ -54,18 +56,19 @@ pub(crate) struct Turn {
 }
 
 impl Ledger {
-    pub(super) fn open(folder: &Folder, settings: &config::Payments) -> Result<Self, Error> {
-        Ok(Self {
+    /// Over a store.
+    pub fn new(store: Store) -> Self {
+        Self {
             shared: Arc::new(Shared {
-                store: Store::open(folder, settings)?,
+                store,
                 busy: Mutex::default(),
             }),
-        })
+        }
     }
 
     /// What is known of a payment that comes with the request `request`. While another request works on it, waits for what
     /// comes of that.
-    pub(crate) async fn claim(&self, key: &Key, request: &[u8; 32]) -> Result<Claim, StoreError> {
+    pub async fn claim(&self, key: &Key, request: &[u8; 32]) -> Result<Claim, Error> {
         loop {
             let Some((record, busy)) = self.look(key)? else {
                 return Ok(Claim::New);
@@ -85,20 +88,20 @@ impl Ledger {
                     }
                 }
                 State::Settled { headers, .. } => {
-                    return Ok(match self.answer(key)? {
+                    return Ok(match self.shared.store.answer(key)? {
                         Some(answer) => Claim::Answered(answer, headers),
                         None => Claim::Gone(headers),
                     });
                 }
                 State::Settling | State::Unknown => return Ok(Claim::InDoubt),
-                State::Reserved => return Err(StoreError::unclaimed()),
+                State::Reserved => return Err(Error::Unclaimed),
             }
         }
     }
 
     /// Sets a payment aside, in the one step that decides between requests that bring the same one. None where another was
     /// faster.
-    pub(crate) fn reserve(&self, key: Key, record: Record) -> Result<Option<Turn>, StoreError> {
+    pub fn reserve(&self, key: Key, record: Record) -> Result<Option<Turn>, Error> {
         let mut busy = self.shared.busy();
         if busy.contains_key(&key) || self.shared.store.reserve(&key, &record)?.is_some() {
             return Ok(None);
@@ -107,7 +110,7 @@ impl Ledger {
     }
 
     /// Works on a payment that is known; none while another does, or where it is not known.
-    pub(super) fn resume(&self, key: &Key) -> Result<Option<Turn>, StoreError> {
+    pub fn resume(&self, key: &Key) -> Result<Option<Turn>, Error> {
         let mut busy = self.shared.busy();
         if busy.contains_key(key) {
             return Ok(None);
@@ -117,32 +120,71 @@ impl Ledger {
     }
 
     /// What is known of a payment, and the sign that somebody works on it.
-    fn look(&self, key: &Key) -> Result<Option<(Record, Option<Working>)>, StoreError> {
+    fn look(&self, key: &Key) -> Result<Option<(Record, Option<Working>)>, Error> {
         let busy = self.shared.busy();
         let record = self.shared.store.record(key)?;
         Ok(record.map(|record| (record, busy.get(key).cloned())))
     }
 
-    pub(super) fn answer(&self, key: &Key) -> Result<Option<Answer>, StoreError> {
-        self.shared.store.answer(key)
-    }
-
-    pub(super) fn in_doubt(&self) -> Result<Vec<Key>, StoreError> {
-        self.shared.store.in_doubt()
-    }
-
-    pub(super) fn sweep(&self, now: u64, hold: u64) -> Result<(), StoreError> {
-        self.shared.store.sweep(now, hold)
-    }
-
-    /// Brings what was written to the disk.
-    pub(crate) fn flush(&self) {
-        let shared = Arc::clone(&self.shared);
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = shared.store.flush() {
-                tracing::error!(%error, "cannot write the payment store");
+    /// Asks `settler` what became of a payment in doubt, and writes it down. Does nothing while somebody works on it.
+    /// `settled_first`: of what was settled and has no answer, nothing has run.
+    pub async fn reconcile(
+        &self,
+        settler: &impl Settler,
+        key: &Key,
+        settled_first: bool,
+    ) -> Result<(), Error> {
+        let Some(mut turn) = self.resume(key)? else {
+            return Ok(());
+        };
+        if !matches!(turn.state(), State::Settling | State::Unknown) {
+            return Ok(());
+        }
+        let payment = turn.payment().clone();
+        match settler.reconcile(&payment).await {
+            Outcome::Settled {
+                transaction,
+                headers,
+            } => {
+                tracing::info!("a settlement in doubt was made");
+                let ran = self.shared.store.answer(key)?.is_some() || !settled_first;
+                let state = State::Settled {
+                    transaction,
+                    headers,
+                    ran,
+                };
+                turn.conclude(state, None)
             }
-        });
+            Outcome::Failed { .. } => {
+                tracing::info!("a settlement in doubt was not made");
+                turn.release()
+            }
+            Outcome::Unknown(payment) => {
+                turn.set_payment(*payment);
+                turn.conclude(State::Unknown, None)
+            }
+        }
+    }
+
+    /// Forgets what is over at `now`, then asks `settler` about all payments in doubt. How many are left.
+    pub async fn clear_doubts(
+        &self,
+        settler: Option<&impl Settler>,
+        settled_first: bool,
+        (now, hold): (u64, u64),
+    ) -> Result<usize, Error> {
+        self.shared.store.sweep(now, hold)?;
+        if let Some(settler) = settler {
+            for key in self.shared.store.in_doubt()? {
+                self.reconcile(settler, &key, settled_first).await?;
+            }
+        }
+        Ok(self.shared.store.in_doubt()?.len())
+    }
+
+    /// Brings what was written to the disk: waits for it.
+    pub fn flush(&self) -> Result<(), Error> {
+        self.shared.store.flush()
     }
 
     fn turn(&self, busy: &mut HashMap<Key, Working>, key: Key, record: Record) -> Turn {
@@ -164,16 +206,16 @@ impl Shared {
 }
 
 impl Turn {
-    pub(crate) fn payment(&self) -> &AuthorizedPayment {
+    pub fn payment(&self) -> &Payment {
         &self.record.payment
     }
 
-    pub(crate) fn state(&self) -> &State {
+    pub fn state(&self) -> &State {
         &self.record.state
     }
 
     /// The transaction and the header fields of a settlement that was made.
-    pub(crate) fn settled(&self) -> Option<(&str, &Fields)> {
+    pub fn settled(&self) -> Option<(&str, &Fields)> {
         match &self.record.state {
             State::Settled {
                 transaction,
@@ -184,8 +226,8 @@ impl Turn {
         }
     }
 
-    /// Writes that it is being settled, to the disk: from here on a crash leaves doubt and no free payment.
-    pub(crate) fn settling(&mut self) -> Result<(), StoreError> {
+    /// Writes that it is being settled, and waits for the disk: from here on a crash leaves doubt and no free payment.
+    pub fn settling(&mut self) -> Result<(), Error> {
         self.record.state = State::Settling;
         let Self {
             shared,
@@ -193,15 +235,11 @@ impl Turn {
             record,
             ..
         } = self;
-        tokio::task::block_in_place(|| shared.store.update(key, record, None, true))
+        shared.store.update(key, record, None, true)
     }
 
     /// Writes how far it has come.
-    pub(crate) fn conclude(
-        &mut self,
-        state: State,
-        answer: Option<&Answer>,
-    ) -> Result<(), StoreError> {
+    pub fn conclude(&mut self, state: State, answer: Option<&Answer>) -> Result<(), Error> {
         self.record.state = state;
         self.shared
             .store
@@ -209,12 +247,12 @@ impl Turn {
     }
 
     /// Replaces what the component settles with.
-    pub(crate) fn set_payment(&mut self, payment: AuthorizedPayment) {
+    pub fn set_payment(&mut self, payment: Payment) {
         self.record.payment = payment;
     }
 
     /// Frees the payment: it was not transferred and will not be.
-    pub(crate) fn release(&mut self) -> Result<(), StoreError> {
+    pub fn release(&mut self) -> Result<(), Error> {
         self.record.state = State::Reserved;
         self.shared.store.release(&self.key)
     }

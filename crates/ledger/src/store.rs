@@ -12,22 +12,23 @@
 //! everything else is written atomically and reaches the disk with the next such step.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hypervisor_protocol::ContentFormat;
-use hypervisor_store::{Change, Error as RowError, Expect, Table, Under};
+use hypervisor_store::{Change, Error as RowError, Expect, Store as Rows, Table, Under};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use crate::config;
 use crate::error::Error;
-use crate::executor::{AuthorizedPayment, Header, PaymentId};
-use crate::state::State as Folder;
+use crate::record::{Answer, Key, Record, State};
 
 const PAYMENTS: Table = table("payments", Under::File);
 const SEALED_ANSWERS: Table = table("sealed-answers", Under::File);
 const PLAIN_ANSWERS: Table = table("plain-answers", Under::Platform);
 const AUTHORIZATIONS: &str = "authorizations";
+
+/// The tables that [`Store::open`] wants in its rows.
+pub const TABLES: [Table; 3] = [PAYMENTS, SEALED_ANSWERS, PLAIN_ANSWERS];
 
 const fn table(name: &'static str, under: Under) -> Table {
     Table { name, under }
@@ -35,92 +36,6 @@ const fn table(name: &'static str, under: Under) -> Table {
 
 /// Rows that are read at once.
 const PAGE: usize = 256;
-
-/// What a payment is found by: SHA-256 over its id, each part with its length.
-pub(crate) type Key = [u8; 32];
-
-pub(crate) fn key(id: &PaymentId) -> Key {
-    let mut hash = Sha256::new();
-    for part in [&id.chain, &id.asset, &id.payer, &id.nonce] {
-        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize().into()
-}
-
-/// How far a payment has come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum State {
-    /// Set aside for a request that is running; nothing was submitted.
-    Reserved,
-    /// It is being settled: after a crash in this state nobody knows whether it was.
-    Settling,
-    /// Nobody knows whether it was settled.
-    Unknown,
-    /// It was settled; the headers tell the client.
-    Settled {
-        /// The transaction on the chain.
-        transaction: String,
-        /// Names and values of the response headers that tell the client.
-        headers: Vec<(String, String)>,
-        /// The program has run, so that an answer that is not there is lost.
-        ran: bool,
-    },
-}
-
-/// What is kept of a payment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Record {
-    pub(crate) state: State,
-    /// SHA-256 of the request that it pays for.
-    pub(crate) request: [u8; 32],
-    /// When it was reserved, Unix seconds.
-    pub(crate) created: u64,
-    /// What the component settles and reconciles with.
-    pub(crate) payment: AuthorizedPayment,
-}
-
-/// The answer to a paid request: sealed for its client.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Answer {
-    pub(crate) media_type: String,
-    #[serde(with = "bytes_form")]
-    pub(crate) body: Vec<u8>,
-}
-
-/// As one CBOR byte string: a list of numbers would be twice the size.
-mod bytes_form {
-    use serde::de::Visitor;
-    use serde::{Deserializer, Serializer};
-    use std::fmt;
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(bytes)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u8>, D::Error> {
-        struct Bytes;
-
-        impl Visitor<'_> for Bytes {
-            type Value = Vec<u8>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a byte string")
-            }
-
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-                Ok(bytes.to_vec())
-            }
-
-            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
-                Ok(bytes)
-            }
-        }
-
-        d.deserialize_byte_buf(Bytes)
-    }
-}
 
 /// A record as it is kept.
 #[derive(Serialize, Deserialize)]
@@ -146,41 +61,20 @@ impl Held {
     }
 }
 
-/// Why the store cannot do what it should. It names no payment.
-#[derive(Debug, thiserror::Error)]
-#[error("the payment store: {0}")]
-pub(crate) struct StoreError(String);
-
-impl StoreError {
-    /// A payment is set aside, and nobody works on it.
-    pub(super) fn unclaimed() -> Self {
-        Self("a payment is set aside for nobody".to_owned())
-    }
-}
-
-fn failed(error: impl std::fmt::Display) -> StoreError {
-    StoreError(error.to_string())
-}
-
-impl StoreError {
-    pub(super) fn new(error: impl std::fmt::Display) -> Self {
-        failed(error)
-    }
-}
-
-impl From<RowError> for StoreError {
-    fn from(error: RowError) -> Self {
-        failed(error)
-    }
+/// How much is held.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Bytes of all answers.
+    pub held: u64,
+    /// Bytes of one answer.
+    pub held_each: u64,
 }
 
 /// The store. Its calls wait for the disk: keep them off the async threads.
-pub(crate) struct Store {
-    rows: hypervisor_store::Store,
+pub struct Store {
+    rows: Rows,
     authorizations: Table,
-    /// Bytes of all answers that are held, and of one, at the most.
-    most: u64,
-    most_each: u64,
+    bounds: Bounds,
     held: Mutex<HashMap<Key, Held>>,
 }
 
@@ -192,31 +86,28 @@ struct Found {
 }
 
 impl Store {
-    /// Opens the store of this host, or makes it.
-    pub(crate) fn open(folder: &Folder, settings: &config::Payments) -> Result<Self, Error> {
-        let under = if folder.platform().is_some() {
+    /// Takes up what is in `rows`, and what an earlier version kept in `earlier`, if that file is there.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn open(rows: Rows, bounds: Bounds, earlier: &Path) -> Result<Self, Error> {
+        let under = if rows.is_lasting() {
             Under::Platform
         } else {
             Under::File
         };
-        let authorizations = table(AUTHORIZATIONS, under);
-        let tables = [PAYMENTS, SEALED_ANSWERS, PLAIN_ANSWERS];
         let store = Self {
-            rows: folder.store("payments", &tables)?,
-            authorizations,
-            most: settings.held.as_u64(),
-            most_each: settings.held_each.as_u64(),
+            rows,
+            authorizations: table(AUTHORIZATIONS, under),
+            bounds,
             held: Mutex::default(),
         };
-        store.take_up(folder).map_err(|e| Error::PaymentStore {
-            path: folder.path("payments"),
-            message: e.0,
-        })?;
+        crate::import::import(&store, earlier)?;
+        store.take_up()?;
         Ok(store)
     }
 
-    fn take_up(&self, folder: &Folder) -> Result<(), StoreError> {
-        super::import::import(self, folder)?;
+    fn take_up(&self) -> Result<(), Error> {
         let mut held = HashMap::new();
         self.each(|found| {
             if found.kept.record.state == State::Reserved {
@@ -235,7 +126,7 @@ impl Store {
     }
 
     /// Sets a payment aside, unless it is there already: then what is there comes back.
-    pub(crate) fn reserve(&self, key: &Key, record: &Record) -> Result<Option<Record>, StoreError> {
+    pub fn reserve(&self, key: &Key, record: &Record) -> Result<Option<Record>, Error> {
         loop {
             match self.write(key, record, None, Expect::Absent, false) {
                 Ok(()) => return Ok(None),
@@ -251,13 +142,13 @@ impl Store {
 
     /// Moves a payment on. With `sync` it has reached the disk when this returns. An answer that there is no room for is not
     /// kept.
-    pub(crate) fn update(
+    pub fn update(
         &self,
         key: &Key,
         record: &Record,
         answer: Option<&Answer>,
         sync: bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), Error> {
         let answer = match answer {
             Some(answer) => self.admitted(key, answer)?,
             None => None,
@@ -266,7 +157,7 @@ impl Store {
     }
 
     /// The answer in the form in which it is held, if there is room for it; the room is taken then.
-    fn admitted(&self, key: &Key, answer: &Answer) -> Result<Option<Vec<u8>>, StoreError> {
+    fn admitted(&self, key: &Key, answer: &Answer) -> Result<Option<Vec<u8>>, Error> {
         let formats = [ContentFormat::Json, ContentFormat::Cbor];
         let is_sealed = formats
             .iter()
@@ -276,7 +167,7 @@ impl Store {
             let mut held = self.held();
             let others = held.iter().filter(|(other, _)| *other != key);
             let total: u64 = others.map(|(_, held)| held.bytes).sum();
-            if bytes > self.most_each || bytes > self.most.saturating_sub(total) {
+            if bytes > self.bounds.held_each || bytes > self.bounds.held.saturating_sub(total) {
                 tracing::warn!(
                     bytes,
                     "no room to hold the answer to a payment ([payments] `held`, `held_each`): it is given once"
@@ -322,14 +213,14 @@ impl Store {
     }
 
     /// Frees a payment, whose transfer was not and will not be made.
-    pub(crate) fn release(&self, key: &Key) -> Result<(), StoreError> {
+    pub fn release(&self, key: &Key) -> Result<(), Error> {
         self.held().remove(key);
         let tables = [PAYMENTS, self.authorizations, SEALED_ANSWERS, PLAIN_ANSWERS];
         let changes = tables.map(|table| Change::delete(table, key));
         Ok(self.rows.commit(&changes, false)?)
     }
 
-    pub(crate) fn record(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+    pub fn record(&self, key: &Key) -> Result<Option<Record>, Error> {
         let Some(row) = self.rows.get(PAYMENTS, key)? else {
             return Ok(None);
         };
@@ -342,7 +233,7 @@ impl Store {
         Ok(Some(record))
     }
 
-    pub(crate) fn answer(&self, key: &Key) -> Result<Option<Answer>, StoreError> {
+    pub fn answer(&self, key: &Key) -> Result<Option<Answer>, Error> {
         let Some(held) = self.held().get(key).copied() else {
             return Ok(None);
         };
@@ -351,7 +242,7 @@ impl Store {
     }
 
     /// Payments in doubt, `Settling` after a restart among them.
-    pub(crate) fn in_doubt(&self) -> Result<Vec<Key>, StoreError> {
+    pub fn in_doubt(&self) -> Result<Vec<Key>, Error> {
         let mut keys = Vec::new();
         self.each(|found| {
             if matches!(found.kept.record.state, State::Settling | State::Unknown) {
@@ -363,7 +254,7 @@ impl Store {
     }
 
     /// Forgets what is over: answers after `hold` seconds, records `hold` seconds after the payment could still be used.
-    pub(crate) fn sweep(&self, now: u64, hold: u64) -> Result<(), StoreError> {
+    pub fn sweep(&self, now: u64, hold: u64) -> Result<(), Error> {
         let is_over = |instant: u64| instant.saturating_add(hold) < now;
         self.each(|found| {
             let record = &found.kept.record;
@@ -382,7 +273,7 @@ impl Store {
     }
 
     /// Deletes a payment that is still as it was found.
-    fn forget(&self, found: &Found) -> Result<(), StoreError> {
+    fn forget(&self, found: &Found) -> Result<(), Error> {
         let key = &found.key;
         let [payment, others @ ..] = [PAYMENTS, self.authorizations, SEALED_ANSWERS, PLAIN_ANSWERS]
             .map(|table| Change::delete(table, key));
@@ -401,10 +292,7 @@ impl Store {
     }
 
     /// Goes through all records, a page at a time, so that nobody waits for long.
-    fn each(
-        &self,
-        mut what: impl FnMut(Found) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+    fn each(&self, mut what: impl FnMut(Found) -> Result<(), Error>) -> Result<(), Error> {
         let mut after: Option<Vec<u8>> = None;
         loop {
             let page = self.rows.scan(PAYMENTS, b"", after.as_deref(), PAGE)?;
@@ -413,7 +301,7 @@ impl Store {
             };
             after = Some(last.key.clone());
             for row in page {
-                let key = Key::try_from(row.key.as_slice()).map_err(failed)?;
+                let key = Key::try_from(row.key.as_slice()).map_err(Error::form)?;
                 let row = row.row?;
                 let (version, kept) = (row.version, decode(&row.value)?);
                 what(Found { key, version, kept })?;
@@ -422,7 +310,7 @@ impl Store {
     }
 
     /// Brings everything written so far to the disk.
-    pub(crate) fn flush(&self) -> Result<(), StoreError> {
+    pub fn flush(&self) -> Result<(), Error> {
         Ok(self.rows.commit(&[], true)?)
     }
 
@@ -431,21 +319,12 @@ impl Store {
     }
 }
 
-fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
+fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
-    ciborium::into_writer(value, &mut bytes).map_err(failed)?;
+    ciborium::into_writer(value, &mut bytes).map_err(Error::form)?;
     Ok(bytes)
 }
 
-pub(super) fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, StoreError> {
-    ciborium::from_reader(bytes).map_err(failed)
+pub(crate) fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, Error> {
+    ciborium::from_reader(bytes).map_err(Error::form)
 }
-
-/// Header fields in the form that the store keeps.
-pub(crate) fn pairs(headers: Vec<Header>) -> Vec<(String, String)> {
-    let pair = |header: Header| (header.name, header.value);
-    headers.into_iter().map(pair).collect()
-}
-
-#[cfg(test)]
-mod tests;
