@@ -1,13 +1,14 @@
 //! The ledger: the store, and who is working on which payment right now.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::error::Error;
-use crate::record::{Answer, Fields, Key, Outcome, Payment, Record, State};
+use crate::record::{Answer, Fields, Key, Outcome, Payment, PaymentId, Record, Request, State};
 use crate::store::Store;
+use crate::turn::{Ended, Place, Turn};
 
 /// Who moves money, and knows what became of it.
 pub trait Settler: Sync {
@@ -21,10 +22,12 @@ pub struct Ledger {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    store: Store,
+pub(crate) struct Shared {
+    pub(crate) store: Store,
     /// Payments being worked on; the channel closes when that ends.
     busy: Mutex<HashMap<Key, Working>>,
+    /// What payers may have worked on at once, each for as long as one of them is.
+    purses: Mutex<HashMap<[u8; 32], Weak<Semaphore>>>,
 }
 
 /// Closes when whoever works on a payment is done.
@@ -32,7 +35,7 @@ type Working = watch::Receiver<()>;
 
 /// What is known of a payment that a request brings.
 pub enum Claim {
-    /// Nothing: it was never used here.
+    /// Nothing: it was never used here, and the request was not paid for with another.
     New,
     /// It was settled and nothing has run for it: the caller is to run what was paid for.
     Rerun(Box<Turn>),
@@ -40,19 +43,10 @@ pub enum Claim {
     Answered(Answer, Fields),
     /// It was settled, and the answer is no longer held.
     Gone(Fields),
-    /// Nobody knows whether it was settled.
-    InDoubt,
+    /// Nobody knows whether this payment was settled: the one that was brought, or the one that the same request came with before.
+    InDoubt(Key),
     /// It was brought with another request.
     Reused,
-}
-
-/// The right to work on a payment, alone. Given back when dropped; a payment that was set aside and not submitted by then
-/// is free again.
-pub struct Turn {
-    shared: Arc<Shared>,
-    key: Key,
-    record: Record,
-    _done: watch::Sender<()>,
 }
 
 impl Ledger {
@@ -62,18 +56,35 @@ impl Ledger {
             shared: Arc::new(Shared {
                 store,
                 busy: Mutex::default(),
+                purses: Mutex::default(),
             }),
         }
     }
 
-    /// What is known of a payment that comes with the request `request`. While another request works on it, waits for what
-    /// comes of that.
-    pub async fn claim(&self, key: &Key, request: &[u8; 32]) -> Result<Claim, Error> {
+    /// What is known of a payment that comes with a request. While another request works on it, waits for what comes of that.
+    ///
+    /// A secret request that was paid for with another payment is that one's, and this payment is not touched.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn claim(&self, brought: &Key, request: &Request) -> Result<Claim, Error> {
         loop {
-            let Some((record, busy)) = self.look(key)? else {
+            let mut key = *brought;
+            let mut found = self.look(&key)?;
+            if found.is_none()
+                && request.is_secret
+                && let Some(earlier) = self.shared.store.paid_for(&request.digest)
+            {
+                key = earlier;
+                found = self.look(&key)?;
+            }
+            let Some((record, busy)) = found else {
                 return Ok(Claim::New);
             };
-            if record.request != *request {
+            let is_same = record.request == request.digest;
+            let is_open = matches!(record.state, State::Settled { ran: false, .. })
+                && record.scope == Some(request.scope);
+            if !is_same && !is_open {
                 return Ok(Claim::Reused);
             }
             if let Some(mut busy) = busy {
@@ -83,40 +94,73 @@ impl Ledger {
             }
             match record.state {
                 State::Settled { ran: false, .. } => {
-                    if let Some(turn) = self.resume(key)? {
+                    if let Some(mut turn) = self.resume(&key)? {
+                        turn.bind(request);
                         return Ok(Claim::Rerun(Box::new(turn)));
                     }
                 }
                 State::Settled { headers, .. } => {
-                    return Ok(match self.shared.store.answer(key)? {
+                    return Ok(match self.shared.store.answer(&key)? {
                         Some(answer) => Claim::Answered(answer, headers),
                         None => Claim::Gone(headers),
                     });
                 }
-                State::Settling | State::Unknown => return Ok(Claim::InDoubt),
+                State::Settling | State::Unknown => return Ok(Claim::InDoubt(key)),
                 State::Reserved => return Err(Error::Unclaimed),
             }
         }
     }
 
+    /// A place among the unsettled payments of one payer, where one is free. To be taken before a payment is verified: what was
+    /// found of a balance holds until the next payment of the same payer is settled.
+    pub fn try_place(&self, id: &PaymentId) -> Option<Place> {
+        let permit = self.purse(id).try_acquire_owned().ok()?;
+        Some(Place {
+            _permit: Some(permit),
+        })
+    }
+
+    /// The same; waits for one.
+    pub async fn place(&self, id: &PaymentId) -> Place {
+        Place {
+            // It is never closed.
+            _permit: self.purse(id).acquire_owned().await.ok(),
+        }
+    }
+
+    fn purse(&self, id: &PaymentId) -> Arc<Semaphore> {
+        let mut purses = (self.shared.purses.lock()).unwrap_or_else(PoisonError::into_inner);
+        purses.retain(|_, it| it.strong_count() > 0);
+        let known = purses.get(&id.purse()).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let most = self.shared.store.bounds.unsettled;
+            let semaphore = Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS)));
+            purses.insert(id.purse(), Arc::downgrade(&semaphore));
+            semaphore
+        })
+    }
+
     /// Sets a payment aside, in the one step that decides between requests that bring the same one. None where another was
     /// faster.
-    pub fn reserve(&self, key: Key, record: Record) -> Result<Option<Turn>, Error> {
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn reserve(&self, key: Key, record: Record, place: Place) -> Result<Option<Turn>, Error> {
         let mut busy = self.shared.busy();
         if busy.contains_key(&key) || self.shared.store.reserve(&key, &record)?.is_some() {
             return Ok(None);
         }
-        Ok(Some(self.turn(&mut busy, key, record)))
+        Ok(Some(self.turn(&mut busy, key, record, place)))
     }
 
     /// Works on a payment that is known; none while another does, or where it is not known.
-    pub fn resume(&self, key: &Key) -> Result<Option<Turn>, Error> {
+    fn resume(&self, key: &Key) -> Result<Option<Turn>, Error> {
         let mut busy = self.shared.busy();
         if busy.contains_key(key) {
             return Ok(None);
         }
         let record = self.shared.store.record(key)?;
-        Ok(record.map(|record| self.turn(&mut busy, *key, record)))
+        Ok(record.map(|record| self.turn(&mut busy, *key, record, Place::UNBOUND)))
     }
 
     /// What is known of a payment, and the sign that somebody works on it.
@@ -127,144 +171,73 @@ impl Ledger {
     }
 
     /// Asks `settler` what became of a payment in doubt, and writes it down. Does nothing while somebody works on it.
-    /// `settled_first`: of what was settled and has no answer, nothing has run.
-    pub async fn reconcile(
-        &self,
-        settler: &impl Settler,
-        key: &Key,
-        settled_first: bool,
-    ) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn reconcile(&self, settler: &impl Settler, key: &Key) -> Result<(), Error> {
         let Some(mut turn) = self.resume(key)? else {
             return Ok(());
         };
-        if !matches!(turn.state(), State::Settling | State::Unknown) {
+        if !turn.is_in_doubt() {
             return Ok(());
         }
-        let payment = turn.payment().clone();
-        match settler.reconcile(&payment).await {
-            Outcome::Settled {
-                transaction,
-                headers,
-            } => {
-                tracing::info!("a settlement in doubt was made");
-                let ran = self.shared.store.answer(key)?.is_some() || !settled_first;
-                let state = State::Settled {
-                    transaction,
-                    headers,
-                    ran,
-                };
-                turn.conclude(state, None)
-            }
-            Outcome::Failed { .. } => {
-                tracing::info!("a settlement in doubt was not made");
-                turn.release()
-            }
-            Outcome::Unknown(payment) => {
-                turn.set_payment(*payment);
-                turn.conclude(State::Unknown, None)
-            }
+        let outcome = settler.reconcile(turn.payment()).await;
+        // What is not held was given to nobody: it can be run once more.
+        let ran = self.shared.store.answer(key)?.is_some();
+        match turn.end(outcome, ran) {
+            Ended::Settled => tracing::info!("a settlement in doubt was made"),
+            Ended::Failed(_) => tracing::info!("a settlement in doubt was not made"),
+            Ended::Unknown => {}
         }
+        Ok(())
     }
 
     /// Forgets what is over at `now`, then asks `settler` about all payments in doubt. How many are left.
+    ///
+    /// # Errors
+    /// [`Error`].
     pub async fn clear_doubts(
         &self,
         settler: Option<&impl Settler>,
-        settled_first: bool,
         (now, hold): (u64, u64),
     ) -> Result<usize, Error> {
         self.shared.store.sweep(now, hold)?;
         if let Some(settler) = settler {
             for key in self.shared.store.in_doubt()? {
-                self.reconcile(settler, &key, settled_first).await?;
+                self.reconcile(settler, &key).await?;
             }
         }
         Ok(self.shared.store.in_doubt()?.len())
     }
 
     /// Brings what was written to the disk: waits for it.
+    ///
+    /// # Errors
+    /// [`Error`].
     pub fn flush(&self) -> Result<(), Error> {
         self.shared.store.flush()
     }
 
-    fn turn(&self, busy: &mut HashMap<Key, Working>, key: Key, record: Record) -> Turn {
+    fn turn(
+        &self,
+        busy: &mut HashMap<Key, Working>,
+        key: Key,
+        record: Record,
+        place: Place,
+    ) -> Turn {
         let (done, working) = watch::channel(());
         busy.insert(key, working);
-        Turn {
-            shared: Arc::clone(&self.shared),
-            key,
-            record,
-            _done: done,
-        }
+        Turn::new(Arc::clone(&self.shared), key, record, (place, done))
     }
 }
 
 impl Shared {
-    fn busy(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Working>> {
+    fn busy(&self) -> MutexGuard<'_, HashMap<Key, Working>> {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Turn {
-    pub fn payment(&self) -> &Payment {
-        &self.record.payment
-    }
-
-    pub fn state(&self) -> &State {
-        &self.record.state
-    }
-
-    /// The transaction and the header fields of a settlement that was made.
-    pub fn settled(&self) -> Option<(&str, &Fields)> {
-        match &self.record.state {
-            State::Settled {
-                transaction,
-                headers,
-                ..
-            } => Some((transaction, headers)),
-            _ => None,
-        }
-    }
-
-    /// Writes that it is being settled, and waits for the disk: from here on a crash leaves doubt and no free payment.
-    pub fn settling(&mut self) -> Result<(), Error> {
-        self.record.state = State::Settling;
-        let Self {
-            shared,
-            key,
-            record,
-            ..
-        } = self;
-        shared.store.update(key, record, None, true)
-    }
-
-    /// Writes how far it has come.
-    pub fn conclude(&mut self, state: State, answer: Option<&Answer>) -> Result<(), Error> {
-        self.record.state = state;
-        self.shared
-            .store
-            .update(&self.key, &self.record, answer, false)
-    }
-
-    /// Replaces what the component settles with.
-    pub fn set_payment(&mut self, payment: Payment) {
-        self.record.payment = payment;
-    }
-
-    /// Frees the payment: it was not transferred and will not be.
-    pub fn release(&mut self) -> Result<(), Error> {
-        self.record.state = State::Reserved;
-        self.shared.store.release(&self.key)
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        if self.record.state == State::Reserved
-            && let Err(error) = self.shared.store.release(&self.key)
-        {
-            tracing::error!(%error, "cannot free a payment that was not used");
-        }
-        self.shared.busy().remove(&self.key);
+    /// Nobody works on this payment any more.
+    pub(crate) fn done(&self, key: &Key) {
+        self.busy().remove(key);
     }
 }

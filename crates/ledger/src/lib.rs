@@ -6,12 +6,17 @@
 
 mod error;
 mod import;
+mod index;
 mod ledger;
 mod record;
 mod store;
+mod turn;
 
 pub use error::Error;
 pub use import::{ANSWERS as EARLIER_ANSWERS, RECORDS as EARLIER_RECORDS};
-pub use ledger::{Claim, Ledger, Settler, Turn};
-pub use record::{Answer, Fields, Key, Outcome, Payment, PaymentId, Record, State, key};
+pub use ledger::{Claim, Ledger, Settler};
+pub use record::{
+    Answer, Fields, Key, Outcome, Payment, PaymentId, Record, Request, State, digest, key,
+};
 pub use store::{Bounds, Store, TABLES};
+pub use turn::{Ended, Place, Turn};

@@ -1,5 +1,6 @@
 //! What is known of a payment.
 
+use hypervisor_protocol::HexBytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -27,8 +28,15 @@ pub fn key(id: &PaymentId) -> Key {
     digest(&[&id.chain, &id.asset, &id.payer, &id.nonce])
 }
 
+impl PaymentId {
+    /// What all payments of one payer in one token have in common.
+    pub(crate) fn purse(&self) -> [u8; 32] {
+        digest(&[&self.chain, &self.asset, &self.payer])
+    }
+}
+
 /// SHA-256 over parts, each with its length.
-pub(crate) fn digest(parts: &[&str]) -> [u8; 32] {
+pub fn digest(parts: &[&str]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
@@ -73,6 +81,18 @@ pub enum State {
     },
 }
 
+/// What a payment is brought for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request {
+    /// SHA-256 of it.
+    pub digest: [u8; 32],
+    /// SHA-256 of its route and of the words in which the payment was brought: one that was settled and for which nothing has
+    /// run is good for any request with the same.
+    pub scope: [u8; 32],
+    /// Only who made it has it, and only they can read the answer: it proves by itself whose answer is asked for.
+    pub is_secret: bool,
+}
+
 /// What is kept of a payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -84,6 +104,26 @@ pub struct Record {
     pub created: u64,
     /// The payment.
     pub payment: Payment,
+    /// [`Request::scope`]; none in records of earlier versions.
+    #[serde(default)]
+    pub scope: Option<[u8; 32]>,
+    /// [`Request::is_secret`].
+    #[serde(default)]
+    pub is_secret: bool,
+}
+
+impl Record {
+    /// Of a payment that is set aside at the time `created`.
+    pub fn new(payment: Payment, request: Request, created: u64) -> Self {
+        Self {
+            state: State::Reserved,
+            request: request.digest,
+            created,
+            payment,
+            scope: Some(request.scope),
+            is_secret: request.is_secret,
+        }
+    }
 }
 
 /// What became of a settlement.
@@ -111,39 +151,5 @@ pub struct Answer {
     /// The media type: that of a sealed answer tells that only its client can open it.
     pub media_type: String,
     /// The body.
-    #[serde(with = "bytes_form")]
-    pub body: Vec<u8>,
-}
-
-/// As one CBOR byte string: a list of numbers would be twice the size.
-mod bytes_form {
-    use serde::de::Visitor;
-    use serde::{Deserializer, Serializer};
-    use std::fmt;
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(bytes)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u8>, D::Error> {
-        struct Bytes;
-
-        impl Visitor<'_> for Bytes {
-            type Value = Vec<u8>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a byte string")
-            }
-
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-                Ok(bytes.to_vec())
-            }
-
-            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
-                Ok(bytes)
-            }
-        }
-
-        d.deserialize_byte_buf(Bytes)
-    }
+    pub body: HexBytes,
 }

@@ -6,12 +6,12 @@
 //! authorizations  key → what the component settles and reconciles with; deleted once the payment is settled
 //! sealed-answers  key → an answer that only its client can open
 //! plain-answers   key → any other; under the platform's key, so that it ends with the host where there is none
+//! transactions    SHA-256 of chain and transaction → the key of the payment that it settled: it settles no other
 //! ```
 //!
-//! A payment whose settlement has not begun is worth nothing after a crash, so only the step to `Settling` waits for the disk;
-//! everything else is written atomically and reaches the disk with the next such step.
+//! A payment whose settlement has not begun is worth nothing after a crash, so only the step to `Settling` waits for the disk,
+//! and takes the answer with it; everything else is written atomically and reaches the disk with the next such step.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -20,15 +20,17 @@ use hypervisor_store::{Change, Error as RowError, Expect, Store as Rows, Table, 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::record::{Answer, Key, Record, State};
+use crate::index::Index;
+use crate::record::{Answer, Key, Record, State, digest};
 
 const PAYMENTS: Table = table("payments", Under::File);
 const SEALED_ANSWERS: Table = table("sealed-answers", Under::File);
 const PLAIN_ANSWERS: Table = table("plain-answers", Under::Platform);
+const TRANSACTIONS: Table = table("transactions", Under::File);
 const AUTHORIZATIONS: &str = "authorizations";
 
 /// The tables that [`Store::open`] wants in its rows.
-pub const TABLES: [Table; 3] = [PAYMENTS, SEALED_ANSWERS, PLAIN_ANSWERS];
+pub const TABLES: [Table; 4] = [PAYMENTS, SEALED_ANSWERS, PLAIN_ANSWERS, TRANSACTIONS];
 
 const fn table(name: &'static str, under: Under) -> Table {
     Table { name, under }
@@ -45,9 +47,10 @@ struct Kept {
     held: Option<Held>,
 }
 
+/// An answer that is held.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-struct Held {
-    bytes: u64,
+pub(crate) struct Held {
+    pub(crate) bytes: u64,
     is_sealed: bool,
 }
 
@@ -68,14 +71,18 @@ pub struct Bounds {
     pub held: u64,
     /// Bytes of one answer.
     pub held_each: u64,
+    /// Bytes of all answers to one payer in one token.
+    pub held_payer: u64,
+    /// Payments of one payer in one token that are worked on at once before they are settled.
+    pub unsettled: usize,
 }
 
 /// The store. Its calls wait for the disk: keep them off the async threads.
 pub struct Store {
     rows: Rows,
     authorizations: Table,
-    bounds: Bounds,
-    held: Mutex<HashMap<Key, Held>>,
+    pub(crate) bounds: Bounds,
+    index: Mutex<Index>,
 }
 
 /// One record, with the version that it was read at.
@@ -100,7 +107,7 @@ impl Store {
             rows,
             authorizations: table(AUTHORIZATIONS, under),
             bounds,
-            held: Mutex::default(),
+            index: Mutex::default(),
         };
         crate::import::import(&store, earlier)?;
         store.take_up()?;
@@ -108,20 +115,27 @@ impl Store {
     }
 
     fn take_up(&self) -> Result<(), Error> {
-        let mut held = HashMap::new();
+        let whatever = Bounds {
+            held: u64::MAX,
+            held_each: u64::MAX,
+            held_payer: u64::MAX,
+            ..self.bounds
+        };
         self.each(|found| {
-            if found.kept.record.state == State::Reserved {
+            let Kept { record, held } = &found.kept;
+            if record.state == State::Reserved {
                 // Nothing was submitted for what was only reserved: those payments are free again.
                 return self.forget(&found);
             }
-            if let Some(answer) = found.kept.held
+            let mut index = self.index();
+            index.note(&found.key, record);
+            if let Some(answer) = held
                 && (answer.is_sealed || self.rows.is_lasting())
             {
-                held.insert(found.key, answer);
+                index.hold(&found.key, record, *answer, &whatever);
             }
             Ok(())
         })?;
-        *self.held() = held;
         self.flush()
     }
 
@@ -129,7 +143,10 @@ impl Store {
     pub fn reserve(&self, key: &Key, record: &Record) -> Result<Option<Record>, Error> {
         loop {
             match self.write(key, record, None, Expect::Absent, false) {
-                Ok(()) => return Ok(None),
+                Ok(()) => {
+                    self.index().note(key, record);
+                    return Ok(None);
+                }
                 Err(RowError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -150,34 +167,50 @@ impl Store {
         sync: bool,
     ) -> Result<(), Error> {
         let answer = match answer {
-            Some(answer) => self.admitted(key, answer)?,
+            Some(answer) => self.admitted(key, record, answer)?,
             None => None,
         };
         Ok(self.write(key, record, answer.as_deref(), Expect::Any, sync)?)
     }
 
     /// The answer in the form in which it is held, if there is room for it; the room is taken then.
-    fn admitted(&self, key: &Key, answer: &Answer) -> Result<Option<Vec<u8>>, Error> {
+    fn admitted(
+        &self,
+        key: &Key,
+        record: &Record,
+        answer: &Answer,
+    ) -> Result<Option<Vec<u8>>, Error> {
         let formats = [ContentFormat::Json, ContentFormat::Cbor];
-        let is_sealed = formats
-            .iter()
-            .any(|format| format.media_type() == answer.media_type);
-        let bytes = u64::try_from(answer.body.len()).unwrap_or(u64::MAX);
-        {
-            let mut held = self.held();
-            let others = held.iter().filter(|(other, _)| *other != key);
-            let total: u64 = others.map(|(_, held)| held.bytes).sum();
-            if bytes > self.bounds.held_each || bytes > self.bounds.held.saturating_sub(total) {
-                tracing::warn!(
-                    bytes,
-                    "no room to hold the answer to a payment ([payments] `held`, `held_each`): it is given once"
-                );
-                held.remove(key);
-                return Ok(None);
-            }
-            held.insert(*key, Held { bytes, is_sealed });
+        let bytes = u64::try_from(answer.body.0.len()).unwrap_or(u64::MAX);
+        let held = Held {
+            bytes,
+            is_sealed: (formats.iter()).any(|it| it.media_type() == answer.media_type),
+        };
+        if !self.index().hold(key, record, held, &self.bounds) {
+            tracing::warn!(
+                bytes,
+                "no room to hold the answer to a payment ([payments] `held`, `held_each`, `held_payer`): it is given once"
+            );
+            return Ok(None);
         }
         encode(answer).map(Some)
+    }
+
+    /// Notes that a transaction settled this payment. False where it settled another.
+    pub(crate) fn claims(&self, key: &Key, chain: &str, transaction: &str) -> Result<bool, Error> {
+        let name = digest(&[chain, &transaction.to_lowercase()]);
+        let change = Change {
+            expect: Expect::Absent,
+            ..Change::put(TRANSACTIONS, &name, key)
+        };
+        match self.rows.commit(&[change], false) {
+            Ok(()) => Ok(true),
+            Err(RowError::Conflict(_)) => {
+                let other = self.rows.get(TRANSACTIONS, &name)?;
+                Ok(other.is_none_or(|row| row.value.as_slice() == key))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn write(
@@ -188,7 +221,7 @@ impl Store {
         expect: Expect,
         sync: bool,
     ) -> Result<(), RowError> {
-        let held = self.held().get(key).copied();
+        let held = self.index().held(key);
         let mut kept = Kept {
             record: record.clone(),
             held,
@@ -213,13 +246,14 @@ impl Store {
     }
 
     /// Frees a payment, whose transfer was not and will not be made.
-    pub fn release(&self, key: &Key) -> Result<(), Error> {
-        self.held().remove(key);
+    pub fn release(&self, key: &Key, request: &[u8; 32]) -> Result<(), Error> {
+        self.index().forget(key, request);
         let tables = [PAYMENTS, self.authorizations, SEALED_ANSWERS, PLAIN_ANSWERS];
         let changes = tables.map(|table| Change::delete(table, key));
         Ok(self.rows.commit(&changes, false)?)
     }
 
+    /// What is known of a payment.
     pub fn record(&self, key: &Key) -> Result<Option<Record>, Error> {
         let Some(row) = self.rows.get(PAYMENTS, key)? else {
             return Ok(None);
@@ -233,8 +267,9 @@ impl Store {
         Ok(Some(record))
     }
 
+    /// The answer that is held for a payment.
     pub fn answer(&self, key: &Key) -> Result<Option<Answer>, Error> {
-        let Some(held) = self.held().get(key).copied() else {
+        let Some(held) = self.index().held(key) else {
             return Ok(None);
         };
         let found = self.rows.get(held.table(), key)?;
@@ -263,7 +298,7 @@ impl Store {
                 return self.forget(&found);
             }
             if is_over(record.created)
-                && let Some(held) = self.held().remove(&found.key)
+                && let Some(held) = self.index().drop_answer(&found.key)
             {
                 let change = Change::delete(held.table(), &found.key);
                 self.rows.commit(&[change], false)?;
@@ -275,14 +310,25 @@ impl Store {
     /// Deletes a payment that is still as it was found.
     fn forget(&self, found: &Found) -> Result<(), Error> {
         let key = &found.key;
-        let [payment, others @ ..] = [PAYMENTS, self.authorizations, SEALED_ANSWERS, PLAIN_ANSWERS]
-            .map(|table| Change::delete(table, key));
-        let expect = Expect::Version(found.version);
-        let payment = Change { expect, ..payment };
-        let [first, second, third] = others;
-        match self.rows.commit(&[payment, first, second, third], false) {
+        let record = &found.kept.record;
+        let transaction = match &record.state {
+            State::Settled { transaction, .. } => transaction.to_lowercase(),
+            _ => String::new(),
+        };
+        let transaction = digest(&[&record.payment.id.chain, &transaction]);
+        let changes = [
+            Change {
+                expect: Expect::Version(found.version),
+                ..Change::delete(PAYMENTS, key)
+            },
+            Change::delete(self.authorizations, key),
+            Change::delete(SEALED_ANSWERS, key),
+            Change::delete(PLAIN_ANSWERS, key),
+            Change::delete(TRANSACTIONS, &transaction),
+        ];
+        match self.rows.commit(&changes, false) {
             Ok(()) => {
-                self.held().remove(key);
+                self.index().forget(key, &record.request);
                 Ok(())
             }
             // Somebody is working on it.
@@ -314,8 +360,13 @@ impl Store {
         Ok(self.rows.commit(&[], true)?)
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<Key, Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The payment of a secret request.
+    pub(crate) fn paid_for(&self, request: &[u8; 32]) -> Option<Key> {
+        self.index().paid_for(request)
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -24,8 +24,8 @@ use crate::state::State as Folder;
 use offers::Offers;
 
 pub(crate) use hypervisor_ledger::{
-    Answer, Claim, Error as LedgerError, Fields, Key, Outcome, Payment, PaymentId, Record, State,
-    Turn, key,
+    Answer, Claim, Ended, Error as LedgerError, Fields, Key, Outcome, Payment, PaymentId, Place,
+    Record, Request, Turn, digest, key,
 };
 pub(crate) use teller::{Teller, Verified};
 
@@ -36,6 +36,12 @@ pub(crate) struct Payments {
     ledger: Ledger,
     /// Settle before the program runs.
     pub(crate) settle_first: bool,
+    /// A program of the payer's own is paid for however it ends.
+    pub(crate) charges_always: bool,
+    /// Wall-clock time of a settlement.
+    pub(crate) wall: Duration,
+    /// The longest that one waits for the payer's own other payments.
+    timeout: Duration,
     hold: Duration,
     public_url: String,
     /// Rings when a payment has come into doubt.
@@ -51,6 +57,8 @@ pub(crate) enum PaymentFault {
     Unavailable,
     #[error("the payment component failed")]
     Component,
+    #[error("other payments of the same payer are not settled yet")]
+    Unsettled,
     #[error(transparent)]
     Overloaded(#[from] Full),
     #[error(transparent)]
@@ -84,6 +92,9 @@ impl Payments {
             settings: settings.clone(),
             ledger: opened(state, settings)?,
             settle_first: settings.settle_first,
+            charges_always: settings.charge == config::Charging::Always,
+            wall: settings.wall,
+            timeout: settings.timeout,
             hold: settings.hold,
             public_url: settings.public_url.trim_end_matches('/').to_owned(),
             doubt: Notify::new(),
@@ -127,6 +138,15 @@ impl Payments {
         &self.ledger
     }
 
+    /// A place among the payments of one payer that are not settled yet.
+    ///
+    /// # Errors
+    /// [`PaymentFault::Unsettled`] where there is none for as long as a payment has.
+    pub(crate) async fn place(&self, id: &PaymentId) -> Result<Place, PaymentFault> {
+        let place = tokio::time::timeout(self.timeout, self.ledger.place(id));
+        place.await.map_err(|_| PaymentFault::Unsettled)
+    }
+
     /// A settlement is in doubt: writes it to the disk and tells the task that clears doubts.
     pub(crate) fn in_doubt(&self) {
         self.flush();
@@ -149,6 +169,8 @@ fn opened(folder: &Folder, settings: &config::Payments) -> Result<Ledger, Error>
     let bounds = Bounds {
         held: settings.held.as_u64(),
         held_each: settings.held_each.as_u64(),
+        held_payer: settings.held_payer.as_u64(),
+        unsettled: settings.unsettled,
     };
     let rows = folder.store("payments", &TABLES)?;
     let earlier = folder.folder().join("payments.redb");

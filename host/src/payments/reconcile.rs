@@ -13,8 +13,7 @@ impl Payments {
     /// Asks the component what became of a payment in doubt, and writes it down. Does nothing while another request works
     /// on it.
     pub(crate) async fn reconcile(&self, teller: &Teller, key: &Key) -> Result<(), LedgerError> {
-        let first = self.settle_first;
-        self.ledger.reconcile(teller, key, first).await?;
+        self.ledger.reconcile(teller, key).await?;
         self.flush();
         Ok(())
     }
@@ -25,7 +24,7 @@ impl Payments {
         loop {
             let over = (now(), self.hold.as_secs());
             let teller = current();
-            let left = (self.ledger).clear_doubts(teller.as_ref(), self.settle_first, over);
+            let left = self.ledger.clear_doubts(teller.as_ref(), over);
             match left.await {
                 Ok(0) => pause = SHORTEST,
                 Ok(_) => pause = pause.saturating_mul(2).min(LONGEST),

@@ -33,13 +33,14 @@ impl Teller {
         if !self.0.names_fields() {
             return Cow::Borrowed(headers);
         }
-        let is_read = |header: &&Header| {
-            let named = self.0.fields().iter();
-            named
-                .map(HeaderName::as_str)
-                .any(|name| name.eq_ignore_ascii_case(&header.name))
-        };
+        let is_read = |header: &&Header| self.reads(&header.name);
         Cow::Owned(headers.iter().filter(is_read).cloned().collect())
+    }
+
+    /// Whether the component looks for payments in a header field.
+    pub(crate) fn reads(&self, name: &str) -> bool {
+        let mut named = self.0.fields().iter().map(HeaderName::as_str);
+        named.any(|it| it.eq_ignore_ascii_case(name))
     }
 
     /// Has the component look at the offers of an agent.

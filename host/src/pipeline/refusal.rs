@@ -175,6 +175,10 @@ impl From<PaymentFault> for Refusal {
         match fault {
             PaymentFault::Ledger(error) => error.into(),
             PaymentFault::Overloaded(_) => Self::overloaded(),
+            PaymentFault::Unsettled => Self::new(
+                ProblemType::PaymentUnverified,
+                "other payments of the same payer are not settled yet; this one was not charged: send it again",
+            ),
             PaymentFault::Unavailable | PaymentFault::Unanswered(_) | PaymentFault::Component => {
                 Self::new(
                     ProblemType::PaymentUnverified,
@@ -185,9 +189,17 @@ impl From<PaymentFault> for Refusal {
     }
 }
 
+/// What cannot be written down is not begun.
 impl From<LedgerError> for Refusal {
     fn from(error: LedgerError) -> Self {
-        Self::internal(error.to_string())
+        let mut refusal = Self::new(
+            ProblemType::PaymentUnverified,
+            "the host cannot write to its payment store; nothing was charged: send the same request again",
+        );
+        if let Self::Problem(problem) = &mut refusal {
+            problem.cause = Some(error.to_string());
+        }
+        refusal
     }
 }
 

@@ -3,14 +3,17 @@
 use std::path::Path;
 
 use hypervisor_ledger::{
-    Answer, Bounds, EARLIER_ANSWERS, EARLIER_RECORDS, Key, Payment, PaymentId, Record, State,
-    Store, TABLES, key,
+    Answer, Bounds, EARLIER_ANSWERS, EARLIER_RECORDS, Key, Payment, PaymentId, Record, Request,
+    State, Store, TABLES, key,
 };
+use hypervisor_protocol::HexBytes;
 use hypervisor_store::{Keys, SealingKey, Store as Rows, Table, Under};
 
 const BOUNDS: Bounds = Bounds {
     held: 1 << 30,
     held_each: 1 << 24,
+    held_payer: 1 << 26,
+    unsettled: 1,
 };
 
 fn rows(folder: &Path, key: Option<u8>) -> Rows {
@@ -47,11 +50,14 @@ fn record(nonce: &str, state: State) -> (Key, Record) {
         valid_before: 1_000,
         state: vec![1, 2, 3],
     };
+    let request = Request {
+        digest: [7; 32],
+        scope: [8; 32],
+        is_secret: true,
+    };
     let record = Record {
         state,
-        request: [7; 32],
-        created: 900,
-        payment,
+        ..Record::new(payment, request, 900)
     };
     (key(&id(nonce)), record)
 }
@@ -67,7 +73,7 @@ fn settled() -> State {
 fn answer() -> Answer {
     Answer {
         media_type: "application/json".to_owned(),
-        body: b"sealed".to_vec(),
+        body: HexBytes(b"sealed".to_vec()),
     }
 }
 
@@ -82,7 +88,7 @@ fn a_payment_is_reserved_once() {
         ..first.clone()
     };
     assert_eq!(store.reserve(&key, &second).unwrap(), Some(first));
-    store.release(&key).unwrap();
+    store.release(&key, &[7; 32]).unwrap();
     assert_eq!(store.reserve(&key, &second).unwrap(), None);
 }
 
@@ -148,7 +154,7 @@ fn settled_record(mut record: Record) -> Record {
 fn plain() -> Answer {
     Answer {
         media_type: "message/bhttp".to_owned(),
-        body: b"what nobody else may read".to_vec(),
+        body: HexBytes(b"what nobody else may read".to_vec()),
     }
 }
 
@@ -208,9 +214,10 @@ fn answers_are_held_up_to_a_bound_for_each_and_for_all() {
     let bounds = Bounds {
         held: 100,
         held_each: 60,
+        ..BOUNDS
     };
     let of = |bytes: usize| Answer {
-        body: vec![0; bytes],
+        body: HexBytes(vec![0; bytes]),
         ..answer()
     };
     let put = |store: &Store, nonce: &str, bytes| {
@@ -277,4 +284,31 @@ fn the_files_show_no_payer_no_authorization_and_no_answer() {
             assert!(!holds, "{secret}");
         }
     }
+}
+
+#[test]
+fn the_answers_of_one_payer_leave_room_for_those_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let bounds = Bounds {
+        held_payer: 100,
+        ..BOUNDS
+    };
+    let store = open_with(&folder, None, bounds);
+    let put = |payer: &str, nonce: &str, bytes: usize| {
+        let (_, mut record) = record(nonce, settled());
+        record.payment.id.payer = payer.to_owned();
+        let key = key(&record.payment.id);
+        let answer = Answer {
+            body: HexBytes(vec![0; bytes]),
+            ..answer()
+        };
+        store.update(&key, &record, Some(&answer), true).unwrap();
+        store.answer(&key).unwrap().is_some()
+    };
+    assert!(put("0x01", "1", 60) && !put("0x01", "2", 60) && put("0x01", "3", 40));
+    assert!(put("0x02", "1", 60));
+    // The same payment's answer takes the place of its first.
+    assert!(put("0x01", "1", 60));
+    store.sweep(951, 50).unwrap();
+    assert!(put("0x01", "2", 100));
 }

@@ -7,6 +7,10 @@ use hypervisor_tests::payments::{Chain, Facilitator, Version};
 use hypervisor_tests::{Answer, Host};
 use tokio::task::JoinSet;
 
+use hypervisor_tests::agents::manifest;
+use hypervisor_tests::programs::guest;
+
+use crate::payments::agents::Call;
 use crate::payments::kit::{Purchase, Shop, config, confirmed, header};
 
 #[tokio::test]
@@ -157,7 +161,7 @@ async fn killed_after_the_settlement(
 }
 
 #[tokio::test]
-async fn a_host_killed_between_settlement_and_answer_neither_runs_nor_charges_again() {
+async fn a_host_killed_between_settlement_and_answer_has_the_answer_after_it() {
     let (chain, _real, faulty, mut host) = held_up().await;
     let purchase = Purchase::of_echo(&host, "paid").await;
     let payment = purchase.payment(&chain, Version::V2).await;
@@ -168,10 +172,7 @@ async fn a_host_killed_between_settlement_and_answer_neither_runs_nor_charges_ag
 
     let purchase = purchase.moved(&host);
     let answer = purchase.pay(&payment).await;
-    assert_eq!(
-        (answer.status, answer.problem().as_str()),
-        (409, "answer-gone")
-    );
+    assert_eq!(purchase.opened(&answer).result, b"paid\n");
     let transfer = &chain.transfers().await[0];
     assert_eq!(
         header(&answer, "payment-response")["transaction"],
@@ -200,7 +201,62 @@ async fn a_request_paid_first_whose_session_ended_with_the_host_is_answered_with
             chain.transfers().await[0].transaction
         );
     }
+    // What was paid for is owed: another request of the route has it, once.
+    let other = Purchase::of_echo(&host, "owed").await;
+    let answer = other.pay(&payment).await;
+    assert_eq!(other.opened(&answer).result, b"owed\n");
+    let third = Purchase::of_echo(&host, "once").await;
+    assert_eq!(third.pay(&payment).await.problem(), "payment-reused");
     assert_eq!(chain.transfers().await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_same_request_with_a_new_payment_gets_its_answer_and_is_not_charged_again() {
+    let shop = Shop::open();
+    let purchase = Purchase::of_echo(&shop.host, "mine").await;
+    let first = purchase.pay(&shop.payment(&purchase).await).await;
+    let again = purchase.pay(&shop.payment(&purchase).await).await;
+    assert_eq!((again.status, &again.body), (200, &first.body));
+    assert_eq!(
+        header(&again, "payment-response"),
+        header(&first, "payment-response")
+    );
+    assert_eq!(shop.chain.transfers().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_paid_call_of_an_agent_whose_host_was_killed_before_the_answer_is_answered() {
+    let (chain, real, faulty, host) = held_up().await;
+    let mut shop = Shop {
+        chain,
+        facilitator: real,
+        host,
+    };
+    let component = guest("http-hello");
+    let manifest = manifest("hello", "price = '0.02 USDC'");
+    shop.host.register("hello", &component, &manifest);
+    shop.host.client().deploy_registered("hello").await.unwrap();
+    let call = Call::get(&shop, "hello", "/x");
+    let payment = call.payment(&shop, Version::V2).await;
+    faulty.on_settle(Fault::none().held());
+    {
+        let asked = call.pay(&payment);
+        tokio::select! {
+            answer = asked => panic!("answered before it was settled: {answer:?}"),
+            () = faulty.held(1) => {}
+        }
+    }
+    shop.host.kill_and_restart();
+    faulty.release();
+    faulty.on_settle(Fault::none());
+    // The answer was in the clear and ended with the host, which has no key of its platform's; the call is made again.
+    shop.host.client().deploy_registered("hello").await.unwrap();
+    let answer = Call::get(&shop, "hello", "/x").pay(&payment).await;
+    assert_eq!(
+        (answer.status, &*answer.body),
+        (200, &b"hello from GET /x\n"[..])
+    );
+    assert_eq!(shop.chain.transfers().await.len(), 1);
 }
 
 #[tokio::test]
