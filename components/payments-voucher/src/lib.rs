@@ -58,7 +58,8 @@ fn read(headers: &[Header]) -> Option<(AuthorizedPayment, Vec<u8>, Vec<u8>)> {
         id: PaymentId {
             chain: NETWORK.to_owned(),
             asset: "voucher".to_owned(),
-            payer: "bearer".to_owned(),
+            // Prepaid: each is a purse of its own.
+            payer: voucher.id.clone(),
             nonce: voucher.id,
         },
         amount: voucher.amount,

@@ -72,6 +72,8 @@ pub struct Rpc<'a, H> {
     pub timeout_ms: u64,
     /// The chain that it must be of.
     pub chain_id: u64,
+    /// Blocks on top of the one with a transfer that make it final.
+    pub confirmations: u64,
 }
 
 impl<H: Http> Rpc<'_, H> {
@@ -115,10 +117,21 @@ impl<H: Http> Rpc<'_, H> {
             .ok_or_else(|| "the RPC endpoint: a block without number or timestamp".to_owned())
     }
 
-    /// The receipt of a transaction; `None` while it is in no block.
+    /// The receipt of a transaction; `None` while it is in no block, or in one that is not final.
     fn receipt(&self, transaction: &str) -> Result<Option<Value>, String> {
         let receipt = self.call("eth_getTransactionReceipt", json!([transaction]))?;
-        Ok(Some(receipt).filter(|receipt| !receipt.is_null()))
+        if receipt.is_null() {
+            return Ok(None);
+        }
+        if self.confirmations > 0 {
+            let block = quantity(receipt.get("blockNumber"))
+                .ok_or_else(|| "the RPC endpoint: a receipt without a block".to_owned())?;
+            let (newest, _) = self.block("latest")?;
+            if newest < block.saturating_add(self.confirmations) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(receipt))
     }
 }
 
@@ -228,9 +241,7 @@ fn search<H: Http>(rpc: &Rpc<'_, H>, claim: &Claim, newest: u64) -> Result<Findi
 /// What the transaction that used the nonce transferred.
 fn judge<H: Http>(rpc: &Rpc<'_, H>, claim: &Claim, transaction: &str) -> Result<Finding, String> {
     let Some(receipt) = rpc.receipt(transaction)? else {
-        return Ok(Finding::Unclear(
-            "the nonce's transaction has no receipt yet",
-        ));
+        return Ok(Finding::Unclear("the nonce's transaction is not final yet"));
     };
     Ok(match transfers(&receipt, claim) {
         Transfers::Ours => Finding::Made(transaction.to_owned()),

@@ -56,8 +56,6 @@ pub mod code {
     pub const NONCE_USED: &str = "invalid_exact_evm_nonce_already_used";
     pub const UNEXPECTED_VERIFY: &str = "unexpected_verify_error";
     pub const UNEXPECTED_SETTLE: &str = "unexpected_settle_error";
-    /// Not of the specification: nothing was sent, so nothing was transferred.
-    pub const FACILITATOR_UNREACHABLE: &str = "facilitator_unreachable";
 }
 
 /// Why a payment is not accepted.

@@ -23,18 +23,55 @@ pub const LONGEST_ANSWER: usize = 64 * 1024;
 /// The longest reason code that is passed on.
 const LONGEST_CODE: usize = 96;
 
-/// Reasons with which a facilitator tells that a settlement may have been sent, or that it does not know.
+/// Reasons with which a facilitator refuses a payment before it sends anything: the official ones', less those that are also
+/// said of a payment that was made a moment ago (a used nonce, a simulation that fails), and those of x402-rs.
 ///
-/// `…_transaction_failed` is here because some send it, without the hash, for a transaction that they lost sight of.
-const INDEFINITE: [&str; 7] = [
-    "settlement_pending",
-    "unexpected_settle_error",
-    "unexpected_error",
-    "invalid_transaction_state",
-    "transaction_failed",
-    "invalid_exact_evm_transaction_failed",
-    "duplicate_settlement",
+/// Any other word, `timeout` or one of tomorrow, does not say that nothing was sent.
+const DEFINITE: [&str; 38] = [
+    "insufficient_funds",
+    "invalid_exact_evm_insufficient_balance",
+    "invalid_exact_evm_payload_authorization_valid_after",
+    "invalid_exact_evm_payload_authorization_valid_before",
+    "invalid_exact_evm_payload_authorization_value",
+    "invalid_exact_evm_payload_authorization_value_mismatch",
+    "invalid_exact_evm_payload_recipient_mismatch",
+    "invalid_exact_evm_payload_signature",
+    "invalid_exact_evm_recipient_mismatch",
+    "invalid_exact_evm_signature",
+    "invalid_exact_evm_failed_to_parse_signature",
+    "invalid_exact_evm_scheme",
+    "invalid_exact_evm_network_mismatch",
+    "invalid_exact_evm_missing_eip712_domain",
+    "invalid_exact_evm_token_name_mismatch",
+    "invalid_exact_evm_token_version_mismatch",
+    "invalid_exact_evm_eip3009_not_supported",
+    "asset_not_deployed_contract",
+    "eip6492_factory_not_allowed",
+    "invalid_network",
+    "invalid_payload",
+    "invalid_payment_requirements",
+    "invalid_scheme",
+    "unsupported_scheme",
+    "invalid_x402_version",
+    "invalid_format",
+    "invalid_payment_amount",
+    "invalid_payment_early",
+    "invalid_payment_expired",
+    "invalid_signature",
+    "chain_id_mismatch",
+    "recipient_mismatch",
+    "asset_mismatch",
+    "accepted_requirements_mismatch",
+    "permit2_allowance_required",
+    "unsupported_chain",
+    "unsupported_network",
+    "unsupported_asset",
 ];
+
+/// Whether a reason says that nothing was sent.
+pub fn is_definite(reason: &str) -> bool {
+    DEFINITE.contains(&reason)
+}
 
 /// The body of `/verify` and `/settle`.
 pub fn request(version: Version, payload: &Value, requirements: &Value) -> Result<Vec<u8>, Error> {
@@ -131,7 +168,7 @@ pub fn read_verified(answer: &Answer, expected: &Expected) -> Verified {
 pub enum Settled {
     /// It says that the payment was made, in this transaction.
     Made(String),
-    /// It says that the payment was not made, and why.
+    /// It says that the payment was not made, and why; [`is_definite`] says what that is worth.
     NotMade(String),
     /// It does not know, or cannot be believed.
     Unknown {
@@ -182,7 +219,7 @@ pub fn read_settled(answer: &Answer, expected: &Expected) -> Settled {
             unknown(format!("the facilitator answered {doubt}"), transaction)
         }
         Some(Value::Bool(false)) => match reason {
-            Some(reason) if INDEFINITE.contains(&reason.as_str()) || transaction.is_some() => {
+            Some(reason) if transaction.is_some() || matches!(answer.status, 408 | 429) => {
                 unknown(reason, transaction)
             }
             Some(reason) => Settled::NotMade(reason),

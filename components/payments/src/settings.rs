@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | `FACILITATORS` | URLs apart by spaces, tried in order | none: required |
 //! | `RPC_URLS` | pairs `CHAIN=URL` apart by spaces: `eip155:84532=https://rpc.example.org` | none |
+//! | `CONFIRMATIONS` | pairs `CHAIN=BLOCKS` apart by spaces: how many blocks on top of a transfer make it final | 0 |
+//! | `SHARED_ACCOUNT` | `1`: other hosts are paid on the same account, so a transfer that is found may be theirs | not set |
 //! | `FACILITATOR_TIMEOUT_MS` | the longest that one request may take, 100 to 120000 | 10000 for verify and the RPC, 20000 for settle |
 
 use crate::error::Error;
@@ -24,7 +26,10 @@ pub struct Settings {
     pub verify_ms: u64,
     /// The longest that a `/settle` may take.
     pub settle_ms: u64,
+    /// Other hosts are paid on the same account.
+    pub shared_account: bool,
     rpc: Vec<(u64, String)>,
+    confirmations: Vec<(u64, u64)>,
 }
 
 impl Settings {
@@ -40,8 +45,18 @@ impl Settings {
             facilitators: facilitators(get("FACILITATORS"))?,
             verify_ms,
             settle_ms,
+            shared_account: get("SHARED_ACCOUNT").as_deref() == Some("1"),
             rpc: rpc_urls(get("RPC_URLS"))?,
+            confirmations: confirmations(get("CONFIRMATIONS"))?,
         })
+    }
+
+    /// How many blocks on top of a transfer make it final.
+    pub fn confirmations(&self, chain_id: u64) -> u64 {
+        let mut known = self.confirmations.iter();
+        known
+            .find(|(id, _)| *id == chain_id)
+            .map_or(0, |(_, blocks)| *blocks)
     }
 
     /// The RPC endpoint of a chain.
@@ -107,6 +122,18 @@ fn rpc_urls(value: Option<String>) -> Result<Vec<(u64, String)>, Error> {
         )));
     }
     Ok(urls)
+}
+
+fn confirmations(value: Option<String>) -> Result<Vec<(u64, u64)>, Error> {
+    let value = value.unwrap_or_default();
+    let pairs = value.split_whitespace().map(|pair| {
+        let (network, blocks) = pair.split_once('=')?;
+        Some((networks::chain_id(network)?, blocks.parse().ok()?))
+    });
+    pairs.collect::<Option<_>>().ok_or_else(|| Error::Setting {
+        variable: "CONFIRMATIONS",
+        problem: "a pair is CHAIN=BLOCKS, for example eip155:8453=5".to_owned(),
+    })
 }
 
 fn timeouts(value: Option<String>) -> Result<(u64, u64), Error> {

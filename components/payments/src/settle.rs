@@ -2,13 +2,12 @@
 //!
 //! When a settlement may be called *failed*, which lets the host ask the payer for another signature:
 //!
-//! - in `settle`, when the one facilitator that was asked says so with a definite reason, or when it is certain that no
-//!   request to it was sent;
-//! - in `reconcile`, only when the chain says so: the nonce is unused and can no longer be used, or it was used or
-//!   cancelled without our transfer. Without an RPC endpoint `reconcile` never says it, because a facilitator's "nonce
-//!   already used" is what it also says of a transfer that it made.
+//! - with an RPC endpoint, when the chain says so (the nonce is unused and can no longer be used, or it was used or cancelled
+//!   without our transfer), or when the nonce is unused and the one facilitator that was asked refused for a definite reason;
+//! - without one, in `settle`, for that reason alone. `reconcile` never says it then, because a facilitator's "nonce already
+//!   used" is what it also says of a transfer that it made.
 //!
-//! Everything else is unknown.
+//! Everything else is unknown, a facilitator that cannot be reached too: nothing was sent, and it can be later.
 
 use crate::api::{AuthorizedPayment, Settlement, UnknownSettlement};
 use crate::chain::{self, Claim, Finding, Rpc};
@@ -42,25 +41,14 @@ pub fn settle<C, H: Http, T: Clock>(
         Ok(settings) => settings,
         Err(error) => return case.failed(code::UNEXPECTED_SETTLE, &error.to_string()),
     };
-    case.state.submitted = true;
-    let mut answer = case.submit(&settings);
-    if let Err(HttpError::NotSent(_)) = answer {
-        answer = case.submit(&settings);
-    }
-    match answer {
+    match case.submit(&settings) {
         Ok(Settled::Made(transaction)) => case.made(&settings, transaction),
-        Ok(Settled::NotMade(reason)) => {
-            case.failed(&reason, "the facilitator did not settle the payment")
-        }
+        Ok(Settled::NotMade(reason)) => case.refused(&settings, reason),
         Ok(Settled::Unknown {
             reason,
             transaction,
         }) => case.unknown(reason, transaction),
-        Err(HttpError::NotSent(reason)) => case.failed(
-            code::FACILITATOR_UNREACHABLE,
-            &format!("nothing was sent to the facilitator: {reason}"),
-        ),
-        Err(HttpError::Broken(reason)) => case.unknown(format!("the facilitator: {reason}"), None),
+        Err(error) => case.unknown(format!("the facilitator: {error}"), None),
     }
 }
 
@@ -116,18 +104,61 @@ impl<'a, C, H: Http, T: Clock> Case<'a, C, H, T> {
         })
     }
 
-    /// Hands the authorization to the facilitator that verified it. The token takes it once, however often this is done.
-    fn submit(&self, settings: &Settings) -> Result<Settled, HttpError> {
+    /// Hands the authorization to the facilitator that verified it, once more if nothing was sent, and then to the others as
+    /// long as nothing was. The token takes it once, however often this is done.
+    fn submit(&mut self, settings: &Settings) -> Result<Settled, HttpError> {
         let state = &self.state;
         let request = facilitator::request(state.version(), &state.payload, &state.requirements)
             .map_err(|error| HttpError::NotSent(error.to_string()))?;
-        let answer = self.ports.http.post(
-            &format!("{}/settle", state.facilitator),
-            &request,
-            settings.settle_ms,
-            facilitator::LONGEST_ANSWER,
-        )?;
-        Ok(facilitator::read_settled(&answer, &self.expected))
+        let verified = state.facilitator.clone();
+        let others = settings.facilitators.iter().filter(|it| **it != verified);
+        let mut answer = Err(HttpError::NotSent("none is configured".to_owned()));
+        for url in [&verified, &verified].into_iter().chain(others) {
+            let url = format!("{url}/settle");
+            let limit = facilitator::LONGEST_ANSWER;
+            answer = (self.ports.http).post(&url, &request, settings.settle_ms, limit);
+            if !matches!(answer, Err(HttpError::NotSent(_))) {
+                self.state.submitted = true;
+                break;
+            }
+        }
+        Ok(facilitator::read_settled(&answer?, &self.expected))
+    }
+
+    /// A facilitator says that it was not made: believed where its reason is definite and the chain does not know better.
+    fn refused(&mut self, settings: &Settings, reason: String) -> Settlement {
+        let is_definite = facilitator::is_definite(&reason);
+        let message = "the facilitator did not settle the payment";
+        let Some(rpc) = self.rpc(settings) else {
+            return if is_definite {
+                self.failed(&reason, message)
+            } else {
+                self.unknown(reason, None)
+            };
+        };
+        match chain::find(&rpc, &self.claim, None) {
+            Ok(Finding::Open) if is_definite => self.failed(&reason, message),
+            Ok(Finding::Open) => self.unknown(reason, None),
+            found => self.found(settings, found),
+        }
+    }
+
+    /// What the chain says, where it says something.
+    fn found(&mut self, settings: &Settings, found: Result<Finding, String>) -> Settlement {
+        match found {
+            Ok(Finding::Made(transaction)) => {
+                let is_ours = self.state.transaction.as_ref() == Some(&transaction);
+                if settings.shared_account && !is_ours {
+                    let reason = "the transfer was made, perhaps for another host of this account";
+                    return self.unknown(reason.to_owned(), None);
+                }
+                self.settled(&transaction)
+            }
+            Ok(Finding::NotMade(reason, message)) => self.failed(reason, message),
+            Ok(Finding::Open) => self.unknown("the nonce is not used".to_owned(), None),
+            Ok(Finding::Unclear(reason)) => self.unknown(reason.to_owned(), None),
+            Err(error) => self.unknown(error, None),
+        }
     }
 
     fn reconcile(&mut self, settings: Result<Settings, Error>) -> Settlement {
@@ -135,14 +166,12 @@ impl<'a, C, H: Http, T: Clock> Case<'a, C, H, T> {
             Ok(settings) => settings,
             Err(error) => return self.unknown(error.to_string(), None),
         };
+        // Whoever asks may not know: a host that was killed while it settled has the state of before.
         self.state.submitted = true;
         if let Some(rpc) = self.rpc(&settings) {
             match chain::find(&rpc, &self.claim, self.state.transaction.as_deref()) {
-                Ok(Finding::Made(transaction)) => return self.settled(&transaction),
-                Ok(Finding::NotMade(reason, message)) => return self.failed(reason, message),
                 Ok(Finding::Open) => {}
-                Ok(Finding::Unclear(reason)) => return self.unknown(reason.to_owned(), None),
-                Err(error) => return self.unknown(error, None),
+                found => return self.found(&settings, found),
             }
         }
         match self.submit(&settings) {
@@ -189,6 +218,7 @@ impl<'a, C, H: Http, T: Clock> Case<'a, C, H, T> {
             url: settings.rpc(chain_id)?,
             timeout_ms: settings.verify_ms,
             chain_id,
+            confirmations: settings.confirmations(chain_id),
         })
     }
 

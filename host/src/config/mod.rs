@@ -21,7 +21,7 @@ pub use admin::{Admin, Place};
 pub use agents::{Agents, Deploy};
 pub use attestation::{Attestation, AttestationBackend};
 pub use limits::Limits;
-pub use payments::{Asset, Payments};
+pub use payments::{Asset, Charging, Payments};
 
 use crate::error::Error;
 use crate::executor::Source;

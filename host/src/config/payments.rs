@@ -40,6 +40,15 @@ pub struct Payments {
     pub scheme: String,
     /// Settle before the program runs: it is paid for whatever becomes of it; by default `false`.
     pub settle_first: bool,
+    /// What of an execution is charged, where the payer brings the program; by default `always`.
+    pub charge: Charging,
+    /// Payments of one payer that may be worked on at once before they are settled; by default 1.
+    pub unsettled: usize,
+    /// Other hosts are paid on the same account: a transfer that this host was not told of is not taken for its own; by
+    /// default `false`.
+    pub shared_account: bool,
+    /// Blocks on top of the one with the transfer that make a settlement final, by CAIP-2 identifier; by default none.
+    pub confirmations: BTreeMap<String, u64>,
     /// Time a client has from the challenge to the settlement; by default `2m`.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
@@ -53,10 +62,22 @@ pub struct Payments {
     pub held: ByteSize,
     /// Bytes of one such answer; by default 16 MiB.
     pub held_each: ByteSize,
+    /// Bytes of the answers that are held so for one payer; by default 64 MiB.
+    pub held_payer: ByteSize,
     /// What stands before the path in a resource's URL: `https://host.example.org`. By default the request's own `Host`.
     pub public_url: String,
     /// Further environment variables of the component: its own settings.
     pub settings: BTreeMap<String, String>,
+}
+
+/// What is charged of an execution whose program the payer brings, and who therefore decides how it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Charging {
+    /// One that comes to an end of its own. Of a trap and a limit nothing is told but that.
+    Completed,
+    /// One that began.
+    Always,
 }
 
 /// An asset that can be paid with.
@@ -79,6 +100,14 @@ pub struct Asset {
     pub version: String,
 }
 
+/// The variables that tell the component what keys of their own set.
+const VARIABLES: [&str; 4] = [
+    "FACILITATORS",
+    "RPC_URLS",
+    "CONFIRMATIONS",
+    "SHARED_ACCOUNT",
+];
+
 impl Payments {
     /// Where the plugin comes from, if there is one.
     pub fn source(&self) -> Option<Source> {
@@ -93,16 +122,22 @@ impl Payments {
         }
     }
 
-    /// The component's environment: `FACILITATORS`, `RPC_URLS` and its own settings.
+    /// The component's environment: what keys of `[payments]` say, and its own settings.
     pub fn environment(&self) -> Vec<(String, String)> {
         let rpc: Vec<String> = self
             .rpc
             .iter()
             .map(|(chain, url)| format!("{chain}={url}"))
             .collect();
+        let depths = self.confirmations.iter();
+        let depths: Vec<String> = depths.map(|(chain, n)| format!("{chain}={n}")).collect();
+        let shared = if self.shared_account { "1" } else { "" };
+        let [facilitators, urls, confirmations, account] = VARIABLES;
         let named = [
-            ("FACILITATORS", self.facilitators.join(" ")),
-            ("RPC_URLS", rpc.join(" ")),
+            (facilitators, self.facilitators.join(" ")),
+            (urls, rpc.join(" ")),
+            (confirmations, depths.join(" ")),
+            (account, shared.to_owned()),
         ];
         named
             .into_iter()
@@ -124,11 +159,14 @@ impl Payments {
                 return wrong(key, format!("`{url}` is not an http or https URL"));
             }
         }
-        if let Some(taken) = ["FACILITATORS", "RPC_URLS"]
+        if self.unsettled == 0 {
+            return wrong("payments.unsettled", "at least 1".to_owned());
+        }
+        if let Some(taken) = VARIABLES
             .into_iter()
             .find(|name| self.settings.contains_key(*name))
         {
-            let message = format!("{taken} is set by `facilitators` and `rpc`");
+            let message = format!("{taken} is set by a key of [payments] of its own");
             return wrong("payments.settings", message);
         }
         Ok(())
@@ -156,11 +194,16 @@ impl Default for Payments {
             assets: Vec::new(),
             scheme: "exact".to_owned(),
             settle_first: false,
+            charge: Charging::Always,
+            unsettled: 1,
+            shared_account: false,
+            confirmations: BTreeMap::new(),
             timeout: Duration::from_secs(120),
             wall: Duration::from_secs(60),
             hold: Duration::from_secs(3600),
             held: ByteSize::gib(1),
             held_each: ByteSize::mib(16),
+            held_payer: ByteSize::mib(64),
             public_url: String::new(),
             settings: BTreeMap::new(),
         }

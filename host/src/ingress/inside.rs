@@ -71,7 +71,7 @@ async fn answer(
         None
     } else {
         let path = format!("{PREFIX}{}{}", agent.terms.address, head.uri.path());
-        Sale::of_agent(host, &agent, &path, &head.headers)?
+        Sale::of_agent(host, &agent, &path, (&head.method, &head.headers))?
     };
     let snapshot = chain.moment().unwrap_or_else(|| host.snapshot());
     if let (Some(_), Some(teller)) = (&sale, &snapshot.teller) {

@@ -51,7 +51,8 @@ async fn answer(host: &Arc<Host>, request: Request<Incoming>) -> Result<Response
     let (head, body) = request.into_parts();
     let reference = reference_in(head.uri.path()).to_owned();
     let target = Target::find(host, &reference).await?;
-    let sale = Sale::of_agent(host, &target.agent, head.uri.path(), &head.headers)?;
+    let asked = (&head.method, &head.headers);
+    let sale = Sale::of_agent(host, &target.agent, head.uri.path(), asked)?;
     let snapshot = host.snapshot();
     let is_sold = sale.is_some();
     let length = declared_length(&head.headers);

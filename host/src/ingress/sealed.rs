@@ -80,7 +80,10 @@ pub(super) async fn call_agent(
         None => None,
     };
     let sale = match &target {
-        Some(target) => Sale::of_agent(&host, &target.agent, &route.path, request.headers())?,
+        Some(target) => {
+            let asked = (request.method(), request.headers());
+            Sale::of_agent(&host, &target.agent, &route.path, asked)?
+        }
         None => None,
     };
     let way = sealed(route, target, &request)?;

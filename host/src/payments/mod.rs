@@ -1,18 +1,16 @@
 //! Payments: the operator's offers, the component that speaks the protocol, and the ledger of what was paid.
 
 mod assets;
-mod import;
-mod ledger;
 mod offers;
 mod price;
 mod reconcile;
-mod store;
+mod teller;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
+use hypervisor_ledger::{Bounds, Ledger, Store, TABLES};
 use tokio::sync::Notify;
 
 use crate::account::Full;
@@ -20,15 +18,16 @@ use crate::agents::PREFIX as AGENTS_PREFIX;
 use crate::config::{self, Config};
 use crate::error::Error;
 use crate::executor::{
-    AuthorizedPayment, ChallengeResponse, Header, Offer, PaymentEngine, PaymentError, PaymentId,
-    PluginSet, ResourceInfo, Settlement, Unanswered, Verification,
+    Header, Offer, PaymentEngine, PaymentError, PluginSet, ResourceInfo, Unanswered,
 };
 use crate::state::State as Folder;
-use ledger::Ledger;
 use offers::Offers;
 
-pub(crate) use ledger::{Claim, Turn};
-pub(crate) use store::{Answer, Record, State, StoreError, key, pairs};
+pub(crate) use hypervisor_ledger::{
+    Answer, Claim, Ended, Error as LedgerError, Fields, Key, Outcome, Payment, PaymentId, Place,
+    Record, Request, Turn, digest, key,
+};
+pub(crate) use teller::{Teller, Verified};
 
 /// What one host needs to take payments.
 pub(crate) struct Payments {
@@ -37,6 +36,12 @@ pub(crate) struct Payments {
     ledger: Ledger,
     /// Settle before the program runs.
     pub(crate) settle_first: bool,
+    /// A program of the payer's own is paid for however it ends.
+    pub(crate) charges_always: bool,
+    /// Wall-clock time of a settlement.
+    pub(crate) wall: Duration,
+    /// The longest that one waits for the payer's own other payments.
+    timeout: Duration,
     hold: Duration,
     public_url: String,
     /// Rings when a payment has come into doubt.
@@ -52,10 +57,12 @@ pub(crate) enum PaymentFault {
     Unavailable,
     #[error("the payment component failed")]
     Component,
+    #[error("other payments of the same payer are not settled yet")]
+    Unsettled,
     #[error(transparent)]
     Overloaded(#[from] Full),
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Ledger(#[from] LedgerError),
 }
 
 impl From<PaymentError> for PaymentFault {
@@ -83,8 +90,11 @@ impl Payments {
         Ok(Some(Self {
             offers: checked_offers(config, engine, routes).await?,
             settings: settings.clone(),
-            ledger: Ledger::open(state, settings)?,
+            ledger: opened(state, settings)?,
             settle_first: settings.settle_first,
+            charges_always: settings.charge == config::Charging::Always,
+            wall: settings.wall,
+            timeout: settings.timeout,
             hold: settings.hold,
             public_url: settings.public_url.trim_end_matches('/').to_owned(),
             doubt: Notify::new(),
@@ -128,11 +138,47 @@ impl Payments {
         &self.ledger
     }
 
+    /// A place among the payments of one payer that are not settled yet.
+    ///
+    /// # Errors
+    /// [`PaymentFault::Unsettled`] where there is none for as long as a payment has.
+    pub(crate) async fn place(&self, id: &PaymentId) -> Result<Place, PaymentFault> {
+        let place = tokio::time::timeout(self.timeout, self.ledger.place(id));
+        place.await.map_err(|_| PaymentFault::Unsettled)
+    }
+
     /// A settlement is in doubt: writes it to the disk and tells the task that clears doubts.
     pub(crate) fn in_doubt(&self) {
-        self.ledger.flush();
+        self.flush();
         self.doubt.notify_one();
     }
+
+    /// Brings what the ledger wrote to the disk, in the background.
+    pub(crate) fn flush(&self) {
+        let ledger = self.ledger.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = ledger.flush() {
+                tracing::error!(%error, "cannot write the payment store");
+            }
+        });
+    }
+}
+
+/// The ledger in the host's folder.
+fn opened(folder: &Folder, settings: &config::Payments) -> Result<Ledger, Error> {
+    let bounds = Bounds {
+        held: settings.held.as_u64(),
+        held_each: settings.held_each.as_u64(),
+        held_payer: settings.held_payer.as_u64(),
+        unsettled: settings.unsettled,
+    };
+    let rows = folder.store("payments", &TABLES)?;
+    let earlier = folder.folder().join("payments.redb");
+    let store = Store::open(rows, bounds, &earlier).map_err(|e| Error::PaymentStore {
+        path: folder.path("payments"),
+        message: e.to_string(),
+    })?;
+    Ok(Ledger::new(store))
 }
 
 /// Makes offers of prices.
@@ -149,96 +195,6 @@ impl Offering {
         pay_to: Option<&str>,
     ) -> Result<Vec<Offer>, String> {
         offers::of_price(&self.0, price, pay_to)
-    }
-}
-
-/// The payment component that one request began with.
-#[derive(Clone)]
-pub(crate) struct Teller(Arc<PaymentEngine>);
-
-impl Teller {
-    pub(crate) fn new(engine: Arc<PaymentEngine>) -> Self {
-        Self(engine)
-    }
-
-    /// The header fields in which the component looks for payments.
-    pub(crate) fn fields(&self) -> &[HeaderName] {
-        self.0.fields()
-    }
-
-    /// What the component gets to see: where it names the fields that it reads, those and no others. Requests to agents carry
-    /// credentials that are no business of who takes the payments.
-    fn read<'a>(&self, headers: &'a [Header]) -> Cow<'a, [Header]> {
-        if !self.0.names_fields() {
-            return Cow::Borrowed(headers);
-        }
-        let is_read = |header: &&Header| {
-            let named = self.0.fields().iter();
-            named
-                .map(HeaderName::as_str)
-                .any(|name| name.eq_ignore_ascii_case(&header.name))
-        };
-        Cow::Owned(headers.iter().filter(is_read).cloned().collect())
-    }
-
-    /// Has the component look at the offers of an agent.
-    ///
-    /// # Errors
-    /// What is wrong with them, in its words.
-    pub(crate) async fn agrees(&self, offers: &[Offer]) -> Result<(), String> {
-        agreed(&self.0, AGENTS_PREFIX, offers).await
-    }
-
-    /// The 402 for `offers`.
-    pub(crate) async fn challenge(
-        &self,
-        info: &ResourceInfo,
-        offers: &[Offer],
-    ) -> Result<ChallengeResponse, PaymentFault> {
-        Ok(self.0.challenge(info, offers).await??)
-    }
-
-    /// Which payment the headers carry.
-    pub(crate) async fn identify(
-        &self,
-        offers: &[Offer],
-        headers: &[Header],
-    ) -> Result<Option<PaymentId>, PaymentFault> {
-        Ok(self.0.identify(offers, &self.read(headers)).await?)
-    }
-
-    /// Whether the headers pay for one of `offers`. What is authorized was held against the offers: a component that grew
-    /// careless with amounts or recipients is no reason to lose money.
-    pub(crate) async fn verify(
-        &self,
-        info: &ResourceInfo,
-        offers: &[Offer],
-        headers: &[Header],
-    ) -> Result<Verification, PaymentFault> {
-        let verification = self.0.verify(info, offers, &self.read(headers)).await??;
-        if let Verification::Authorized(payment) = &verification {
-            let is_offered = offers.iter().any(|offer| {
-                let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
-                offer.network == payment.id.chain
-                    && same(&offer.asset, &payment.id.asset)
-                    && same(&offer.pay_to, &payment.pay_to)
-                    && offer.amount == payment.amount
-            });
-            if !is_offered {
-                tracing::error!("the payment component authorized what was not offered");
-                return Err(PaymentFault::Component);
-            }
-        }
-        Ok(verification)
-    }
-
-    /// Transfers the money. Anything but a clear answer about this very payment is doubt.
-    pub(crate) async fn settle(&self, payment: &AuthorizedPayment) -> Outcome {
-        Outcome::of(payment, self.0.settle(payment).await)
-    }
-
-    async fn reconcile(&self, payment: &AuthorizedPayment) -> Outcome {
-        Outcome::of(payment, self.0.reconcile(payment).await)
     }
 }
 
@@ -311,59 +267,10 @@ async fn agreed(engine: &PaymentEngine, route: &str, offers: &[Offer]) -> Result
     }
 }
 
-/// What became of a settlement.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// Paid.
-    Settled {
-        transaction: String,
-        headers: Vec<(String, String)>,
-    },
-    /// Not paid, and it will not be.
-    Failed { headers: Vec<Header> },
-    /// Nobody knows; the payment with all that is known.
-    Unknown(Box<AuthorizedPayment>),
-}
-
-impl Outcome {
-    fn of(payment: &AuthorizedPayment, settlement: Result<Settlement, Unanswered>) -> Self {
-        let unknown = |payment: AuthorizedPayment| Self::Unknown(Box::new(payment));
-        match settlement {
-            Ok(Settlement::Settled(receipt))
-                if receipt.id == payment.id && receipt.amount == payment.amount =>
-            {
-                Self::Settled {
-                    transaction: receipt.transaction,
-                    headers: pairs(receipt.headers),
-                }
-            }
-            Ok(Settlement::Failed(failure)) => {
-                tracing::info!(reason = word(&failure.reason), "a settlement failed");
-                Self::Failed {
-                    headers: failure.headers,
-                }
-            }
-            Ok(Settlement::Unknown(doubt)) if doubt.payment.id == payment.id => {
-                tracing::warn!(reason = word(&doubt.reason), "a settlement is in doubt");
-                unknown(doubt.payment)
-            }
-            Ok(Settlement::Settled(_) | Settlement::Unknown(_)) => {
-                tracing::error!("the payment component answered for another payment");
-                unknown(payment.clone())
-            }
-            Err(_) => unknown(payment.clone()),
-        }
-    }
-}
-
-/// A reason as the log may have it: a code is one, free text could quote anything.
-fn word(reason: &str) -> &str {
-    let is_code = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-    if reason.len() <= 80 && reason.bytes().all(is_code) {
-        reason
-    } else {
-        "other"
-    }
+/// Header fields as a component gives them, in the form that the ledger keeps.
+pub(crate) fn pairs(headers: Vec<Header>) -> Fields {
+    let pair = |header: Header| (header.name, header.value);
+    headers.into_iter().map(pair).collect()
 }
 
 /// The headers of a request as components take them; those whose value is no visible ASCII cannot carry a payment.

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::store::{Key, State, StoreError};
-use super::{Outcome, Payments, Teller};
+use super::{Key, LedgerError, Payments, Teller};
 use crate::attestation::now;
 
 /// Pauses between two rounds of questions.
@@ -13,49 +12,20 @@ const LONGEST: Duration = Duration::from_secs(60);
 impl Payments {
     /// Asks the component what became of a payment in doubt, and writes it down. Does nothing while another request works
     /// on it.
-    pub(crate) async fn reconcile(&self, teller: &Teller, key: &Key) -> Result<(), StoreError> {
-        let Some(mut turn) = self.ledger.resume(key)? else {
-            return Ok(());
-        };
-        if !matches!(turn.state(), State::Settling | State::Unknown) {
-            return Ok(());
-        }
-        let payment = turn.payment().clone();
-        match teller.reconcile(&payment).await {
-            Outcome::Settled {
-                transaction,
-                headers,
-            } => {
-                // An answer was made before the doubt, or the program has not run.
-                let ran = self.ledger.answer(key)?.is_some() || !self.settle_first;
-                tracing::info!("a settlement in doubt was made");
-                turn.conclude(
-                    State::Settled {
-                        transaction,
-                        headers,
-                        ran,
-                    },
-                    None,
-                )?;
-                self.ledger.flush();
-                Ok(())
-            }
-            Outcome::Failed { .. } => {
-                tracing::info!("a settlement in doubt was not made");
-                turn.release()
-            }
-            Outcome::Unknown(payment) => {
-                turn.set_payment(*payment);
-                turn.conclude(State::Unknown, None)
-            }
-        }
+    pub(crate) async fn reconcile(&self, teller: &Teller, key: &Key) -> Result<(), LedgerError> {
+        self.ledger.reconcile(teller, key).await?;
+        self.flush();
+        Ok(())
     }
 
     /// Clears doubts, those of before a restart first, and forgets what is over. Runs as long as the host.
     pub(crate) async fn clear_doubts(&self, current: impl Fn() -> Option<Teller>) {
         let mut pause = SHORTEST;
         loop {
-            match self.round(current()).await {
+            let over = (now(), self.hold.as_secs());
+            let teller = current();
+            let left = self.ledger.clear_doubts(teller.as_ref(), over);
+            match left.await {
                 Ok(0) => pause = SHORTEST,
                 Ok(_) => pause = pause.saturating_mul(2).min(LONGEST),
                 Err(error) => tracing::error!(%error, "cannot read the payment store"),
@@ -68,16 +38,5 @@ impl Payments {
                 }
             }
         }
-    }
-
-    /// How many doubts are left.
-    async fn round(&self, teller: Option<Teller>) -> Result<usize, StoreError> {
-        self.ledger.sweep(now(), self.hold.as_secs())?;
-        if let Some(teller) = teller {
-            for key in self.ledger.in_doubt()? {
-                self.reconcile(&teller, &key).await?;
-            }
-        }
-        Ok(self.ledger.in_doubt()?.len())
     }
 }

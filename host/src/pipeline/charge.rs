@@ -5,18 +5,19 @@
 //! the work has ended. A call without a price passes all five untouched.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use http::HeaderMap;
+use http::{HeaderMap, Method};
+use hypervisor_ledger::Settler as _;
 use hypervisor_protocol::{PaymentReceipt, ProblemType};
 
 use super::{Call, Fields, Host, Input, Refusal, Way};
 use crate::agents::Deployed;
 use crate::attestation::now;
-use crate::executor::{
-    AuthorizedPayment, Charge, Header, Offer, PaymentId, ResourceInfo, Verification,
-};
+use crate::executor::{Charge, Header, Offer, ResourceInfo};
 use crate::payments::{
-    self, Answer as Kept, Claim, Outcome, PaymentFault, Payments, Record, State, Teller, Turn,
+    self, Answer as Kept, Claim, Ended, Outcome, Payment, PaymentFault, PaymentId, Payments, Place,
+    Record, Request, Teller, Turn, Verified,
 };
 
 /// What a call costs, and what the caller sent to pay for it.
@@ -33,7 +34,7 @@ impl Sale {
         host: &Host,
         agent: &Deployed,
         path: &str,
-        headers: &HeaderMap,
+        (method, headers): (&Method, &HeaderMap),
     ) -> Result<Option<Self>, Refusal> {
         let Some(offers) = &agent.terms.offers else {
             return Ok(None);
@@ -41,7 +42,11 @@ impl Sale {
         Ok(Some(Self {
             info: taking(host)?.resource(path, &agent.terms.manifest.description, headers),
             offers: Arc::clone(offers),
-            headers: payments::headers(headers),
+            // What has no body is not sold: it is told what a call costs, whatever it brings.
+            headers: match *method {
+                Method::HEAD => Vec::new(),
+                _ => payments::headers(headers),
+            },
         }))
     }
 }
@@ -51,7 +56,7 @@ pub(super) enum Bill {
     /// Nothing.
     Free,
     /// The payment was not looked at yet.
-    Unverified { id: PaymentId, request: [u8; 32] },
+    Unverified { id: PaymentId, request: Request },
     /// The payment is this call's alone, and not settled.
     Reserved(Box<Turn>),
     /// It was settled, and nothing has run for it.
@@ -132,11 +137,25 @@ pub(super) async fn identify<W: Way>(
         .verify(&sale.info, &sale.offers, &sale.headers)
         .await?
     {
-        Verification::Refused(refusal) => {
-            Err(Refusal::Challenge(Box::new(refusal.challenge), Vec::new()))
-        }
+        Verified::Refused(challenge) => Err(Refusal::Challenge(challenge, Vec::new())),
         // An authorized payment without a name cannot be kept from being used twice.
-        Verification::Authorized(_) => Err(PaymentFault::Component.into()),
+        Verified::Authorized(_) => Err(PaymentFault::Component.into()),
+    }
+}
+
+/// What a payment is brought for, as the ledger has it.
+pub(super) fn request<W: Way>(call: &Call<W>, received: &W::Received) -> Request {
+    let (route, is_secret) = W::route(call);
+    let mut words = vec![route.as_str()];
+    if let (Some(sale), Some(teller)) = (&call.sale, &call.snapshot.teller) {
+        let is_read = |header: &&Header| teller.reads(&header.name);
+        let read = sale.headers.iter().filter(is_read);
+        words.extend(read.map(|header| header.value.as_str()));
+    }
+    Request {
+        digest: W::fingerprint(call, received),
+        scope: payments::digest(&words),
+        is_secret,
     }
 }
 
@@ -144,7 +163,7 @@ pub(super) async fn identify<W: Way>(
 pub(super) async fn recall<W: Way>(
     host: &Host,
     call: &Call<W>,
-    payment: Option<(PaymentId, [u8; 32])>,
+    payment: Option<(PaymentId, Request)>,
 ) -> Result<Recalled, Refusal> {
     match payment {
         None => Ok(Recalled::Due(Bill::Free)),
@@ -156,7 +175,7 @@ async fn claim<W: Way>(
     host: &Host,
     call: &Call<W>,
     id: PaymentId,
-    request: [u8; 32],
+    request: Request,
 ) -> Result<Recalled, Refusal> {
     let payments = taking(host)?;
     let key = payments::key(&id);
@@ -171,12 +190,12 @@ async fn claim<W: Way>(
                 "the payment was made and its answer is no longer held; the receipt is in the headers",
             )
             .with_fields(fields)),
-            Claim::InDoubt if !reconciled => {
+            Claim::InDoubt(key) if !reconciled => {
                 payments.reconcile(teller(call)?, &key).await?;
                 reconciled = true;
                 continue;
             }
-            Claim::InDoubt => Err(Refusal::in_doubt()),
+            Claim::InDoubt(_) => Err(Refusal::in_doubt()),
             Claim::Reused => Err(Refusal::new(
                 ProblemType::PaymentReused,
                 "this payment was sent with another request; each payment pays for one",
@@ -194,90 +213,89 @@ pub(super) async fn charge<W: Way>(
     let (Bill::Unverified { id, request }, Some(sale)) = (&bill, &call.sale) else {
         return Ok(Recalled::Due(bill));
     };
-    let verified = {
-        let _turn = host.account().plugin().await?;
-        teller(call)?
-            .verify(&sale.info, &sale.offers, &sale.headers)
-            .await?
+    let payments = taking(host)?;
+    let request = *request;
+    // A call inside another must not wait for what that one holds.
+    let is_bound = !payments.settle_first && call.chain.is_empty();
+    let free = || match is_bound {
+        true => payments.ledger().try_place(id),
+        false => Some(Place::UNBOUND),
     };
-    let payment = match verified {
-        Verification::Refused(refusal) => {
-            // Another request with the same payment may have settled it meanwhile, which is why it is refused now.
-            return match claim(host, call, id.clone(), *request).await? {
-                Recalled::Due(Bill::Unverified { .. }) => {
-                    Err(Refusal::Challenge(Box::new(refusal.challenge), Vec::new()))
-                }
-                known => Ok(known),
-            };
-        }
-        Verification::Authorized(payment) if payment.id == *id => payment,
-        Verification::Authorized(_) => return Err(PaymentFault::Component.into()),
-    };
-    let (id, request) = (id.clone(), *request);
-    let key = payments::key(&id);
+    let mut place = free();
     loop {
-        let record = Record {
-            state: State::Reserved,
-            request,
-            created: now(),
-            payment: payment.clone(),
-        };
-        if let Some(turn) = taking(host)?.ledger().reserve(key, record)? {
-            return Ok(Recalled::Due(Bill::Reserved(Box::new(turn))));
-        }
-        // Another request with the same payment was faster: on to what came of it, which may be nothing.
+        // Another request with the same payment may have been faster, and what came of it may be nothing.
         match claim(host, call, id.clone(), request).await? {
             Recalled::Due(Bill::Unverified { .. }) => {}
             known => return Ok(known),
         }
+        let verified = {
+            let _turn = host.account().plugin().await?;
+            teller(call)?
+                .verify(&sale.info, &sale.offers, &sale.headers)
+                .await?
+        };
+        let payment = match verified {
+            Verified::Refused(challenge) => {
+                // Another request with the same payment may have settled it meanwhile, which is why it is refused now.
+                return match claim(host, call, id.clone(), request).await? {
+                    Recalled::Due(Bill::Unverified { .. }) => {
+                        Err(Refusal::Challenge(challenge, Vec::new()))
+                    }
+                    known => Ok(known),
+                };
+            }
+            Verified::Authorized(payment) if payment.id == *id => *payment,
+            Verified::Authorized(_) => return Err(PaymentFault::Component.into()),
+        };
+        // Only who can pay may wait, or a stranger would keep the payer waiting; and what was found of a balance before is
+        // old after it.
+        let Some(taken) = place.take() else {
+            place = Some(payments.place(id).await?);
+            continue;
+        };
+        let record = Record::new(payment, request, now());
+        if let Some(turn) = (payments.ledger()).reserve(payments::key(id), record, taken)? {
+            return Ok(Recalled::Due(Bill::Reserved(Box::new(turn))));
+        }
+        place = free();
     }
 }
 
-/// Settles before the work, where the operator says so. From here on the work counts as run: a call that fails is not run
-/// again for the same payment.
+/// Settles before the work, where the operator says so.
 pub(super) async fn before<W: Way>(
     host: &Host,
     call: &Call<W>,
     bill: &mut Bill,
     will_run: bool,
 ) -> Result<(), Refusal> {
-    let payments = match bill {
-        Bill::Free | Bill::Unverified { .. } => return Ok(()),
-        Bill::Reserved(_) | Bill::Settled(_) => taking(host)?,
+    let Bill::Reserved(turn) = bill else {
+        return Ok(());
     };
-    if let Bill::Reserved(turn) = bill {
-        if !will_run || !payments.settle_first {
-            return Ok(());
-        }
-        match transfer(teller(call)?, turn, false).await? {
-            Transferred::Yes => {}
-            Transferred::No(headers) => return Err(unpaid(call, headers).await),
-            Transferred::Unknown => {
-                turn.conclude(State::Unknown, None)?;
-                payments.in_doubt();
-                return Err(Refusal::in_doubt());
-            }
+    let payments = taking(host)?;
+    if !will_run || !payments.settle_first {
+        return Ok(());
+    }
+    match transfer(payments, teller(call)?, turn, None).await? {
+        Ended::Settled => Ok(()),
+        Ended::Failed(headers) => Err(unpaid(call, headers).await),
+        Ended::Unknown => {
+            payments.in_doubt();
+            Err(Refusal::in_doubt())
         }
     }
-    if will_run
-        && let Bill::Reserved(turn) | Bill::Settled(turn) = bill
-        && let State::Settled {
-            transaction,
-            headers,
-            ran: false,
-        } = turn.state().clone()
-    {
-        let ran = State::Settled {
-            transaction,
-            headers,
-            ran: true,
-        };
-        turn.conclude(ran, None)?;
+}
+
+/// What was paid for was begun and gave no answer: it is not run again for the same payment.
+pub(super) fn spend(bill: &mut Bill) {
+    if let Bill::Reserved(turn) | Bill::Settled(turn) = bill {
+        turn.ran(None);
     }
-    Ok(())
 }
 
 /// Seals the answer, settles what is to be charged for it, and keeps both.
+///
+/// The answer is whole and with the payment on the disk before anyone is asked to settle: whenever the host is killed, what
+/// was charged has an answer.
 pub(super) async fn settle<W: Way>(
     host: &Host,
     call: &Call<W>,
@@ -291,76 +309,82 @@ pub(super) async fn settle<W: Way>(
         Bill::Reserved(turn) | Bill::Settled(turn) => turn,
     };
     let payments = taking(host)?;
-    if turn.settled().is_none() {
-        if !W::is_charged(&ran) {
-            let answer = W::seal(call, host, ran, None)?;
-            turn.release()?;
-            return Ok((answer, Vec::new()));
-        }
-        match transfer(teller(call)?, &mut turn, true).await? {
-            Transferred::Yes => {}
-            Transferred::No(headers) => return Err(unpaid(call, headers).await),
-            Transferred::Unknown => {
-                let answer = W::seal(call, host, ran, Some(&receipt(turn.payment(), None)))?;
-                turn.conclude(State::Unknown, Some(&W::keep(&answer)?))?;
-                payments.in_doubt();
-                return Err(Refusal::in_doubt());
-            }
+    if let Some((transaction, fields)) = turn.settled() {
+        let fields = fields.clone();
+        let receipt = receipt(turn.payment(), Some(transaction.to_owned()));
+        let answer = W::seal(call, host, ran, Some(&receipt))
+            .and_then(|answer| Ok((W::keep(&answer)?, answer)));
+        turn.ran(answer.as_ref().ok().map(|(kept, _)| kept));
+        payments.flush();
+        return match answer {
+            Ok((_, answer)) => Ok((answer, fields)),
+            Err(refusal) => Err(refusal.with_fields(fields)),
+        };
+    }
+    if !W::is_charged(call, &ran, payments.charges_always) {
+        let ran = W::uncharged(call, ran);
+        let answer = W::seal(call, host, ran, None)?;
+        turn.release();
+        return Ok((answer, Vec::new()));
+    }
+    let sealed = receipt(turn.payment(), None);
+    let mut answer = W::seal(call, host, ran, Some(&sealed))?;
+    let kept = W::keep(&answer)?;
+    match transfer(payments, teller(call)?, &mut turn, Some(&kept)).await? {
+        Ended::Settled => {}
+        Ended::Failed(headers) => return Err(unpaid(call, headers).await),
+        Ended::Unknown => {
+            payments.in_doubt();
+            return Err(Refusal::in_doubt());
         }
     }
-    let Some((transaction, fields)) = turn.settled() else {
-        return Err(Refusal::internal("a payment neither settled nor in doubt"));
+    let fields = match turn.settled() {
+        Some((transaction, fields)) => {
+            let fields = fields.clone();
+            let receipt = receipt(turn.payment(), Some(transaction.to_owned()));
+            if W::receipt(call, host, &mut answer, &receipt) {
+                turn.ran(W::keep(&answer).ok().as_ref());
+            }
+            fields
+        }
+        None => return Err(Refusal::internal("a payment neither settled nor in doubt")),
     };
-    let (transaction, fields) = (transaction.to_owned(), fields.clone());
-    let receipt = receipt(turn.payment(), Some(transaction.clone()));
-    let sealed = W::seal(call, host, ran, Some(&receipt));
-    let answer = sealed.map_err(|refusal| refusal.with_fields(fields.clone()))?;
-    let state = State::Settled {
-        transaction,
-        headers: fields.clone(),
-        ran: true,
-    };
-    turn.conclude(state, Some(&W::keep(&answer)?))?;
-    payments.ledger().flush();
+    payments.flush();
     Ok((answer, fields))
 }
 
-/// How a transfer ended.
-enum Transferred {
-    Yes,
-    No(Vec<Header>),
-    Unknown,
-}
+/// Pauses before each question what became of a settlement that nobody knows, while its client waits.
+const QUESTIONS: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+];
 
-async fn transfer(teller: &Teller, turn: &mut Turn, ran: bool) -> Result<Transferred, Refusal> {
-    turn.settling()?;
-    let payment = turn.payment().clone();
-    match teller.settle(&payment).await {
-        Outcome::Settled {
-            transaction,
-            headers,
-        } => {
-            let state = State::Settled {
-                transaction,
-                headers,
-                ran,
-            };
-            turn.conclude(state, None)?;
-            Ok(Transferred::Yes)
+/// Moves the money. What became of a lost answer is often one question away.
+async fn transfer(
+    payments: &Payments,
+    teller: &Teller,
+    turn: &mut Turn,
+    answer: Option<&Kept>,
+) -> Result<Ended, Refusal> {
+    let began = Instant::now();
+    tokio::task::block_in_place(|| turn.settling(answer))?;
+    let mut outcome = teller.settle(turn.payment()).await;
+    for pause in QUESTIONS {
+        let Outcome::Unknown(payment) = &outcome else {
+            break;
+        };
+        if began.elapsed().saturating_add(pause) >= payments.wall {
+            break;
         }
-        Outcome::Failed { headers } => {
-            turn.release()?;
-            Ok(Transferred::No(headers))
-        }
-        Outcome::Unknown(payment) => {
-            turn.set_payment(*payment);
-            Ok(Transferred::Unknown)
-        }
+        tokio::time::sleep(pause).await;
+        outcome = teller.reconcile(payment).await;
     }
+    Ok(turn.end(outcome, answer.is_some()))
 }
 
 /// The challenge after a settlement that failed, with the fields that say why.
-async fn unpaid<W>(call: &Call<W>, headers: Vec<Header>) -> Refusal {
+async fn unpaid<W>(call: &Call<W>, headers: Fields) -> Refusal {
     let Some(sale) = &call.sale else {
         return Refusal::internal("a payment for what is free");
     };
@@ -372,12 +396,12 @@ async fn unpaid<W>(call: &Call<W>, headers: Vec<Header>) -> Refusal {
         Err(refusal) => Err(refusal),
     };
     match challenge {
-        Ok(challenge) => Refusal::Challenge(Box::new(challenge), payments::pairs(headers)),
+        Ok(challenge) => Refusal::Challenge(Box::new(challenge), headers),
         Err(refusal) => refusal,
     }
 }
 
-fn receipt(payment: &AuthorizedPayment, transaction: Option<String>) -> PaymentReceipt {
+fn receipt(payment: &Payment, transaction: Option<String>) -> PaymentReceipt {
     PaymentReceipt {
         network: payment.id.chain.clone(),
         asset: payment.id.asset.clone(),

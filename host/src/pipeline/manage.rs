@@ -96,7 +96,7 @@ impl Way for Registered {
         })
     }
 
-    fn is_charged(_: &DeployResponse) -> bool {
+    fn is_charged(_: &Call<Self>, _: &DeployResponse, _: bool) -> bool {
         false
     }
 

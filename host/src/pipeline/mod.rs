@@ -83,6 +83,11 @@ pub(crate) trait Way: Send + Sync + Sized + 'static {
     /// SHA-256 over what is asked for. A payment is good for one of them.
     fn fingerprint(call: &Call<Self>, received: &Self::Received) -> [u8; 32];
 
+    /// The route, and whether a request of it is known to nobody but its sender, and the answer of use to nobody else.
+    fn route(_: &Call<Self>) -> (String, bool) {
+        (String::new(), false)
+    }
+
     /// Finds out who asks, and authenticates it. Costs little: nothing has been paid or admitted yet.
     fn open(
         call: &Call<Self>,
@@ -109,8 +114,13 @@ pub(crate) trait Way: Send + Sync + Sized + 'static {
         slot: Slot,
     ) -> impl Future<Output = Result<Self::Ran, Refusal>> + Send;
 
-    /// Whether how it ended is paid for.
-    fn is_charged(ran: &Self::Ran) -> bool;
+    /// Whether how it ended is paid for. `always`: what the payer brought is, however it ended.
+    fn is_charged(call: &Call<Self>, ran: &Self::Ran, always: bool) -> bool;
+
+    /// What is given away of an end that is not paid for.
+    fn uncharged(_: &Call<Self>, ran: Self::Ran) -> Self::Ran {
+        ran
+    }
 
     /// The answer, sealed where it is to be, with the receipt of its payment.
     fn seal(
@@ -119,6 +129,11 @@ pub(crate) trait Way: Send + Sync + Sized + 'static {
         ran: Self::Ran,
         payment: Option<&PaymentReceipt>,
     ) -> Result<Self::Answer, Refusal>;
+
+    /// Puts the receipt of a settlement that was made into an answer that was sealed before it. Whether it did.
+    fn receipt(_: &Call<Self>, _: &Host, _: &mut Self::Answer, _: &PaymentReceipt) -> bool {
+        false
+    }
 
     /// The answer in the form in which the ledger keeps it for a caller that asks again.
     fn keep(answer: &Self::Answer) -> Result<Kept, Refusal>;
@@ -143,7 +158,7 @@ impl Host {
     ) -> Result<(W::Answer, Fields), Refusal> {
         let (payment, input) = charge::identify(self, &call, input).await?;
         let received = W::receive(&call, self, input).await?;
-        let payment = payment.map(|id| (id, W::fingerprint(&call, &received)));
+        let payment = payment.map(|id| (id, charge::request(&call, &received)));
         let bill = match charge::recall(self, &call, payment.clone()).await? {
             Recalled::Due(bill) => bill,
             Recalled::Answered(kept, fields) => {
@@ -199,7 +214,8 @@ async fn work<W: Way>(
     let ran = async {
         let ready = W::authorize(call, host, opened, bill.charge()).await?;
         charge::before(host, call, &mut bill, W::will_run(&ready)).await?;
-        W::run(call, host, ready, slot).await
+        let ran = W::run(call, host, ready, slot).await;
+        ran.inspect_err(|_| charge::spend(&mut bill))
     };
     let ran = ran.await;
     let ran = ran.map_err(|refusal| bill.explain(refusal))?;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Collected, Full, LengthLimitError, Limited};
-use hypervisor_protocol::{LimitKind, PaymentReceipt, ProblemType};
+use hypervisor_protocol::{HexBytes, LimitKind, PaymentReceipt, ProblemType};
 
 use super::authorize::{invocation, permit};
 use super::{Call, Host, Input, Kept, Refusal, Target, Way, bhttp};
@@ -94,6 +94,10 @@ impl Way for Plain {
         super::body::fingerprint(&target, "application/json", body)
     }
 
+    fn route(call: &Call<Self>) -> (String, bool) {
+        (call.way.target.agent.terms.address.to_string(), false)
+    }
+
     fn open(_: &Call<Self>, _: &Host, received: Body) -> Result<Body, Refusal> {
         Ok(received)
     }
@@ -158,7 +162,7 @@ impl Way for Plain {
         Box::pin(collected(&way.target.agent, response)).await
     }
 
-    fn is_charged(ran: &Ran) -> bool {
+    fn is_charged(_: &Call<Self>, ran: &Ran, _: bool) -> bool {
         is_charged(match ran {
             Ran::Streaming(response) => response.status(),
             Ran::Whole(response, _) => response.status(),
@@ -181,12 +185,12 @@ impl Way for Plain {
         };
         Ok(Kept {
             media_type: bhttp::MEDIA_TYPE.to_owned(),
-            body: bhttp::encode(response, trailers).ok_or_else(unkept)?,
+            body: HexBytes(bhttp::encode(response, trailers).ok_or_else(unkept)?),
         })
     }
 
     fn recall(_: &Call<Self>, kept: Kept) -> Result<Ran, Refusal> {
-        bhttp::decode_response(&kept.body)
+        bhttp::decode_response(&kept.body.0)
             .map(|(response, trailers)| Ran::Whole(response, trailers))
             .ok_or_else(|| Refusal::internal("an answer that was kept is damaged"))
     }

@@ -10,7 +10,7 @@ use hypervisor_protocol::{Error, LimitKind, ProblemType};
 use crate::account::Full;
 use crate::attestation::EvidenceError;
 use crate::executor::{ChallengeResponse, PrepareError};
-use crate::payments::{PaymentFault, StoreError};
+use crate::payments::{LedgerError, PaymentFault};
 
 /// Header fields, as a payment component gives them.
 pub(crate) type Fields = Vec<(String, String)>;
@@ -173,8 +173,12 @@ impl From<Error> for Refusal {
 impl From<PaymentFault> for Refusal {
     fn from(fault: PaymentFault) -> Self {
         match fault {
-            PaymentFault::Store(error) => error.into(),
+            PaymentFault::Ledger(error) => error.into(),
             PaymentFault::Overloaded(_) => Self::overloaded(),
+            PaymentFault::Unsettled => Self::new(
+                ProblemType::PaymentUnverified,
+                "other payments of the same payer are not settled yet; this one was not charged: send it again",
+            ),
             PaymentFault::Unavailable | PaymentFault::Unanswered(_) | PaymentFault::Component => {
                 Self::new(
                     ProblemType::PaymentUnverified,
@@ -185,9 +189,17 @@ impl From<PaymentFault> for Refusal {
     }
 }
 
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Self {
-        Self::internal(error.to_string())
+/// What cannot be written down is not begun.
+impl From<LedgerError> for Refusal {
+    fn from(error: LedgerError) -> Self {
+        let mut refusal = Self::new(
+            ProblemType::PaymentUnverified,
+            "the host cannot write to its payment store; nothing was charged: send the same request again",
+        );
+        if let Self::Problem(problem) = &mut refusal {
+            problem.cause = Some(error.to_string());
+        }
+        refusal
     }
 }
 

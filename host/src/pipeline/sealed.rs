@@ -76,12 +76,19 @@ pub(crate) struct Ran {
 /// A sealed answer.
 pub(crate) struct Answer {
     pub(crate) response: ExecuteResponse,
+    /// The request's, for the receipt; of an answer that was kept, which has its receipt, 0.
+    sequence: u64,
     /// Covers the answer from here until it is sent.
     pub(crate) share: Share,
     format: ContentFormat,
 }
 
 impl Sealed {
+    /// Whether the caller brings what runs.
+    fn brings_program(&self) -> bool {
+        matches!(self.route.operation, Operation::Wasm | Operation::Python)
+    }
+
     /// Refuses a route for which this host lacks a part.
     pub(crate) fn serves(&self, host: &Host) -> Result<(), Refusal> {
         if self.route.operation == Operation::Python && !host.executor().runs_scripts() {
@@ -110,6 +117,10 @@ impl Way for Sealed {
 
     fn fingerprint(call: &Call<Self>, received: &Received) -> [u8; 32] {
         received.fingerprint(&call.way.route.path, call.way.format.media_type())
+    }
+
+    fn route(call: &Call<Self>) -> (String, bool) {
+        (call.way.route.path.to_string(), true)
     }
 
     fn open(call: &Call<Self>, host: &Host, received: Received) -> Result<Opened, Refusal> {
@@ -218,8 +229,18 @@ impl Way for Sealed {
         })
     }
 
-    fn is_charged(ran: &Ran) -> bool {
-        ran.done.is_charged
+    fn is_charged(call: &Call<Self>, ran: &Ran, always: bool) -> bool {
+        ran.done.is_charged || (always && call.way.brings_program() && ran.done.has_run())
+    }
+
+    /// The program's owner pays by how it ends: what it wrote by then is not given away, nor anything that it could speak by.
+    fn uncharged(call: &Call<Self>, ran: Ran) -> Ran {
+        if call.way.brings_program() {
+            let done = ran.done.bare();
+            Ran { done, ..ran }
+        } else {
+            ran
+        }
     }
 
     fn seal(
@@ -265,24 +286,30 @@ impl Way for Sealed {
                 report,
             )
         })?;
-        let mut response = ExecuteResponse::new(id, sealed);
-        if let (Ok(attestation), Some(manifest)) = (host.attestation(), &call.snapshot.manifest) {
-            let receipt = attestation
-                .receipt(&response, sequence, payment, manifest)
-                .map_err(|e| Refusal::internal(e.to_string()))?;
-            response.receipt = Some(HexBytes(receipt));
-        }
-        Ok(Answer {
-            response,
+        let mut answer = Answer {
+            response: ExecuteResponse::new(id, sealed),
+            sequence,
             share,
             format: call.way.format,
-        })
+        };
+        answer.sign(call, host, payment)?;
+        Ok(answer)
+    }
+
+    fn receipt(
+        call: &Call<Self>,
+        host: &Host,
+        answer: &mut Answer,
+        payment: &PaymentReceipt,
+    ) -> bool {
+        let signed = answer.sign(call, host, Some(payment));
+        signed.is_ok() && answer.response.receipt.is_some()
     }
 
     fn keep(answer: &Answer) -> Result<Kept, Refusal> {
         Ok(Kept {
             media_type: answer.format.media_type().to_owned(),
-            body: answer.encode()?,
+            body: HexBytes(answer.encode()?),
         })
     }
 
@@ -292,11 +319,13 @@ impl Way for Sealed {
             .find(|format| format.media_type() == kept.media_type)
             .unwrap_or(ContentFormat::Json);
         let mut share = call.party.share();
-        share.cover(kept.body.len())?;
-        let response = heavy(kept.body.len(), || format.decode(&kept.body))
+        let body = kept.body.0;
+        share.cover(body.len())?;
+        let response = heavy(body.len(), || format.decode(&body))
             .map_err(|_| Refusal::internal("an answer that was kept is damaged"))?;
         Ok(Answer {
             response,
+            sequence: 0,
             share,
             format,
         })
@@ -322,6 +351,22 @@ impl Way for Sealed {
 }
 
 impl Answer {
+    /// Signs the receipt, where this host has an identity to sign with.
+    fn sign(
+        &mut self,
+        call: &Call<Sealed>,
+        host: &Host,
+        payment: Option<&PaymentReceipt>,
+    ) -> Result<(), Refusal> {
+        if let (Ok(attestation), Some(manifest)) = (host.attestation(), &call.snapshot.manifest) {
+            let receipt = attestation
+                .receipt(&self.response, self.sequence, payment, manifest)
+                .map_err(|e| Refusal::internal(e.to_string()))?;
+            self.response.receipt = Some(HexBytes(receipt));
+        }
+        Ok(())
+    }
+
     fn encode(&self) -> Result<Vec<u8>, Refusal> {
         heavy(self.response.encrypted_result.0.len(), || {
             self.format.encode(&self.response)

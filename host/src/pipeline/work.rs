@@ -1,7 +1,7 @@
 //! What a sealed request asks for, once it is ready to be done.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hypervisor_agents::Owner;
 use hypervisor_protocol::LimitKind;
@@ -11,6 +11,7 @@ use super::{Call, Host, Refusal, bhttp};
 use crate::agents::{Deployed, Plan, deploy};
 use crate::executor::{
     Chain, Command, Exit, Inputs, NoResponse, Outcome, PrepareError, Program, Service, Usage,
+    micros,
 };
 
 /// Something that can be done.
@@ -34,6 +35,51 @@ pub(crate) struct Done {
     pub(super) outcome: Outcome,
     /// Whether it is to be paid for, where there is a price.
     pub(super) is_charged: bool,
+}
+
+impl Done {
+    /// Whether it began.
+    pub(super) fn has_run(&self) -> bool {
+        !matches!(
+            self.outcome.exit,
+            Exit::Denied { .. } | Exit::Rejected { .. }
+        )
+    }
+
+    /// How it ended and nothing that it could speak by: no output, no words, and its use in powers of two.
+    pub(super) fn bare(self) -> Self {
+        let Outcome {
+            exit,
+            cpu,
+            wall,
+            peak_memory,
+            ..
+        } = self.outcome;
+        let exit = match exit {
+            Exit::Trap { .. } => Exit::Trap {
+                reason: "the program trapped; it was not paid for, so no more is told".to_owned(),
+            },
+            Exit::Limit { which, allowed, .. } => Exit::Limit {
+                which,
+                used: allowed,
+                allowed,
+            },
+            other => other,
+        };
+        let rounded = |time: Duration| match micros(time) {
+            0 => Duration::ZERO,
+            used => Duration::from_micros(used.checked_next_power_of_two().unwrap_or(used)),
+        };
+        Self {
+            outcome: Outcome {
+                cpu: rounded(cpu),
+                wall: rounded(wall),
+                peak_memory: (peak_memory.checked_next_power_of_two()).unwrap_or(peak_memory),
+                ..Outcome::not_run(exit)
+            },
+            ..self
+        }
+    }
 }
 
 impl From<Outcome> for Done {

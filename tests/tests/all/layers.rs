@@ -67,6 +67,8 @@ const WITHOUT: &[(&str, &[&str])] = &[
         "attestation",
         &["axum", "clap", "http", "hyper", "redb", "toml"],
     ),
+    // What was paid, and neither how it was asked for nor by what it was run.
+    ("ledger", &["axum", "http", "hyper", "toml", "wasmtime"]),
     ("host", &["reqwest"]),
 ];
 

@@ -75,7 +75,8 @@ pub fn our_transfer() -> Value {
 }
 
 pub fn receipt(status: u8, logs: Vec<Value>) -> Reply {
-    result(json!({"status": format!("{status:#x}"), "logs": logs}))
+    let block = format!("{BLOCK:#x}");
+    result(json!({"status": format!("{status:#x}"), "logs": logs, "blockNumber": block}))
 }
 
 pub fn no_receipt() -> Reply {

@@ -44,7 +44,7 @@ fn without_an_endpoint_only_a_success_is_more_than_unknown() {
     }
     no_answers.push(("refused", super::kit::refused_connection()));
     for (name, fault) in no_answers {
-        let (settlement, _) = shop.reconcile(payment.clone(), vec![fault]);
+        let (settlement, _) = shop.reconcile(payment.clone(), vec![fault.clone(), fault]);
         assert!(matches!(settlement, Settlement::Unknown(_)), "{name}");
     }
 }
@@ -344,4 +344,76 @@ fn reconciling_again_and_again_keeps_what_is_known() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// The facilitator refuses with this reason, and then the chain says this.
+fn refused(shop: &Shop, reason: &str, mut chain: Vec<Reply>) -> Settlement {
+    let payment = shop.authorized(&Purse::new(&usdc()).v2());
+    let failure = json!({"success": false, "errorReason": reason, "transaction": ""});
+    chain.insert(0, reply(200, &failure));
+    shop.settle(payment, chain).0
+}
+
+#[test]
+fn a_refusal_is_a_failure_only_where_the_chain_does_not_know_better() {
+    let shop = Shop::with_rpc();
+    let made = || nonce_used_with(vec![nonce_used(), our_transfer()]);
+    let open = || vec![chain_id(), block(BLOCK, NOW + 10), used(false)];
+    for reason in ["insufficient_funds", "timeout", "already known"] {
+        let settlement = refused(&shop, reason, made());
+        assert!(matches!(settlement, Settlement::Settled(_)), "{reason}");
+    }
+    let settlement = refused(&shop, "insufficient_funds", open());
+    assert!(matches!(settlement, Settlement::Failed(_)));
+    // A block that comes late may hold it yet.
+    let settlement = refused(&shop, "timeout", open());
+    assert!(matches!(settlement, Settlement::Unknown(_)));
+    let settlement = refused(&shop, "insufficient_funds", vec![timeout()]);
+    assert!(matches!(settlement, Settlement::Unknown(_)));
+}
+
+#[test]
+fn on_a_shared_account_a_transfer_that_nobody_named_is_not_taken_for_our_own() {
+    let mut shop = Shop::with_rpc();
+    shop.variables.push(("SHARED_ACCOUNT", "1".to_owned()));
+    let made = || nonce_used_with(vec![nonce_used(), our_transfer()]);
+    let reason = "invalid_exact_evm_nonce_already_used";
+    let settlement = refused(&shop, reason, made());
+    assert!(matches!(settlement, Settlement::Unknown(_)));
+    let (settlement, _) = shop.reconcile(pending(&shop), made());
+    assert!(matches!(settlement, Settlement::Unknown(_)));
+    // The one that the facilitator named to us is.
+    let payment = shop.authorized(&Purse::new(&usdc()).v2());
+    let confirmed = vec![
+        reply(200, &success()),
+        chain_id(),
+        receipt(1, vec![nonce_used(), our_transfer()]),
+    ];
+    let (settlement, _) = shop.settle(payment, confirmed);
+    assert!(matches!(settlement, Settlement::Settled(_)));
+}
+
+#[test]
+fn a_transfer_is_final_when_enough_blocks_are_on_top_of_it() {
+    let mut shop = Shop::with_rpc();
+    let pair = "eip155:84532=2".to_owned();
+    shop.variables.push(("CONFIRMATIONS", pair));
+    let look = |newest: u64| {
+        let transfer = receipt(1, vec![nonce_used(), our_transfer()]);
+        [chain_id(), transfer, block(newest, NOW + 10)]
+    };
+    let payment = shop.authorized(&Purse::new(&usdc()).v2());
+    let mut replies = vec![reply(200, &success())];
+    replies.extend(look(BLOCK));
+    replies.extend(look(BLOCK + 1));
+    replies.extend(look(BLOCK + 2));
+    let (settlement, _) = shop.settle(payment, replies);
+    assert!(
+        matches!(settlement, Settlement::Settled(_)),
+        "{settlement:?}"
+    );
+    let mut replies = nonce_used_with(vec![nonce_used(), our_transfer()]);
+    replies.push(block(BLOCK + 1, NOW + 10));
+    let (settlement, _) = shop.reconcile(pending(&shop), replies);
+    assert!(matches!(settlement, Settlement::Unknown(_)));
 }

@@ -87,8 +87,8 @@ fn a_settled_payment_of_version_1_is_answered_in_version_1() {
 fn a_definite_refusal_is_a_failure_and_tells_the_client() {
     for reason in [
         "insufficient_funds",
-        "invalid_exact_evm_nonce_already_used",
-        "a_reason_of_tomorrow",
+        "invalid_exact_evm_payload_signature",
+        "invalid_payment_expired",
     ] {
         for status in [200, 400, 402] {
             let answer = json!({"success": false, "errorReason": reason, "transaction": ""});
@@ -172,6 +172,12 @@ fn what_a_facilitator_does_not_know_is_unknown() {
         json!({"success": false, "errorReason": "unexpected_settle_error", "transaction": ""}),
         json!({"success": false, "errorReason": "invalid_exact_evm_transaction_failed"}),
         json!({"success": false, "errorReason": "duplicate_settlement"}),
+        json!({"success": false, "errorReason": "invalid_exact_evm_nonce_already_used"}),
+        json!({"success": false, "errorReason": "invalid_exact_evm_transaction_simulation_failed"}),
+        json!({"success": false, "errorReason": "timeout"}),
+        json!({"success": false, "errorReason": "rpc_error"}),
+        json!({"success": false, "errorReason": "already known"}),
+        json!({"success": false, "errorReason": "a_reason_of_tomorrow"}),
         json!({"success": false}),
         json!({"success": "false", "errorReason": "insufficient_funds"}),
         json!({"success": false, "errorReason": 7}),
@@ -180,7 +186,9 @@ fn what_a_facilitator_does_not_know_is_unknown() {
         unknown(settle(vec![reply(200, &case)]));
     }
     let failure = json!({"success": false, "errorReason": "insufficient_funds"});
-    unknown(settle(vec![reply(500, &failure)]));
+    for status in [408, 429, 500] {
+        unknown(settle(vec![reply(status, &failure)]));
+    }
 }
 
 #[test]
@@ -204,20 +212,44 @@ fn a_failure_that_names_a_transaction_is_unknown() {
 }
 
 #[test]
-fn where_nothing_was_sent_it_is_tried_once_more_and_then_it_failed() {
+fn where_nothing_was_sent_it_is_tried_again_and_kept_for_later() {
     let settlement = settle(vec![refused_connection(), reply(200, &success())]);
     assert!(
         matches!(settlement, Settlement::Settled(_)),
         "{settlement:?}"
     );
-
-    let Settlement::Failed(failure) = settle(vec![refused_connection(), refused_connection()])
-    else {
-        panic!("nothing was sent");
-    };
-    assert_eq!(failure.reason, "facilitator_unreachable");
+    let shop = Shop::new();
+    let facilitators = shop.settings().unwrap().facilitators.len();
+    let refused = || vec![refused_connection(); facilitators + 1];
+    let (kept, state) = unknown(shop.settle(payment(&shop), refused()).0);
+    assert!(!state.submitted);
+    let (settlement, _) = shop.settle(kept.payment, vec![reply(200, &success())]);
+    assert!(
+        matches!(settlement, Settlement::Settled(_)),
+        "{settlement:?}"
+    );
 
     unknown(settle(vec![refused_connection(), timeout()]));
+}
+
+#[test]
+fn where_nothing_was_sent_the_other_facilitators_are_asked() {
+    let shop = Shop::with_two_facilitators();
+    let payment = payment(&shop);
+    let replies = vec![
+        refused_connection(),
+        refused_connection(),
+        reply(200, &success()),
+    ];
+    let (settlement, asked) = shop.settle(payment, replies);
+    assert!(
+        matches!(settlement, Settlement::Settled(_)),
+        "{settlement:?}"
+    );
+    assert_eq!(
+        urls(&asked).last().map(String::as_str),
+        Some("http://two.example/x402/settle")
+    );
 }
 
 #[test]

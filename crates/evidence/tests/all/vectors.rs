@@ -152,6 +152,10 @@ fn binding_case(name: &str, binding: &Binding) -> Value {
             )
         }
         Subject::Identity => (3, vec![]),
+        Subject::SessionBatch { sessions: root } => (
+            4,
+            vec![(0x0022, [&root.root[..], &root.count.to_be_bytes()].concat())],
+        ),
     };
     let backend = match binding.backend {
         Backend::Tdx => "tdx",

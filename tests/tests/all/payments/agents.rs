@@ -156,6 +156,47 @@ async fn where_the_manifest_names_nobody_the_operator_is_paid() {
 }
 
 #[tokio::test]
+async fn a_head_request_is_never_sold() {
+    let shop = Shop::open();
+    shop.sell("http-hello", "").await;
+    let payment = Call::get(&shop, "http-hello", "/")
+        .payment(&shop, Version::V2)
+        .await;
+    let head = Call {
+        method: Method::HEAD,
+        ..Call::get(&shop, "http-hello", "/")
+    };
+    assert_eq!(head.pay(&payment).await.status, 402);
+    assert_eq!(shop.chain.transfers().await.len(), 0);
+    let answer = Call::get(&shop, "http-hello", "/").pay(&payment).await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn authorizations_over_a_balance_for_one_run_once() {
+    let shop = Shop::open();
+    let payer = shop.chain.payer(0).address();
+    let price = shop.paid_to(payer).await / 2 + 1;
+    let price = format!("{}.{:06} USDC", price / 1_000_000, price % 1_000_000);
+    let costs = format!("price = '{price}'");
+    (shop.host)
+        .deploy(&owner(), "http-hello", "dear", &costs)
+        .await;
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let call = Call::get(&shop, "dear", "/");
+        let payment = call.payment(&shop, Version::V2).await;
+        calls.spawn(async move { call.pay(&payment).await.status });
+    }
+    let answers = calls.join_all().await;
+    let paid = answers.iter().filter(|status| **status == 200).count();
+    let refused = answers.iter().filter(|status| **status == 402).count();
+    assert_eq!((paid, refused), (1, 7), "{answers:?}");
+    let runs = "hypervisor_agent_calls_total{exit=\"ok\"}";
+    assert_eq!(shop.host.counter(runs).await, 1);
+}
+
+#[tokio::test]
 async fn the_official_clients_pay() {
     let shop = Shop::open();
     shop.sell("http-echo", "").await;

@@ -45,19 +45,12 @@ impl Scene {
     }
 }
 
-/// The settlement is made and the answer is lost in this way: the client is told so, asked for no new signature, and gets
-/// its answer when it asks again.
+/// The settlement is made and the answer is lost in this way: the client gets what was paid for, and is asked for no new
+/// signature.
 async fn a_lost_answer_is_found_on_the_chain(reply: Reply) {
     let scene = Scene::new().await;
     let (purchase, payment) = scene.purchase("kept").await;
     scene.faulty.next_settle(Fault::after(reply));
-    let answer = purchase.pay(&payment).await;
-    assert_eq!(
-        (answer.status, answer.problem().as_str()),
-        (503, "settlement-unknown")
-    );
-    assert!(answer.headers.contains_key("retry-after"));
-    assert!(!answer.headers.contains_key("payment-required"));
     let answer = purchase.pay(&payment).await;
     let opened = purchase.opened(&answer);
     assert_eq!(opened.result, b"kept\n");
@@ -66,6 +59,76 @@ async fn a_lost_answer_is_found_on_the_chain(reply: Reply) {
     assert_eq!(transfers.len(), 1);
     let settled = crate::payments::kit::header(&answer, "payment-response");
     assert_eq!(settled["transaction"], transfers[0].transaction);
+}
+
+/// The facilitator's words for a settlement that it did not make, as it says.
+fn refusal(reason: &str) -> Reply {
+    let failure = serde_json::json!({
+        "success": false, "errorReason": reason, "transaction": "", "network": "eip155:84532",
+    });
+    Reply::Json(200, failure)
+}
+
+const WORDS: [&str; 9] = [
+    "invalid_exact_evm_nonce_already_used",
+    "invalid_exact_evm_transaction_simulation_failed",
+    "insufficient_funds",
+    "invalid_exact_evm_payload_authorization_valid_before",
+    "timeout",
+    "rpc_error",
+    "already known",
+    "replacement transaction underpriced",
+    "a_reason_of_tomorrow",
+];
+
+#[tokio::test]
+async fn a_refusal_of_what_was_settled_is_not_believed_where_the_chain_can_be_asked() {
+    let scene = Scene::new().await;
+    for (made, word) in WORDS.into_iter().enumerate() {
+        let (purchase, payment) = scene.purchase("paid").await;
+        scene.faulty.next_settle(Fault::after(refusal(word)));
+        let answer = purchase.pay(&payment).await;
+        assert_eq!(answer.status, 200, "{word}: {answer:?}");
+        assert_eq!(purchase.opened(&answer).result, b"paid\n", "{word}");
+        assert_eq!(scene.chain.transfers().await.len(), made + 1, "{word}");
+    }
+}
+
+#[tokio::test]
+async fn a_word_that_is_no_refusal_for_certain_asks_for_no_second_payment() {
+    let scene = Scene::without_rpc().await;
+    for word in [
+        "timeout",
+        "rpc_error",
+        "invalid_exact_evm_nonce_already_used",
+    ] {
+        let (purchase, payment) = scene.purchase("perhaps").await;
+        scene.faulty.on_settle(Fault::after(refusal(word)));
+        let answer = purchase.pay(&payment).await;
+        assert_eq!(answer.problem(), "settlement-unknown", "{word}");
+        assert!(!answer.headers.contains_key("payment-required"));
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_settled_one_payment_is_not_believed_to_have_settled_another() {
+    let scene = Scene::without_rpc().await;
+    let (purchase, payment) = scene.purchase("one").await;
+    assert_eq!(purchase.pay(&payment).await.status, 200);
+    let transaction = scene.chain.transfers().await[0].transaction.clone();
+    let (purchase, payment) = scene.purchase("two").await;
+    scene.faulty.on_settle(Fault::instead(Reply::Json(
+        200,
+        serde_json::json!({
+            "success": true, "transaction": transaction, "network": "eip155:84532",
+            "payer": payment.authorization.from.to_string(),
+        }),
+    )));
+    for _ in 0..2 {
+        let answer = purchase.pay(&payment).await;
+        assert_eq!(answer.problem(), "settlement-unknown");
+    }
+    assert_eq!(scene.chain.transfers().await.len(), 1);
 }
 
 #[tokio::test]
@@ -166,10 +229,7 @@ async fn a_success_that_never_happened_is_not_believed_where_the_chain_can_be_as
             "network": "eip155:84532", "payer": payment.authorization.from.to_string(),
         }),
     )));
-    let answer = purchase.pay(&payment).await;
-    assert_eq!(answer.problem(), "settlement-unknown");
-    assert_eq!(scene.chain.transfers().await.len(), 0);
-    // Asked again, the authorization is submitted for real, once.
+    // The chain knows nothing of it: the authorization is submitted for real, once.
     let answer = purchase.pay(&payment).await;
     assert_eq!(purchase.opened(&answer).result, b"not for free\n");
     assert_eq!(scene.chain.transfers().await.len(), 1);

@@ -1,14 +1,36 @@
-use super::*;
+//! What survives a restart, and what does not.
+
+use std::path::Path;
+
+use hypervisor_ledger::{
+    Answer, Bounds, EARLIER_ANSWERS, EARLIER_RECORDS, Key, Payment, PaymentId, Record, Request,
+    State, Store, TABLES, key,
+};
+use hypervisor_protocol::HexBytes;
+use hypervisor_store::{Keys, SealingKey, Store as Rows, Table, Under};
+
+const BOUNDS: Bounds = Bounds {
+    held: 1 << 30,
+    held_each: 1 << 24,
+    held_payer: 1 << 26,
+    unsettled: 1,
+};
+
+fn rows(folder: &Path, key: Option<u8>) -> Rows {
+    let key = key.map(|key| SealingKey::new(zeroize::Zeroizing::new([key; 32])));
+    let file = SealingKey::of_file(&folder.join("store.key")).unwrap();
+    let keys = Keys::new(key.as_ref(), &file).unwrap();
+    Rows::open(&folder.join("store/payments.redb"), keys, &TABLES).unwrap()
+}
 
 /// The store in a folder; `key`: of the platform, if it has one.
-fn open_with(folder: &tempfile::TempDir, key: Option<u8>, settings: &config::Payments) -> Store {
-    let key = key.map(|key| hypervisor_store::SealingKey::new(zeroize::Zeroizing::new([key; 32])));
-    let folder = Folder::open(folder.path(), key).unwrap();
-    Store::open(&folder, settings).unwrap()
+fn open_with(folder: &tempfile::TempDir, key: Option<u8>, bounds: Bounds) -> Store {
+    let folder = folder.path();
+    Store::open(rows(folder, key), bounds, &folder.join("payments.redb")).unwrap()
 }
 
 fn open(folder: &tempfile::TempDir) -> Store {
-    open_with(folder, None, &config::Payments::default())
+    open_with(folder, None, BOUNDS)
 }
 
 fn id(nonce: &str) -> PaymentId {
@@ -21,18 +43,21 @@ fn id(nonce: &str) -> PaymentId {
 }
 
 fn record(nonce: &str, state: State) -> (Key, Record) {
-    let payment = AuthorizedPayment {
+    let payment = Payment {
         id: id(nonce),
         amount: "10000".to_owned(),
         pay_to: "0xcc".to_owned(),
         valid_before: 1_000,
         state: vec![1, 2, 3],
     };
+    let request = Request {
+        digest: [7; 32],
+        scope: [8; 32],
+        is_secret: true,
+    };
     let record = Record {
         state,
-        request: [7; 32],
-        created: 900,
-        payment,
+        ..Record::new(payment, request, 900)
     };
     (key(&id(nonce)), record)
 }
@@ -48,7 +73,7 @@ fn settled() -> State {
 fn answer() -> Answer {
     Answer {
         media_type: "application/json".to_owned(),
-        body: b"sealed".to_vec(),
+        body: HexBytes(b"sealed".to_vec()),
     }
 }
 
@@ -63,7 +88,7 @@ fn a_payment_is_reserved_once() {
         ..first.clone()
     };
     assert_eq!(store.reserve(&key, &second).unwrap(), Some(first));
-    store.release(&key).unwrap();
+    store.release(&key, &[7; 32]).unwrap();
     assert_eq!(store.reserve(&key, &second).unwrap(), None);
 }
 
@@ -114,6 +139,12 @@ fn ids_that_read_alike_when_joined_are_different_payments() {
     assert_ne!(key(&id("1")), key(&other));
 }
 
+fn encode<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(value, &mut bytes).unwrap();
+    bytes
+}
+
 /// A settled payment needs no authorization any more.
 fn settled_record(mut record: Record) -> Record {
     record.payment.state.clear();
@@ -123,21 +154,20 @@ fn settled_record(mut record: Record) -> Record {
 fn plain() -> Answer {
     Answer {
         media_type: "message/bhttp".to_owned(),
-        body: b"what nobody else may read".to_vec(),
+        body: HexBytes(b"what nobody else may read".to_vec()),
     }
 }
 
 #[test]
 fn a_used_payment_stays_used_whatever_becomes_of_the_platforms_key() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = config::Payments::default();
     let (key, record) = record("1", settled());
     let used = settled_record(record.clone());
-    open_with(&folder, Some(1), &settings)
+    open_with(&folder, Some(1), BOUNDS)
         .update(&key, &record, Some(&answer()), true)
         .unwrap();
     for platform in [Some(2), None, Some(1)] {
-        let store = open_with(&folder, platform, &settings);
+        let store = open_with(&folder, platform, BOUNDS);
         assert_eq!(store.reserve(&key, &record).unwrap(), Some(used.clone()));
         assert_eq!(store.answer(&key).unwrap(), Some(answer()));
     }
@@ -147,14 +177,13 @@ fn a_used_payment_stays_used_whatever_becomes_of_the_platforms_key() {
 fn an_answer_that_its_client_did_not_seal_ends_with_a_host_without_a_platform_key() {
     for (platform, expected) in [(Some(1), Some(plain())), (None, None)] {
         let folder = tempfile::tempdir().unwrap();
-        let settings = config::Payments::default();
         let (key, record) = record("1", settled());
         {
-            let store = open_with(&folder, platform, &settings);
+            let store = open_with(&folder, platform, BOUNDS);
             store.update(&key, &record, Some(&plain()), true).unwrap();
             assert_eq!(store.answer(&key).unwrap(), Some(plain()));
         }
-        let store = open_with(&folder, platform, &settings);
+        let store = open_with(&folder, platform, BOUNDS);
         assert_eq!(store.answer(&key).unwrap(), expected);
         assert!(store.record(&key).unwrap().is_some());
     }
@@ -170,25 +199,25 @@ fn an_authorization_is_kept_as_long_as_it_may_be_needed_and_no_longer() {
     assert_eq!(kept.payment.state, record.payment.state);
     record.state = settled();
     store.update(&key, &record, None, true).unwrap();
-    assert!(
-        store
-            .rows
-            .get(store.authorizations, &key)
-            .unwrap()
-            .is_none()
-    );
+    drop(store);
+    let authorizations = Table {
+        name: "authorizations",
+        under: Under::File,
+    };
+    let rows = rows(folder.path(), None);
+    assert!(rows.get(authorizations, &key).unwrap().is_none());
 }
 
 #[test]
 fn answers_are_held_up_to_a_bound_for_each_and_for_all() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = config::Payments {
-        held: bytesize::ByteSize::b(100),
-        held_each: bytesize::ByteSize::b(60),
-        ..config::Payments::default()
+    let bounds = Bounds {
+        held: 100,
+        held_each: 60,
+        ..BOUNDS
     };
     let of = |bytes: usize| Answer {
-        body: vec![0; bytes],
+        body: HexBytes(vec![0; bytes]),
         ..answer()
     };
     let put = |store: &Store, nonce: &str, bytes| {
@@ -198,13 +227,13 @@ fn answers_are_held_up_to_a_bound_for_each_and_for_all() {
         store.answer(&key).unwrap().is_some()
     };
     {
-        let store = open_with(&folder, None, &settings);
+        let store = open_with(&folder, None, bounds);
         assert!(!put(&store, "too long", 61));
         assert!(put(&store, "1", 60) && put(&store, "2", 40));
         assert!(!put(&store, "no room", 1));
     }
     // What is held counts after a restart too, until it is forgotten.
-    let store = open_with(&folder, None, &settings);
+    let store = open_with(&folder, None, bounds);
     assert!(!put(&store, "no room", 1));
     store.sweep(951, 50).unwrap();
     assert!(put(&store, "room", 60));
@@ -219,13 +248,13 @@ fn payments_of_an_earlier_version_are_moved_and_their_file_is_removed() {
         let database = redb::Database::create(&old).unwrap();
         let write = database.begin_write().unwrap();
         {
-            let mut records = write.open_table(super::super::import::RECORDS).unwrap();
+            let mut records = write.open_table(EARLIER_RECORDS).unwrap();
             for (key, record) in [&reserved, &done] {
-                let bytes = encode(record).unwrap();
+                let bytes = encode(record);
                 records.insert(key, bytes.as_slice()).unwrap();
             }
-            let mut answers = write.open_table(super::super::import::ANSWERS).unwrap();
-            let bytes = encode(&answer()).unwrap();
+            let mut answers = write.open_table(EARLIER_ANSWERS).unwrap();
+            let bytes = encode(&answer());
             answers.insert(&done.0, bytes.as_slice()).unwrap();
         }
         write.commit().unwrap();
@@ -255,4 +284,31 @@ fn the_files_show_no_payer_no_authorization_and_no_answer() {
             assert!(!holds, "{secret}");
         }
     }
+}
+
+#[test]
+fn the_answers_of_one_payer_leave_room_for_those_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let bounds = Bounds {
+        held_payer: 100,
+        ..BOUNDS
+    };
+    let store = open_with(&folder, None, bounds);
+    let put = |payer: &str, nonce: &str, bytes: usize| {
+        let (_, mut record) = record(nonce, settled());
+        record.payment.id.payer = payer.to_owned();
+        let key = key(&record.payment.id);
+        let answer = Answer {
+            body: HexBytes(vec![0; bytes]),
+            ..answer()
+        };
+        store.update(&key, &record, Some(&answer), true).unwrap();
+        store.answer(&key).unwrap().is_some()
+    };
+    assert!(put("0x01", "1", 60) && !put("0x01", "2", 60) && put("0x01", "3", 40));
+    assert!(put("0x02", "1", 60));
+    // The same payment's answer takes the place of its first.
+    assert!(put("0x01", "1", 60));
+    store.sweep(951, 50).unwrap();
+    assert!(put("0x01", "2", 100));
 }

@@ -1,0 +1,79 @@
+//! What is known of the rows without reading them: which answers are held, how much that is, and what was asked for in secret.
+
+use std::collections::HashMap;
+
+use crate::record::{Key, Record};
+use crate::store::{Bounds, Held};
+
+/// What is known of the rows.
+#[derive(Default)]
+pub(crate) struct Index {
+    /// Answers, each with the purse of its payer.
+    held: HashMap<Key, (Held, [u8; 32])>,
+    /// Bytes of all of them, and of each payer's.
+    all: u64,
+    of_purse: HashMap<[u8; 32], u64>,
+    /// The payments of secret requests, by the request.
+    secrets: HashMap<[u8; 32], Key>,
+}
+
+impl Index {
+    /// The answer that is held for a payment.
+    pub(crate) fn held(&self, key: &Key) -> Option<Held> {
+        self.held.get(key).map(|(held, _)| *held)
+    }
+
+    /// The payment of a secret request.
+    pub(crate) fn paid_for(&self, request: &[u8; 32]) -> Option<Key> {
+        self.secrets.get(request).copied()
+    }
+
+    /// Notes what a payment is for.
+    pub(crate) fn note(&mut self, key: &Key, record: &Record) {
+        if record.is_secret {
+            self.secrets.entry(record.request).or_insert(*key);
+        }
+    }
+
+    /// Makes room for an answer, in the place of what was held for the payment. False where there is none.
+    pub(crate) fn hold(&mut self, key: &Key, record: &Record, answer: Held, most: &Bounds) -> bool {
+        self.drop_answer(key);
+        let purse = record.payment.id.purse();
+        let of_purse = self.of_purse.get(&purse).copied().unwrap_or(0);
+        let fits = |used: u64, most: u64| answer.bytes <= most.saturating_sub(used);
+        if !fits(0, most.held_each)
+            || !fits(of_purse, most.held_payer)
+            || !fits(self.all, most.held)
+        {
+            return false;
+        }
+        self.all = self.all.saturating_add(answer.bytes);
+        self.of_purse
+            .insert(purse, of_purse.saturating_add(answer.bytes));
+        self.held.insert(*key, (answer, purse));
+        true
+    }
+
+    /// Gives the room of an answer back.
+    pub(crate) fn drop_answer(&mut self, key: &Key) -> Option<Held> {
+        let (held, purse) = self.held.remove(key)?;
+        self.all = self.all.saturating_sub(held.bytes);
+        let left = self
+            .of_purse
+            .remove(&purse)
+            .unwrap_or(0)
+            .saturating_sub(held.bytes);
+        if left > 0 {
+            self.of_purse.insert(purse, left);
+        }
+        Some(held)
+    }
+
+    /// Forgets a payment.
+    pub(crate) fn forget(&mut self, key: &Key, request: &[u8; 32]) {
+        self.drop_answer(key);
+        if self.paid_for(request) == Some(*key) {
+            self.secrets.remove(request);
+        }
+    }
+}

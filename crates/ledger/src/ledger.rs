@@ -1,0 +1,243 @@
+//! The ledger: the store, and who is working on which payment right now.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::sync::{Semaphore, watch};
+
+use crate::error::Error;
+use crate::record::{Answer, Fields, Key, Outcome, Payment, PaymentId, Record, Request, State};
+use crate::store::Store;
+use crate::turn::{Ended, Place, Turn};
+
+/// Who moves money, and knows what became of it.
+pub trait Settler: Sync {
+    /// What became of a payment that is in doubt.
+    fn reconcile(&self, payment: &Payment) -> impl Future<Output = Outcome> + Send;
+}
+
+/// The store, with one worker for each payment at a time.
+#[derive(Clone)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    /// Payments being worked on; the channel closes when that ends.
+    busy: Mutex<HashMap<Key, Working>>,
+    /// What payers may have worked on at once, each for as long as one of them is.
+    purses: Mutex<HashMap<[u8; 32], Weak<Semaphore>>>,
+}
+
+/// Closes when whoever works on a payment is done.
+type Working = watch::Receiver<()>;
+
+/// What is known of a payment that a request brings.
+pub enum Claim {
+    /// Nothing: it was never used here, and the request was not paid for with another.
+    New,
+    /// It was settled and nothing has run for it: the caller is to run what was paid for.
+    Rerun(Box<Turn>),
+    /// It was settled, and this is the answer.
+    Answered(Answer, Fields),
+    /// It was settled, and the answer is no longer held.
+    Gone(Fields),
+    /// Nobody knows whether this payment was settled: the one that was brought, or the one that the same request came with before.
+    InDoubt(Key),
+    /// It was brought with another request.
+    Reused,
+}
+
+impl Ledger {
+    /// Over a store.
+    pub fn new(store: Store) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                store,
+                busy: Mutex::default(),
+                purses: Mutex::default(),
+            }),
+        }
+    }
+
+    /// What is known of a payment that comes with a request. While another request works on it, waits for what comes of that.
+    ///
+    /// A secret request that was paid for with another payment is that one's, and this payment is not touched.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn claim(&self, brought: &Key, request: &Request) -> Result<Claim, Error> {
+        loop {
+            let mut key = *brought;
+            let mut found = self.look(&key)?;
+            if found.is_none()
+                && request.is_secret
+                && let Some(earlier) = self.shared.store.paid_for(&request.digest)
+            {
+                key = earlier;
+                found = self.look(&key)?;
+            }
+            let Some((record, busy)) = found else {
+                return Ok(Claim::New);
+            };
+            let is_same = record.request == request.digest;
+            let is_open = matches!(record.state, State::Settled { ran: false, .. })
+                && record.scope == Some(request.scope);
+            if !is_same && !is_open {
+                return Ok(Claim::Reused);
+            }
+            if let Some(mut busy) = busy {
+                // Ends when the other request is done with it.
+                while busy.changed().await.is_ok() {}
+                continue;
+            }
+            match record.state {
+                State::Settled { ran: false, .. } => {
+                    if let Some(mut turn) = self.resume(&key)? {
+                        turn.bind(request);
+                        return Ok(Claim::Rerun(Box::new(turn)));
+                    }
+                }
+                State::Settled { headers, .. } => {
+                    return Ok(match self.shared.store.answer(&key)? {
+                        Some(answer) => Claim::Answered(answer, headers),
+                        None => Claim::Gone(headers),
+                    });
+                }
+                State::Settling | State::Unknown => return Ok(Claim::InDoubt(key)),
+                State::Reserved => return Err(Error::Unclaimed),
+            }
+        }
+    }
+
+    /// A place among the unsettled payments of one payer, where one is free. To be taken before a payment is verified: what was
+    /// found of a balance holds until the next payment of the same payer is settled.
+    pub fn try_place(&self, id: &PaymentId) -> Option<Place> {
+        let permit = self.purse(id).try_acquire_owned().ok()?;
+        Some(Place {
+            _permit: Some(permit),
+        })
+    }
+
+    /// The same; waits for one.
+    pub async fn place(&self, id: &PaymentId) -> Place {
+        Place {
+            // It is never closed.
+            _permit: self.purse(id).acquire_owned().await.ok(),
+        }
+    }
+
+    fn purse(&self, id: &PaymentId) -> Arc<Semaphore> {
+        let mut purses = (self.shared.purses.lock()).unwrap_or_else(PoisonError::into_inner);
+        purses.retain(|_, it| it.strong_count() > 0);
+        let known = purses.get(&id.purse()).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let most = self.shared.store.bounds.unsettled;
+            let semaphore = Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS)));
+            purses.insert(id.purse(), Arc::downgrade(&semaphore));
+            semaphore
+        })
+    }
+
+    /// Sets a payment aside, in the one step that decides between requests that bring the same one. None where another was
+    /// faster.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn reserve(&self, key: Key, record: Record, place: Place) -> Result<Option<Turn>, Error> {
+        let mut busy = self.shared.busy();
+        if busy.contains_key(&key) || self.shared.store.reserve(&key, &record)?.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(self.turn(&mut busy, key, record, place)))
+    }
+
+    /// Works on a payment that is known; none while another does, or where it is not known.
+    fn resume(&self, key: &Key) -> Result<Option<Turn>, Error> {
+        let mut busy = self.shared.busy();
+        if busy.contains_key(key) {
+            return Ok(None);
+        }
+        let record = self.shared.store.record(key)?;
+        Ok(record.map(|record| self.turn(&mut busy, *key, record, Place::UNBOUND)))
+    }
+
+    /// What is known of a payment, and the sign that somebody works on it.
+    fn look(&self, key: &Key) -> Result<Option<(Record, Option<Working>)>, Error> {
+        let busy = self.shared.busy();
+        let record = self.shared.store.record(key)?;
+        Ok(record.map(|record| (record, busy.get(key).cloned())))
+    }
+
+    /// Asks `settler` what became of a payment in doubt, and writes it down. Does nothing while somebody works on it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn reconcile(&self, settler: &impl Settler, key: &Key) -> Result<(), Error> {
+        let Some(mut turn) = self.resume(key)? else {
+            return Ok(());
+        };
+        if !turn.is_in_doubt() {
+            return Ok(());
+        }
+        let outcome = settler.reconcile(turn.payment()).await;
+        // What is not held was given to nobody: it can be run once more.
+        let ran = self.shared.store.answer(key)?.is_some();
+        match turn.end(outcome, ran) {
+            Ended::Settled => tracing::info!("a settlement in doubt was made"),
+            Ended::Failed(_) => tracing::info!("a settlement in doubt was not made"),
+            Ended::Unknown => {}
+        }
+        Ok(())
+    }
+
+    /// Forgets what is over at `now`, then asks `settler` about all payments in doubt. How many are left.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn clear_doubts(
+        &self,
+        settler: Option<&impl Settler>,
+        (now, hold): (u64, u64),
+    ) -> Result<usize, Error> {
+        self.shared.store.sweep(now, hold)?;
+        if let Some(settler) = settler {
+            for key in self.shared.store.in_doubt()? {
+                self.reconcile(settler, &key).await?;
+            }
+        }
+        Ok(self.shared.store.in_doubt()?.len())
+    }
+
+    /// Brings what was written to the disk: waits for it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn flush(&self) -> Result<(), Error> {
+        self.shared.store.flush()
+    }
+
+    fn turn(
+        &self,
+        busy: &mut HashMap<Key, Working>,
+        key: Key,
+        record: Record,
+        place: Place,
+    ) -> Turn {
+        let (done, working) = watch::channel(());
+        busy.insert(key, working);
+        Turn::new(Arc::clone(&self.shared), key, record, (place, done))
+    }
+}
+
+impl Shared {
+    fn busy(&self) -> MutexGuard<'_, HashMap<Key, Working>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nobody works on this payment any more.
+    pub(crate) fn done(&self, key: &Key) {
+        self.busy().remove(key);
+    }
+}

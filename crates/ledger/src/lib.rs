@@ -1,0 +1,22 @@
+//! The ledger: one payment, one execution, one answer, whatever happens in between.
+//!
+//! It knows payments by what names them, and requests by what they are; what either looks like on a wire, and who moves the money,
+//! is its caller's business. A payment that is brought is either known ([`Ledger::claim`]) or set aside ([`Ledger::reserve`]) for
+//! whoever brought it first, who alone holds the [`Turn`] on it until that is dropped.
+
+mod error;
+mod import;
+mod index;
+mod ledger;
+mod record;
+mod store;
+mod turn;
+
+pub use error::Error;
+pub use import::{ANSWERS as EARLIER_ANSWERS, RECORDS as EARLIER_RECORDS};
+pub use ledger::{Claim, Ledger, Settler};
+pub use record::{
+    Answer, Fields, Key, Outcome, Payment, PaymentId, Record, Request, State, digest, key,
+};
+pub use store::{Bounds, Store, TABLES};
+pub use turn::{Ended, Place, Turn};

@@ -1,0 +1,381 @@
+//! What must survive a restart: which payments were used for what, and the answers to them.
+//!
+//! ```text
+//! payments        key → state, request, times, who pays whom and how much; under the key file: a used payment stays used
+//!                 whatever becomes of the platform's key
+//! authorizations  key → what the component settles and reconciles with; deleted once the payment is settled
+//! sealed-answers  key → an answer that only its client can open
+//! plain-answers   key → any other; under the platform's key, so that it ends with the host where there is none
+//! transactions    SHA-256 of chain and transaction → the key of the payment that it settled: it settles no other
+//! ```
+//!
+//! A payment whose settlement has not begun is worth nothing after a crash, so only the step to `Settling` waits for the disk,
+//! and takes the answer with it; everything else is written atomically and reaches the disk with the next such step.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hypervisor_protocol::ContentFormat;
+use hypervisor_store::{Change, Error as RowError, Expect, Store as Rows, Table, Under};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::index::Index;
+use crate::record::{Answer, Key, Record, State, digest};
+
+const PAYMENTS: Table = table("payments", Under::File);
+const SEALED_ANSWERS: Table = table("sealed-answers", Under::File);
+const PLAIN_ANSWERS: Table = table("plain-answers", Under::Platform);
+const TRANSACTIONS: Table = table("transactions", Under::File);
+const AUTHORIZATIONS: &str = "authorizations";
+
+/// The tables that [`Store::open`] wants in its rows.
+pub const TABLES: [Table; 4] = [PAYMENTS, SEALED_ANSWERS, PLAIN_ANSWERS, TRANSACTIONS];
+
+const fn table(name: &'static str, under: Under) -> Table {
+    Table { name, under }
+}
+
+/// Rows that are read at once.
+const PAGE: usize = 256;
+
+/// A record as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    record: Record,
+    /// The answer that is held, if one is.
+    held: Option<Held>,
+}
+
+/// An answer that is held.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Held {
+    pub(crate) bytes: u64,
+    is_sealed: bool,
+}
+
+impl Held {
+    fn table(self) -> Table {
+        if self.is_sealed {
+            SEALED_ANSWERS
+        } else {
+            PLAIN_ANSWERS
+        }
+    }
+}
+
+/// How much is held.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Bytes of all answers.
+    pub held: u64,
+    /// Bytes of one answer.
+    pub held_each: u64,
+    /// Bytes of all answers to one payer in one token.
+    pub held_payer: u64,
+    /// Payments of one payer in one token that are worked on at once before they are settled.
+    pub unsettled: usize,
+}
+
+/// The store. Its calls wait for the disk: keep them off the async threads.
+pub struct Store {
+    rows: Rows,
+    authorizations: Table,
+    pub(crate) bounds: Bounds,
+    index: Mutex<Index>,
+}
+
+/// One record, with the version that it was read at.
+struct Found {
+    key: Key,
+    version: u64,
+    kept: Kept,
+}
+
+impl Store {
+    /// Takes up what is in `rows`, and what an earlier version kept in `earlier`, if that file is there.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn open(rows: Rows, bounds: Bounds, earlier: &Path) -> Result<Self, Error> {
+        let under = if rows.is_lasting() {
+            Under::Platform
+        } else {
+            Under::File
+        };
+        let store = Self {
+            rows,
+            authorizations: table(AUTHORIZATIONS, under),
+            bounds,
+            index: Mutex::default(),
+        };
+        crate::import::import(&store, earlier)?;
+        store.take_up()?;
+        Ok(store)
+    }
+
+    fn take_up(&self) -> Result<(), Error> {
+        let whatever = Bounds {
+            held: u64::MAX,
+            held_each: u64::MAX,
+            held_payer: u64::MAX,
+            ..self.bounds
+        };
+        self.each(|found| {
+            let Kept { record, held } = &found.kept;
+            if record.state == State::Reserved {
+                // Nothing was submitted for what was only reserved: those payments are free again.
+                return self.forget(&found);
+            }
+            let mut index = self.index();
+            index.note(&found.key, record);
+            if let Some(answer) = held
+                && (answer.is_sealed || self.rows.is_lasting())
+            {
+                index.hold(&found.key, record, *answer, &whatever);
+            }
+            Ok(())
+        })?;
+        self.flush()
+    }
+
+    /// Sets a payment aside, unless it is there already: then what is there comes back.
+    pub fn reserve(&self, key: &Key, record: &Record) -> Result<Option<Record>, Error> {
+        loop {
+            match self.write(key, record, None, Expect::Absent, false) {
+                Ok(()) => {
+                    self.index().note(key, record);
+                    return Ok(None);
+                }
+                Err(RowError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            // Freed in the meantime: once more.
+            if let Some(found) = self.record(key)? {
+                return Ok(Some(found));
+            }
+        }
+    }
+
+    /// Moves a payment on. With `sync` it has reached the disk when this returns. An answer that there is no room for is not
+    /// kept.
+    pub fn update(
+        &self,
+        key: &Key,
+        record: &Record,
+        answer: Option<&Answer>,
+        sync: bool,
+    ) -> Result<(), Error> {
+        let answer = match answer {
+            Some(answer) => self.admitted(key, record, answer)?,
+            None => None,
+        };
+        Ok(self.write(key, record, answer.as_deref(), Expect::Any, sync)?)
+    }
+
+    /// The answer in the form in which it is held, if there is room for it; the room is taken then.
+    fn admitted(
+        &self,
+        key: &Key,
+        record: &Record,
+        answer: &Answer,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let formats = [ContentFormat::Json, ContentFormat::Cbor];
+        let bytes = u64::try_from(answer.body.0.len()).unwrap_or(u64::MAX);
+        let held = Held {
+            bytes,
+            is_sealed: (formats.iter()).any(|it| it.media_type() == answer.media_type),
+        };
+        if !self.index().hold(key, record, held, &self.bounds) {
+            tracing::warn!(
+                bytes,
+                "no room to hold the answer to a payment ([payments] `held`, `held_each`, `held_payer`): it is given once"
+            );
+            return Ok(None);
+        }
+        encode(answer).map(Some)
+    }
+
+    /// Notes that a transaction settled this payment. False where it settled another.
+    pub(crate) fn claims(&self, key: &Key, chain: &str, transaction: &str) -> Result<bool, Error> {
+        let name = digest(&[chain, &transaction.to_lowercase()]);
+        let change = Change {
+            expect: Expect::Absent,
+            ..Change::put(TRANSACTIONS, &name, key)
+        };
+        match self.rows.commit(&[change], false) {
+            Ok(()) => Ok(true),
+            Err(RowError::Conflict(_)) => {
+                let other = self.rows.get(TRANSACTIONS, &name)?;
+                Ok(other.is_none_or(|row| row.value.as_slice() == key))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn write(
+        &self,
+        key: &Key,
+        record: &Record,
+        answer: Option<&[u8]>,
+        expect: Expect,
+        sync: bool,
+    ) -> Result<(), RowError> {
+        let held = self.index().held(key);
+        let mut kept = Kept {
+            record: record.clone(),
+            held,
+        };
+        let authorization = std::mem::take(&mut kept.record.payment.state);
+        let row = encode(&kept).map_err(|_| RowError::Seal("a payment has no CBOR"))?;
+        let is_settled = matches!(record.state, State::Settled { .. });
+        let mut changes = vec![
+            Change {
+                expect,
+                ..Change::put(PAYMENTS, key, &row)
+            },
+            Change {
+                value: (!is_settled).then_some(authorization.as_slice()),
+                ..Change::delete(self.authorizations, key)
+            },
+        ];
+        if let (Some(held), Some(answer)) = (held, answer) {
+            changes.push(Change::put(held.table(), key, answer));
+        }
+        self.rows.commit(&changes, sync)
+    }
+
+    /// Frees a payment, whose transfer was not and will not be made.
+    pub fn release(&self, key: &Key, request: &[u8; 32]) -> Result<(), Error> {
+        self.index().forget(key, request);
+        let tables = [PAYMENTS, self.authorizations, SEALED_ANSWERS, PLAIN_ANSWERS];
+        let changes = tables.map(|table| Change::delete(table, key));
+        Ok(self.rows.commit(&changes, false)?)
+    }
+
+    /// What is known of a payment.
+    pub fn record(&self, key: &Key) -> Result<Option<Record>, Error> {
+        let Some(row) = self.rows.get(PAYMENTS, key)? else {
+            return Ok(None);
+        };
+        let mut record = decode::<Kept>(&row.value)?.record;
+        if !matches!(record.state, State::Settled { .. })
+            && let Some(row) = self.rows.get(self.authorizations, key)?
+        {
+            record.payment.state = row.value.to_vec();
+        }
+        Ok(Some(record))
+    }
+
+    /// The answer that is held for a payment.
+    pub fn answer(&self, key: &Key) -> Result<Option<Answer>, Error> {
+        let Some(held) = self.index().held(key) else {
+            return Ok(None);
+        };
+        let found = self.rows.get(held.table(), key)?;
+        found.map(|row| decode(&row.value)).transpose()
+    }
+
+    /// Payments in doubt, `Settling` after a restart among them.
+    pub fn in_doubt(&self) -> Result<Vec<Key>, Error> {
+        let mut keys = Vec::new();
+        self.each(|found| {
+            if matches!(found.kept.record.state, State::Settling | State::Unknown) {
+                keys.push(found.key);
+            }
+            Ok(())
+        })?;
+        Ok(keys)
+    }
+
+    /// Forgets what is over: answers after `hold` seconds, records `hold` seconds after the payment could still be used.
+    pub fn sweep(&self, now: u64, hold: u64) -> Result<(), Error> {
+        let is_over = |instant: u64| instant.saturating_add(hold) < now;
+        self.each(|found| {
+            let record = &found.kept.record;
+            let used = record.created.max(record.payment.valid_before);
+            if is_over(used) && record.state != State::Settling {
+                return self.forget(&found);
+            }
+            if is_over(record.created)
+                && let Some(held) = self.index().drop_answer(&found.key)
+            {
+                let change = Change::delete(held.table(), &found.key);
+                self.rows.commit(&[change], false)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Deletes a payment that is still as it was found.
+    fn forget(&self, found: &Found) -> Result<(), Error> {
+        let key = &found.key;
+        let record = &found.kept.record;
+        let transaction = match &record.state {
+            State::Settled { transaction, .. } => transaction.to_lowercase(),
+            _ => String::new(),
+        };
+        let transaction = digest(&[&record.payment.id.chain, &transaction]);
+        let changes = [
+            Change {
+                expect: Expect::Version(found.version),
+                ..Change::delete(PAYMENTS, key)
+            },
+            Change::delete(self.authorizations, key),
+            Change::delete(SEALED_ANSWERS, key),
+            Change::delete(PLAIN_ANSWERS, key),
+            Change::delete(TRANSACTIONS, &transaction),
+        ];
+        match self.rows.commit(&changes, false) {
+            Ok(()) => {
+                self.index().forget(key, &record.request);
+                Ok(())
+            }
+            // Somebody is working on it.
+            Err(RowError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Goes through all records, a page at a time, so that nobody waits for long.
+    fn each(&self, mut what: impl FnMut(Found) -> Result<(), Error>) -> Result<(), Error> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.rows.scan(PAYMENTS, b"", after.as_deref(), PAGE)?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = Some(last.key.clone());
+            for row in page {
+                let key = Key::try_from(row.key.as_slice()).map_err(Error::form)?;
+                let row = row.row?;
+                let (version, kept) = (row.version, decode(&row.value)?);
+                what(Found { key, version, kept })?;
+            }
+        }
+    }
+
+    /// Brings everything written so far to the disk.
+    pub fn flush(&self) -> Result<(), Error> {
+        Ok(self.rows.commit(&[], true)?)
+    }
+
+    /// The payment of a secret request.
+    pub(crate) fn paid_for(&self, request: &[u8; 32]) -> Option<Key> {
+        self.index().paid_for(request)
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(value, &mut bytes).map_err(Error::form)?;
+    Ok(bytes)
+}
+
+pub(crate) fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, Error> {
+    ciborium::from_reader(bytes).map_err(Error::form)
+}

@@ -1,0 +1,178 @@
+//! The right to work on a payment, alone.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use crate::error::Error;
+use crate::ledger::Shared;
+use crate::record::{Answer, Fields, Key, Outcome, Payment, Record, Request, State};
+
+/// A place among the unsettled payments of one payer. Given back when dropped.
+pub struct Place {
+    pub(crate) _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Place {
+    /// None: of a payment that is settled before anything runs.
+    pub const UNBOUND: Self = Self { _permit: None };
+}
+
+/// The right to work on a payment, alone. Given back when dropped; a payment that was set aside and not submitted by then
+/// is free again.
+pub struct Turn {
+    shared: Arc<Shared>,
+    key: Key,
+    record: Record,
+    _held: (Place, watch::Sender<()>),
+}
+
+/// How a settlement ended.
+pub enum Ended {
+    /// The money moved.
+    Settled,
+    /// It did not and will not, and the payment is free; the fields tell the client.
+    Failed(Fields),
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Turn {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        key: Key,
+        record: Record,
+        held: (Place, watch::Sender<()>),
+    ) -> Self {
+        Self {
+            shared,
+            key,
+            record,
+            _held: held,
+        }
+    }
+
+    /// The payment.
+    pub fn payment(&self) -> &Payment {
+        &self.record.payment
+    }
+
+    /// The transaction and the header fields of a settlement that was made.
+    pub fn settled(&self) -> Option<(&str, &Fields)> {
+        match &self.record.state {
+            State::Settled {
+                transaction,
+                headers,
+                ..
+            } => Some((transaction, headers)),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        matches!(self.record.state, State::Settling | State::Unknown)
+    }
+
+    /// Another request is run for a payment for which nothing has run.
+    pub(crate) fn bind(&mut self, request: &Request) {
+        self.record.request = request.digest;
+        self.record.scope = Some(request.scope);
+        self.record.is_secret = request.is_secret;
+    }
+
+    /// Writes that it is being settled, with the answer where there is one already, and waits for the disk: from here on a
+    /// crash leaves doubt and no free payment, and loses no answer.
+    ///
+    /// # Errors
+    /// [`Error`]: nothing was written, and the payment is free.
+    pub fn settling(&mut self, answer: Option<&Answer>) -> Result<(), Error> {
+        let record = Record {
+            state: State::Settling,
+            ..self.record.clone()
+        };
+        self.shared.store.update(&self.key, &record, answer, true)?;
+        self.record = record;
+        Ok(())
+    }
+
+    /// Writes how a settlement ended. `ran`: what was paid for was run, and its answer is held if it can be.
+    ///
+    /// A transaction that settled another payment is not believed to have settled this one. What cannot be written is told to
+    /// the log and is in doubt after a restart: the client gets what was paid for all the same.
+    pub fn end(&mut self, outcome: Outcome, ran: bool) -> Ended {
+        let state = match outcome {
+            Outcome::Settled {
+                transaction,
+                headers,
+            } if self.is_settled_by(&transaction) => State::Settled {
+                transaction,
+                headers,
+                ran,
+            },
+            Outcome::Failed { headers } => {
+                self.release();
+                return Ended::Failed(headers);
+            }
+            Outcome::Settled { .. } => State::Unknown,
+            Outcome::Unknown(payment) => {
+                self.record.payment = *payment;
+                State::Unknown
+            }
+        };
+        let is_settled = state != State::Unknown;
+        self.write(state, None);
+        if is_settled {
+            Ended::Settled
+        } else {
+            Ended::Unknown
+        }
+    }
+
+    fn is_settled_by(&self, transaction: &str) -> bool {
+        let chain = &self.record.payment.id.chain;
+        let claimed = self.shared.store.claims(&self.key, chain, transaction);
+        let is_ours = claimed.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot write down what settled a payment");
+            true
+        });
+        if !is_ours {
+            tracing::error!("a transaction that settled one payment was named for another");
+        }
+        is_ours
+    }
+
+    /// Writes that what was paid for was run: this is the answer, or there is none because it failed.
+    pub fn ran(&mut self, answer: Option<&Answer>) {
+        if let State::Settled { ran, .. } = &mut self.record.state {
+            *ran = true;
+            let state = self.record.state.clone();
+            self.write(state, answer);
+        }
+    }
+
+    fn write(&mut self, state: State, answer: Option<&Answer>) {
+        self.record.state = state;
+        let store = &self.shared.store;
+        if let Err(error) = store.update(&self.key, &self.record, answer, false) {
+            tracing::error!(%error, "cannot write down what became of a payment");
+        }
+    }
+
+    /// Frees the payment: it was not transferred and will not be.
+    pub fn release(&mut self) {
+        self.record.state = State::Reserved;
+        let store = &self.shared.store;
+        if let Err(error) = store.release(&self.key, &self.record.request) {
+            tracing::error!(%error, "cannot free a payment that was not used");
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.record.state == State::Reserved {
+            self.release();
+        }
+        self.shared.done(&self.key);
+    }
+}

@@ -1,0 +1,8 @@
+//! The ledger from outside.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod store;
