@@ -204,18 +204,30 @@ def quote(data, root):
     return {"report_data": td[520:584], "mrtd": td[136:184], "rtmr3": td[472:520]}
 
 
-PURPOSES = {1: "session", 2: "result-batch", 3: "identity"}
+PURPOSES = {1: "session", 2: "result-batch", 3: "identity", 4: "session-batch"}
 
 
 def binding(data):
     check(data[:9] == b"HYPERVSR\1" and data[10] == 1, "no binding of a version that is known")
-    tlvs, at = {}, 16
+    return PURPOSES[data[9]], data[11], tlvs_of(data, 16)
+
+
+def tlvs_of(data, at):
+    tlvs = {}
     while at < len(data):
         tag, length = struct.unpack_from(">HI", data, at)
         check(not tlvs or tag > max(tlvs), "the tags do not ascend")
         tlvs[tag], at = data[at + 6 : at + 6 + length], at + 6 + length
     check(at == len(data), "the binding is cut off")
-    return PURPOSES[data[9]], data[11], tlvs
+    return tlvs
+
+
+def session_in(batch, proof):
+    """The tags of a session, which stands in the batch in the place that the proof says."""
+    proof = cbor(proof)
+    leaf = sha256(b"hypervisor/v1 session-entry\0", proof["entry"])
+    check(included(proof["inclusion"], leaf) == batch[0x22], "the session is not in the batch")
+    return {tag: value for tag, value in batch.items() if tag != 0x22} | tlvs_of(proof["entry"], 0)
 
 
 def log_of(document, bound, rtmr3, register_bound):
@@ -244,6 +256,8 @@ def evidence(document, root, fill=None):
     expected = bound[:16] + sha384(b"hypervisor/v1 report-data\0", bound)
     check(quoted["report_data"] == expected, "the quote is over another binding")
     purpose, flags, tlvs = binding(bound)
+    if purpose == "session-batch":
+        purpose, tlvs = "session", session_in(tlvs, part("inclusion"))
     log = log_of(part("log"), tlvs[0x31], quoted["rtmr3"], flags & 4)
     manifest = part("manifest")
     check(manifest is None or sha384(manifest) == tlvs[0x30], "the manifest is not the one that is bound")
@@ -262,9 +276,8 @@ def receipt(document, identity):
     return cbor(payload)
 
 
-def included(document, commitment):
+def included(proof, commitment):
     """The root and the count that a proof leads to (RFC 9162, 2.1.3.2)."""
-    proof = cbor(document)
     place, last, node = proof["index"], proof["count"] - 1, sha256(b"\0", commitment)
     check(0 <= place <= last, "a proof of no place")
     for sibling in proof["path"]:
@@ -305,7 +318,7 @@ def record(kept, root):
     if kept["quoted"]:
         later = evidence(response["result_evidence"], root, found)
         check(later["tlvs"][0x13] == tlvs[0x13] and later["tlvs"][0x41] == tlvs[0x41], "the result is of another host")
-        check(included(later["inclusion"], result) == later["tlvs"][0x21], "the result is not in the batch")
+        check(included(cbor(later["inclusion"]), result) == later["tlvs"][0x21], "the result is not in the batch")
         manifests.append(later["tlvs"][0x30])
     check(stated["manifest_digest"] in manifests, "the receipt names another manifest")
     return found | {"receipt": stated, "quoted": kept["quoted"], "server": kept["server"]}
