@@ -247,7 +247,7 @@ fn where_nothing_was_sent_the_other_facilitators_are_asked() {
         "{settlement:?}"
     );
     assert_eq!(
-        urls(&asked).last().map(String::as_str),
+        urls(&asked).last().copied(),
         Some("http://two.example/x402/settle")
     );
 }
