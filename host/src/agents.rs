@@ -44,9 +44,8 @@ impl Surroundings for Around {
             None => Loader::Agent,
         };
         let granted = component.granted.to_vec();
-        let measured = self
-            .facts
-            .measure_agent(loader, component.name, component.sha384, granted);
+        let log = self.facts.log();
+        let measured = log.append(loader, component.name, component.sha384, granted);
         measured.map_err(|error| match error {
             // Whoever deploys it is told by name; the host goes on with what is measured.
             MeasureError::Quota(_) | MeasureError::Log(_) => {

@@ -60,10 +60,7 @@ mod tests {
     #[test]
     fn all_services_together_keep_no_more_than_the_bound() {
         let room = Arc::new(Semaphore::new(MOST));
-        let (a, b) = (
-            Idle::within(Arc::clone(&room)),
-            Idle::within(Arc::clone(&room)),
-        );
+        let [a, b] = [(); 2].map(|()| Idle::within(Arc::clone(&room)));
         (0..50).for_each(|n| a.put(n));
         (0..50).for_each(|n| b.put(n));
         assert_eq!(a.lock().len() + b.lock().len(), MOST);

@@ -176,9 +176,9 @@ impl Service {
                 }
             });
             let exit = ended.await.err().unwrap_or(Exit::Ok);
-            not_whole.store(exit != Exit::Ok, Ordering::Release);
+            let was_left = not_whole.fetch_or(exit != Exit::Ok, Ordering::AcqRel);
             held.ended(instance.sandbox.usage(), &exit);
-            service.end(instance, &exit);
+            service.end(instance, &exit, was_left);
             exit
         });
         let (answer, running) = first(&mut running, receiver)
@@ -208,14 +208,14 @@ impl Service {
         }
     }
 
-    /// Tells how the call ended, and keeps the instance where it may serve again.
-    fn end(&self, mut instance: Instance, exit: &Exit) {
+    /// Tells how the call ended, and keeps the instance where it may serve again: not where the client left it before its end.
+    fn end(&self, mut instance: Instance, exit: &Exit, was_left: bool) {
         self.witness.ended(Ended {
             exit: exit.clone(),
             written: instance.sandbox.written(),
         });
         instance.served = instance.served.saturating_add(1);
-        if *exit == Exit::Ok && instance.served < self.reuse {
+        if *exit == Exit::Ok && !was_left && instance.served < self.reuse {
             self.idle.put(instance);
         }
     }

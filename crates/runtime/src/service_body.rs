@@ -26,7 +26,8 @@ pub struct ServiceBody {
     /// Frames taken out of it already.
     ahead: VecDeque<Result<Frame<Bytes>, HttpError>>,
     running: Option<JoinHandle<Exit>>,
-    /// Set where the guest did not end well, before its streams are gone: a body that ends then is cut off.
+    /// Set where the guest did not end well, before its streams are gone: a body that ends then is cut off. Set also by whoever
+    /// lets go of the body before its end.
     cut: Arc<AtomicBool>,
     /// The response is complete: what the guest still does, it does on its own time.
     over: bool,
@@ -135,6 +136,8 @@ impl Drop for ServiceBody {
         if let Some(running) = self.running.take()
             && !(self.over || self.is_end_stream())
         {
+            // An abort takes effect when the guest next waits; one that runs may return before that, and finds this set.
+            self.cut.store(true, Ordering::Release);
             running.abort();
         }
     }

@@ -52,21 +52,6 @@ impl HostFacts {
         }))
     }
 
-    /// Appends an agent of `owner` to the log. Called before it is instantiated for the first time; after an error it must not
-    /// be. `sha384` is the component's.
-    ///
-    /// # Errors
-    /// [`MeasureError`]. A register that is not what the log says poisons the log.
-    pub fn measure_agent(
-        &self,
-        loader: Loader<'_>,
-        name: &str,
-        sha384: [u8; 48],
-        imports: Vec<String>,
-    ) -> Result<(), MeasureError> {
-        self.log.append(loader, name, sha384, imports)
-    }
-
     /// The log of what was loaded.
     pub fn log(&self) -> &Arc<Measured> {
         &self.log
