@@ -58,7 +58,7 @@ impl Peer {
 
 /// The host is at a bound of its own, or the peer at its share of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("at the bound of work in progress")]
+#[error("at the limit of work in progress")]
 pub(crate) struct Full;
 
 /// The account of one host.
