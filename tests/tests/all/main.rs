@@ -3,6 +3,7 @@
 mod agents;
 mod attacks;
 mod attestation;
+mod checking;
 mod cli;
 mod isolation;
 mod layers;
