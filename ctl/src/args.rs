@@ -19,7 +19,7 @@ use hypervisor_ctl::world::World;
   hypervisor-ctl swap policy policy-rust.wasm       another plugin, on a host that is serving"
 )]
 pub(crate) struct Cli {
-    /// Configuration file; defaults apply where there is none.
+    /// Configuration file; without one, the defaults apply.
     #[arg(long, value_name = "FILE", env = "HYPERVISOR_CONFIG", global = true)]
     pub(crate) config: Option<PathBuf>,
     #[command(subcommand)]
@@ -66,7 +66,7 @@ would be refused as all that it can be, or as the --world that was asked for."
         #[arg(long, value_enum, default_value = "text")]
         output: Output,
     },
-    /// Say what this machine offers for attestation, and what is missing. Exit status 1 where it attests nothing.
+    /// Show what this machine offers for attestation and what is missing; exits with status 1 if it cannot attest.
     Doctor {
         /// Form of the output.
         #[arg(long, value_enum, default_value = "text")]
