@@ -17,3 +17,4 @@ mod records;
 mod refusals;
 mod requests;
 mod run;
+mod templates;
