@@ -1,30 +1,29 @@
 //! Slots: how many executions run at once, and how many requests may wait for their turn.
 
-use std::sync::Arc;
-
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::SemaphorePermit;
 
 use super::{Full, Party, Place};
 use crate::executor::Held;
 
 /// The right to run one execution, until dropped.
 #[derive(Debug)]
-pub(crate) struct Slot {
-    _host: OwnedSemaphorePermit,
-    _own: OwnedSemaphorePermit,
-}
+pub(crate) struct Slot(Party);
 
 impl Held for Slot {}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.0.slots.add_permits(1);
+        self.0.0.host.slots.add_permits(1);
+    }
+}
 
 impl Party {
     /// A slot, if one is free now. For callers that hold one already: if they waited, two could wait for each other.
     pub(crate) fn try_enter(&self) -> Result<Slot, Full> {
-        let own = Arc::clone(&self.own.slots);
-        let host = Arc::clone(&self.host.slots);
-        Ok(Slot {
-            _own: own.try_acquire_owned().map_err(|_| Full)?,
-            _host: host.try_acquire_owned().map_err(|_| Full)?,
-        })
+        let own = self.0.slots.try_acquire().map_err(|_| Full)?;
+        let host = self.0.host.slots.try_acquire().map_err(|_| Full)?;
+        Ok(self.slot([own, host]))
     }
 
     /// A slot. Waits in the order of arrival: first for one of the peer's own, then for one of the host's. A full queue is
@@ -33,14 +32,16 @@ impl Party {
         if let Ok(slot) = self.try_enter() {
             return Ok(slot);
         }
-        let _own_place = Place::take(&self.own.waiting)?;
-        let _place = Place::take(&self.host.waiting)?;
-        let own = Arc::clone(&self.own.slots);
-        let own = own.acquire_owned().await.map_err(|_| Full)?;
-        let host = Arc::clone(&self.host.slots);
-        Ok(Slot {
-            _own: own,
-            _host: host.acquire_owned().await.map_err(|_| Full)?,
-        })
+        let _own_place = Place::take(&self.0.waiting)?;
+        let _place = Place::take(&self.0.host.waiting)?;
+        let own = self.0.slots.acquire().await.map_err(|_| Full)?;
+        let host = self.0.host.slots.acquire().await.map_err(|_| Full)?;
+        Ok(self.slot([own, host]))
+    }
+
+    fn slot(&self, taken: [SemaphorePermit<'_>; 2]) -> Slot {
+        // From here on it is the slot that gives them back.
+        taken.into_iter().for_each(SemaphorePermit::forget);
+        Slot(self.clone())
     }
 }

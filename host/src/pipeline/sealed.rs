@@ -201,7 +201,7 @@ impl Way for Sealed {
     }
 
     async fn run(
-        call: &Call<Self>,
+        call: &mut Call<Self>,
         host: &Arc<Host>,
         ready: Authorized,
         slot: Slot,
