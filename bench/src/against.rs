@@ -11,7 +11,7 @@ use hypervisor::pipeline::Plugin;
 use hypervisor_ctl::operator;
 use hypervisor_protocol::ContentFormat;
 
-use crate::agents::{deploy, owner, policy, requests_a_second};
+use crate::agents::{deploy, load, owner, policy};
 use crate::client_runtime;
 use crate::error::{Context, Error, Result};
 use crate::http::Connection;
@@ -35,7 +35,22 @@ const SEALED: &str = "[attestation]\nbackend = 'simulated'\nsimulated_seed = 'be
 /// A value of each host.
 type Pair<T> = [T; 2];
 
-pub(crate) fn measure(before: &Path, rounds: u32) -> Result<Section> {
+/// What can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// Sealed `hello` and `print('hello')`.
+    Requests,
+    /// The first execution of jq.
+    First,
+    /// GET of an agent.
+    Agents,
+    /// Agents after a restart.
+    Cold,
+    /// Swaps of the policy.
+    Swaps,
+}
+
+pub(crate) fn measure(before: &Path, parts: &[Part], rounds: u32) -> Result<Section> {
     let hosts = [before.to_owned(), host_executable()?];
     let hosts = [hosts[0].as_path(), hosts[1].as_path()];
     let runtime = client_runtime()?;
@@ -47,11 +62,22 @@ pub(crate) fn measure(before: &Path, rounds: u32) -> Result<Section> {
         ),
     );
     runtime.block_on(async {
-        section.push(requests(hosts, rounds).await?);
-        section.push(first_requests(hosts, rounds.div_ceil(3)).await?);
-        section.push(agents(hosts, rounds.div_ceil(2)).await?);
-        section.push(cold_agents(hosts, rounds.div_ceil(3)).await?);
-        section.push(swaps(hosts, rounds.div_ceil(3)).await?);
+        let wanted = |part| parts.is_empty() || parts.contains(&part);
+        if wanted(Part::Requests) {
+            section.push(requests(hosts, rounds).await?);
+        }
+        if wanted(Part::First) {
+            section.push(first_requests(hosts, rounds.div_ceil(3)).await?);
+        }
+        if wanted(Part::Agents) {
+            section.push(agents(hosts, rounds.div_ceil(2)).await?);
+        }
+        if wanted(Part::Cold) {
+            section.push(cold_agents(hosts, rounds.div_ceil(3)).await?);
+        }
+        if wanted(Part::Swaps) {
+            section.push(swaps(hosts, rounds.div_ceil(3)).await?);
+        }
         Ok(section)
     })
 }
@@ -89,7 +115,10 @@ struct Client {
 
 impl Client {
     async fn start(executable: &Path, config: &str) -> Result<Self> {
-        let host = Process::host_of(executable, config)?;
+        Self::of(Process::host_of(executable, config)?).await
+    }
+
+    async fn of(host: Process) -> Result<Self> {
         let mut connection = Connection::open(host.address()).await?;
         let session = Session::open(&mut connection).await?;
         Ok(Self {
@@ -127,10 +156,12 @@ async fn requests(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
         "[script]\ncomponent = {:?}\n",
         component("policy-python.wasm")?
     );
-    let mut clients = [
-        Client::start(hosts[0], &config).await?,
-        Client::start(hosts[1], &config).await?,
+    // The second start, which compiles, may take longer than a connection to the first may be idle.
+    let [before, after] = [
+        Process::host_of(hosts[0], &config)?,
+        Process::host_of(hosts[1], &config)?,
     ];
+    let mut clients = [Client::of(before).await?, Client::of(after).await?];
     for client in &mut clients {
         for _ in 0..TURN {
             client.program(&program, &[]).await?;
@@ -138,27 +169,44 @@ async fn requests(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
         }
     }
     let (mut hello, mut python) = (Rounds::default(), Rounds::default());
+    let (mut hello_cpu, mut python_cpu) = (Rounds::default(), Rounds::default());
     for _ in 0..rounds {
         let mut programs = [vec![], vec![]];
         let mut scripts = [vec![], vec![]];
+        let (mut of_programs, mut of_scripts) = ([0.0; 2], [0.0; 2]);
         for _ in 0..TURNS {
-            for (client, times) in clients.iter_mut().zip(&mut programs) {
+            for ((client, times), cpu) in
+                clients.iter_mut().zip(&mut programs).zip(&mut of_programs)
+            {
+                let before = client.host.cpu()?;
                 for _ in 0..TURN {
                     times.push(client.program(&program, &[]).await?);
                 }
+                *cpu += micros(client.host.cpu()?.saturating_sub(before));
             }
-            for (client, times) in clients.iter_mut().zip(&mut scripts) {
+            for ((client, times), cpu) in clients.iter_mut().zip(&mut scripts).zip(&mut of_scripts)
+            {
+                let before = client.host.cpu()?;
                 for _ in 0..TURN / 5 {
                     times.push(client.script("print('hello')").await?);
                 }
+                *cpu += micros(client.host.cpu()?.saturating_sub(before));
             }
         }
+        hello_cpu.push(of_programs.map(|cpu| cpu / (TURNS * TURN) as f64));
+        python_cpu.push(of_scripts.map(|cpu| cpu / (TURNS * (TURN / 5)) as f64));
         hello.push(programs.map(|mut times| percentile(&mut times, 50.0)));
         python.push(scripts.map(|mut times| percentile(&mut times, 50.0)));
     }
     let mut group = Group::new("sealed requests over one connection, p50");
     hello.add(&mut group, "hello", Unit::Microseconds);
+    hello_cpu.add(&mut group, "hello, processor time", Unit::Microseconds);
     python.add(&mut group, "print('hello')", Unit::Microseconds);
+    python_cpu.add(
+        &mut group,
+        "print('hello'), processor time",
+        Unit::Microseconds,
+    );
     let mut memory = Rounds::default();
     let [before, after] = &clients;
     memory.push([before.host.private_dirty()?, after.host.private_dirty()?]);
@@ -199,17 +247,23 @@ async fn agents(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
         ("hello", "an instance for each request"),
         ("hello-again", "128 requests an instance"),
     ] {
-        let mut rounds_of = Rounds::default();
+        let (mut rates, mut cpu) = (Rounds::default(), Rounds::default());
         for _ in 0..rounds {
-            let mut figures = [0.0; 2];
-            for (host, figure) in processes.iter().zip(&mut figures) {
+            let (mut rate, mut each) = ([0.0; 2], [0.0; 2]);
+            for ((host, rate), each) in processes.iter().zip(&mut rate).zip(&mut each) {
                 let url = format!("http://{}/agents/{agent}/", host.address());
-                let measured = tokio::task::spawn_blocking(move || requests_a_second(&url));
-                *figure = measured.await.context("wrk")??;
+                let before = host.cpu()?;
+                let measured = tokio::task::spawn_blocking(move || load(&url));
+                let load = measured.await.context("wrk")??;
+                *rate = load.requests_a_second;
+                *each = micros(host.cpu()?.saturating_sub(before)) / load.requests;
             }
-            rounds_of.push(figures);
+            rates.push(rate);
+            cpu.push(each);
         }
-        rounds_of.add(&mut group, name, Unit::PerSecond);
+        rates.add(&mut group, name, Unit::PerSecond);
+        let name = format!("{name}, processor time");
+        cpu.add(&mut group, &name, Unit::Microseconds);
     }
     let mut memory = Rounds::default();
     let [before, after] = &processes;
@@ -231,11 +285,18 @@ async fn cold_agents(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
         }
     }
     let (mut first, mut starts) = (Rounds::default(), Rounds::default());
+    let mut first_cpu = Rounds::default();
     for _ in 0..rounds {
-        let (mut firsts, mut start) = ([0.0; 2], [0.0; 2]);
-        for ((host, p50), start) in processes.iter_mut().zip(&mut firsts).zip(&mut start) {
+        let (mut firsts, mut start, mut cpu) = ([0.0; 2], [0.0; 2], [0.0; 2]);
+        for (((host, p50), start), cpu) in processes
+            .iter_mut()
+            .zip(&mut firsts)
+            .zip(&mut start)
+            .zip(&mut cpu)
+        {
             *start = host.restart()?.as_secs_f64() * 1e3;
             let mut times = Vec::new();
+            let before = host.cpu()?;
             for number in 0..COLD {
                 let mut connection = Connection::open(host.address()).await?;
                 let path = format!("/agents/agent-{number}/");
@@ -243,13 +304,17 @@ async fn cold_agents(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
                 connection.get(&path).await?;
                 times.push(started.elapsed().as_secs_f64() * 1e3);
             }
+            *cpu = micros(host.cpu()?.saturating_sub(before)) / 1e3 / COLD as f64;
             *p50 = percentile(&mut times, 50.0);
         }
+        first_cpu.push(cpu);
         first.push(firsts);
         starts.push(start);
     }
     let mut group = Group::new(format!("after a restart with {COLD} agents"));
     first.add(&mut group, "first request to one, p50", Unit::Milliseconds);
+    let name = "first request to one, processor time";
+    first_cpu.add(&mut group, name, Unit::Milliseconds);
     starts.add(&mut group, "start", Unit::Milliseconds);
     Ok(group)
 }
@@ -281,7 +346,7 @@ async fn swaps(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
         let (mut p99, mut took) = ([0.0; 2], [0.0; 2]);
         for (((host, admin, token), p99), took) in running.iter().zip(&mut p99).zip(&mut took) {
             let over = Arc::new(AtomicBool::new(false));
-            let load = tokio::spawn(load(host.address(), Arc::clone(&over)));
+            let load = tokio::spawn(requests_until(host.address(), Arc::clone(&over)));
             let started = Instant::now();
             for _ in 0..SWAPS {
                 operator::swap(admin, token.as_ref(), Plugin::Policy, engine.clone())
@@ -303,7 +368,7 @@ async fn swaps(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
 }
 
 /// Requests over one connection until it is over; their times.
-async fn load(address: std::net::SocketAddr, over: Arc<AtomicBool>) -> Result<Vec<f64>> {
+async fn requests_until(address: std::net::SocketAddr, over: Arc<AtomicBool>) -> Result<Vec<f64>> {
     let mut connection = Connection::open(address).await?;
     let mut times = Vec::new();
     while !over.load(Ordering::Relaxed) {

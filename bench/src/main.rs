@@ -81,6 +81,9 @@ enum Command {
     Against {
         /// The earlier build's `hypervisor`.
         before: std::path::PathBuf,
+        /// What is compared; everything where none is named.
+        #[arg(value_enum)]
+        parts: Vec<against::Part>,
     },
     /// The floor of HTTP; started by `overhead` and `concurrency`.
     #[command(hide = true)]
@@ -131,8 +134,8 @@ fn measure(command: Command, rounds: Option<u32>, output: Output) -> Result<()> 
         sections.push(section);
         Ok(())
     };
-    if let Command::Against { before } = &command {
-        show(against::measure(before, rounds.unwrap_or(15))?)?;
+    if let Command::Against { before, parts } = &command {
+        show(against::measure(before, parts, rounds.unwrap_or(15))?)?;
     }
     for (one, default, benchmark) in BENCHMARKS {
         if command == one || command == Command::All {

@@ -263,7 +263,7 @@ pub(crate) fn serve_echo() -> Result<()> {
         let router = Router::new()
             .route("/echo/{bytes}", post(echo))
             .route("/hello", get(async || "Hello from a component: GET /\n"));
-        let answer = move |request| {
+        let answer = move |_, request| {
             let answered = router.clone().oneshot(request);
             async { answered.await.unwrap_or_else(|never| match never {}) }
         };

@@ -76,9 +76,9 @@ const MANAGING: usize = 4;
 #[derive(Debug)]
 struct Host {
     bytes: Bounded,
-    slots: Arc<Semaphore>,
+    slots: Semaphore,
     waiting: Bounded,
-    managing: Arc<Semaphore>,
+    managing: Semaphore,
     plugins: Arc<Semaphore>,
     plugins_waiting: Bounded,
 }
@@ -94,18 +94,16 @@ struct Bounds {
 /// What one peer has in hand.
 #[derive(Debug)]
 struct Entries {
+    peer: Peer,
+    host: Arc<Host>,
     bytes: Bounded,
-    slots: Arc<Semaphore>,
+    slots: Semaphore,
     waiting: Bounded,
 }
 
 /// A peer's side of the account, for the time of one request.
 #[derive(Debug, Clone)]
-pub(crate) struct Party {
-    host: Arc<Host>,
-    own: Arc<Entries>,
-    peer: Peer,
-}
+pub(crate) struct Party(Arc<Entries>);
 
 /// Bytes that are held, until dropped.
 #[derive(Debug)]
@@ -152,11 +150,9 @@ impl Account {
         Self {
             host: Arc::new(Host {
                 bytes: Bounded::new(bytes(limits.bodies)),
-                slots: Arc::new(Semaphore::new(
-                    limits.executions.min(Semaphore::MAX_PERMITS),
-                )),
+                slots: Semaphore::new(limits.executions.min(Semaphore::MAX_PERMITS)),
                 waiting: Bounded::new(limits.queue),
-                managing: Arc::new(Semaphore::new(MANAGING)),
+                managing: Semaphore::new(MANAGING),
                 plugins: Arc::new(Semaphore::new(plugins)),
                 plugins_waiting: Bounded::new(limits.queue),
             }),
@@ -173,23 +169,20 @@ impl Account {
     pub(crate) fn party(&self, peer: &Peer) -> Party {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let known = peers.get(peer).and_then(Weak::upgrade);
-        let own = known.unwrap_or_else(|| {
+        Party(known.unwrap_or_else(|| {
             if peers.len() >= PEERS {
                 peers.retain(|_, entries| entries.strong_count() > 0);
             }
             let entries = Arc::new(Entries {
+                peer: peer.clone(),
+                host: Arc::clone(&self.host),
                 bytes: Bounded::new(self.bounds.bytes),
-                slots: Arc::new(Semaphore::new(self.bounds.slots)),
+                slots: Semaphore::new(self.bounds.slots),
                 waiting: Bounded::new(self.bounds.waiting),
             });
             peers.insert(peer.clone(), Arc::downgrade(&entries));
             entries
-        });
-        Party {
-            host: Arc::clone(&self.host),
-            own,
-            peer: peer.clone(),
-        }
+        }))
     }
 
     /// Execution slots that nobody uses.
@@ -230,7 +223,7 @@ impl Drop for Place<'_> {
 impl Party {
     /// The network that its peer is in.
     pub(crate) fn network(&self) -> String {
-        self.peer.network()
+        self.0.peer.network()
     }
 
     /// A share of no bytes yet.
@@ -254,9 +247,10 @@ impl Share {
     pub(crate) fn cover(&mut self, bytes: usize) -> Result<(), Full> {
         let more = bytes.saturating_sub(self.bytes);
         if more > 0 {
-            self.party.own.bytes.add(more)?;
-            if let Err(full) = self.party.host.bytes.add(more) {
-                self.party.own.bytes.remove(more);
+            let own = &self.party.0;
+            own.bytes.add(more)?;
+            if let Err(full) = own.host.bytes.add(more) {
+                own.bytes.remove(more);
                 return Err(full);
             }
             self.bytes = bytes;
@@ -286,8 +280,9 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.party.own.bytes.remove(self.bytes);
-        self.party.host.bytes.remove(self.bytes);
+        let own = &self.party.0;
+        own.bytes.remove(self.bytes);
+        own.host.bytes.remove(self.bytes);
     }
 }
 

@@ -7,7 +7,7 @@ mod many;
 mod serve;
 mod swap;
 
-pub(crate) use load::requests_a_second;
+pub(crate) use load::load;
 
 use hypervisor_client::Client;
 use hypervisor_client::protocol::OwnerKey;

@@ -4,7 +4,7 @@ use crate::error::{Context, Result};
 use crate::report::{Group, Unit};
 use crate::server::Process;
 
-use super::load::requests_a_second;
+use super::load::load;
 use super::{deploy, guest, owner, policy};
 
 /// Requests that one instance answers, on both sides.
@@ -58,9 +58,9 @@ pub(super) async fn measure(rounds: u32) -> Result<Vec<Group>> {
         for ((_, url), figure) in urls.iter().zip(&mut figures) {
             let measured = tokio::task::spawn_blocking({
                 let url = url.clone();
-                move || requests_a_second(&url)
+                move || load(&url)
             });
-            figure.push(measured.await.context("wrk")??);
+            figure.push(measured.await.context("wrk")??.requests_a_second);
         }
     }
     let of = |index: usize| figures.get(index).cloned().unwrap_or_default();

@@ -133,8 +133,7 @@ impl Measured {
         }
     }
 
-    /// Appends a component to the log, writes the entry through to the disk, extends the register and reads it back, all under
-    /// one lock. Called before the component is instantiated for the first time; after an error it must not be. Waits while a
+    /// Appends a component to the log, writes the entry to its file, extends the register and reads it back, all under one lock. Called before the component is instantiated for the first time; after an error it must not be. Waits while a
     /// quote holds the log.
     ///
     /// # Errors

@@ -30,8 +30,8 @@ struct Shared {
 
 /// One execution under way; the clock ticks while any exists.
 #[derive(Debug)]
-pub(super) struct Ticking {
-    shared: Arc<Shared>,
+pub(super) struct Ticking<'a> {
+    shared: &'a Shared,
 }
 
 impl EpochClock {
@@ -49,7 +49,7 @@ impl EpochClock {
     }
 
     /// Keeps the clock ticking until the value is dropped.
-    pub(super) fn tick(&self) -> Ticking {
+    pub(super) fn tick(&self) -> Ticking<'_> {
         // The thread sets `parked` and then looks at `executions`; this does the reverse. Under sequential consistency
         // one of the two sees the other, so no execution starts without a tick to come.
         self.shared.executions.fetch_add(1, Ordering::SeqCst);
@@ -57,7 +57,7 @@ impl EpochClock {
             self.thread.unpark();
         }
         Ticking {
-            shared: Arc::clone(&self.shared),
+            shared: &self.shared,
         }
     }
 }
@@ -89,7 +89,7 @@ impl Shared {
     }
 }
 
-impl Drop for Ticking {
+impl Drop for Ticking<'_> {
     fn drop(&mut self) {
         self.shared.executions.fetch_sub(1, Ordering::SeqCst);
     }

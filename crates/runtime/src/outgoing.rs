@@ -52,8 +52,8 @@ pub trait Moment: Any + Send + Sync {
 /// The calls that led to a call: agents that called agents.
 #[derive(Clone, Default)]
 pub struct Chain {
-    /// Who called, the first caller first, the component itself last.
-    callers: Arc<[u64]>,
+    /// Who called, the first caller first, the component itself last; none where nobody did.
+    callers: Option<Arc<[u64]>>,
     deadline: Option<Instant>,
     moment: Option<Arc<dyn Moment>>,
 }
@@ -82,24 +82,28 @@ impl Chain {
     #[must_use]
     pub fn with(&self, agent: u64) -> Self {
         Self {
-            callers: self.callers.iter().copied().chain([agent]).collect(),
+            callers: Some(self.callers().iter().copied().chain([agent]).collect()),
             ..self.clone()
         }
     }
 
     /// Whether an agent is a link already.
     pub fn has(&self, agent: u64) -> bool {
-        self.callers.contains(&agent)
+        self.callers().contains(&agent)
     }
 
     /// Number of links.
     pub fn len(&self) -> usize {
-        self.callers.len()
+        self.callers().len()
     }
 
     /// Whether nobody called yet.
     pub fn is_empty(&self) -> bool {
-        self.callers.is_empty()
+        self.callers().is_empty()
+    }
+
+    fn callers(&self) -> &[u64] {
+        self.callers.as_deref().unwrap_or_default()
     }
 
     /// The chain of whom this one calls: no link has more time than the one before.

@@ -229,14 +229,14 @@ pub enum PluginError {
 }
 
 impl Executor {
-    /// Checks, compiles, measures and links a plugin.
+    /// Compiles, measures and links a plugin that was checked.
     pub(super) async fn load(
         &self,
         component: &Component,
         world: World,
+        inspection: Inspection,
     ) -> Result<(InstancePre<Guest>, LoadedPlugin), PluginError> {
         let path = &component.path;
-        let inspection = component.check(world)?;
         let code = match &component.compiled {
             None => self.compile_plugin(path, &component.bytes).await?,
             Some(compiled) => verified_code(&compiled.path, &compiled.sha384)?,
@@ -246,10 +246,11 @@ impl Executor {
             .into_iter()
             .map(|import| import.name)
             .collect();
-        let loaded = LoadedPlugin::new(world.plugin, component, imports.clone());
+        let sha384 = component.sha384();
+        let loaded = LoadedPlugin::new(world.plugin, sha384, component, imports.clone());
         self.sandboxes
             .surroundings()
-            .measure(world.plugin, component.sha384(), imports)
+            .measure(world.plugin, sha384, imports)
             .map_err(|e| unusable(path, e.to_string()))?;
         let mut linker = self.linker.clone();
         if world.has_network {

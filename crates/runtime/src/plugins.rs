@@ -136,10 +136,15 @@ pub struct LoadedPlugin {
 }
 
 impl LoadedPlugin {
-    pub(super) fn new(name: &'static str, component: &Component, imports: Vec<String>) -> Self {
+    pub(super) fn new(
+        name: &'static str,
+        sha384: [u8; 48],
+        component: &Component,
+        imports: Vec<String>,
+    ) -> Self {
         Self {
             name,
-            sha384: hex(component.sha384()),
+            sha384: hex(sha384),
             compiled_sha384: component.compiled_sha384().map(str::to_owned),
             imports,
         }
@@ -173,7 +178,8 @@ impl Executor {
         let mut set = PluginSet::default();
         if let Some(ScriptSettings { source, ready }) = settings.script {
             let component = Component::read(&source)?;
-            let (linked, loaded) = self.load(&component, plugin::SCRIPT).await?;
+            let checked = component.check(plugin::SCRIPT)?;
+            let (linked, loaded) = self.load(&component, plugin::SCRIPT, checked).await?;
             let pre = ScriptPluginPre::new(linked).map_err(|e| component.unusable(&e))?;
             let engine = ScriptEngine::new(pre, self.sandboxes.clone(), ready);
             engine.fill().await;
@@ -226,9 +232,9 @@ impl Executor {
         settings: PolicySettings,
     ) -> Result<Fresh<PolicyEngine>, PluginError> {
         let path: &Path = &settings.rules;
-        component.check(plugin::POLICY)?;
+        let checked = component.check(plugin::POLICY)?;
         let rules = plugin::read(path)?;
-        let (linked, loaded) = self.load(component, plugin::POLICY).await?;
+        let (linked, loaded) = self.load(component, plugin::POLICY, checked).await?;
         let sandboxes = self.sandboxes.with_limits(settings.limits);
         let callee = callee(&linked, &sandboxes, &self.policy_calls);
         let pre = PolicyPluginPre::new(linked).map_err(|e| component.unusable(&e))?;
@@ -246,7 +252,8 @@ impl Executor {
         component: &Component,
         settings: PaymentSettings,
     ) -> Result<Fresh<PaymentEngine>, PluginError> {
-        let (linked, loaded) = self.load(component, plugin::PAYMENTS).await?;
+        let checked = component.check(plugin::PAYMENTS)?;
+        let (linked, loaded) = self.load(component, plugin::PAYMENTS, checked).await?;
         let sandboxes = self
             .sandboxes
             .with_limits(settings.limits)

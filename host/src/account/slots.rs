@@ -1,30 +1,37 @@
 //! Slots: how many executions run at once, and how many requests may wait for their turn.
 
-use std::sync::Arc;
-
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::SemaphorePermit;
 
 use super::{Full, Party, Place};
 use crate::executor::Held;
 
-/// The right to run one execution, until dropped.
+/// The right to run one execution, or an errand that runs no component, until dropped.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    _host: OwnedSemaphorePermit,
-    _own: Option<OwnedSemaphorePermit>,
+    party: Party,
+    is_errand: bool,
 }
 
 impl Held for Slot {}
 
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let own = &self.party.0;
+        if self.is_errand {
+            own.host.managing.add_permits(1);
+        } else {
+            own.slots.add_permits(1);
+            own.host.slots.add_permits(1);
+        }
+    }
+}
+
 impl Party {
     /// A slot, if one is free now. For callers that hold one already: if they waited, two could wait for each other.
     pub(crate) fn try_enter(&self) -> Result<Slot, Full> {
-        let own = Arc::clone(&self.own.slots);
-        let host = Arc::clone(&self.host.slots);
-        Ok(Slot {
-            _own: Some(own.try_acquire_owned().map_err(|_| Full)?),
-            _host: host.try_acquire_owned().map_err(|_| Full)?,
-        })
+        let own = self.0.slots.try_acquire().map_err(|_| Full)?;
+        let host = self.0.host.slots.try_acquire().map_err(|_| Full)?;
+        Ok(self.slot([own, host], false))
     }
 
     /// A slot. Waits in the order of arrival: first for one of the peer's own, then for one of the host's. A full queue is
@@ -33,31 +40,31 @@ impl Party {
         if let Ok(slot) = self.try_enter() {
             return Ok(slot);
         }
-        let _own_place = Place::take(&self.own.waiting)?;
-        let _place = Place::take(&self.host.waiting)?;
-        let own = Arc::clone(&self.own.slots);
-        let own = own.acquire_owned().await.map_err(|_| Full)?;
-        let host = Arc::clone(&self.host.slots);
-        Ok(Slot {
-            _own: Some(own),
-            _host: host.acquire_owned().await.map_err(|_| Full)?,
-        })
+        let _own_place = Place::take(&self.0.waiting)?;
+        let _place = Place::take(&self.0.host.waiting)?;
+        let own = self.0.slots.acquire().await.map_err(|_| Full)?;
+        let host = self.0.host.slots.acquire().await.map_err(|_| Full)?;
+        Ok(self.slot([own, host], false))
     }
 
-    /// A slot for work that runs no component, so that owners can take their agents out of a host that is full.
+    /// A slot for an errand, so that owners can take their agents out of a host that is full.
     pub(crate) async fn manage(&self) -> Result<Slot, Full> {
-        let turns = Arc::clone(&self.host.managing);
-        let turn = match Arc::clone(&turns).try_acquire_owned() {
-            Ok(turn) => turn,
-            Err(_) => {
-                let _own_place = Place::take(&self.own.waiting)?;
-                let _place = Place::take(&self.host.waiting)?;
-                turns.acquire_owned().await.map_err(|_| Full)?
-            }
-        };
-        Ok(Slot {
-            _own: None,
-            _host: turn,
-        })
+        let turns = &self.0.host.managing;
+        if let Ok(turn) = turns.try_acquire() {
+            return Ok(self.slot([turn], true));
+        }
+        let _own_place = Place::take(&self.0.waiting)?;
+        let _place = Place::take(&self.0.host.waiting)?;
+        let turn = turns.acquire().await.map_err(|_| Full)?;
+        Ok(self.slot([turn], true))
+    }
+
+    fn slot<const N: usize>(&self, taken: [SemaphorePermit<'_>; N], is_errand: bool) -> Slot {
+        // From here on it is the slot that gives them back.
+        taken.into_iter().for_each(SemaphorePermit::forget);
+        Slot {
+            party: self.clone(),
+            is_errand,
+        }
     }
 }

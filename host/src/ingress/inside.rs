@@ -77,7 +77,7 @@ async fn answer(
     if let (Some(_), Some(teller)) = (&sale, &snapshot.teller) {
         without(&mut head, teller.fields());
     }
-    let party = host.account().party(&Peer::Owner(owner.to_string()));
+    let peer = Peer::Owner(owner.to_string());
     let length = declared_length(&head.headers);
     let call = Call {
         way: Plain {
@@ -85,16 +85,23 @@ async fn answer(
             head,
         },
         snapshot,
-        party: party.clone(),
+        party: host.account().party(&peer),
         chain,
         sale,
     };
-    let (answer, fields) = Box::pin(host.answer(call, Input::Body { body, length })).await?;
+    let (answer, fields) =
+        Box::pin(host.answer(Box::new(call), Input::Body { body, length })).await?;
     let mut response = answer
-        .into_response(&party)
+        .into_response(|| host.account().party(&peer))
         .map_err(|refusal| refusal.with_fields(fields.clone()))?;
     if !fields.is_empty() {
         insert(&mut response, fields);
     }
-    Ok(response)
+    Ok(response.map(|body| body.map_err(of_http).boxed_unsync()))
+}
+
+/// An error of an agent's body, in the terms of the one that reads it.
+fn of_http(error: Box<dyn std::error::Error + Send + Sync>) -> HttpError {
+    let error = error.downcast();
+    error.map_or(HttpError::HttpResponseIncomplete, |error| *error)
 }

@@ -35,13 +35,13 @@ pub fn introduce_agents(host: &Arc<Host>) {
     host.introduce_agents(Arc::new(inside::Inside(Arc::downgrade(host))));
 }
 
-/// Who sent a request, as the server that took the connection says.
+/// Who sent a request that came through the router.
 fn peer_of<B>(request: &Request<B>) -> Peer {
     let peer = request.extensions().get::<Peer>().cloned();
     peer.unwrap_or_else(|| Peer::at(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
 }
 
-/// The address of whoever sent a request, where the server says it.
+/// The address of whoever sent a request that came through the router.
 fn address_of<B>(request: &Request<B>) -> Option<IpAddr> {
     match request.extensions().get()? {
         Peer::Address(address) => Some(*address),
@@ -113,14 +113,16 @@ fn router(host: Arc<Host>) -> Router {
 /// Answers requests: what goes to an agent is the agent's, from the method to the headers, and the router has no part in it.
 pub fn service(
     host: &Arc<Host>,
-) -> impl Fn(Request<Incoming>) -> Answering + Clone + Send + Sync + 'static {
+) -> impl Fn(IpAddr, Request<Incoming>) -> Answering + Clone + Send + Sync + 'static {
     let (host, router) = (Arc::clone(host), router(Arc::clone(host)));
-    move |request| {
+    move |address, mut request| {
+        let peer = Peer::at(address);
         if let Some(refusal) = one_host::refusal(&request) {
             Box::pin(std::future::ready(refusal))
         } else if plain::is_for_an_agent(request.uri().path()) {
-            Box::pin(plain::call(Arc::clone(&host), request))
+            Box::pin(plain::call(Arc::clone(&host), peer, Box::new(request)))
         } else {
+            request.extensions_mut().insert(peer);
             let answered = router.clone().oneshot(request);
             Box::pin(async { answered.await.unwrap_or_else(|never| match never {}) })
         }

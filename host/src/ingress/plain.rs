@@ -16,7 +16,8 @@ use hyper::body::Incoming;
 use uuid::Uuid;
 
 use super::problem::insert;
-use super::{peer_of, request_id};
+use super::request_id;
+use crate::account::Peer;
 use crate::agents::{PREFIX, declared_length};
 use crate::executor::{Chain, HttpError};
 use crate::pipeline::plain::{Plain, for_agent, reference_in, refuse_upgrade, without};
@@ -29,10 +30,10 @@ pub(super) fn is_for_an_agent(path: &str) -> bool {
 }
 
 /// Answers a request to an agent.
-pub(super) async fn call(host: Arc<Host>, request: Request<Incoming>) -> Response {
+pub(super) async fn call(host: Arc<Host>, peer: Peer, request: Box<Request<Incoming>>) -> Response {
     let id = Uuid::now_v7();
     let method = request.method().clone();
-    let answered = answer(&host, request).await;
+    let answered = answer(&host, &peer, request).await;
     let mut response = answered.unwrap_or_else(IntoResponse::into_response);
     request_id::finish(&id, &mut response);
     tracing::debug!(
@@ -45,9 +46,12 @@ pub(super) async fn call(host: Arc<Host>, request: Request<Incoming>) -> Respons
     response
 }
 
-async fn answer(host: &Arc<Host>, request: Request<Incoming>) -> Result<Response, Refusal> {
+async fn answer(
+    host: &Arc<Host>,
+    peer: &Peer,
+    request: Box<Request<Incoming>>,
+) -> Result<Response, Refusal> {
     refuse_upgrade(request.method(), request.headers())?;
-    let party = host.account().party(&peer_of(&request));
     let (head, body) = request.into_parts();
     let reference = reference_in(head.uri.path()).to_owned();
     let target = Target::find(host, &reference).await?;
@@ -60,17 +64,17 @@ async fn answer(host: &Arc<Host>, request: Request<Incoming>) -> Result<Response
     if let (Some(_), Some(teller)) = (&sale, &snapshot.teller) {
         without(&mut head, teller.fields());
     }
-    let call = Call {
+    let call = Box::new(Call {
         way: Plain { target, head },
-        party: party.clone(),
+        party: host.account().party(peer),
         chain: Chain::entering(snapshot.clone()),
         snapshot,
         sale,
-    };
+    });
     let body = body.map_err(HttpError::from).boxed_unsync();
     let (answer, fields) = host.answer(call, Input::Body { body, length }).await?;
     let mut response = answer
-        .into_response(&party)
+        .into_response(|| host.account().party(peer))
         .map_err(|refusal| refusal.with_fields(fields.clone()))?;
     origin::confine(&mut response, &reference, is_sold);
     if !fields.is_empty() {

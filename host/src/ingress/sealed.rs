@@ -122,7 +122,9 @@ pub(super) async fn deploy(
             chain,
             sale: None,
         };
-        let (deployed, _) = host.answer(call, Input::Received(received)).await?;
+        let (deployed, _) = host
+            .answer(Box::new(call), Input::Received(received))
+            .await?;
         return answer(format, &deployed);
     }
     let call = Call {
@@ -167,7 +169,7 @@ async fn run(
 }
 
 async fn finish(host: &Arc<Host>, call: Call<Sealed>, input: Input) -> Result<Response, Refusal> {
-    let (answer, fields) = host.answer(call, input).await?;
+    let (answer, fields) = host.answer(Box::new(call), input).await?;
     let (body, format) = answer
         .into_body()
         .map_err(|refusal| refusal.with_fields(fields.clone()))?;

@@ -2,7 +2,8 @@
 //!
 //! In the order of the pipeline: [`identify`] names the payment, [`recall`] asks the ledger whether it was used, [`charge`] has
 //! it verified and sets it aside, [`before`] settles it where the operator wants to be paid first, [`settle`] settles it when
-//! the work has ended. A call without a price passes all five untouched.
+//! the work has ended. A call without a price passes all five untouched, and without room for what the others wait for: that is
+//! made on the heap when it is needed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -120,9 +121,18 @@ pub(super) async fn identify<W: Way>(
     call: &Call<W>,
     input: Input,
 ) -> Result<(Option<PaymentId>, Input), Refusal> {
-    let Some(sale) = &call.sale else {
-        return Ok((None, input));
-    };
+    match &call.sale {
+        None => Ok((None, input)),
+        Some(sale) => Box::pin(named(host, call, sale, input)).await,
+    }
+}
+
+async fn named<W: Way>(
+    host: &Host,
+    call: &Call<W>,
+    sale: &Sale,
+    input: Input,
+) -> Result<(Option<PaymentId>, Input), Refusal> {
     let teller = teller(call)?;
     let identified = {
         let _turn = host.account().plugin().await?;
@@ -210,11 +220,21 @@ pub(super) async fn charge<W: Way>(
     call: &Call<W>,
     bill: Bill,
 ) -> Result<Recalled, Refusal> {
-    let (Bill::Unverified { id, request }, Some(sale)) = (&bill, &call.sale) else {
-        return Ok(Recalled::Due(bill));
-    };
+    match (bill, &call.sale) {
+        (Bill::Unverified { id, request }, Some(sale)) => {
+            Box::pin(verified(host, call, sale, (&id, request))).await
+        }
+        (bill, _) => Ok(Recalled::Due(bill)),
+    }
+}
+
+async fn verified<W: Way>(
+    host: &Host,
+    call: &Call<W>,
+    sale: &Sale,
+    (id, request): (&PaymentId, Request),
+) -> Result<Recalled, Refusal> {
     let payments = taking(host)?;
-    let request = *request;
     // A call inside another must not wait for what that one holds.
     let is_bound = !payments.settle_first && call.chain.is_empty();
     let free = || match is_bound {
@@ -275,9 +295,9 @@ pub(super) async fn before<W: Way>(
     if !will_run || !payments.settle_first {
         return Ok(());
     }
-    match transfer(payments, teller(call)?, turn, None).await? {
+    match Box::pin(transfer(payments, teller(call)?, turn, None)).await? {
         Ended::Settled => Ok(()),
-        Ended::Failed(headers) => Err(unpaid(call, headers).await),
+        Ended::Failed(headers) => Err(Box::pin(unpaid(call, headers)).await),
         Ended::Unknown => {
             payments.in_doubt();
             Err(Refusal::in_doubt())
@@ -302,12 +322,20 @@ pub(super) async fn settle<W: Way>(
     bill: Bill,
     ran: W::Ran,
 ) -> Result<(W::Answer, Fields), Refusal> {
-    let mut turn = match bill {
-        Bill::Free | Bill::Unverified { .. } => {
-            return Ok((W::seal(call, host, ran, None)?, Vec::new()));
+    match bill {
+        Bill::Free | Bill::Unverified { .. } => Ok((W::seal(call, host, ran, None)?, Vec::new())),
+        Bill::Reserved(turn) | Bill::Settled(turn) => {
+            Box::pin(settled(host, call, turn, ran)).await
         }
-        Bill::Reserved(turn) | Bill::Settled(turn) => turn,
-    };
+    }
+}
+
+async fn settled<W: Way>(
+    host: &Host,
+    call: &Call<W>,
+    mut turn: Box<Turn>,
+    ran: W::Ran,
+) -> Result<(W::Answer, Fields), Refusal> {
     let payments = taking(host)?;
     if let Some((transaction, fields)) = turn.settled() {
         let fields = fields.clone();

@@ -75,7 +75,7 @@ impl Way for Registered {
     }
 
     async fn run(
-        call: &Call<Self>,
+        call: &mut Call<Self>,
         host: &Arc<Host>,
         ready: Planned,
         _slot: Slot,

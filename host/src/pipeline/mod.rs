@@ -111,9 +111,10 @@ pub(crate) trait Way: Send + Sync + Sized + 'static {
     /// Whether there is something to run. What is denied is not charged.
     fn will_run(ready: &Self::Ready) -> bool;
 
-    /// Runs it. The slot is given back when the guest has ended, which may be after the answer has begun.
+    /// Runs it; what is only of use until then may be taken out of the call. The slot is given back when the guest has ended,
+    /// which may be after the answer has begun.
     fn run(
-        call: &Call<Self>,
+        call: &mut Call<Self>,
         host: &Arc<Host>,
         ready: Self::Ready,
         slot: Slot,
@@ -156,9 +157,11 @@ pub(crate) trait Way: Send + Sync + Sized + 'static {
 
 impl Host {
     /// Answers a call. Gives the header fields of its payment with it.
+    ///
+    /// A future is copied whole into each future that waits for it, so what is large is on the heap: the call, and what runs it.
     pub(crate) async fn answer<W: Way>(
         self: &Arc<Self>,
-        call: Call<W>,
+        mut call: Box<Call<W>>,
         input: Input,
     ) -> Result<(W::Answer, Fields), Refusal> {
         let (payment, input) = charge::identify(self, &call, input).await?;
@@ -192,13 +195,13 @@ impl Host {
             }
         };
         if bill.is_free() {
-            let (answer, fields) = work(self, &call, opened, bill).await?;
+            let (answer, fields) = work(self, &mut call, opened, bill).await?;
             return attested(self, &call, answer, fields).await;
         }
         // Whether or not the caller stays: once money may move, the books are closed first.
         let host = Arc::clone(self);
         let paid = tokio::spawn(async move {
-            let (answer, fields) = work(&host, &call, opened, bill).await?;
+            let (answer, fields) = work(&host, &mut call, opened, bill).await?;
             Ok::<_, Refusal>((call, answer, fields))
         });
         let (call, answer, fields) = paid
@@ -211,7 +214,7 @@ impl Host {
 /// From a slot to the settlement.
 async fn work<W: Way>(
     host: &Arc<Host>,
-    call: &Call<W>,
+    call: &mut Call<W>,
     opened: W::Opened,
     mut bill: Bill,
 ) -> Result<(W::Answer, Fields), Refusal> {
@@ -219,7 +222,7 @@ async fn work<W: Way>(
     let ran = async {
         let ready = W::authorize(call, host, opened, bill.charge()).await?;
         charge::before(host, call, &mut bill, W::will_run(&ready)).await?;
-        let ran = W::run(call, host, ready, slot).await;
+        let ran = Box::pin(W::run(call, host, ready, slot)).await;
         ran.inspect_err(|_| charge::spend(&mut bill))
     };
     let ran = ran.await;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Response, StatusCode};
-use http_body_util::{BodyExt, Collected, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Collected, Either, Full, LengthLimitError, Limited};
 use hypervisor_protocol::{HexBytes, LimitKind, PaymentReceipt, ProblemType};
 
 use super::authorize::{invocation, permit};
@@ -19,7 +19,7 @@ use super::{Call, Host, Input, Kept, Refusal, Target, Way, bhttp};
 use crate::account::Party;
 use crate::account::Slot;
 use crate::agents::{Deployed, declared_length};
-use crate::executor::{Action, Agent, Charge, Exit, HttpBody, NoResponse};
+use crate::executor::{Action, Agent, Charge, Exit, HttpBody, NoResponse, ServiceBody};
 
 pub(crate) use head::{FORWARDED_PREFIX, for_agent, reference_in, refuse_upgrade, without};
 
@@ -49,13 +49,15 @@ pub(crate) struct Permitted {
 /// A response.
 pub(crate) enum Ran {
     /// Its body is still written.
-    Streaming(Response<HttpBody>),
+    Streaming(Response<ServiceBody>),
     Whole(Response<Bytes>, Trailers),
 }
 
 impl Plain {
-    fn request<B>(&self, body: B) -> http::Request<B> {
-        http::Request::from_parts(self.head.clone(), body)
+    /// The request, whose head nobody else needs any more.
+    fn request<B>(&mut self, body: B) -> http::Request<B> {
+        let (none, ()) = http::Request::default().into_parts();
+        http::Request::from_parts(std::mem::replace(&mut self.head, none), body)
     }
 }
 
@@ -74,7 +76,7 @@ impl Way for Plain {
                 Ok(Body::Stream(body))
             }
             input => {
-                let received = host.bodies().receive(&call.party, input).await?;
+                let received = Box::pin(host.bodies().receive(&call.party, input)).await?;
                 Ok(Body::Whole(received.into_bytes()))
             }
         }
@@ -126,17 +128,17 @@ impl Way for Plain {
     }
 
     async fn run(
-        call: &Call<Self>,
+        call: &mut Call<Self>,
         host: &Arc<Host>,
         ready: Permitted,
         slot: Slot,
     ) -> Result<Ran, Refusal> {
-        let chain = call.chain.clone();
-        let way = &call.way;
+        let chain = std::mem::take(&mut call.chain);
+        let way = &mut call.way;
         let response = match (ready.agent, ready.body) {
             (Agent::Command(command), Body::Whole(body)) => {
                 let _slot = slot;
-                return Box::pin(command::run(call, host, &command, body)).await;
+                return Box::pin(command::run(call, host, &command, body, chain)).await;
             }
             (Agent::Command(_), Body::Stream(_)) => {
                 return Err(Refusal::internal("a command whose input is not whole"));
@@ -157,7 +159,7 @@ impl Way for Plain {
             }
         })?;
         if call.sale.is_none() {
-            return Ok(Ran::Streaming(response.map(BodyExt::boxed_unsync)));
+            return Ok(Ran::Streaming(response));
         }
         Box::pin(collected(&way.target.agent, response)).await
     }
@@ -201,15 +203,18 @@ impl Way for Plain {
 }
 
 impl Ran {
-    /// The response. A body that is whole is in the account of `party` until it is sent.
-    pub(crate) fn into_response(self, party: &Party) -> Result<Response<HttpBody>, Refusal> {
+    /// The response. A body that is whole is in the account of the `party` until it is sent.
+    pub(crate) fn into_response(
+        self,
+        party: impl FnOnce() -> Party,
+    ) -> Result<Response<Either<ServiceBody, bhttp::Whole>>, Refusal> {
         match self {
-            Self::Streaming(response) => Ok(response),
+            Self::Streaming(response) => Ok(response.map(Either::Left)),
             Self::Whole(response, trailers) => {
                 let (head, body) = response.into_parts();
-                let body = party.hold(body.into())?;
-                let body = bhttp::whole(body, trailers).map_err(|never| match never {});
-                Ok(Response::from_parts(head, body.boxed_unsync()))
+                let body = party().hold(body.into())?;
+                let body = bhttp::whole(body, trailers);
+                Ok(Response::from_parts(head, Either::Right(body)))
             }
         }
     }

@@ -209,7 +209,7 @@ impl Way for Sealed {
     }
 
     async fn run(
-        call: &Call<Self>,
+        call: &mut Call<Self>,
         host: &Arc<Host>,
         ready: Authorized,
         slot: Slot,

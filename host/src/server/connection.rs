@@ -1,8 +1,8 @@
 //! One connection: its protocol's bounds, and its end when nothing is asked of it.
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::response::Response;
@@ -16,7 +16,6 @@ use tokio::time::Instant;
 
 use super::linger::Lingering;
 use super::progress::{Progress, watched};
-use crate::account::Peer;
 use crate::config::Limits;
 
 /// Requests of one connection of HTTP/2 at once.
@@ -67,46 +66,36 @@ where
 }
 
 /// Requests that are being answered on one connection.
-#[derive(Debug, Clone)]
-struct Activity(Arc<Counted>);
-
-#[derive(Debug)]
-struct Counted {
+#[derive(Debug, Default)]
+struct Activity {
     active: AtomicUsize,
-    last: Mutex<Instant>,
+    /// Whether one ended since the last look.
+    ended: AtomicBool,
 }
 
 impl Activity {
-    fn new() -> Self {
-        Self(Arc::new(Counted {
-            active: AtomicUsize::new(0),
-            last: Mutex::new(Instant::now()),
-        }))
+    fn begin(self: &Arc<Self>) -> Active {
+        self.active.fetch_add(1, Ordering::Relaxed);
+        Active(Arc::clone(self))
     }
 
-    fn begin(&self) -> Active {
-        self.0.active.fetch_add(1, Ordering::Relaxed);
-        Active(self.clone())
+    fn is_active(&self) -> bool {
+        self.active.load(Ordering::Acquire) > 0
     }
 
-    /// Since when nothing is asked of the connection.
-    fn idle(&self) -> Duration {
-        if self.0.active.load(Ordering::Relaxed) > 0 {
-            return Duration::ZERO;
-        }
-        let last = self.0.last.lock();
-        last.unwrap_or_else(PoisonError::into_inner).elapsed()
+    /// Whether there is one, or was one since the last time that somebody asked.
+    fn was_active(&self) -> bool {
+        self.is_active() | self.ended.swap(false, Ordering::Relaxed)
     }
 }
 
 /// A request that is being answered, until the answer is sent.
-struct Active(Activity);
+struct Active(Arc<Activity>);
 
 impl Drop for Active {
     fn drop(&mut self) {
-        let counted = &self.0.0;
-        *counted.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        counted.active.fetch_sub(1, Ordering::Relaxed);
+        self.0.ended.store(true, Ordering::Relaxed);
+        self.0.active.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -123,12 +112,11 @@ enum Ending {
 pub(super) async fn serve<A, F>(
     protocol: auto::Builder<Streams>,
     stream: TcpStream,
-    peer: Peer,
     answer: A,
     limits: &Limits,
     mut closing: watch::Receiver<()>,
 ) where
-    A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    A: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
     // The protocol's own clock starts with the first byte; a connection that never sends one ends here.
@@ -140,10 +128,9 @@ pub(super) async fn serve<A, F>(
         },
         _ = closing.changed() => return,
     }
-    let activity = Activity::new();
-    let counting = activity.clone();
-    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer.clone());
+    let activity = Arc::<Activity>::default();
+    let counting = Arc::clone(&activity);
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let active = counting.begin();
         let answering = answer(request);
         async move {
@@ -156,7 +143,7 @@ pub(super) async fn serve<A, F>(
     // Over HTTP/1 the answer is sent by the connection itself.
     let progress = Progress::new(limits.send);
     let mut looking = tokio::time::interval((limits.idle / 4).max(Duration::from_millis(10)));
-    let mut ending = None;
+    let (mut ending, mut idle_since) = (None, Instant::now());
     loop {
         tokio::select! {
             biased;
@@ -174,11 +161,12 @@ pub(super) async fn serve<A, F>(
                 connection.as_mut().graceful_shutdown();
             }
             now = looking.tick() => match ending {
-                None if activity.idle() >= limits.idle => {
+                _ if activity.was_active() => idle_since = now,
+                None if now - idle_since >= limits.idle => {
                     ending = Some(Ending::Idle(now + limits.idle));
                     connection.as_mut().graceful_shutdown();
                 }
-                Some(Ending::Idle(deadline)) if now >= deadline && !activity.idle().is_zero() => return,
+                Some(Ending::Idle(deadline)) if now >= deadline => return,
                 _ => {}
             },
         }

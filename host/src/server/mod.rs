@@ -6,7 +6,7 @@ mod peers;
 mod progress;
 mod shutdown;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,10 +63,10 @@ impl Server {
         self.address
     }
 
-    /// Serves until `shutdown`, then lets requests in progress finish within the drain deadline.
+    /// Serves until `shutdown`: `answer` gets the peer's address with each request. Then lets requests in progress finish within the drain deadline.
     pub async fn serve<A, F>(self, answer: A, mut shutdown: Shutdown) -> Result<(), Error>
     where
-        A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        A: Fn(IpAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response> + Send + 'static,
     {
         let connections = Arc::new(Semaphore::new(self.connections));
@@ -86,7 +86,7 @@ impl Server {
                 accepted = accepted => match accepted {
                     Some((Ok((stream, address)), permit)) => {
                         let peer = Peer::at(address.ip());
-                        let Some(counted) = peers.enter(peer.clone()) else {
+                        let Some(counted) = peers.enter(peer) else {
                             if let Some(times) = EVENTS.say("connections_per_peer") {
                                 tracing::warn!(times, "a peer has too many connections; the newest was closed");
                             }
@@ -97,7 +97,8 @@ impl Server {
                         let (limits, closing) = (Arc::clone(&limits), closing.clone());
                         tokio::spawn(async move {
                             let _counted = (permit, counted);
-                            connection::serve(protocol, stream, peer, answer, &limits, closing).await;
+                            let answer = move |request| answer(address.ip(), request);
+                            connection::serve(protocol, stream, answer, &limits, closing).await;
                         });
                     }
                     Some((Err(error), _)) => {

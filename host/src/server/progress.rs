@@ -34,7 +34,10 @@ pub(super) struct Progress {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Since when the reader keeps an answer waiting, if it does.
+    /// Whether the next move is the reader's.
+    is_readers: bool,
+    /// Since when it keeps an answer waiting: seen first when the transport has nothing left to do, so that an answer that goes
+    /// out at once costs no look at the clock.
     since: Option<Instant>,
     /// How long it did, for this answer.
     waited: Duration,
@@ -83,13 +86,17 @@ impl Progress {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let state = self.lock();
+        let mut state = self.lock();
+        if !state.is_readers {
+            return None;
+        }
+        let since = *state.since.get_or_insert_with(Instant::now);
         let earned = Duration::from_secs(state.taken.checked_div(RATE).unwrap_or_default());
         let left = self
             .patience
             .saturating_add(earned)
             .saturating_sub(state.waited);
-        Some(state.since? + left.min(self.patience))
+        Some(since + left.min(self.patience))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -99,7 +106,7 @@ impl Progress {
     /// An answer begins.
     fn begin(&self) {
         *self.lock() = State {
-            since: Some(Instant::now()),
+            is_readers: true,
             ..State::default()
         };
     }
@@ -107,6 +114,7 @@ impl Progress {
     /// The reader asks for more.
     fn asked(&self) {
         let mut state = self.lock();
+        state.is_readers = false;
         if let Some(since) = state.since.take() {
             state.waited += since.elapsed();
         }
@@ -115,7 +123,7 @@ impl Progress {
     /// The reader has got so many bytes, and the next move is its own.
     fn given(&self, bytes: usize) {
         let mut state = self.lock();
-        state.since = Some(Instant::now());
+        state.is_readers = true;
         state.taken = state
             .taken
             .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
@@ -128,23 +136,21 @@ impl Progress {
 }
 
 /// The response, whose body is sent in parts that are watched; `held` is dropped with it.
-pub(super) fn watched<H: Send + Unpin + 'static>(response: Response, held: H) -> Response {
-    // Without a task that sends there is nobody to end it.
-    let Ok(progress) = SENDING.try_with(Clone::clone) else {
-        return response;
-    };
+pub(super) fn watched<H>(response: Response, held: H) -> http::Response<Watched<H>> {
+    // Without a task that sends there is nobody who would end it.
+    let progress = SENDING.try_with(Clone::clone);
+    let progress = progress.unwrap_or_else(|_| Progress::new(Duration::MAX));
     progress.begin();
-    response.map(|body| {
-        axum::body::Body::new(Watched {
-            body,
-            rest: Bytes::new(),
-            progress,
-            _held: held,
-        })
+    response.map(|body| Watched {
+        body,
+        rest: Bytes::new(),
+        progress,
+        _held: held,
     })
 }
 
-struct Watched<H> {
+/// The body of [`watched`].
+pub(super) struct Watched<H> {
     body: axum::body::Body,
     /// Of the frame that came last.
     rest: Bytes,

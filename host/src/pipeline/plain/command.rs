@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use hypervisor_protocol::ProblemType;
 
 use super::{Plain, Ran, Trailers, ended};
-use crate::executor::{Command, Exit, Inputs};
+use crate::executor::{Chain, Command, Exit, Inputs};
 use crate::pipeline::{Call, Host, Refusal};
 
 /// Exit code of a command.
@@ -17,6 +17,7 @@ pub(super) async fn run(
     host: &Host,
     command: &Command,
     stdin: Bytes,
+    chain: Chain,
 ) -> Result<Ran, Refusal> {
     let query = call.way.head.uri.query().unwrap_or_default();
     let most = host.config().limits.arguments;
@@ -32,7 +33,7 @@ pub(super) async fn run(
         ));
     }
     let inputs = Inputs { arguments, stdin };
-    let outcome = command.call(inputs, call.chain.clone()).await;
+    let outcome = command.call(inputs, chain).await;
     let code = match outcome.exit {
         Exit::Ok => 0,
         Exit::Code { code } => code,
