@@ -29,7 +29,7 @@ impl fmt::Display for Standing {
 /// Version of every WASI package the host links.
 pub const WASI_VERSION: &str = "0.2.12";
 /// Version of the host's own WIT package.
-pub const PLUGIN_VERSION: &str = "0.1.0";
+pub const PLUGIN_VERSION: &str = "0.1.1";
 
 /// Interfaces that work for a `wasi:cli/run` program.
 const GRANTED: &[&str] = &[
@@ -199,7 +199,7 @@ impl Import {
 }
 
 /// Same `0.minor` (or same major from 1 on), pre-releases apart.
-fn same_minor(wanted: &str, host: &str) -> bool {
+pub(crate) fn same_minor(wanted: &str, host: &str) -> bool {
     let track = |version: &str| {
         let mut parts = version.split('.');
         let major = parts.next()?.parse::<u32>().ok()?;
