@@ -36,6 +36,7 @@ mod service_body;
 mod stdio;
 mod surroundings;
 mod teardown;
+mod trial;
 mod worker;
 mod worlds;
 
@@ -53,7 +54,7 @@ pub use error::Error;
 pub use gate::Client;
 pub use hypervisor_wasm_check::{
     AgentInspection, Import, Inspection, Kind, PLUGIN_VERSION, Plugins, Refusal, Standing,
-    WASI_VERSION, granted, inspect,
+    WASI_VERSION, granted, inspect, versions_match,
 };
 pub use limits::{Limits, Settings};
 pub use outcome::{Exit, Inputs, Outcome};
@@ -77,6 +78,7 @@ pub use service_body::ServiceBody;
 pub use surroundings::{
     HostIdentity, Measurement, Measurements, NoEvidence, Surroundings, Unattested,
 };
+pub use trial::Role;
 pub use worker::main as compile_worker;
 
 use cache::ProgramCache;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use wasmparser::{ComponentExternalKind, ComponentTypeRef, Parser, Payload};
 
-use crate::offer::{Import, Standing, same_minor};
+use crate::offer::{Import, Standing, versions_match};
 use hypervisor_protocol::Rejection;
 
 /// A program the host can run as a command, after [`inspect`].
@@ -257,7 +257,7 @@ impl Inspection {
             })
             .peekable();
         versions.peek()?;
-        Some(versions.any(|version| same_minor(version, host)))
+        Some(versions.any(|version| versions_match(version, host)))
     }
 
     /// Refuses what cannot run as a command: no entry point first, for a program of another world also imports other things.

@@ -245,7 +245,7 @@ impl Host {
             ?plugin,
             sha384,
             manifest_sha384,
-            "a plugin was swapped; who verified this host before must verify it again"
+            "a plugin was swapped: clients that verified this host must verify it again"
         );
         Ok(Swapped {
             plugin,
