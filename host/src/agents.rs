@@ -1,5 +1,6 @@
 //! Agents on this host: what they need of it, and putting them together.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 pub(crate) use hypervisor_agents::{
@@ -14,9 +15,9 @@ use hypervisor_protocol::{AgentInfo, Rejection};
 use crate::attestation::{HostFacts, Loader, MeasureError};
 use crate::config::Config;
 use crate::error::Error;
-use crate::executor::{Executor, Exit, Offer, PolicyEngine, PrepareError};
+use crate::executor::{Executor, Exit, PolicyEngine, PrepareError};
 use crate::metrics;
-use crate::payments::{Offering, Teller};
+use crate::payments::Teller;
 use crate::state::State;
 use crate::telemetry::Sparing;
 
@@ -28,8 +29,8 @@ static NOT_SENT: Sparing = Sparing::new();
 /// The host around its agents.
 struct Around {
     facts: Arc<HostFacts>,
-    /// What makes offers of prices, where payments are taken.
-    payments: Option<Offering>,
+    /// The payment component of the start, where payments are taken.
+    teller: Option<Teller>,
     /// Every client may deploy, so that owners' keys cost nothing.
     is_open: bool,
 }
@@ -58,11 +59,12 @@ impl Surroundings for Around {
         })
     }
 
-    fn offers(&self, price: &str, pay_to: Option<&str>) -> Result<Vec<Offer>, String> {
-        let payments = self.payments.as_ref();
-        payments
-            .ok_or("this host takes no payments")?
-            .offers_for(price, pay_to)
+    fn takes<'a>(
+        &'a self,
+        price: &'a str,
+        pay_to: Option<&'a str>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+        Box::pin(takes(self.teller.as_ref(), price, pay_to))
     }
 
     fn note(&self, event: Event<'_>) {
@@ -93,15 +95,21 @@ impl Surroundings for Around {
     }
 }
 
+/// Whether calls can be sold for a price.
+async fn takes(teller: Option<&Teller>, price: &str, pay_to: Option<&str>) -> Result<(), String> {
+    let teller = teller.ok_or("this host takes no payments")?;
+    teller.offers(price, pay_to).await.map(drop)
+}
+
 /// Takes up the agents that were deployed before a restart, as far as the configuration and the policy still allow them.
 ///
 /// # Errors
 /// What is wrong with `[agents]`, with the registry or with the store.
 pub(crate) async fn start(
     config: &Config,
-    (executor, policy): (&Arc<Executor>, Option<Arc<PolicyEngine>>),
+    executor: &Arc<Executor>,
+    (policy, teller): (Option<Arc<PolicyEngine>>, Option<Teller>),
     facts: &Arc<HostFacts>,
-    payments: Option<Offering>,
     state: &State,
 ) -> Result<Arc<Agents>, Error> {
     let failed = |e: &dyn std::fmt::Display| Error::Agents(e.to_string());
@@ -116,7 +124,7 @@ pub(crate) async fn start(
     }
     let around = Around {
         facts: Arc::clone(facts),
-        payments,
+        teller,
         is_open,
     };
     let parts = Parts {
@@ -176,12 +184,14 @@ pub(crate) async fn deploy(
     plan: Plan,
     teller: Option<&Teller>,
 ) -> Result<AgentInfo, PrepareError> {
-    if let (Some(offers), Some(teller)) = (&plan.terms.offers, teller) {
-        teller.agrees(offers).await.map_err(|e| {
+    let manifest = &plan.terms.manifest;
+    if let Some(price) = &manifest.price {
+        let taken = takes(teller, price, manifest.pay_to.as_deref()).await;
+        taken.map_err(|words| {
             metrics::deploy("refused");
             Exit::Rejected {
                 problem: Rejection::InvalidManifest,
-                detail: format!("`price` and `pay_to`: {e}"),
+                detail: format!("`price` and `pay_to`: {words}"),
             }
         })?;
     }

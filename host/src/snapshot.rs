@@ -12,6 +12,7 @@ use crate::payments::Teller;
 /// The plugins in use and the manifest that names them.
 pub(crate) struct Snapshot {
     pub(crate) plugins: PluginSet,
+    /// The payment component, with the offers that it made.
     pub(crate) teller: Option<Teller>,
     /// None where the host proves nothing.
     pub(crate) manifest: Option<Arc<Document>>,

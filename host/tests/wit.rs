@@ -3,16 +3,23 @@
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::expect_used,
     reason = "a check that fails should fail loudly"
 )]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use wit_component::WitPrinter;
-use wit_parser::{Docs, PackageId, Resolve, Stability, TypeDefKind, WorldId, WorldItem, WorldKey};
+use wit_parser::{
+    Docs, Handle, InterfaceId, PackageId, Resolve, Stability, Type, TypeDefKind, WorldId,
+    WorldItem, WorldKey,
+};
 
 const WIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../wit");
-const VERSION: &str = "0.1.0";
+const VERSION: &str = "0.1.1";
+/// Versions that were released before, of which `wit/released` has copies that nobody changes.
+const RELEASED: [&str; 1] = ["0.1.0"];
 const WASI: &str = "0.2.12";
 
 fn package() -> (Resolve, PackageId) {
@@ -39,7 +46,7 @@ fn own<'a>(resolve: &Resolve, keys: impl Iterator<Item = &'a WorldKey>) -> Vec<S
     names(resolve, keys)
         .iter()
         .filter_map(|name| name.strip_prefix("hypervisor:plugin/"))
-        .map(|name| name.trim_end_matches("@0.1.0").to_owned())
+        .map(|name| name.trim_end_matches("@0.1.1").to_owned())
         .collect()
 }
 
@@ -67,9 +74,9 @@ impl Audit {
             Stability::Stable {
                 since,
                 deprecated: None,
-            } if since.to_string() == VERSION => {}
+            } if since.to_string() == VERSION || RELEASED.contains(&&*since.to_string()) => {}
             other => self.missing.push(format!(
-                "{name}: {other:?}, wanted @since(version = {VERSION})"
+                "{name}: {other:?}, wanted @since(version = {VERSION}), or an earlier one"
             )),
         }
     }
@@ -91,6 +98,12 @@ fn audit(resolve: &Resolve, package: PackageId) -> Audit {
         for (type_name, &id) in &interface.types {
             let name = format!("{name}.{type_name}");
             let definition = &resolve.types[id];
+            // What is used of another interface is documented there.
+            if let TypeDefKind::Type(Type::Id(used)) = definition.kind
+                && resolve.types[used].owner != definition.owner
+            {
+                continue;
+            }
             audit.docs(&name, &definition.docs);
             audit.since(&name, &definition.stability);
             let members: Vec<(&str, &Docs)> = match &definition.kind {
@@ -138,11 +151,11 @@ fn audit(resolve: &Resolve, package: PackageId) -> Audit {
 }
 
 #[test]
-fn the_package_is_hypervisor_plugin_0_1_0() {
+fn the_package_is_hypervisor_plugin_0_1_1() {
     let (resolve, package) = package();
     assert_eq!(
         resolve.packages[package].name.to_string(),
-        "hypervisor:plugin@0.1.0"
+        "hypervisor:plugin@0.1.1"
     );
 }
 
@@ -160,6 +173,7 @@ fn the_interfaces_and_worlds_are_those_of_the_design() {
             "payment",
             "payment-fields",
             "policy",
+            "quote",
             "script"
         ]
     );
@@ -172,6 +186,7 @@ fn the_interfaces_and_worlds_are_those_of_the_design() {
             "agent-service",
             "payments",
             "payments-with-fields",
+            "payments-with-quote",
             "policy-engine",
             "script-engine"
         ]
@@ -179,11 +194,131 @@ fn the_interfaces_and_worlds_are_those_of_the_design() {
 }
 
 #[test]
-fn everything_is_documented_and_stable_since_0_1_0() {
+fn everything_is_documented_and_stable_since_a_version() {
     let (resolve, package) = package();
     let audit = audit(&resolve, package);
     assert!(audit.missing.is_empty(), "{:#?}", audit.missing);
     assert!(audit.items > 100, "the walk saw only {} items", audit.items);
+}
+
+/// A released package, with the WASI that all versions so far refer to.
+fn released(version: &str) -> (Resolve, PackageId) {
+    let folder = tempfile::tempdir().expect("a folder");
+    for file in std::fs::read_dir(format!("{WIT}/released/{version}")).expect("its files") {
+        let file = file.expect("a file");
+        std::fs::copy(file.path(), folder.path().join(file.file_name())).expect("a copy");
+    }
+    let wasi = std::fs::canonicalize(format!("{WIT}/deps")).expect("WASI");
+    std::os::unix::fs::symlink(wasi, folder.path().join("deps")).expect("a link");
+    let mut resolve = Resolve::default();
+    match resolve.push_dir(folder.path()) {
+        Ok((package, _)) => (resolve, package),
+        Err(error) => panic!("{}", resolve.render_error(&error)),
+    }
+}
+
+/// A type in full, whatever it is called.
+fn shape(resolve: &Resolve, of: &Type) -> String {
+    let Type::Id(id) = of else {
+        return format!("{of:?}");
+    };
+    let optional = |of: &Option<Type>| of.as_ref().map_or("_".to_owned(), |of| shape(resolve, of));
+    let all = |parts: Vec<String>| parts.join(", ");
+    let of = |of: &Type| shape(resolve, of);
+    match &resolve.types[*id].kind {
+        TypeDefKind::Record(it) => {
+            let fields = it
+                .fields
+                .iter()
+                .map(|it| format!("{}: {}", it.name, of(&it.ty)));
+            format!("record {{ {} }}", all(fields.collect()))
+        }
+        TypeDefKind::Variant(it) => {
+            let cases = it
+                .cases
+                .iter()
+                .map(|it| format!("{}({})", it.name, optional(&it.ty)));
+            format!("variant {{ {} }}", all(cases.collect()))
+        }
+        TypeDefKind::Enum(it) => {
+            let cases = it.cases.iter().map(|it| it.name.clone());
+            format!("enum {{ {} }}", all(cases.collect()))
+        }
+        TypeDefKind::Flags(it) => {
+            let flags = it.flags.iter().map(|it| it.name.clone());
+            format!("flags {{ {} }}", all(flags.collect()))
+        }
+        TypeDefKind::Tuple(it) => format!("tuple<{}>", all(it.types.iter().map(of).collect())),
+        TypeDefKind::List(it) => format!("list<{}>", of(it)),
+        TypeDefKind::Option(it) => format!("option<{}>", of(it)),
+        TypeDefKind::Result(it) => {
+            format!("result<{}, {}>", optional(&it.ok), optional(&it.err))
+        }
+        TypeDefKind::Type(it) => of(it),
+        TypeDefKind::Handle(Handle::Own(it)) => format!("own<{}>", of(&Type::Id(*it))),
+        TypeDefKind::Handle(Handle::Borrow(it)) => format!("borrow<{}>", of(&Type::Id(*it))),
+        TypeDefKind::Resource => format!("resource {:?}", resolve.types[*id].name),
+        other => panic!("{other:?} has no shape here"),
+    }
+}
+
+/// Every type and function of an interface, in full.
+fn shapes(resolve: &Resolve, interface: InterfaceId) -> BTreeMap<String, String> {
+    let interface = &resolve.interfaces[interface];
+    let types = interface.types.iter();
+    let types = types.map(|(name, id)| (name.clone(), shape(resolve, &Type::Id(*id))));
+    let functions = interface.functions.iter().map(|(name, function)| {
+        let parameters = function.params.iter();
+        let parameters: Vec<String> = parameters
+            .map(|it| format!("{}: {}", it.name, shape(resolve, &it.ty)))
+            .collect();
+        let result = function.result.as_ref().map(|it| shape(resolve, it));
+        let parameters = parameters.join(", ");
+        (name.clone(), format!("func({parameters}) -> {result:?}"))
+    });
+    types.chain(functions).collect()
+}
+
+#[test]
+fn what_was_released_is_as_it_was() {
+    let (now, package) = package();
+    for version in RELEASED {
+        let (then, released) = released(version);
+        for (name, &id) in &then.packages[released].interfaces {
+            let current = now.packages[package].interfaces.get(name);
+            let current = shapes(&now, *current.unwrap_or_else(|| panic!("{name} is gone")));
+            let plugins_export = ["payment", "payment-fields", "policy", "script"];
+            let released = shapes(&then, id);
+            for (item, shape) in &released {
+                assert_eq!(current.get(item), Some(shape), "{name}.{item} of {version}");
+            }
+            // A component that was built before has no more than this.
+            if plugins_export.contains(&name.as_str()) {
+                assert_eq!(
+                    current.len(),
+                    released.len(),
+                    "{name} has more than in {version}"
+                );
+            }
+        }
+        for (name, &id) in &then.packages[released].worlds {
+            let current = &now.worlds[world(&now, package, name)];
+            let then = (&then, &then.worlds[id]);
+            let own = |(resolve, keys): (&Resolve, Vec<&WorldKey>)| own(resolve, keys.into_iter());
+            let exports = own((&now, current.exports.keys().collect()));
+            let before = |key: &String| key.replace("@0.1.0", "");
+            let exported = own((then.0, then.1.exports.keys().collect()));
+            assert_eq!(
+                exports,
+                exported.iter().map(before).collect::<Vec<_>>(),
+                "{name}"
+            );
+            let imports = own((&now, current.imports.keys().collect()));
+            for import in own((then.0, then.1.imports.keys().collect())) {
+                assert!(imports.contains(&before(&import)), "{name} lost {import}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -269,8 +404,8 @@ fn every_world_has_the_imports_of_a_wasip2_toolchain() {
 fn one_component_can_be_a_policy_engine_and_a_script_engine() {
     let (mut resolve, _) = package();
     let source = "package test:both; world both {
-        include hypervisor:plugin/policy-engine@0.1.0;
-        include hypervisor:plugin/script-engine@0.1.0;
+        include hypervisor:plugin/policy-engine@0.1.1;
+        include hypervisor:plugin/script-engine@0.1.1;
     }";
     let package = resolve
         .push_source("both.wit", source)

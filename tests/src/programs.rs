@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use sha2::{Digest, Sha384};
 use wasm_encoder::{
     CodeSection, ExportKind, ExportSection, Function, FunctionSection, Instruction, MemorySection,
     MemoryType, Module, TypeSection, ValType,
@@ -119,6 +120,28 @@ pub fn component_file(name: &str) -> std::path::PathBuf {
         "{} is not built; run `make components`",
         path.display()
     );
+    path
+}
+
+/// Plugins that were built against version 0.1.0 of the WIT package, and their SHA-384.
+const RELEASED: [(&str, &str); 2] = [
+    (
+        "payments-voucher",
+        "3616dcd5856d55dbdc715d20b1d19c44bfaf77db30cd243fb68a9a7f607880b9ca086475e0e66c7b29931c571a701fb7",
+    ),
+    (
+        "policy-rust",
+        "d57db0361d8ca6a1f33ec9a559f7c85b08c48213c07d0521052bf6307c988fabf15173d3b28d5b673b319092e03792b7",
+    ),
+];
+
+/// A plugin of `tests/vectors/plugins/0.1.0`, which is never rebuilt.
+pub fn released(name: &str) -> std::path::PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/plugins/0.1.0");
+    let path = folder.join(format!("{name}.wasm"));
+    let (_, digest) = RELEASED.iter().find(|(it, _)| *it == name).unwrap();
+    let found = Sha384::digest(std::fs::read(&path).unwrap());
+    assert_eq!(const_hex::encode(found), *digest, "{}", path.display());
     path
 }
 

@@ -7,13 +7,13 @@
 //! X-Voucher: base64url({"id":"…","amount":"100","pay_to":"acme","valid_before":1800000000}).base64url(signature)
 //! ```
 //!
-//! The id is its nonce: the host's reservation makes it good for one request, so settling has nothing to do. Offers have
-//! the scheme `voucher` and the network `voucher:issuer`.
+//! The id is its nonce: the host's reservation makes it good for one request, so settling has nothing to do. A price is a number
+//! of credits, `3 CREDIT`; offers have the scheme `voucher` and the network `voucher:issuer`, whatever the operator's networks are.
 
 use std::time::UNIX_EPOCH;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use bindings::exports::hypervisor::plugin::payment::*;
+use bindings::exports::hypervisor::plugin::{payment::*, quote};
 use bindings::hypervisor::plugin::crypto;
 use serde_json::json;
 
@@ -21,7 +21,7 @@ use serde_json::json;
 mod bindings {
     wit_bindgen::generate!({
         path: "../../wit",
-        world: "hypervisor:plugin/payments-with-fields",
+        world: "hypervisor:plugin/payments-with-quote",
         generate_all,
     });
     export!(Vouchers with_types_in self);
@@ -103,6 +103,29 @@ struct Vouchers;
 impl bindings::exports::hypervisor::plugin::payment_fields::Guest for Vouchers {
     fn names() -> Vec<String> {
         vec![FIELD.to_owned()]
+    }
+}
+
+impl quote::Guest for Vouchers {
+    fn quote(price: String, pay_to: String, terms: quote::Terms) -> Result<Vec<Offer>, ErrorCode> {
+        let credits = price.strip_suffix(" CREDIT").filter(|amount| {
+            amount.bytes().all(|b| b.is_ascii_digit())
+                && !amount.is_empty()
+                && !amount.starts_with('0')
+        });
+        let Some(amount) = credits else {
+            let text = format!("`{price}` is not a number of credits; write it like `3 CREDIT`");
+            return Err(ErrorCode::InvalidOffer(text));
+        };
+        Ok(vec![Offer {
+            scheme: "voucher".to_owned(),
+            network: NETWORK.to_owned(),
+            asset: "voucher".to_owned(),
+            amount: amount.to_owned(),
+            pay_to,
+            max_timeout_seconds: terms.max_timeout_seconds,
+            extra: None,
+        }])
     }
 }
 

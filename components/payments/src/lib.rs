@@ -7,12 +7,16 @@
 //! RPC_URLS=eip155:84532=https://rpc.example.org    # optional: confirms settlements on the chain
 //! ```
 //!
+//! What the operator and the owners of agents write as prices becomes offers in [`quote`]: which chains and tokens there are is known
+//! here, and not in the host.
+//!
 //! A payment passes three stages. What can be decided offline is decided first ([`offline`]); then a facilitator is
 //! asked, because only the chain knows balances and contract wallets ([`facilitator`]); settling and finding out what
 //! became of a payment is [`settle`]. All of it is plain code behind three traits ([`ports`]), tested natively.
 //!
 //! It holds no keys, and its only network is `wasi:http/outgoing-handler`.
 
+mod asset;
 mod chain;
 mod challenge;
 mod contract;
@@ -28,6 +32,7 @@ mod offer;
 mod offline;
 mod payload;
 mod ports;
+mod quote;
 mod respond;
 mod settings;
 mod settle;
@@ -37,7 +42,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-use bindings::exports::hypervisor::plugin::payment as api;
+use bindings::exports::hypervisor::plugin::{payment as api, quote as quoting};
 
 use api::{
     AuthorizedPayment, ChallengeResponse, ErrorCode, Guest, Header, Offer, PaymentId, ResourceInfo,
@@ -53,7 +58,7 @@ use settings::Settings;
 mod bindings {
     wit_bindgen::generate!({
         path: "../../wit",
-        world: "hypervisor:plugin/payments-with-fields",
+        world: "hypervisor:plugin/payments-with-quote",
         generate_all,
     });
 
@@ -76,6 +81,16 @@ fn ports() -> Ports<HostCrypto, WasiHttp, SystemClock> {
 impl bindings::exports::hypervisor::plugin::payment_fields::Guest for Payments {
     fn names() -> Vec<String> {
         header::NAMES.map(str::to_owned).to_vec()
+    }
+}
+
+impl quoting::Guest for Payments {
+    fn quote(
+        price: String,
+        pay_to: String,
+        terms: quoting::Terms,
+    ) -> Result<Vec<Offer>, ErrorCode> {
+        Ok(quote::quote(&price, &pay_to, &terms)?)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The names that version 1 of the protocol gives to chains. Version 2 uses CAIP-2 identifiers.
+//! Names of chains: those that version 1 of the protocol gives them, and CAIP-2 identifiers, which version 2 uses.
 
 /// Chain ids (EIP-155) and their names in version 1, as the protocol's SDK for TypeScript has them.
 const NAMES: [(u64, &str); 17] = [
@@ -21,6 +21,30 @@ const NAMES: [(u64, &str); 17] = [
     (324_705_682, "skale-base-sepolia"),
 ];
 
+/// Further names, which version 1 does not have: operators may use them.
+const FURTHER: [(u64, &str); 3] = [
+    (10, "optimism"),
+    (42_161, "arbitrum"),
+    (421_614, "arbitrum-sepolia"),
+];
+
+/// The CAIP-2 identifier of a chain that is given by a name or by that identifier.
+pub fn identifier(name: &str) -> Result<String, String> {
+    let known = || NAMES.iter().chain(&FURTHER);
+    match known().find(|(_, known)| *known == name) {
+        Some((id, _)) => Ok(format!("eip155:{id}")),
+        None if chain_id(name).is_some() => Ok(name.to_owned()),
+        None => {
+            let known: Vec<&str> = known().map(|(_, name)| *name).collect();
+            Err(format!(
+                "`{}` is not a chain: known by name are {}; any other is named by its identifier, such as eip155:8453",
+                name.chars().take(80).collect::<String>(),
+                known.join(", ")
+            ))
+        }
+    }
+}
+
 /// The name of a chain in version 1, if it has one.
 pub fn v1_name(chain_id: u64) -> Option<&'static str> {
     NAMES
@@ -39,6 +63,23 @@ pub fn chain_id(network: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chain_is_named_by_its_name_or_its_identifier() {
+        for (name, id) in [
+            ("base-sepolia", "eip155:84532"),
+            ("optimism", "eip155:10"),
+            ("eip155:99", "eip155:99"),
+        ] {
+            assert_eq!(identifier(name).as_deref(), Ok(id));
+        }
+        let error = identifier("bass").unwrap_err();
+        assert!(
+            error.contains("`bass`") && error.contains("base,"),
+            "{error}"
+        );
+        assert!(identifier("solana:mainnet").is_err());
+    }
 
     #[test]
     fn chain_ids_have_one_form() {

@@ -21,7 +21,7 @@ mod bindings {
             package hypervisor:policy-rust@0.1.0;
 
             world policy-rust {
-                export hypervisor:plugin/policy@0.1.0;
+                export hypervisor:plugin/policy@0.1.1;
             }
         ",
     });

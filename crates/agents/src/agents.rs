@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Wea
 
 use hypervisor_egress::Sender;
 use hypervisor_protocol::{AgentInfo, AgentList, Found, HexArray};
-use hypervisor_runtime::{Agent, Executor, Offer, PolicyEngine};
+use hypervisor_runtime::{Agent, Executor, PolicyEngine};
 
 use crate::catalog::Catalog;
 use crate::deployed::Deployed;
@@ -130,10 +130,13 @@ impl Agents {
         }
     }
 
-    /// The offers of all that have a price.
-    pub fn all_offers(&self) -> Vec<Arc<[Offer]>> {
+    /// The prices of all that have one, and who is paid where the manifest names somebody.
+    pub fn prices(&self) -> Vec<(String, Option<String>)> {
         let set = self.set();
-        set.all().filter_map(|it| it.terms.offers.clone()).collect()
+        let manifests = set.all().map(|it| &it.terms.manifest);
+        manifests
+            .filter_map(|it| Some((it.price.clone()?, it.pay_to.clone())))
+            .collect()
     }
 
     /// Number of agents.

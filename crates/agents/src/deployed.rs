@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hypervisor_egress::AllowList;
 use hypervisor_protocol::agent::AgentWorld;
 use hypervisor_protocol::{AgentImport, AgentInfo, AgentLog, HexArray};
-use hypervisor_runtime::{Action, ActionKind, AgentInspection, Limits, Offer, granted};
+use hypervisor_runtime::{Action, ActionKind, AgentInspection, Limits, granted};
 use serde::{Deserialize, Serialize};
 
 use crate::log::Log;
@@ -45,8 +45,6 @@ pub struct Terms {
     pub sha384: [u8; 48],
     /// Its limits: the host's, with its own in their place.
     pub limits: Limits,
-    /// What a call costs; none where it is free.
-    pub offers: Option<Arc<[Offer]>>,
     pub(crate) about: About,
     /// The origins of its manifest.
     pub(crate) listed: AllowList,

@@ -93,7 +93,9 @@ impl Witness for Log {
 
 #[cfg(test)]
 mod tests {
-    use hypervisor_runtime::{Exit, Offer, PrepareError};
+    use std::pin::Pin;
+
+    use hypervisor_runtime::{Exit, PrepareError};
 
     use super::*;
     use crate::surroundings::Measured;
@@ -105,8 +107,12 @@ mod tests {
             Ok(())
         }
 
-        fn offers(&self, _: &str, _: Option<&str>) -> Result<Vec<Offer>, String> {
-            Ok(Vec::new())
+        fn takes<'a>(
+            &'a self,
+            _: &'a str,
+            _: Option<&'a str>,
+        ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+            Box::pin(async { Ok(()) })
         }
 
         fn note(&self, _: Event<'_>) {}

@@ -7,7 +7,7 @@
 //! world = "service"                              # or "command"; by default what the component exports
 //! skills = ["weather", "forecast"]
 //! private = false
-//! price = "0.01 USDC"
+//! price = "$0.01"
 //! pay_to = "0x…"
 //! reuse = 1
 //! outgoing = ["https://api.example.org", "https://*.example.com"]

@@ -1,9 +1,11 @@
 //! What agents need of the host that they are deployed on, and what its operator lets them have.
 
+use std::pin::Pin;
+
 use bytesize::ByteSize;
 use hypervisor_egress::AllowList;
 use hypervisor_protocol::{Exit, HexBytes, PublicKey};
-use hypervisor_runtime::{Limits, Offer, PrepareError};
+use hypervisor_runtime::{Limits, PrepareError};
 
 use crate::name::Owner;
 
@@ -16,11 +18,16 @@ pub trait Surroundings: Send + Sync + 'static {
     /// [`PrepareError::Program`] where the log has no room for it.
     fn measure(&self, component: &Measured<'_>) -> Result<(), PrepareError>;
 
-    /// The offers for a price, paid to the account that is named, if one is.
+    /// Whether calls of an agent that was deployed before can still be sold for its price, paid to the account that is named, if
+    /// one is. What a price is worth is not known here.
     ///
     /// # Errors
-    /// What is wrong with the price, in words.
-    fn offers(&self, price: &str, pay_to: Option<&str>) -> Result<Vec<Offer>, String>;
+    /// Why not, in words.
+    fn takes<'a>(
+        &'a self,
+        price: &'a str,
+        pay_to: Option<&'a str>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
 
     /// Something happened that operators want to know of.
     fn note(&self, event: Event<'_>);

@@ -63,6 +63,7 @@ impl Agents {
         let terms = self.terms(owner, head.manifest, about, digests)?;
         let component = usize::try_from(head.component_length).unwrap_or(usize::MAX);
         permit(policy, &terms, component).await?;
+        self.sellable(&terms).await?;
         self.enter(&Arc::new(self.make(terms, head.deployed_at, stored, false)));
         Ok(())
     }
@@ -82,6 +83,7 @@ impl Agents {
             Err(Refused::Unfit(reason)) => return Err(reason),
         };
         permit(policy, &plan.terms, plan.component.len()).await?;
+        self.sellable(&plan.terms).await?;
         let kept = details(&plan.terms).map(|details| {
             self.store.put(&Record {
                 owner: None,
@@ -99,6 +101,16 @@ impl Agents {
         let stored = plan.stored();
         self.enter(&Arc::new(self.make(plan.terms, deployed_at, stored, true)));
         Ok(())
+    }
+
+    /// Whether its calls can be sold, where it has a price: it is not free because they cannot.
+    async fn sellable(&self, terms: &Terms) -> Result<(), String> {
+        let Some(price) = &terms.manifest.price else {
+            return Ok(());
+        };
+        let pay_to = terms.manifest.pay_to.as_deref();
+        let taken = self.host.takes(price, pay_to).await;
+        taken.map_err(|words| format!("`price`: {words}"))
     }
 }
 

@@ -1,10 +1,9 @@
 //! The terms of an agent: what its manifest asks for, as far as this host and its operator allow it.
 
 use std::fmt::Display;
-use std::sync::Arc;
 
 use bytesize::ByteSize;
-use hypervisor_runtime::{Limits, Offer};
+use hypervisor_runtime::Limits;
 
 use crate::agents::Agents;
 use crate::deployed::{About, Terms};
@@ -23,6 +22,12 @@ impl Agents {
         about: About,
         (digest, sha384): ([u8; 32], [u8; 48]),
     ) -> Result<Terms, String> {
+        if manifest.private && manifest.price.is_some() {
+            return Err(
+                "`price`: a private agent has none, for nobody but its owner can call it"
+                    .to_owned(),
+            );
+        }
         // Whether they are origins was checked with the manifest.
         let listed = manifest.outgoing.iter();
         Ok(Terms {
@@ -35,24 +40,8 @@ impl Agents {
             about,
             limits: limits(&manifest, &self.settings.limits)?,
             listed: listed.filter_map(|origin| origin.parse().ok()).collect(),
-            offers: self.offers(&manifest)?,
             manifest,
         })
-    }
-
-    fn offers(&self, manifest: &Manifest) -> Result<Option<Arc<[Offer]>>, String> {
-        let Some(price) = &manifest.price else {
-            return Ok(None);
-        };
-        if manifest.private {
-            return Err(
-                "a private agent has no price: nobody but its owner can call it".to_owned(),
-            );
-        }
-        let offers = self.host.offers(price, manifest.pay_to.as_deref());
-        offers
-            .map(|offers| Some(offers.into()))
-            .map_err(|e| format!("`price`: {e}"))
     }
 }
 

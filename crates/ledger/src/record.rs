@@ -13,7 +13,7 @@ pub type Key = [u8; 32];
 /// What names a payment, on its chain and anywhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentId {
-    /// The chain, as CAIP-2.
+    /// The network, as the payment component names it.
     pub chain: String,
     /// The token.
     pub asset: String,

@@ -62,9 +62,9 @@ pub use outgoing::{
     Chain, Connection, Egress, HttpBody, HttpError, HttpTimeouts, Moment, Sending, Sent,
 };
 pub use payment::{
-    AuthorizedPayment, ChallengeResponse, Header, Offer, PaymentEngine, PaymentError, PaymentId,
-    Receipt, ResourceInfo, Settlement, SettlementFailure, Unanswered, UnknownSettlement,
-    Verification,
+    Asset, AuthorizedPayment, ChallengeResponse, Header, Offer, PaymentEngine, PaymentError,
+    PaymentId, Receipt, ResourceInfo, Settlement, SettlementFailure, Terms, Unanswered,
+    UnknownSettlement, Verification,
 };
 pub use plugin::{PluginError, Source};
 pub use plugins::{
@@ -203,7 +203,7 @@ mod tests {
             .push_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit"))
             .unwrap();
         let source = "package test:all; world all { include wasi:cli/imports@0.2.12; \
-                      import hypervisor:plugin/crypto@0.1.0; import hypervisor:plugin/attestation@0.1.0; export wasi:cli/run@0.2.12; }";
+                      import hypervisor:plugin/crypto@0.1.1; import hypervisor:plugin/attestation@0.1.1; export wasi:cli/run@0.2.12; }";
         let package = resolve.push_source("all.wit", source).unwrap();
         let world = resolve.select_world(&[package], Some("all")).unwrap();
         let abi = ManglingAndAbi::Legacy(wit_parser::LiftLowerAbi::Sync);
@@ -214,6 +214,29 @@ mod tests {
             .unwrap()
             .encode()
             .unwrap()
+    }
+
+    #[test]
+    fn an_interface_of_another_patch_version_links_to_the_hosts() {
+        let executor =
+            Executor::new(&Settings::default(), PathBuf::new(), Arc::new(Unattested)).unwrap();
+        let of_version = |version: &str| {
+            let mut bytes = imports_everything();
+            let name = "hypervisor:plugin/crypto@0.1.1".as_bytes();
+            let places: Vec<usize> = (0..bytes.len() - name.len())
+                .filter(|at| bytes[*at..].starts_with(name))
+                .collect();
+            assert!(!places.is_empty());
+            for end in places.iter().map(|at| at + name.len()) {
+                bytes[end - version.len()..end].copy_from_slice(version.as_bytes());
+            }
+            let judged = inspect(&bytes).unwrap().require_command().is_ok();
+            let component = Component::new(executor.linker.engine(), &bytes).unwrap();
+            (judged, executor.linker.instantiate_pre(&component).is_ok())
+        };
+        assert_eq!(of_version("0.1.0"), (true, true));
+        assert_eq!(of_version("0.1.9"), (true, true));
+        assert_eq!(of_version("0.2.0"), (false, false));
     }
 
     #[test]

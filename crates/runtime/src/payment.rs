@@ -1,5 +1,7 @@
 //! The payment component: each call into an instance of its own, since payers are each other's strangers.
 
+mod quote;
+
 use http::HeaderName;
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
@@ -12,6 +14,7 @@ use super::sandbox::Sandboxes;
 use super::worlds::payments::PaymentPluginPre;
 use super::worlds::payments::exports::hypervisor::plugin::payment as wit;
 
+pub use quote::{Asset, Terms};
 pub use wit::{
     AuthorizedPayment, ChallengeResponse, ErrorCode as PaymentError, Header, Offer, PaymentId,
     Receipt, ResourceInfo, Settlement, SettlementFailure, UnknownSettlement, Verification,
@@ -21,7 +24,7 @@ pub use wit::{
 const NAME: &str = "payments";
 
 /// The interface by which a component names the header fields that it reads, and its function.
-const NAMING: (&str, &str) = ("hypervisor:plugin/payment-fields@0.1.0", "names");
+const NAMING: (&str, &str) = ("hypervisor:plugin/payment-fields@0.1.1", "names");
 /// Fields that a component may name.
 const MAX_FIELDS: usize = 16;
 /// The header fields of x402, for components that do not name theirs.
@@ -37,6 +40,7 @@ pub struct PaymentEngine {
     calls: Reserve,
     fields: Vec<HeaderName>,
     names_fields: bool,
+    quotes: bool,
 }
 
 /// The component did not answer: it trapped, reached a limit, or ran out of time.
@@ -70,6 +74,7 @@ impl PaymentEngine {
                 .collect::<Result<_, _>>()?,
         };
         Ok(Self {
+            quotes: quote::is_exported(&linked),
             pre: PaymentPluginPre::new(linked)?,
             sandboxes,
             calls,

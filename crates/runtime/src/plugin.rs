@@ -98,16 +98,10 @@ impl Component {
                 export,
             });
         }
-        let called = format!("{export}@{}", PLUGIN_VERSION);
-        if !inspection.exports.contains(&called) {
-            let found: Vec<&str> = inspection
-                .exports
-                .iter()
-                .map(String::as_str)
-                .filter(|name| name.starts_with(export))
-                .collect();
-            let message = format!("it exports {}; this host calls {called}", found.join(", "));
-            return Err(unusable(path, message));
+        for interface in [&export].into_iter().chain(world.optional) {
+            if inspection.exports_compatible(interface, PLUGIN_VERSION) == Some(false) {
+                return Err(unusable(path, foreign(&inspection, interface)));
+            }
         }
         let missing: Vec<String> = inspection
             .missing()
@@ -142,6 +136,8 @@ impl Component {
 pub(super) struct World {
     name: &'static str,
     export: &'static str,
+    /// What it may export besides.
+    optional: &'static [&'static str],
     /// What its plugin is called in the manifest.
     plugin: &'static str,
     /// Whether its components may send HTTP requests.
@@ -151,18 +147,24 @@ pub(super) struct World {
 pub(super) const SCRIPT: World = World {
     name: "script-engine",
     export: "hypervisor:plugin/script",
+    optional: &[],
     plugin: "script",
     has_network: false,
 };
 pub(super) const POLICY: World = World {
     name: "policy-engine",
     export: "hypervisor:plugin/policy",
+    optional: &[],
     plugin: "policy",
     has_network: false,
 };
 pub(super) const PAYMENTS: World = World {
     name: "payments",
     export: "hypervisor:plugin/payment",
+    optional: &[
+        "hypervisor:plugin/payment-fields",
+        "hypervisor:plugin/quote",
+    ],
     plugin: "payments",
     has_network: true,
 };
@@ -313,6 +315,24 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
         path: path.to_owned(),
         source,
     })
+}
+
+/// What a component has of an interface that this host takes in other versions only.
+fn foreign(inspection: &Inspection, interface: &str) -> String {
+    let is_one = |name: &&String| name.split_once('@').is_some_and(|(it, _)| it == interface);
+    let found: Vec<&str> = inspection
+        .exports
+        .iter()
+        .filter(is_one)
+        .map(String::as_str)
+        .collect();
+    let (track, _) = PLUGIN_VERSION
+        .rsplit_once('.')
+        .unwrap_or((PLUGIN_VERSION, ""));
+    format!(
+        "it exports {}; this host takes {interface}@{track}.x, of which it has {PLUGIN_VERSION}: build it against that version's WIT",
+        found.join(", ")
+    )
 }
 
 fn unusable(path: &Path, message: String) -> PluginError {

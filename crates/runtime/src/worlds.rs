@@ -10,7 +10,7 @@ pub(super) mod script {
             package hypervisor:host-script;
 
             world script-plugin {
-                export hypervisor:plugin/script@0.1.0;
+                export hypervisor:plugin/script@0.1.1;
             }
         ",
         exports: { default: async },
@@ -27,7 +27,7 @@ pub(super) mod policy {
             package hypervisor:host-policy;
 
             world policy-plugin {
-                export hypervisor:plugin/policy@0.1.0;
+                export hypervisor:plugin/policy@0.1.1;
             }
         ",
         exports: { default: async },
@@ -44,7 +44,7 @@ pub(super) mod payments {
             package hypervisor:host-payments;
 
             world payment-plugin {
-                export hypervisor:plugin/payment@0.1.0;
+                export hypervisor:plugin/payment@0.1.1;
             }
         ",
         exports: { default: async },

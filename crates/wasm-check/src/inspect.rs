@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use wasmparser::{ComponentExternalKind, ComponentTypeRef, Parser, Payload};
 
-use crate::offer::{Import, Standing};
+use crate::offer::{Import, Standing, versions_match};
 use hypervisor_protocol::Rejection;
 
 /// A program the host can run as a command, after [`inspect`].
@@ -243,6 +243,21 @@ impl Inspection {
         self.exports
             .iter()
             .any(|export| export.get(..name(export)) == Some(interface))
+    }
+
+    /// Whether it exports this interface in a version that a host with version `host` of it takes, any of the same minor one; none
+    /// where it does not export it at all.
+    pub fn exports_compatible(&self, interface: &str, host: &str) -> Option<bool> {
+        let mut versions = self
+            .exports
+            .iter()
+            .filter_map(|export| match export.strip_prefix(interface)? {
+                "" => Some(""),
+                version => version.strip_prefix('@'),
+            })
+            .peekable();
+        versions.peek()?;
+        Some(versions.any(|version| versions_match(version, host)))
     }
 
     /// Refuses what cannot run as a command: no entry point first, for a program of another world also imports other things.

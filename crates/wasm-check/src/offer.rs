@@ -29,7 +29,7 @@ impl fmt::Display for Standing {
 /// Version of every WASI package the host links.
 pub const WASI_VERSION: &str = "0.2.12";
 /// Version of the host's own WIT package.
-pub const PLUGIN_VERSION: &str = "0.1.0";
+pub const PLUGIN_VERSION: &str = "0.1.1";
 
 /// Interfaces that work for a `wasi:cli/run` program.
 const GRANTED: &[&str] = &[

@@ -23,7 +23,7 @@ wit_bindgen::generate!({
         package guests:ask-payment;
 
         world ask-payment {
-            import hypervisor:plugin/payment@0.1.0;
+            import hypervisor:plugin/payment@0.1.1;
         }
     ",
 });

@@ -21,7 +21,7 @@ wit_bindgen::generate!({
         package guests:ask-policy;
 
         world ask-policy {
-            import hypervisor:plugin/policy@0.1.0;
+            import hypervisor:plugin/policy@0.1.1;
         }
     ",
 });

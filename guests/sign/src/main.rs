@@ -21,7 +21,7 @@ wit_bindgen::generate!({
         package guests:sign;
 
         world sign {
-            import hypervisor:plugin/crypto@0.1.0;
+            import hypervisor:plugin/crypto@0.1.1;
         }
     ",
 });

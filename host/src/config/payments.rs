@@ -22,19 +22,20 @@ pub struct Payments {
     pub compiled: PathBuf,
     /// SHA-384 of that file, hex.
     pub compiled_sha384: String,
-    /// What an execution costs, in human units: `0.01 USDC`.
+    /// What an execution costs, in words of the component: by default `$0.01`.
     pub price: String,
-    /// Other prices for single routes: `"/x402_policy/unsafe/python" = "0.02 USDC"`.
+    /// Other prices for single routes: `"/x402_policy/unsafe/python" = "$0.02"`.
     pub prices: BTreeMap<String, String>,
-    /// The chains on which it may be paid, by name (`base`) or CAIP-2 identifier (`eip155:8453`).
+    /// The networks on which it may be paid, by names that the component knows.
     pub networks: Vec<String>,
     /// The account that is paid.
     pub pay_to: String,
     /// URLs of the facilitators that verify and settle; the component may reach these and no others.
     pub facilitators: Vec<String>,
-    /// URL of an RPC endpoint for each chain, by CAIP-2 identifier; where there is one, settlements are confirmed on the chain.
+    /// URL of an RPC endpoint for each network, by the name that the component has for it; where there is one, settlements are
+    /// confirmed there.
     pub rpc: BTreeMap<String, String>,
-    /// Assets that the host does not know by name.
+    /// Assets that the component does not know by name.
     pub assets: Vec<Asset>,
     /// The payment scheme of the offers; by default `exact`.
     pub scheme: String,
@@ -47,7 +48,7 @@ pub struct Payments {
     /// Other hosts are paid on the same account: a transfer that this host was not told of is not taken for its own; by
     /// default `false`.
     pub shared_account: bool,
-    /// Blocks on top of the one with the transfer that make a settlement final, by CAIP-2 identifier; by default none.
+    /// Blocks on top of the one with the transfer that make a settlement final, by network as in `rpc`; by default none.
     pub confirmations: BTreeMap<String, u64>,
     /// Time a client has from the challenge to the settlement; by default `2m`.
     #[serde(with = "humantime_serde")]
@@ -82,22 +83,18 @@ pub enum Charging {
 
 /// An asset that can be paid with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Asset {
-    /// The name that prices use: `EURC`.
+    /// The name that prices use.
     pub symbol: String,
-    /// The chain, by name or CAIP-2 identifier.
+    /// The network that has it, written as in `networks`.
     pub network: String,
-    /// On an EVM chain, the token contract's address.
+    /// What names it there.
     pub address: String,
     /// Decimal places of a whole unit.
     pub decimals: u8,
-    /// `name` of the token's EIP-712 domain; empty where the scheme needs none.
-    #[serde(default)]
-    pub name: String,
-    /// `version` of the token's EIP-712 domain; empty where the scheme needs none.
-    #[serde(default)]
-    pub version: String,
+    /// What the component wants to know besides: its keys, which the host does not judge.
+    #[serde(flatten)]
+    pub details: BTreeMap<String, String>,
 }
 
 /// The variables that tell the component what keys of their own set.
@@ -185,7 +182,7 @@ impl Default for Payments {
             component: PathBuf::new(),
             compiled: PathBuf::new(),
             compiled_sha384: String::new(),
-            price: "0.01 USDC".to_owned(),
+            price: "$0.01".to_owned(),
             prices: BTreeMap::new(),
             networks: Vec::new(),
             pay_to: String::new(),

@@ -66,14 +66,15 @@ async fn answer(
     let (mut head, body) = request.into_parts();
     // Only calls from outside have a prefix, and only the host says it.
     without(&mut head, &[FORWARDED_PREFIX]);
+    let snapshot = chain.moment().unwrap_or_else(|| host.snapshot());
     // An owner's agents call each other for nothing.
     let sale = if agent.terms.owner() == owner {
         None
     } else {
         let path = format!("{PREFIX}{}{}", agent.terms.address, head.uri.path());
-        Sale::of_agent(host, &agent, &path, (&head.method, &head.headers))?
+        let asked = (&head.method, &head.headers);
+        Sale::of_agent(host, &snapshot, &agent, &path, asked).await?
     };
-    let snapshot = chain.moment().unwrap_or_else(|| host.snapshot());
     if let (Some(_), Some(teller)) = (&sale, &snapshot.teller) {
         without(&mut head, teller.fields());
     }

@@ -100,7 +100,7 @@ mod tests {
         agrees("AgentRequest", &agent);
         let info: AgentInfo = serde_json::from_value(json!({
             "name": "a", "address": "a.operator", "path": "/agents/a/", "description": "d", "version": "1",
-            "world": "service", "private": false, "price": "0.01 USDC", "digest": "00".repeat(32),
+            "world": "service", "private": false, "price": "$0.01", "digest": "00".repeat(32),
             "sha384": "00".repeat(48), "reuse": 1, "persistent": false, "note": "n", "deployed_at": 1,
             "imports": [{"name": "wasi:io/poll@0.2.0", "standing": "granted", "host_version": "0.2.12"}]
         }))
@@ -108,7 +108,7 @@ mod tests {
         agrees("AgentInfo", &info);
         agrees("AgentImport", &info.imports[0]);
         let found: Found = serde_json::from_value(json!({
-            "name": "a", "address": "a.operator", "description": "d", "version": "1", "score": 1.0, "price": "0.01 USDC",
+            "name": "a", "address": "a.operator", "description": "d", "version": "1", "score": 1.0, "price": "$0.01",
             "digest": "00".repeat(32), "deployed": true
         }))
         .unwrap();

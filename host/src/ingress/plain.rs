@@ -56,8 +56,8 @@ async fn answer(
     let reference = reference_in(head.uri.path()).to_owned();
     let target = Target::find(host, &reference).await?;
     let asked = (&head.method, &head.headers);
-    let sale = Sale::of_agent(host, &target.agent, head.uri.path(), asked)?;
     let snapshot = host.snapshot();
+    let sale = Sale::of_agent(host, &snapshot, &target.agent, head.uri.path(), asked).await?;
     let is_sold = sale.is_some();
     let length = declared_length(&head.headers);
     let mut head = for_agent(head, reference.len())?;

@@ -14,6 +14,7 @@ use crate::payments;
 use crate::pipeline::manage::Registered;
 use crate::pipeline::sealed::Sealed;
 use crate::pipeline::{Call, Host, Input, Refusal, Route, Sale, Target, route};
+use crate::snapshot::Snapshot;
 
 /// What executions are, in a challenge.
 const EXECUTION: &str = "A sealed execution in a confidential host";
@@ -53,18 +54,21 @@ routes! {
 
 /// Serves a route with a fixed path.
 async fn serve(host: &Arc<Host>, route: Route, request: Request) -> Result<Response, Refusal> {
+    let snapshot = host.snapshot();
     let sale = if route.is_paid() {
         let payments = host.payments().ok_or_else(Refusal::takes_no_payments)?;
+        let teller = snapshot.teller.as_ref();
+        let teller = teller.ok_or_else(Refusal::takes_no_payments)?;
         Some(Sale {
             info: payments.resource(&route.path, EXECUTION, request.headers()),
-            offers: payments.offers(&route.path).into(),
+            offers: teller.offers_of(&route.path).await?,
             headers: payments::headers(request.headers()),
         })
     } else {
         None
     };
     let way = sealed(route, None, &request)?;
-    run(host, way, sale, request).await
+    run(host, snapshot, (way, sale), request).await
 }
 
 /// `POST /agents/{agent}`: a sealed call.
@@ -79,15 +83,16 @@ pub(super) async fn call_agent(
         Some(agent) => Some(Target::new(&host, agent).await),
         None => None,
     };
+    let snapshot = host.snapshot();
     let sale = match &target {
         Some(target) => {
             let asked = (request.method(), request.headers());
-            Sale::of_agent(&host, &target.agent, &route.path, asked)?
+            Sale::of_agent(&host, &snapshot, &target.agent, &route.path, asked).await?
         }
         None => None,
     };
     let way = sealed(route, target, &request)?;
-    run(&host, way, sale, request).await
+    run(&host, snapshot, (way, sale), request).await
 }
 
 /// `DELETE /agents/{agent}`: a sealed request of its owner's.
@@ -101,7 +106,7 @@ pub(super) async fn remove_agent(
         ..Route::of_agent(&reference)
     };
     let way = sealed(route, None, &request)?;
-    run(&host, way, None, request).await
+    run(&host, host.snapshot(), (way, None), request).await
 }
 
 /// `POST /agent/deploy`: a sealed component of the client's own, or an agent of the registry by name.
@@ -152,12 +157,11 @@ fn sealed(route: Route, target: Option<Target>, request: &Request) -> Result<Sea
 
 async fn run(
     host: &Arc<Host>,
-    way: Sealed,
-    sale: Option<Sale>,
+    snapshot: Arc<Snapshot>,
+    (way, sale): (Sealed, Option<Sale>),
     request: Request,
 ) -> Result<Response, Refusal> {
     way.serves(host)?;
-    let snapshot = host.snapshot();
     let call = Call {
         way,
         party: host.account().party(&peer_of(&request)),

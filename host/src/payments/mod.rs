@@ -1,12 +1,9 @@
-//! Payments: the operator's offers, the component that speaks the protocol, and the ledger of what was paid.
+//! Payments: the component that speaks the protocol and makes the offers, and the ledger of what was paid.
 
-mod assets;
-mod offers;
-mod price;
+mod prices;
 mod reconcile;
 mod teller;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -14,14 +11,10 @@ use hypervisor_ledger::{Bounds, Ledger, Store, TABLES};
 use tokio::sync::Notify;
 
 use crate::account::Full;
-use crate::agents::PREFIX as AGENTS_PREFIX;
 use crate::config::{self, Config};
 use crate::error::Error;
-use crate::executor::{
-    Header, Offer, PaymentEngine, PaymentError, PluginSet, ResourceInfo, Unanswered,
-};
+use crate::executor::{Header, PaymentError, PluginSet, ResourceInfo, Unanswered};
 use crate::state::State as Folder;
-use offers::Offers;
 
 pub(crate) use hypervisor_ledger::{
     Answer, Claim, Ended, Error as LedgerError, Fields, Key, Outcome, Payment, PaymentId, Place,
@@ -31,8 +24,6 @@ pub(crate) use teller::{Teller, Verified};
 
 /// What one host needs to take payments.
 pub(crate) struct Payments {
-    offers: Offers,
-    settings: config::Payments,
     ledger: Ledger,
     /// Settle before the program runs.
     pub(crate) settle_first: bool,
@@ -75,21 +66,12 @@ impl From<PaymentError> for PaymentFault {
 }
 
 impl Payments {
-    /// Of a host whose plugins are loaded; none where there is no payment component. Has the component check the offers of
-    /// every route.
-    pub(crate) async fn start(
-        config: &Config,
-        plugins: &PluginSet,
-        routes: &[&'static str],
-        state: &Folder,
-    ) -> Result<Option<Self>, Error> {
-        let Some(engine) = plugins.payments() else {
-            return Ok(None);
-        };
-        let settings = &config.payments;
-        Ok(Some(Self {
-            offers: checked_offers(config, engine, routes).await?,
-            settings: settings.clone(),
+    /// Opens the books.
+    ///
+    /// # Errors
+    /// What is wrong with the store in `executor_path`.
+    pub(crate) fn open(settings: &config::Payments, state: &Folder) -> Result<Self, Error> {
+        Ok(Self {
             ledger: opened(state, settings)?,
             settle_first: settings.settle_first,
             charges_always: settings.charge == config::Charging::Always,
@@ -98,12 +80,7 @@ impl Payments {
             hold: settings.hold,
             public_url: settings.public_url.trim_end_matches('/').to_owned(),
             doubt: Notify::new(),
-        }))
-    }
-
-    /// What makes offers of the prices of agents.
-    pub(crate) fn offering(&self) -> Offering {
-        Offering(self.settings.clone())
+        })
     }
 
     /// What is sold at `route`.
@@ -127,11 +104,6 @@ impl Payments {
             mime_type: Some("application/json".to_owned()),
             metadata: None,
         }
-    }
-
-    /// The offers of a route.
-    pub(crate) fn offers(&self, route: &str) -> &[Offer] {
-        self.offers.of(route)
     }
 
     pub(crate) fn ledger(&self) -> &Ledger {
@@ -181,42 +153,6 @@ fn opened(folder: &Folder, settings: &config::Payments) -> Result<Ledger, Error>
     Ok(Ledger::new(store))
 }
 
-/// Makes offers of prices.
-pub(crate) struct Offering(config::Payments);
-
-impl Offering {
-    /// The offers for a price of an agent, paid to its owner where it names an account.
-    ///
-    /// # Errors
-    /// What is wrong with the price, in words.
-    pub(crate) fn offers_for(
-        &self,
-        price: &str,
-        pay_to: Option<&str>,
-    ) -> Result<Vec<Offer>, String> {
-        offers::of_price(&self.0, price, pay_to)
-    }
-}
-
-/// Whether a component that was made ready takes the operator's offers, and those of the agents that are deployed.
-///
-/// # Errors
-/// What is wrong with them.
-pub(crate) async fn accepts(
-    config: &Config,
-    engine: &PaymentEngine,
-    routes: &[&'static str],
-    agents: &[Arc<[Offer]>],
-) -> Result<(), Error> {
-    checked_offers(config, engine, routes).await?;
-    for offers in agents {
-        agreed(engine, AGENTS_PREFIX, offers)
-            .await
-            .map_err(|e| Error::Payments(format!("the price of a deployed agent: {e}")))?;
-    }
-    Ok(())
-}
-
 /// Checks `[payments]` as a start would, without opening the store.
 ///
 /// # Errors
@@ -227,44 +163,9 @@ pub async fn check(
     routes: &[&'static str],
 ) -> Result<(), Error> {
     if let Some(engine) = plugins.payments() {
-        checked_offers(config, engine, routes).await?;
+        Teller::open(config, engine, routes).await?;
     }
     Ok(())
-}
-
-/// The offers of every route, which the component has agreed to.
-async fn checked_offers(
-    config: &Config,
-    engine: &PaymentEngine,
-    routes: &[&'static str],
-) -> Result<Offers, Error> {
-    let offers = Offers::new(&config.payments, routes)?;
-    for route in routes {
-        agreed(engine, route, offers.of(route))
-            .await
-            .map_err(Error::Payments)?;
-    }
-    Ok(offers)
-}
-
-/// Whether a component takes these offers; its words where it does not.
-async fn agreed(engine: &PaymentEngine, route: &str, offers: &[Offer]) -> Result<(), String> {
-    let info = ResourceInfo {
-        url: format!("http://localhost{route}"),
-        description: None,
-        mime_type: None,
-        metadata: None,
-    };
-    match engine.challenge(&info, offers).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(
-            PaymentError::InvalidOffer(text)
-            | PaymentError::Unavailable(text)
-            | PaymentError::InternalError(Some(text)),
-        )) => Err(text),
-        Ok(Err(PaymentError::InternalError(None))) => Err("the component failed".to_owned()),
-        Err(unanswered) => Err(unanswered.to_string()),
-    }
 }
 
 /// Header fields as a component gives them, in the form that the ledger keeps.

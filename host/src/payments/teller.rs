@@ -1,4 +1,4 @@
-//! The payment component as one call meets it: what it says, held against what was offered, in the ledger's terms.
+//! The payment component as one call meets it: what it offers, and what it says, held against that, in the ledger's terms.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -6,31 +6,96 @@ use std::sync::Arc;
 use http::HeaderName;
 use hypervisor_ledger::{Outcome, Payment, PaymentId, Settler};
 
-use super::{PaymentFault, agreed, pairs};
-use crate::agents::PREFIX as AGENTS_PREFIX;
+use super::prices::Prices;
+use super::{PaymentFault, pairs};
+use crate::config::Config;
+use crate::error::Error;
 use crate::executor::{
     AuthorizedPayment, ChallengeResponse, Header, Offer, PaymentEngine, PaymentId as PluginId,
     ResourceInfo, Settlement, Unanswered, Verification,
 };
 
-/// The payment component that one request began with.
+/// The payment component that one request began with, and the offers that it made.
 #[derive(Clone)]
-pub(crate) struct Teller(Arc<PaymentEngine>);
+pub(crate) struct Teller {
+    engine: Arc<PaymentEngine>,
+    prices: Prices,
+}
 
 impl Teller {
-    pub(crate) fn new(engine: Arc<PaymentEngine>) -> Self {
-        Self(engine)
+    /// Has a component that was made ready make the offers of every route.
+    ///
+    /// # Errors
+    /// What is wrong with `[payments]`.
+    pub(crate) async fn open(
+        config: &Config,
+        engine: &Arc<PaymentEngine>,
+        routes: &[&'static str],
+    ) -> Result<Self, Error> {
+        let mut unknown = config.payments.prices.keys();
+        if let Some(path) = unknown.find(|path| !routes.contains(&path.as_str())) {
+            return Err(Error::ConfigValue {
+                key: "payments.prices",
+                message: format!("`{path}` is no paid route; those are {}", routes.join(", ")),
+            });
+        }
+        let teller = Self {
+            engine: Arc::clone(engine),
+            prices: Prices::new(&config.payments),
+        };
+        for route in routes {
+            let price = teller.prices.of_route(route);
+            teller.offers(price, None).await.map_err(|words| {
+                Error::Payments(format!("the price of {route}, `{price}`: {words}"))
+            })?;
+        }
+        Ok(teller)
+    }
+
+    /// The offers for a price, paid to `pay_to` where it names an account, and else to the operator. They are asked for once.
+    ///
+    /// # Errors
+    /// What is wrong with the price, in words.
+    pub(crate) async fn offers(
+        &self,
+        price: &str,
+        pay_to: Option<&str>,
+    ) -> Result<Arc<[Offer]>, String> {
+        self.prices.offers(&self.engine, price, pay_to).await
+    }
+
+    /// The offers of one of the host's own routes.
+    ///
+    /// # Errors
+    /// As those of a component that does not answer.
+    pub(crate) async fn offers_of(&self, route: &str) -> Result<Arc<[Offer]>, PaymentFault> {
+        self.offers_now(self.prices.of_route(route), None).await
+    }
+
+    /// The offers for a price that was taken before.
+    ///
+    /// # Errors
+    /// [`PaymentFault::Component`] where the component, which may be another by now, does not take it any more.
+    pub(crate) async fn offers_now(
+        &self,
+        price: &str,
+        pay_to: Option<&str>,
+    ) -> Result<Arc<[Offer]>, PaymentFault> {
+        self.offers(price, pay_to).await.map_err(|_| {
+            tracing::error!("the payment component makes no offers of a price that it took before");
+            PaymentFault::Component
+        })
     }
 
     /// The header fields in which the component looks for payments.
     pub(crate) fn fields(&self) -> &[HeaderName] {
-        self.0.fields()
+        self.engine.fields()
     }
 
     /// What the component gets to see: where it names the fields that it reads, those and no others. Requests to agents carry
     /// credentials that are no business of who takes the payments.
     fn read<'a>(&self, headers: &'a [Header]) -> Cow<'a, [Header]> {
-        if !self.0.names_fields() {
+        if !self.engine.names_fields() {
             return Cow::Borrowed(headers);
         }
         let is_read = |header: &&Header| self.reads(&header.name);
@@ -39,16 +104,8 @@ impl Teller {
 
     /// Whether the component looks for payments in a header field.
     pub(crate) fn reads(&self, name: &str) -> bool {
-        let mut named = self.0.fields().iter().map(HeaderName::as_str);
+        let mut named = self.engine.fields().iter().map(HeaderName::as_str);
         named.any(|it| it.eq_ignore_ascii_case(name))
-    }
-
-    /// Has the component look at the offers of an agent.
-    ///
-    /// # Errors
-    /// What is wrong with them, in its words.
-    pub(crate) async fn agrees(&self, offers: &[Offer]) -> Result<(), String> {
-        agreed(&self.0, AGENTS_PREFIX, offers).await
     }
 
     /// The 402 for `offers`.
@@ -57,7 +114,7 @@ impl Teller {
         info: &ResourceInfo,
         offers: &[Offer],
     ) -> Result<ChallengeResponse, PaymentFault> {
-        Ok(self.0.challenge(info, offers).await??)
+        Ok(self.engine.challenge(info, offers).await??)
     }
 
     /// Which payment the headers carry.
@@ -66,7 +123,7 @@ impl Teller {
         offers: &[Offer],
         headers: &[Header],
     ) -> Result<Option<PaymentId>, PaymentFault> {
-        let identified = self.0.identify(offers, &self.read(headers)).await?;
+        let identified = self.engine.identify(offers, &self.read(headers)).await?;
         Ok(identified.map(name))
     }
 
@@ -78,7 +135,11 @@ impl Teller {
         offers: &[Offer],
         headers: &[Header],
     ) -> Result<Verified, PaymentFault> {
-        let payment = match self.0.verify(info, offers, &self.read(headers)).await?? {
+        let payment = match self
+            .engine
+            .verify(info, offers, &self.read(headers))
+            .await??
+        {
             Verification::Refused(refusal) => {
                 return Ok(Verified::Refused(Box::new(refusal.challenge)));
             }
@@ -100,13 +161,13 @@ impl Teller {
 
     /// Transfers the money. Anything but a clear answer about this very payment is doubt.
     pub(crate) async fn settle(&self, payment: &Payment) -> Outcome {
-        outcome(payment, self.0.settle(&authorized(payment)).await)
+        outcome(payment, self.engine.settle(&authorized(payment)).await)
     }
 }
 
 impl Settler for Teller {
     async fn reconcile(&self, payment: &Payment) -> Outcome {
-        outcome(payment, self.0.reconcile(&authorized(payment)).await)
+        outcome(payment, self.engine.reconcile(&authorized(payment)).await)
     }
 }
 

@@ -20,6 +20,7 @@ use crate::payments::{
     self, Answer as Kept, Claim, Ended, Outcome, Payment, PaymentFault, PaymentId, Payments, Place,
     Record, Request, Teller, Turn, Verified,
 };
+use crate::snapshot::Snapshot;
 
 /// What a call costs, and what the caller sent to pay for it.
 pub(crate) struct Sale {
@@ -31,18 +32,24 @@ pub(crate) struct Sale {
 
 impl Sale {
     /// What a call of an agent costs; none where it is free.
-    pub(crate) fn of_agent(
+    pub(crate) async fn of_agent(
         host: &Host,
+        snapshot: &Snapshot,
         agent: &Deployed,
         path: &str,
         (method, headers): (&Method, &HeaderMap),
     ) -> Result<Option<Self>, Refusal> {
-        let Some(offers) = &agent.terms.offers else {
+        let manifest = &agent.terms.manifest;
+        let Some(price) = &manifest.price else {
             return Ok(None);
         };
+        let info = taking(host)?.resource(path, &manifest.description, headers);
+        let teller = snapshot.teller.as_ref();
+        let teller = teller.ok_or_else(Refusal::takes_no_payments)?;
+        let offers = teller.offers_now(price, manifest.pay_to.as_deref());
         Ok(Some(Self {
-            info: taking(host)?.resource(path, &agent.terms.manifest.description, headers),
-            offers: Arc::clone(offers),
+            info,
+            offers: offers.await?,
             // What has no body is not sold: it is told what a call costs, whatever it brings.
             headers: match *method {
                 Method::HEAD => Vec::new(),

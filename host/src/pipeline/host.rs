@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::executor::{Executor, PluginSet};
 use crate::manifest::Manifest;
 use crate::metrics;
-use crate::payments::{self, Payments, Teller};
+use crate::payments::{Payments, Teller};
 use crate::sessions::Sessions;
 use crate::snapshot::{Current, Snapshot};
 use crate::state::State;
@@ -82,11 +82,19 @@ impl Host {
     ) -> Result<Arc<Self>, Error> {
         let executor = Arc::new(executor);
         let state = State::open(&config.executor_path, sealing_key)?;
-        let payments = Payments::start(&config, &plugins, &PAID_ROUTES, &state).await?;
-        let offering = payments.as_ref().map(Payments::offering);
-        let policy = plugins.policy().cloned();
-        let agents = agents::start(&config, (&executor, policy), &facts, offering, &state).await?;
-        let snapshot = snapshot(plugins, attestation.as_ref().ok());
+        let (payments, teller) = match plugins.payments() {
+            None => (None, None),
+            Some(engine) => {
+                let teller = Teller::open(&config, engine, &PAID_ROUTES).await?;
+                (
+                    Some(Payments::open(&config.payments, &state)?),
+                    Some(teller),
+                )
+            }
+        };
+        let asked = (plugins.policy().cloned(), teller.clone());
+        let agents = agents::start(&config, &executor, asked, &facts, &state).await?;
+        let snapshot = snapshot(plugins, teller, attestation.as_ref().ok());
         Ok(Arc::new(Self {
             sessions: Sessions::new(&config.limits),
             account: Account::new(&config.limits),
@@ -220,14 +228,14 @@ impl Host {
     pub(crate) async fn swap(&self, plugin: Plugin, component: Vec<u8>) -> Result<Swapped, String> {
         let _one = self.swapping.lock().await;
         let exchanged = self.exchange(plugin, component).await;
-        let (sha384, plugins) = exchanged.inspect_err(|_| metrics::swap("refused"))?;
+        let (sha384, plugins, teller) = exchanged.inspect_err(|_| metrics::swap("refused"))?;
         let manifest = Manifest::new(&self.config, &plugins, self.facts.program_sha384());
         let manifest_sha384 = manifest.digest();
         let attestation = self.attestation.as_ref().ok();
         if let Some(attestation) = attestation {
             attestation.replace_manifest(manifest.encode());
         }
-        self.current.publish(snapshot(plugins, attestation));
+        self.current.publish(snapshot(plugins, teller, attestation));
         let log_entries = self.facts.log().length();
         metrics::swap(match plugin {
             Plugin::Payments => "payments",
@@ -247,12 +255,12 @@ impl Host {
         })
     }
 
-    /// Makes the new plugin ready; gives its digest, and the plugins with it in its place.
+    /// Makes the new plugin ready; gives its digest, the plugins with it in its place, and what takes payments then.
     async fn exchange(
         &self,
         plugin: Plugin,
         component: Vec<u8>,
-    ) -> Result<(String, PluginSet), String> {
+    ) -> Result<(String, PluginSet, Option<Teller>), String> {
         let snapshot = self.snapshot();
         let plugins = &snapshot.plugins;
         let refused = |error: Error| error.to_string();
@@ -270,7 +278,8 @@ impl Host {
                 let settings = config.policy_settings();
                 let fresh = self.executor.fresh_policy(component, settings);
                 let fresh = fresh.await.map_err(|e| refused(e.into()))?;
-                Ok((fresh.sha384().to_owned(), plugins.with_policy(fresh)))
+                let sha384 = fresh.sha384().to_owned();
+                Ok((sha384, plugins.with_policy(fresh), snapshot.teller.clone()))
             }
             Plugin::Payments => {
                 if self.payments.is_none() {
@@ -279,20 +288,27 @@ impl Host {
                 let settings = config.payment_settings().map_err(refused)?;
                 let fresh = self.executor.fresh_payments(component, settings);
                 let fresh = fresh.await.map_err(|e| refused(e.into()))?;
-                let offers = self.agents.all_offers();
-                payments::accepts(config, &fresh.engine, &PAID_ROUTES, &offers)
-                    .await
-                    .map_err(refused)?;
-                Ok((fresh.sha384().to_owned(), plugins.with_payments(fresh)))
+                let teller = Teller::open(config, &fresh.engine, &PAID_ROUTES).await;
+                let teller = teller.map_err(refused)?;
+                for (price, pay_to) in self.agents.prices() {
+                    let offers = teller.offers(&price, pay_to.as_deref()).await;
+                    offers.map_err(|words| format!("the price of a deployed agent: {words}"))?;
+                }
+                let sha384 = fresh.sha384().to_owned();
+                Ok((sha384, plugins.with_payments(fresh), Some(teller)))
             }
         }
     }
 }
 
 /// What the host is with these plugins.
-fn snapshot(plugins: PluginSet, attestation: Option<&Attestation>) -> Snapshot {
+fn snapshot(
+    plugins: PluginSet,
+    teller: Option<Teller>,
+    attestation: Option<&Attestation>,
+) -> Snapshot {
     Snapshot {
-        teller: plugins.payments().cloned().map(Teller::new),
+        teller,
         plugins,
         manifest: attestation.map(Attestation::manifest),
     }

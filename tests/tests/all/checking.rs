@@ -77,7 +77,7 @@ fn each_component_is_called_by_its_world_and_version() {
         assert_eq!(names, expected, "{checked}");
         assert!(taken[0].1.unwrap().starts_with("0."), "{checked}");
     }
-    assert_eq!(taken(&found[0])[0].1, Some("0.1.0"));
+    assert_eq!(taken(&found[0])[0].1, Some("0.1.1"));
     let sends = |import: &Value| {
         import["name"]
             .as_str()
@@ -201,7 +201,7 @@ fn a_configurations_plugins_are_told_with_the_rules_that_they_read() {
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{stdout}");
     let named = format!(
-        "# plugin policy-engine, by hypervisor:plugin/policy@0.1.0: {}\n#   sha384   ",
+        "# plugin policy-engine, by hypervisor:plugin/policy@0.1.1: {}\n#   sha384   ",
         plugin.display()
     );
     assert!(stdout.contains(&named), "{stdout}");

@@ -279,6 +279,40 @@ fn the_hosts_modules_know_those_below_them_only() {
     }
 }
 
+/// What the host and what keeps its books and agents do not know: the payment component does.
+const MONEY: [&str; 16] = [
+    "eip155",
+    "eip-155",
+    "eip712",
+    "eip-712",
+    "eip-3009",
+    "erc20",
+    "erc-20",
+    "caip",
+    "usdc",
+    "eurc",
+    "evm",
+    "ethereum",
+    "solana",
+    "base-sepolia",
+    "stablecoin",
+    "0x833589",
+];
+
+#[test]
+fn the_host_knows_no_chain_and_no_token() {
+    for folder in ["host/src", "crates/ledger/src", "crates/agents/src"] {
+        for (file, text) in sources(&root().join(folder)) {
+            let text = text.to_lowercase();
+            for word in MONEY {
+                let is_word = |part: &str| !part.starts_with(|c: char| c.is_ascii_alphabetic());
+                let known = text.split(word).skip(1).any(is_word);
+                assert!(!known, "{} knows of {word}", file.display());
+            }
+        }
+    }
+}
+
 /// The Rust files below a folder.
 fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();

@@ -81,7 +81,7 @@ async fn a_component_with_an_unknown_import_by_name_with_what_the_host_has() {
     )
     .await;
     assert!(
-        detail.contains("acme:db/store@1.0.0") && detail.contains("hypervisor:plugin 0.1.0"),
+        detail.contains("acme:db/store@1.0.0") && detail.contains("hypervisor:plugin 0.1.1"),
         "{detail}"
     );
 }

@@ -26,12 +26,11 @@ pub const MAX_REUSE: u32 = 1024;
 /// Most origins that an agent may send requests to.
 pub const MAX_OUTGOING: usize = 64;
 
-/// Most characters of an account; CAIP-10 has 128 for its longest part.
+/// Most characters of an account.
 const MAX_ACCOUNT: usize = 128;
 
-/// Most characters of an asset's name, and of an amount.
-const MAX_SYMBOL: usize = 32;
-const MAX_AMOUNT: usize = 80;
+/// Most characters of a price.
+const MAX_PRICE: usize = 128;
 
 /// Most characters of a manifest's own text in a message.
 const MAX_SHOWN: usize = 64;
@@ -63,7 +62,10 @@ pub(super) fn manifest(written: Written) -> Result<Manifest, ManifestError> {
     text("description", &description, MAX_DESCRIPTION, |c| c == '\n')?;
     is_version(&version)?;
     skills(&written.skills)?;
-    written.price.as_deref().map_or(Ok(()), price)?;
+    if let Some(price) = &written.price {
+        // What it is worth, the payment component knows.
+        text("price", price, MAX_PRICE, |_| false)?;
+    }
     written.pay_to.as_deref().map_or(Ok(()), account)?;
     outgoing(&written.outgoing)?;
     limits(&written.limits)?;
@@ -126,32 +128,6 @@ fn skills(skills: &[String]) -> Result<(), ManifestError> {
         .iter()
         .enumerate()
         .try_for_each(|(at, skill)| text(&format!("skills[{at}]"), skill, MAX_SKILL, |_| false))
-}
-
-/// `AMOUNT SYMBOL`, as the operator's own prices: what the asset is, and how many decimals it has, the host knows.
-fn price(price: &str) -> Result<(), ManifestError> {
-    let refused = || {
-        let message = format!(
-            "`{}` is not a price above 0; write it like `0.01 USDC`",
-            shown(price)
-        );
-        wrong("price", message)
-    };
-    let mut words = price.split_whitespace();
-    let (Some(amount), Some(symbol), None) = (words.next(), words.next(), words.next()) else {
-        return Err(refused());
-    };
-    let (whole, fraction) = amount.split_once('.').unwrap_or((amount, "0"));
-    let is_number = [whole, fraction]
-        .iter()
-        .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
-    let is_above_zero = amount.bytes().any(|b| matches!(b, b'1'..=b'9'));
-    let is_symbol = symbol.chars().count() <= MAX_SYMBOL && !symbol.chars().any(char::is_control);
-    if is_number && is_above_zero && is_symbol && amount.len() <= MAX_AMOUNT {
-        Ok(())
-    } else {
-        Err(refused())
-    }
 }
 
 fn account(account: &str) -> Result<(), ManifestError> {

@@ -166,7 +166,7 @@ fn a_plugins_project_has_the_world_that_it_exports_with_all_that_it_refers_to() 
         let project = folder.path().join(template);
         assert_eq!(
             exports(&project.join("wit")),
-            ["hypervisor:plugin/policy@0.1.0"]
+            ["hypervisor:plugin/policy@0.1.1"]
         );
         let config: toml::Table = read(project.join("hypervisor.toml")).parse().unwrap();
         let section = &config["policy"];
@@ -226,7 +226,7 @@ fn the_definitions_are_written_with_a_world_of_ones_own_or_as_the_package() {
     let (package, _) = resolve.push_dir(folder.path().join("package")).unwrap();
     assert_eq!(
         resolve.packages[package].name.interface_id("policy"),
-        "hypervisor:plugin/policy@0.1.0"
+        "hypervisor:plugin/policy@0.1.1"
     );
     let again = wit(&["--to", "package"]);
     assert_eq!(again.status.code(), Some(1));

@@ -22,7 +22,7 @@ impl HasData for Attestation {
     type Data<'a> = AttestationView<'a>;
 }
 
-/// Adds `hypervisor:plugin/attestation@0.1.0` to `linker`. `get` projects a store's data to the view.
+/// Adds `hypervisor:plugin/attestation@0.1.1` to `linker`. `get` projects a store's data to the view.
 pub(crate) fn add_to_linker<T: 'static>(
     linker: &mut Linker<T>,
     get: fn(&mut T) -> AttestationView<'_>,

@@ -11,8 +11,8 @@ wasmtime::component::bindgen!({
         package hypervisor:host;
 
         world imports {
-            import hypervisor:plugin/crypto@0.1.0;
-            import hypervisor:plugin/attestation@0.1.0;
+            import hypervisor:plugin/crypto@0.1.1;
+            import hypervisor:plugin/attestation@0.1.1;
         }
     ",
     imports: {

@@ -70,7 +70,7 @@ impl HasData for Crypto {
     type Data<'a> = CryptoView<'a>;
 }
 
-/// Adds `hypervisor:plugin/crypto@0.1.0` to `linker`. `get` projects a store's data to the view.
+/// Adds `hypervisor:plugin/crypto@0.1.1` to `linker`. `get` projects a store's data to the view.
 ///
 /// # Errors
 ///

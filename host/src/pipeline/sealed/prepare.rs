@@ -174,7 +174,10 @@ fn called(
         return Err(rejected(Rejection::WrongDigest, detail));
     }
     // A price is asked for by the agent that was found first; what has come in its place meanwhile is not free for that.
-    if !is_paid && agent.terms.offers.is_some() && owner.as_ref() != Some(agent.terms.owner()) {
+    if !is_paid
+        && agent.terms.manifest.price.is_some()
+        && owner.as_ref() != Some(agent.terms.owner())
+    {
         return Err(unknown(
             "the agent has a price, and this call was not paid for: send it again",
         ));

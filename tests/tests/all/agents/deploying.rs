@@ -104,13 +104,13 @@ async fn without_a_sealing_key_the_answer_says_that_and_why_the_agent_ends_with_
 async fn an_import_that_the_host_lacks_is_refused_by_name_with_what_the_host_has() {
     let host = Host::start();
     for (import, has) in [
-        ("acme:db/store@1.0.0", "hypervisor:plugin 0.1.0"),
+        ("acme:db/store@1.0.0", "hypervisor:plugin 0.1.1"),
         ("wasi:io/poll@0.3.0", "0.2.12"),
         ("wasi:http/types@0.3.0", "0.2.12"),
         ("wasi:http/outgoing-handler@0.2.0-rc-2023", "0.2.12"),
         ("wasi:cli/nonsense@0.2.0", "wasi:cli/stdin"),
         ("wasi:http/nonsense@0.2.0", "wasi:http/outgoing-handler"),
-        ("hypervisor:plugin/crypto@0.2.0", "0.1.0"),
+        ("hypervisor:plugin/crypto@0.2.0", "0.1.1"),
     ] {
         for component in [importing(import), service_importing([import.to_owned()])] {
             let error = refused(&host, &component, &manifest("agent", "")).await;
@@ -152,10 +152,10 @@ async fn every_missing_import_is_named_up_to_a_bound() {
 async fn an_agent_of_a_plugin_that_is_not_loaded_is_refused_with_the_section_that_would_load_it() {
     let host = Host::start();
     for (name, interface, section) in [
-        ("ask-policy", "hypervisor:plugin/policy@0.1.0", "[policy]"),
+        ("ask-policy", "hypervisor:plugin/policy@0.1.1", "[policy]"),
         (
             "ask-payment",
-            "hypervisor:plugin/payment@0.1.0",
+            "hypervisor:plugin/payment@0.1.1",
             "[payments]",
         ),
     ] {

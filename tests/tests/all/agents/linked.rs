@@ -115,7 +115,7 @@ async fn a_host_without_the_plugin_does_not_take_the_agent() {
             .await;
         let (problem, detail) = rejection(&refused.unwrap_err());
         assert_eq!(problem, Rejection::MissingImport);
-        let import = format!("hypervisor:plugin/{interface}@0.1.0");
+        let import = format!("hypervisor:plugin/{interface}@0.1.1");
         assert!(detail.contains(&import), "{detail}");
     }
 }

@@ -261,15 +261,16 @@ async fn what_is_no_origin_is_refused() {
 #[tokio::test]
 async fn a_price_needs_a_host_that_takes_payments_and_callers_who_can_pay() {
     let deployer = Deployer::start().await;
-    let cases: [(&str, &[&str]); 9] = [
+    let cases: [(&str, &[&str]); 10] = [
         ("price = '0.01 USDC'", &["`price`", "no payments"]),
         ("price = '0.01 USDC'\nprivate = true", &["price"]),
-        ("price = 'free'", &["price", "0.01 USDC"]),
+        ("price = 'free'", &["price"]),
         ("price = '0 USDC'", &["price"]),
         ("price = '-1 USDC'", &["price"]),
         ("price = '1e3 USDC'", &["price"]),
         ("price = 'USDC 1'", &["price"]),
         ("price = 1", &["price"]),
+        ("price = ''", &["price", "0 characters"]),
         ("pay_to = ''", &["pay_to"]),
     ];
     let cases = cases.map(|(more, words)| (manifest("agent", more), words));

@@ -351,6 +351,9 @@ async fn prices_that_cannot_be_taken_are_refused_at_the_door() {
         "price = '0.02 DOGE'",
         "price = 'free'",
         "price = '-1 USDC'",
+        "price = '0 USDC'",
+        "price = '1e3 USDC'",
+        "price = 'USDC 1'",
         "price = '0.02 USDC'\npay_to = 'nobody'",
         "price = '0.02 USDC'\nprivate = true",
     ] {

@@ -1,17 +1,20 @@
 //! Another payment component takes the place of the first: by configuration alone, and while the host sells.
 
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
-use hypervisor_client::protocol::Exit;
+use hypervisor_client::protocol::{Exit, Rejection};
+use hypervisor_tests::agents::{manifest, owner, rejection};
 use hypervisor_tests::payments::Version;
-use hypervisor_tests::programs::{component_file, guest};
+use hypervisor_tests::programs::{component_file, guest, released};
 use hypervisor_tests::raw::post;
 use hypervisor_tests::{Host, eventually};
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
 use serde_json::json;
 
+use crate::agents::swap::SIMULATED;
 use crate::payments::agents::Call;
 use crate::payments::kit::{Purchase, Shop};
 
@@ -23,24 +26,30 @@ impl Issuer {
     }
 
     fn host(&self) -> Host {
+        self.host_with(&component_file("payments-voucher"), "", "")
+    }
+
+    /// A host that takes this issuer's vouchers by `component`; `more` are further keys of `[payments]`, `sections` others.
+    fn host_with(&self, component: &Path, more: &str, sections: &str) -> Host {
         let key = const_hex::encode(self.0.verifying_key().to_sec1_point(false).as_bytes());
-        let component = component_file("payments-voucher");
         Host::with(&format!(
-            "[payments]\ncomponent = {component:?}\nscheme = 'voucher'\nnetworks = ['voucher:issuer']\npay_to = 'acme'\n\
-             price = '3 CREDIT'\n\
-             assets = [{{ symbol = 'CREDIT', network = 'voucher:issuer', address = 'voucher', decimals = 0 }}]\n\
-             [payments.settings]\nVOUCHER_ISSUER = '{key}'\n",
+            "[payments]\ncomponent = {component:?}\npay_to = 'acme'\nprice = '3 CREDIT'\n{more}\
+             [payments.settings]\nVOUCHER_ISSUER = '{key}'\n{sections}",
         ))
     }
 
     fn voucher(&self, id: &str, amount: &str) -> String {
+        self.voucher_for("acme", id, amount)
+    }
+
+    fn voucher_for(&self, pay_to: &str, id: &str, amount: &str) -> String {
         let tomorrow = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap()
             .as_secs()
             + 60;
         let payload =
-            json!({"id": id, "amount": amount, "pay_to": "acme", "valid_before": tomorrow})
+            json!({"id": id, "amount": amount, "pay_to": pay_to, "valid_before": tomorrow})
                 .to_string();
         let signature: Signature = self.0.sign(payload.as_bytes());
         format!(
@@ -88,6 +97,134 @@ async fn a_voucher_of_nobody_or_of_another_amount_is_refused() {
     }
 }
 
+/// Buys from an agent that asks for five credits, and is told which prices cannot be.
+async fn sells_an_agent(issuer: &Issuer, host: &Host) {
+    let to_bob = "price = '5 CREDIT'\npay_to = 'bob'";
+    host.deploy(&owner(), "http-hello", "hello", to_bob).await;
+    let call = async |voucher: Option<String>| {
+        let request = reqwest::Client::new().get(host.agent("hello", "/"));
+        let request = voucher
+            .into_iter()
+            .fold(request, |it, voucher| it.header("x-voucher", voucher));
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let (status, challenge) = call(None).await;
+    let challenge: serde_json::Value = serde_json::from_str(&challenge).unwrap();
+    assert_eq!(status, 402);
+    assert_eq!(
+        challenge["accepts"],
+        json!([{"amount": "5", "pay_to": "bob"}])
+    );
+    for (pay_to, amount, expected) in [("acme", "5", 402), ("bob", "3", 402), ("bob", "5", 200)] {
+        let voucher = issuer.voucher_for(pay_to, &format!("{pay_to}-{amount}"), amount);
+        let (status, answer) = call(Some(voucher)).await;
+        assert_eq!(status, expected, "{answer}");
+    }
+    let costs = manifest("dear", "price = '5 DOGE'");
+    let refused = host
+        .try_deploy(&owner(), &guest("http-hello"), &costs)
+        .await;
+    let (problem, detail) = rejection(&refused.unwrap_err());
+    assert_eq!(problem, Rejection::InvalidManifest);
+    assert!(
+        detail.contains("`price`") && detail.contains("DOGE"),
+        "{detail}"
+    );
+}
+
+#[tokio::test]
+async fn a_component_with_units_of_its_own_sells_an_agent_that_is_not_free_without_it() {
+    let issuer = Issuer::new();
+    let mut host = issuer.host_with(&component_file("payments-voucher"), "", SIMULATED);
+    sells_an_agent(&issuer, &host).await;
+    host.restart_with(SIMULATED);
+    assert_eq!(host.get("hello", "/").await.status(), 404);
+    let said = "`price`: this host takes no payments";
+    assert!(host.log().contains(said), "{}", host.log());
+}
+
+#[tokio::test]
+async fn a_component_of_0_1_0_that_makes_no_offers_sells_what_the_configuration_describes() {
+    let issuer = Issuer::new();
+    let host = issuer.host_with(
+        &released("payments-voucher"),
+        "scheme = 'voucher'\nnetworks = ['voucher:issuer']\n\
+         assets = [{ symbol = 'CREDIT', network = 'voucher:issuer', address = 'voucher', decimals = 0 }]\n",
+        "",
+    );
+    let purchase = Purchase::of_echo(&host, "by an old voucher").await;
+    let voucher = issuer.voucher("voucher-0004", "3");
+    let answer = purchase.send(&[("x-voucher", &voucher)]).await;
+    let opened = purchase.opened(&answer);
+    assert_eq!(opened.result, b"by an old voucher\n");
+    assert_eq!(opened.report.payment.unwrap().amount, "3");
+    sells_an_agent(&issuer, &host).await;
+    // One that makes offers itself takes its place, and asks for the same.
+    swap_for(
+        &host,
+        std::fs::read(component_file("payments-voucher")).unwrap(),
+    )
+    .await;
+    let voucher = issuer.voucher_for("bob", "voucher-0005", "5");
+    let request = reqwest::Client::new().get(host.agent("hello", "/"));
+    let answer = request.header("x-voucher", voucher).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+}
+
+#[test]
+fn prices_that_the_component_cannot_read_stop_the_start_with_its_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hypervisor.toml");
+    let pay_to = format!("0x{}", "11".repeat(20));
+    let base = "networks = ['base']";
+    for (name, keys, words) in [
+        (
+            "payments",
+            format!("price = 'free'\npay_to = '{pay_to}'\n{base}"),
+            "`free` is not a price",
+        ),
+        (
+            "payments",
+            format!("pay_to = '{pay_to}'"),
+            "`networks` is empty",
+        ),
+        (
+            "payments",
+            format!("pay_to = 'me'\n{base}"),
+            "\"me\" is not an address",
+        ),
+        (
+            "payments",
+            format!("pay_to = '{pay_to}'\nnetworks = ['bass']"),
+            "base-sepolia",
+        ),
+        (
+            "payments-voucher",
+            "price = '$1'".to_owned(),
+            "write it like `3 CREDIT`",
+        ),
+    ] {
+        let component = component_file(name);
+        let text = format!(
+            "[payments]\ncomponent = {component:?}\n{keys}\nfacilitators = ['http://127.0.0.1:9']\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let checked = std::process::Command::new(hypervisor_tests::host::binary("hypervisor-ctl"))
+            .args(["check", "--config"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        assert_eq!(checked.status.code(), Some(1));
+        let message = String::from_utf8(checked.stderr).unwrap();
+        let route = "the price of /x402_execute/test/wasm";
+        assert!(
+            message.contains(words) && message.contains(route),
+            "{message}"
+        );
+    }
+}
+
 #[test]
 fn a_component_of_another_world_is_no_payment_component() {
     let folder = tempfile::tempdir().unwrap();
@@ -109,7 +246,10 @@ fn a_component_of_another_world_is_no_payment_component() {
 
 /// Puts the payment component in its own place while the host serves.
 async fn swap(host: &Host) {
-    let component = std::fs::read(component_file("payments")).unwrap();
+    swap_for(host, std::fs::read(component_file("payments")).unwrap()).await;
+}
+
+async fn swap_for(host: &Host, component: Vec<u8>) {
     let url = format!("{}/swap/payments", host.admin());
     let http = host.operator();
     let swapped = post(&http, &url, "application/wasm", component).await;

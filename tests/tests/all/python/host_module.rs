@@ -82,7 +82,7 @@ import hypervisor
 log = hypervisor.measurements()
 assert len(log.head) == 48
 for entry in log.entries:
-    print(entry.name, entry.digest.hex(), "hypervisor:plugin/crypto@0.1.0" in entry.imports)
+    print(entry.name, entry.digest.hex(), "hypervisor:plugin/crypto@0.1.1" in entry.imports)
 "#;
     let component = std::fs::read(component_file("policy-python")).unwrap();
     let digest: String = Sha384::digest(&component)

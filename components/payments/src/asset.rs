@@ -1,0 +1,166 @@
+//! The tokens that prices may be in: the operator's own, and those known by name.
+
+use serde_json::json;
+
+use crate::networks;
+use crate::quoting::Asset;
+
+/// Circle's own USDC: chain, contract, and `name` of its EIP-712 domain, whose version is 2. It has six decimals.
+const USDC: [(&str, &str, &str); 10] = [
+    (
+        "eip155:1",
+        "0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48",
+        "USD Coin",
+    ),
+    (
+        "eip155:10",
+        "0x0b2C639c533813f4Aa9D7837CAf62653d097Ff85",
+        "USD Coin",
+    ),
+    (
+        "eip155:137",
+        "0x3c499c542cEF5E3811e1192ce70d8cC03d5c3359",
+        "USD Coin",
+    ),
+    (
+        "eip155:8453",
+        "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913",
+        "USD Coin",
+    ),
+    (
+        "eip155:42161",
+        "0xaf88d065e77c8cC2239327C5EDb3A432268e5831",
+        "USD Coin",
+    ),
+    (
+        "eip155:43113",
+        "0x5425890298aed601595a70AB815c96711a31Bc65",
+        "USD Coin",
+    ),
+    (
+        "eip155:43114",
+        "0xB97EF9Ef8734C71904D8002F8b6Bc66Dd9c48a6E",
+        "USD Coin",
+    ),
+    (
+        "eip155:80002",
+        "0x41E94Eb019C0762f9Bfcf9Fb1E58725BfB0e7582",
+        "USDC",
+    ),
+    (
+        "eip155:84532",
+        "0x036CbD53842c5426634e7929541eC2318f3dCF7e",
+        "USDC",
+    ),
+    (
+        "eip155:421614",
+        "0x75faf114eafb1BDbe2F0316DF893fd58CE46AA4d",
+        "USD Coin",
+    ),
+];
+
+/// A token, and the domain that authorizations of it are signed for.
+#[derive(Debug)]
+pub struct Token {
+    pub address: String,
+    pub decimals: u8,
+    name: String,
+    version: String,
+}
+
+impl Token {
+    /// The EIP-712 domain, as offers carry it.
+    pub fn domain(&self) -> String {
+        json!({"name": self.name, "version": self.version}).to_string()
+    }
+
+    /// One that the operator describes. Beside what every asset has, it has `name` and `version`.
+    fn described(asset: &Asset) -> Result<Self, String> {
+        let wrong =
+            |problem: String| format!("the asset {} on {}: {problem}", asset.symbol, asset.network);
+        let domain = ["name", "version"];
+        let mut details = asset.details.iter().map(|(key, _)| key.as_str());
+        if let Some(key) = details.find(|key| !domain.contains(key)) {
+            return Err(wrong(format!(
+                "unknown key `{key}`; it may have `name` and `version`"
+            )));
+        }
+        let [name, version] = domain.map(|key| {
+            let detail = asset.details.iter().find(|(known, _)| known == key);
+            let text = detail.map(|(_, text)| text.clone());
+            text.filter(|text| !text.is_empty()).ok_or_else(|| {
+                wrong(format!(
+                    "`{key}` is missing: that of the token's EIP-712 domain"
+                ))
+            })
+        });
+        Ok(Self {
+            address: asset.address.clone(),
+            decimals: asset.decimals,
+            name: name?,
+            version: version?,
+        })
+    }
+}
+
+/// The asset `symbol` on `network` (CAIP-2): the operator's own, else a known one.
+pub fn find(symbol: &str, network: &str, own: &[Asset]) -> Result<Token, String> {
+    for asset in own {
+        if asset.symbol == symbol && networks::identifier(&asset.network)? == network {
+            return Token::described(asset);
+        }
+    }
+    let mut known = USDC.iter().filter(|_| symbol == "USDC");
+    match known.find(|(chain, ..)| *chain == network) {
+        Some((_, address, name)) => Ok(Token {
+            address: (*address).to_owned(),
+            decimals: 6,
+            name: (*name).to_owned(),
+            version: "2".to_owned(),
+        }),
+        None => Err(format!(
+            "{symbol} on {network} is not known; describe it in [[payments.assets]]"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn euro(details: &[(&str, &str)]) -> Asset {
+        let text = |(key, text): &(&str, &str)| ((*key).to_owned(), (*text).to_owned());
+        Asset {
+            symbol: "EURC".to_owned(),
+            network: "base-sepolia".to_owned(),
+            address: "0x2222222222222222222222222222222222222222".to_owned(),
+            decimals: 2,
+            details: details.iter().map(text).collect(),
+        }
+    }
+
+    #[test]
+    fn an_asset_of_the_operators_own_is_found_by_its_name_and_chain() {
+        let own = [euro(&[("version", "1"), ("name", "Euro")])];
+        let token = find("EURC", "eip155:84532", &own).unwrap();
+        assert_eq!((token.decimals, &token.address), (2, &own[0].address));
+        assert_eq!(token.domain(), r#"{"name":"Euro","version":"1"}"#);
+        let elsewhere = find("EURC", "eip155:1", &own).unwrap_err();
+        assert!(elsewhere.contains("[[payments.assets]]"), "{elsewhere}");
+    }
+
+    #[test]
+    fn a_description_that_lacks_the_domain_or_has_more_is_refused() {
+        for (details, word) in [
+            (&[("name", "Euro")][..], "`version` is missing"),
+            (&[("name", ""), ("version", "1")], "`name` is missing"),
+            (
+                &[("name", "Euro"), ("version", "1"), ("nmae", "x")],
+                "`nmae`",
+            ),
+        ] {
+            let error = find("EURC", "eip155:84532", &[euro(details)]).unwrap_err();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}

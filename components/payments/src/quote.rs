@@ -1,0 +1,200 @@
+//! Prices as people write them, `0.01 USDC` or `$0.01`, made into offers: one for each network that the operator names.
+
+use crate::api::Offer;
+use crate::asset::{self, Token};
+use crate::error::Error;
+use crate::quoting::Terms;
+use crate::{networks, offer};
+
+/// The asset of a price in dollars.
+const DOLLARS: &str = "USDC";
+
+/// The offers for a price, which this component takes.
+pub fn quote(price: &str, pay_to: &str, terms: &Terms) -> Result<Vec<Offer>, Error> {
+    let offers = offers(price, pay_to, terms).map_err(Error::Offer)?;
+    offer::check(&offers)?;
+    Ok(offers)
+}
+
+fn offers(price: &str, pay_to: &str, terms: &Terms) -> Result<Vec<Offer>, String> {
+    let price = Price::parse(price)?;
+    if terms.networks.is_empty() {
+        return Err("`networks` is empty: name at least one chain, such as \"base\"".to_owned());
+    }
+    if pay_to.is_empty() {
+        return Err("`pay_to` is empty: name the account that is paid".to_owned());
+    }
+    let offer = |network: &String| {
+        let network = networks::identifier(network)?;
+        let token: Token = asset::find(&price.symbol, &network, &terms.assets)?;
+        Ok(Offer {
+            scheme: terms.scheme.clone(),
+            amount: price.in_smallest_units(token.decimals)?,
+            extra: Some(token.domain()),
+            asset: token.address,
+            network,
+            pay_to: pay_to.to_owned(),
+            max_timeout_seconds: terms.max_timeout_seconds,
+        })
+    };
+    terms.networks.iter().map(offer).collect()
+}
+
+/// A price as it was written: a decimal number and the name of an asset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Price {
+    whole: String,
+    fraction: String,
+    symbol: String,
+}
+
+impl Price {
+    /// Reads `0.01 USDC`, or `$0.01`, which is the same.
+    fn parse(text: &str) -> Result<Self, String> {
+        let form = || format!("`{text}` is not a price; write it like `0.01 USDC` or `$0.01`");
+        let mut words = text.split_whitespace();
+        let (number, symbol) = match (words.next(), words.next(), words.next()) {
+            (Some(number), Some(symbol), None) => (number, symbol),
+            (Some(number), None, None) => (number.strip_prefix('$').ok_or_else(form)?, DOLLARS),
+            _ => return Err(form()),
+        };
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+        let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if !is_digits(whole) || !is_digits(fraction) {
+            return Err(form());
+        }
+        Ok(Self {
+            whole: whole.to_owned(),
+            fraction: fraction.trim_end_matches('0').to_owned(),
+            symbol: symbol.to_owned(),
+        })
+    }
+
+    /// The amount in the smallest unit of an asset with this many decimals: digits without leading zeros.
+    fn in_smallest_units(&self, decimals: u8) -> Result<String, String> {
+        let decimals = usize::from(decimals);
+        if self.fraction.len() > decimals {
+            return Err(format!(
+                "{}.{} has more decimal places than the {decimals} of {}",
+                self.whole, self.fraction, self.symbol
+            ));
+        }
+        let digits = format!("{}{:0<decimals$}", self.whole, self.fraction);
+        match digits.trim_start_matches('0') {
+            "" => Err(
+                "a price of nothing cannot be paid; what is free has no price, and routes that are free need no payment"
+                    .to_owned(),
+            ),
+            amount => Ok(amount.to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn units(text: &str, decimals: u8) -> Result<String, String> {
+        Price::parse(text)?.in_smallest_units(decimals)
+    }
+
+    #[test]
+    fn human_units_become_the_smallest_units() {
+        assert_eq!(units("0.01 USDC", 6).unwrap(), "10000");
+        assert_eq!(units("$0.01", 6).unwrap(), "10000");
+        assert_eq!(units("1 USDC", 6).unwrap(), "1000000");
+        assert_eq!(units("12.5 USDC", 6).unwrap(), "12500000");
+        assert_eq!(units("0.000001 USDC", 6).unwrap(), "1");
+        assert_eq!(units("0.0100000000 USDC", 6).unwrap(), "10000");
+        assert_eq!(units("007 X", 0).unwrap(), "7");
+        let wei = units("123456789012345678901234567890 X", 18).unwrap();
+        assert_eq!(
+            wei,
+            format!("123456789012345678901234567890{}", "0".repeat(18))
+        );
+    }
+
+    #[test]
+    fn what_is_no_price_is_refused() {
+        for text in [
+            "", "USDC", "0.01", "0.01USDC", "-1 USDC", "1e3 USDC", "1. USDC", ".1 USDC",
+            "1 2 USDC", "0x1 USDC", "$", "$-1", "$1 2 3",
+        ] {
+            let error = Price::parse(text).unwrap_err();
+            assert!(error.contains("`0.01 USDC`"), "{text}: {error}");
+        }
+        let error = units("0.0000001 USDC", 6).unwrap_err();
+        assert!(error.contains("decimal places"), "{error}");
+        assert!(units("0.00 USDC", 6).unwrap_err().contains("nothing"));
+    }
+
+    fn terms(networks: &[&str]) -> Terms {
+        Terms {
+            networks: networks.iter().map(|it| (*it).to_owned()).collect(),
+            scheme: "exact".to_owned(),
+            max_timeout_seconds: 120,
+            assets: Vec::new(),
+        }
+    }
+
+    const PAY_TO: &str = "0x1111111111111111111111111111111111111111";
+
+    #[test]
+    fn a_price_becomes_one_offer_for_each_network() {
+        let terms = terms(&["base-sepolia", "eip155:8453"]);
+        let offers = quote("0.01 USDC", PAY_TO, &terms).unwrap();
+        let [sepolia, base] = offers.as_slice() else {
+            panic!("two offers")
+        };
+        assert_eq!(
+            (sepolia.network.as_str(), sepolia.amount.as_str()),
+            ("eip155:84532", "10000")
+        );
+        assert_eq!(
+            sepolia.extra.as_deref(),
+            Some(r#"{"name":"USDC","version":"2"}"#)
+        );
+        assert_eq!(base.asset, "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913");
+        assert_eq!(
+            (base.pay_to.as_str(), base.max_timeout_seconds),
+            (PAY_TO, 120)
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_words_of_the_configuration() {
+        let error = |price: &str, pay_to: &str, terms: &Terms| {
+            let error = quote(price, pay_to, terms).unwrap_err();
+            assert!(matches!(error, Error::Offer(_)));
+            error.to_string()
+        };
+        for (price, pay_to, networks, word) in [
+            ("free", PAY_TO, &["base"][..], "`free` is not a price"),
+            ("1 USDC", PAY_TO, &[], "`networks`"),
+            ("1 USDC", "", &["base"], "`pay_to`"),
+            (
+                "1 USDC",
+                "nobody",
+                &["base"],
+                "\"nobody\" is not an address",
+            ),
+            ("1 USDC", PAY_TO, &["bass"], "base-sepolia"),
+            ("1 DOGE", PAY_TO, &["base"], "[[payments.assets]]"),
+        ] {
+            let error = error(price, pay_to, &terms(networks));
+            assert!(error.contains(word), "{word}: {error}");
+        }
+        let odd = Terms {
+            scheme: "upto".to_owned(),
+            ..terms(&["base"])
+        };
+        assert!(error("1 USDC", PAY_TO, &odd).contains("use exact"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC*", decimals: u8) {
+            let _ = units(&text, decimals);
+        }
+    }
+}

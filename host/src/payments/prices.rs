@@ -1,0 +1,260 @@
+//! What prices come to: the payment component makes offers of them, and the host remembers which.
+//!
+//! The host knows no network, no unit and no asset. A component without the interface `quote` gets offers that are made by one plain
+//! rule: docs/decisions/0063-prices-are-the-components-business.md
+
+use std::sync::Arc;
+
+use moka::future::Cache;
+
+use crate::config::{self, Payments};
+use crate::executor::{Asset, Offer, PaymentEngine, PaymentError, ResourceInfo, Terms};
+
+/// Prices whose offers are remembered; of more the component is asked again.
+const REMEMBERED: u64 = 10_000;
+/// Offers that a component may make of one price.
+const MOST_OFFERS: usize = 32;
+/// Digits of an amount of 256 bits.
+const MOST_DIGITS: usize = 78;
+
+/// A price and who is paid.
+type Price = (String, String);
+
+/// The offers that one component made.
+#[derive(Clone)]
+pub(super) struct Prices {
+    settings: Arc<Payments>,
+    offers: Cache<Price, Arc<[Offer]>>,
+}
+
+impl Prices {
+    pub(super) fn new(settings: &Payments) -> Self {
+        Self {
+            settings: Arc::new(settings.clone()),
+            offers: Cache::new(REMEMBERED),
+        }
+    }
+
+    /// What the operator asks for a route.
+    pub(super) fn of_route(&self, route: &str) -> &str {
+        let own = self.settings.prices.get(route);
+        own.unwrap_or(&self.settings.price)
+    }
+
+    /// The offers for a price, paid to the operator or to `pay_to`. The component is asked once, and looks at them besides.
+    ///
+    /// # Errors
+    /// What is wrong with the price, in words.
+    pub(super) async fn offers(
+        &self,
+        engine: &PaymentEngine,
+        price: &str,
+        pay_to: Option<&str>,
+    ) -> Result<Arc<[Offer]>, String> {
+        let pay_to = pay_to.unwrap_or(&self.settings.pay_to);
+        let key = (price.to_owned(), pay_to.to_owned());
+        let made = async {
+            let offers = if engine.quotes() {
+                let quoted = engine.quote(price, pay_to, &terms(&self.settings)).await;
+                answered(quoted.map_err(|e| e.to_string())?)?
+            } else {
+                by_rule(&self.settings, price, pay_to)?
+            };
+            is_sound(&offers)?;
+            let challenged = engine.challenge(&resource(), &offers).await;
+            answered(challenged.map_err(|e| e.to_string())?)?;
+            Ok::<_, String>(offers.into())
+        };
+        let offers = self.offers.try_get_with(key, made).await;
+        offers.map_err(|words: Arc<String>| words.as_ref().clone())
+    }
+}
+
+/// What is sold while offers are tried.
+fn resource() -> ResourceInfo {
+    ResourceInfo {
+        url: "http://localhost/".to_owned(),
+        description: None,
+        mime_type: None,
+        metadata: None,
+    }
+}
+
+fn terms(settings: &Payments) -> Terms {
+    let asset = |asset: &config::Asset| Asset {
+        symbol: asset.symbol.clone(),
+        network: asset.network.clone(),
+        address: asset.address.clone(),
+        decimals: asset.decimals,
+        details: asset.details.clone().into_iter().collect(),
+    };
+    Terms {
+        networks: settings.networks.clone(),
+        scheme: settings.scheme.clone(),
+        max_timeout_seconds: settings.timeout.as_secs().max(1),
+        assets: settings.assets.iter().map(asset).collect(),
+    }
+}
+
+/// What a component said, or its words for why not.
+fn answered<T>(answer: Result<T, PaymentError>) -> Result<T, String> {
+    answer.map_err(|error| match error {
+        PaymentError::InvalidOffer(text)
+        | PaymentError::Unavailable(text)
+        | PaymentError::InternalError(Some(text)) => text,
+        PaymentError::InternalError(None) => "the component failed".to_owned(),
+    })
+}
+
+/// What is asked of every component: the ledger, the policy and receipts take amounts as they are.
+fn is_sound(offers: &[Offer]) -> Result<(), String> {
+    if !(1..=MOST_OFFERS).contains(&offers.len()) {
+        return Err(format!(
+            "it comes to {} offers, and there must be 1 to {MOST_OFFERS}",
+            offers.len()
+        ));
+    }
+    let is_amount = |text: &str| {
+        (1..=MOST_DIGITS).contains(&text.len())
+            && !text.starts_with('0')
+            && text.bytes().all(|b| b.is_ascii_digit())
+    };
+    match offers.iter().find(|offer| !is_amount(&offer.amount)) {
+        None => Ok(()),
+        Some(offer) => Err(format!(
+            "the component offers the amount `{}`, which is not a decimal number above 0",
+            offer.amount.chars().take(80).collect::<String>()
+        )),
+    }
+}
+
+/// The offers of a price for a component that makes none: `AMOUNT SYMBOL`, on every network as it is written, in the asset of
+/// `[[payments.assets]]` that has this symbol there.
+fn by_rule(settings: &Payments, price: &str, pay_to: &str) -> Result<Vec<Offer>, String> {
+    let form = || {
+        format!(
+            "`{price}` is not a price that the host can read, and this component has no `quote`; write it as an amount and the symbol of an asset in [[payments.assets]]"
+        )
+    };
+    let (number, symbol) = price.split_once(' ').ok_or_else(form)?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let is_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || number.ends_with('.') || !is_digits(whole) || !is_digits(fraction) {
+        return Err(form());
+    }
+    let fraction = fraction.trim_end_matches('0');
+    let offer = |network: &String| {
+        let mut assets = settings.assets.iter();
+        let asset = assets
+            .find(|asset| asset.symbol == symbol && asset.network == *network)
+            .ok_or_else(|| {
+                format!(
+                    "{symbol} on {network} is not described in [[payments.assets]], and this component, which has no `quote`, is told nothing else"
+                )
+            })?;
+        let decimals = usize::from(asset.decimals);
+        if fraction.len() > decimals {
+            return Err(format!(
+                "`{price}` has more decimal places than the {decimals} of {symbol}"
+            ));
+        }
+        let digits = format!("{whole}{fraction:0<decimals$}");
+        let extra = serde_json::to_string(&asset.details).ok();
+        Ok(Offer {
+            scheme: settings.scheme.clone(),
+            network: network.clone(),
+            asset: asset.address.clone(),
+            amount: digits.trim_start_matches('0').to_owned(),
+            pay_to: pay_to.to_owned(),
+            max_timeout_seconds: settings.timeout.as_secs().max(1),
+            extra: extra.filter(|_| !asset.details.is_empty()),
+        })
+    };
+    settings.networks.iter().map(offer).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn settings() -> Payments {
+        let detail = |key: &str, text: &str| (key.to_owned(), text.to_owned());
+        let credit = |network: &str, decimals| config::Asset {
+            symbol: "CREDIT".to_owned(),
+            network: network.to_owned(),
+            address: format!("credit-of-{network}"),
+            decimals,
+            details: BTreeMap::new(),
+        };
+        let mut there = credit("there:1", 3);
+        there.details = BTreeMap::from([detail("b", "2"), detail("a", "1")]);
+        Payments {
+            networks: vec!["here".to_owned(), "there:1".to_owned()],
+            assets: vec![credit("here", 0), there],
+            scheme: "by-hand".to_owned(),
+            ..Payments::default()
+        }
+    }
+
+    #[test]
+    fn the_rule_takes_networks_as_they_are_written_and_assets_as_they_are_described() {
+        let offers = by_rule(&settings(), "20 CREDIT", "somebody").unwrap();
+        is_sound(&offers).unwrap();
+        let [here, there] = offers.as_slice() else {
+            panic!("two offers")
+        };
+        assert_eq!(
+            (here.network.as_str(), here.amount.as_str()),
+            ("here", "20")
+        );
+        assert_eq!(
+            (here.asset.as_str(), &here.extra),
+            ("credit-of-here", &None)
+        );
+        assert_eq!(
+            (there.amount.as_str(), there.scheme.as_str()),
+            ("20000", "by-hand")
+        );
+        assert_eq!(there.extra.as_deref(), Some(r#"{"a":"1","b":"2"}"#));
+        assert_eq!(
+            (there.pay_to.as_str(), there.max_timeout_seconds),
+            ("somebody", 120)
+        );
+    }
+
+    #[test]
+    fn what_the_rule_cannot_read_is_refused_in_words() {
+        for (price, words) in [
+            ("20", "has no `quote`"),
+            ("-1 CREDIT", "has no `quote`"),
+            (". CREDIT", "has no `quote`"),
+            ("1. CREDIT", "has no `quote`"),
+            ("1 DOGE", "DOGE on here is not described"),
+            ("0.5 CREDIT", "more decimal places"),
+        ] {
+            let error = by_rule(&settings(), price, "somebody").unwrap_err();
+            assert!(error.contains(words), "{price}: {error}");
+        }
+    }
+
+    #[test]
+    fn offers_of_nothing_none_and_too_many_are_refused() {
+        let offers = by_rule(&settings(), "0.00 CREDIT", "somebody").unwrap();
+        assert!(is_sound(&offers).unwrap_err().contains("above 0"));
+        assert!(is_sound(&[]).unwrap_err().contains("0 offers"));
+        let offer = by_rule(&settings(), "1 CREDIT", "somebody")
+            .unwrap()
+            .remove(0);
+        assert!(is_sound(&vec![offer.clone(); MOST_OFFERS]).is_ok());
+        assert!(is_sound(&vec![offer; MOST_OFFERS + 1]).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_rule_reads_any_text_or_refuses_it(text in "\\PC*") {
+            let _ = by_rule(&settings(), &text, "somebody");
+        }
+    }
+}
