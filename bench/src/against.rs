@@ -82,6 +82,15 @@ pub(crate) fn measure(before: &Path, parts: &[Part], rounds: u32) -> Result<Sect
     })
 }
 
+/// Both hosts, each of them first in every other turn: who comes second finds the machine as the first left it.
+fn in_turn<T>(turn: impl TryInto<usize>, both: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut both: Vec<T> = both.into_iter().collect();
+    if turn.try_into().is_ok_and(|turn| turn % 2 == 1) {
+        both.reverse();
+    }
+    both
+}
+
 /// One value a round of both hosts.
 #[derive(Default)]
 struct Rounds(Pair<Vec<f64>>);
@@ -174,18 +183,21 @@ async fn requests(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
         let mut programs = [vec![], vec![]];
         let mut scripts = [vec![], vec![]];
         let (mut of_programs, mut of_scripts) = ([0.0; 2], [0.0; 2]);
-        for _ in 0..TURNS {
-            for ((client, times), cpu) in
-                clients.iter_mut().zip(&mut programs).zip(&mut of_programs)
-            {
+        for turn in 0..TURNS {
+            for ((client, times), cpu) in in_turn(
+                turn,
+                clients.iter_mut().zip(&mut programs).zip(&mut of_programs),
+            ) {
                 let before = client.host.cpu()?;
                 for _ in 0..TURN {
                     times.push(client.program(&program, &[]).await?);
                 }
                 *cpu += micros(client.host.cpu()?.saturating_sub(before));
             }
-            for ((client, times), cpu) in clients.iter_mut().zip(&mut scripts).zip(&mut of_scripts)
-            {
+            for ((client, times), cpu) in in_turn(
+                turn,
+                clients.iter_mut().zip(&mut scripts).zip(&mut of_scripts),
+            ) {
                 let before = client.host.cpu()?;
                 for _ in 0..TURN / 5 {
                     times.push(client.script("print('hello')").await?);
@@ -218,9 +230,9 @@ async fn requests(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
 async fn first_requests(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
     let program = guest("jq.wasm")?;
     let mut rounds_of = Rounds::default();
-    for _ in 0..rounds {
+    for round in 0..rounds {
         let mut times = [0.0; 2];
-        for (executable, time) in hosts.into_iter().zip(&mut times) {
+        for (executable, time) in in_turn(round, hosts.into_iter().zip(&mut times)) {
             let mut client = Client::start(executable, "").await?;
             *time = client.program(&program, &["-n", "6*7"]).await? / 1e3;
         }
@@ -248,9 +260,11 @@ async fn agents(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
         ("hello-again", "128 requests an instance"),
     ] {
         let (mut rates, mut cpu) = (Rounds::default(), Rounds::default());
-        for _ in 0..rounds {
+        for round in 0..rounds {
             let (mut rate, mut each) = ([0.0; 2], [0.0; 2]);
-            for ((host, rate), each) in processes.iter().zip(&mut rate).zip(&mut each) {
+            for ((host, rate), each) in
+                in_turn(round, processes.iter().zip(&mut rate).zip(&mut each))
+            {
                 let url = format!("http://{}/agents/{agent}/", host.address());
                 let before = host.cpu()?;
                 let measured = tokio::task::spawn_blocking(move || load(&url));
@@ -286,14 +300,16 @@ async fn cold_agents(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
     }
     let (mut first, mut starts) = (Rounds::default(), Rounds::default());
     let mut first_cpu = Rounds::default();
-    for _ in 0..rounds {
+    for round in 0..rounds {
         let (mut firsts, mut start, mut cpu) = ([0.0; 2], [0.0; 2], [0.0; 2]);
-        for (((host, p50), start), cpu) in processes
-            .iter_mut()
-            .zip(&mut firsts)
-            .zip(&mut start)
-            .zip(&mut cpu)
-        {
+        for (((host, p50), start), cpu) in in_turn(
+            round,
+            processes
+                .iter_mut()
+                .zip(&mut firsts)
+                .zip(&mut start)
+                .zip(&mut cpu),
+        ) {
             *start = host.restart()?.as_secs_f64() * 1e3;
             let mut times = Vec::new();
             let before = host.cpu()?;
@@ -342,9 +358,11 @@ async fn swaps(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
     };
     let running = [start(hosts[0]).await?, start(hosts[1]).await?];
     let (mut during, mut swap) = (Rounds::default(), Rounds::default());
-    for _ in 0..rounds {
+    for round in 0..rounds {
         let (mut p99, mut took) = ([0.0; 2], [0.0; 2]);
-        for (((host, admin, token), p99), took) in running.iter().zip(&mut p99).zip(&mut took) {
+        for (((host, admin, token), p99), took) in
+            in_turn(round, running.iter().zip(&mut p99).zip(&mut took))
+        {
             let over = Arc::new(AtomicBool::new(false));
             let load = tokio::spawn(requests_until(host.address(), Arc::clone(&over)));
             let started = Instant::now();

@@ -75,7 +75,8 @@ impl Executor {
             Role::Payments => PAYMENTS,
             _ => SCRIPT,
         };
-        let (linked, _) = self.load(&component, world).await?;
+        let checked = component.check(world)?;
+        let (linked, _) = self.load(&component, world, checked).await?;
         match role {
             Role::PolicyEngine => PolicyPluginPre::new(linked).map(drop),
             Role::Payments => PaymentPluginPre::new(linked).map(drop),
