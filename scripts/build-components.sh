@@ -41,7 +41,7 @@ policy_python() {
     find "$work/src" -name __pycache__ -prune -exec rm -rf {} +
     cp -R "$("$venv/bin/python" -c 'import os, tzdata; print(os.path.dirname(tzdata.__file__))')" "$work/src/tzdata"
     find "$work/src/tzdata" -name __pycache__ -prune -exec rm -rf {} +
-    VIRTUAL_ENV=$work "$venv/bin/componentize-py" --quiet \
+    VIRTUAL_ENV=$work "$venv/bin/componentize-py" --quiet --features policy-rules \
         --wit-path "$root/wit" --wit-path "$plugin/wit" --world hypervisor:policy-python/policy-python \
         componentize _engine --python-path "$work/src" --output "$work/component.wasm" </dev/null
     mv "$work/component.wasm" "$component"

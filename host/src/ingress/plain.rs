@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use http::Request;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::problem::insert;
@@ -32,7 +33,9 @@ pub(super) fn is_for_an_agent(path: &str) -> bool {
 pub(super) async fn call(host: Arc<Host>, request: Request<Incoming>) -> Response {
     let id = Uuid::now_v7();
     let method = request.method().clone();
-    let answered = answer(&host, request).await;
+    let answered = answer(&host, request)
+        .instrument(request_id::span(&id))
+        .await;
     let mut response = answered.unwrap_or_else(IntoResponse::into_response);
     request_id::finish(&id, &mut response);
     tracing::debug!(
@@ -61,7 +64,11 @@ async fn answer(host: &Arc<Host>, request: Request<Incoming>) -> Result<Response
         without(&mut head, teller.fields());
     }
     let call = Call {
-        way: Plain { target, head },
+        way: Plain {
+            target,
+            caller: None,
+            head,
+        },
         party: party.clone(),
         chain: Chain::entering(snapshot.clone()),
         snapshot,

@@ -5,6 +5,7 @@ mod offers;
 mod price;
 mod reconcile;
 mod teller;
+mod trial;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub(crate) use hypervisor_ledger::{
     Record, Request, Turn, digest, key,
 };
 pub(crate) use teller::{Teller, Verified};
+pub use trial::{Challenge, Failed, Trial, trial};
 
 /// What one host needs to take payments.
 pub(crate) struct Payments {

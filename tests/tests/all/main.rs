@@ -10,6 +10,7 @@ mod lifecycle;
 mod limits;
 mod payment_rig;
 mod payments;
+mod plugins;
 mod policy;
 mod python;
 mod records;
