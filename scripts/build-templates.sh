@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds what `hv new` makes projects from into target/templates: build-templates.sh [rust|python|js]…, all of them if none is
-# named. What is up to date is left alone.
+# Builds what `hv new` makes projects from into target/templates: build-templates.sh [NAME]…, the folders of templates/, or all of
+# them if none is named. What is up to date is left alone.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -21,7 +21,7 @@ source "$root/scripts/python.sh"
 source "$root/scripts/node.sh"
 
 # build NAME INPUT…: makes target/templates/template-NAME.wasm from a project as `hv new` would write it, unless it was made
-# from the same template and inputs. What the project is built with is up to build_NAME, which leaves agent.wasm in it.
+# from the same template and inputs. What the project is built with is up to build_LANGUAGE, which leaves one component in it.
 build() {
     local name=$1 template=$root/templates/$1 project=$out/.$1 component=$out/template-$1.wasm stamp file
     shift
@@ -34,8 +34,17 @@ build() {
     while IFS= read -r -d '' file; do
         sed -i "s/{{name}}/template-$name/g" "$file"
     done < <(find "$project" -type f -print0)
-    "build_$name" "$project"
-    mv "$project/agent.wasm" "$component"
+    case $name in
+        # hv writes the definitions beside the project's own world.
+        *-policy-engine | js-program | python-program)
+            cp -R "$root/wit/deps" "$project/wit/deps"
+            mkdir "$project/wit/deps/hypervisor-plugin"
+            cp "$root"/wit/*.wit "$project/wit/deps/hypervisor-plugin"
+            ;;
+        python) cp -R "$root/wit/deps" "$project/wit/deps" ;;
+    esac
+    "build_${name%%-*}" "$project"
+    mv "$project"/*.wasm "$component"
     printf '%s' "$stamp" >"$project/.inputs"
     say "template-$name.wasm $(wc -c <"$component") bytes"
 }
@@ -44,31 +53,40 @@ build_rust() (
     cd "$1"
     use_guest_target || fail "no $guest_target target: run scripts/setup.sh first"
     cargo build --quiet "${guest_arguments[@]}" </dev/null
-    cp "$root/guests/target/$guest_target/release/agent.wasm" .
+    local output
+    output=$(sed -n '/^\[lib\]\|^\[\[bin\]\]/,/^name/s/^name = "\(.*\)"/\1/p' Cargo.toml)
+    cp "$root/guests/target/$guest_target/release/$output.wasm" .
 )
 
 build_python() (
     cd "$1"
     grep -qxF "$(grep '^componentize-py==' requirements.txt) \\" "$venv_requirements" ||
-        fail "templates/python/requirements.txt and components/policy-python/requirements.txt name different versions"
+        fail "a template's requirements.txt and components/policy-python/requirements.txt name different versions"
     setup_venv
-    cp -R "$root/wit/deps" wit/deps
     ln -s "$venv" .venv
     sh build.sh </dev/null >/dev/null
 )
+
+# needs FILE: what a package.json has installed.
+needs() {
+    sed -n '/"devDependencies"/,$p' "$1"
+}
 
 build_js() (
     cd "$1"
     setup_node 20.19
     local packages=$root/.tools/template-js
     mkdir -p "$packages"
-    cp package.json "$packages"
-    install_packages "$packages" "$(sha256sum <package.json | cut -d' ' -f1)" 'packages for JavaScript'
+    # The same for every template.
+    cp "$root/templates/js/package.json" "$packages"
+    diff <(needs package.json) <(needs "$packages/package.json") >/dev/null ||
+        fail "the templates for JavaScript need different packages"
+    install_packages "$packages" "$(sha256sum <"$packages/package.json" | cut -d' ' -f1)" 'packages for JavaScript'
     ln -s "$packages/node_modules" node_modules
     npm run --silent build </dev/null >/dev/null
 )
 
-(($#)) || set -- rust python js
+(($#)) || set -- rust rust-program rust-policy-engine python python-program python-policy-engine js js-program js-policy-engine
 mkdir -p "$out" "$root/.tools"
 # Two builds at once would write the same files.
 if command -v flock >/dev/null; then
@@ -76,10 +94,11 @@ if command -v flock >/dev/null; then
     flock 9
 fi
 for name; do
+    [[ -d $root/templates/$name ]] || fail "unknown template \`$name\`: a folder of templates/"
     case $name in
-        rust) build rust scripts/toolchain.sh ;;
-        python) build python scripts/python.sh wit/deps components/policy-python/requirements.txt ;;
-        js) build js scripts/node.sh ;;
-        *) fail "unknown template \`$name\`: rust, python or js" ;;
+        rust*) build "$name" scripts/toolchain.sh wit ;;
+        python*) build "$name" scripts/python.sh wit components/policy-python/requirements.txt ;;
+        js*) build "$name" scripts/node.sh wit templates/js/package.json ;;
+        *) fail "\`$name\` is built by nobody here: its README says how" ;;
     esac
 done

@@ -237,7 +237,7 @@ try hv python licences.py --stdin metadata.json --verify hardware.toml
 ((status == 3)) || fail "hv took a simulation for hardware (status $status)"
 good 'a policy for real hardware refuses it, and nothing was sent (hv exits with 3)'
 
-section 'An agent: a component that is deployed once and called by whoever may'
+section 'An agent: a component that is deployed once and called many times'
 cp "$root/guests/http-echo/agent.toml" echo.toml
 try hv deploy guests/http-echo.wasm --manifest echo.toml --owner owner.key
 ((status == 0)) || fail "the deployment ended with $status"

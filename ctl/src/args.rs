@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use hypervisor::admin::Place;
+use hypervisor_ctl::world::World;
 
 use crate::trial::{PaymentsCommand, PolicyCommand};
 
@@ -14,14 +15,14 @@ use crate::trial::{PaymentsCommand, PolicyCommand};
     version,
     after_help = "Examples:
   hypervisor-ctl check --config hypervisor.toml     validate a configuration
-  hypervisor-ctl check program.wasm                 list a program's imports: granted, inert or missing
+  hypervisor-ctl check program.wasm                 what a component is, what it would be given, and whether it would be taken
   hypervisor-ctl measure --output json              what a client's policy has to allow
   hypervisor-ctl doctor                             what this machine offers for attestation
   hypervisor-ctl swap policy policy-rust.wasm       another plugin, on a host that is serving
   hypervisor-ctl policy ask --kind deploy-agent --agent weather    what the rules say to it"
 )]
 pub(crate) struct Cli {
-    /// Configuration file; defaults apply where there is none.
+    /// Configuration file; without one, the defaults apply.
     #[arg(long, value_name = "FILE", env = "HYPERVISOR_CONFIG", global = true)]
     pub(crate) config: Option<PathBuf>,
     #[command(subcommand)]
@@ -30,11 +31,18 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Validate the configuration, or say what the host makes of programs. Serves nothing.
+    /// Validate the configuration and its plugins, or say what the host makes of components. Serves nothing.
+    #[command(
+        after_help = "A component is told by what it exports, validated, and linked as the host links it; nothing of it runs. Exit status 1 where one
+would be refused as all that it can be, or as the --world that was asked for."
+    )]
     Check {
-        /// Programs: components or core modules. Without any, the configuration is checked.
+        /// Programs, agents or plugins: components or core modules. Without any, the configuration is checked.
         #[arg(value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// What they are to be; by default whatever their exports say.
+        #[arg(long, value_enum, requires = "files")]
+        world: Option<World>,
         /// Form of the output.
         #[arg(long, value_enum, default_value = "text")]
         output: Output,
@@ -61,7 +69,7 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value = "text")]
         output: Output,
     },
-    /// Say what this machine offers for attestation, and what is missing. Exit status 1 where it attests nothing.
+    /// Show what this machine offers for attestation and what is missing; exits with status 1 if it cannot attest.
     Doctor {
         /// Form of the output.
         #[arg(long, value_enum, default_value = "text")]

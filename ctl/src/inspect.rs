@@ -3,14 +3,16 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use hypervisor::executor::{Plugins, Surroundings};
+use hypervisor::executor::Surroundings;
 use hypervisor::manifest::{Manifest, hex};
 use hypervisor::parts::{Parts, load_config, runtime};
 use hypervisor::pipeline::PAID_ROUTES;
-use hypervisor_ctl::check::{Checked, check};
+use hypervisor_ctl::check::{Checked, Trial};
 use hypervisor_ctl::error::Error;
 use hypervisor_ctl::machine::Measured;
+use hypervisor_ctl::named;
 use hypervisor_ctl::output::{json, written};
+use hypervisor_ctl::world::World;
 
 use crate::args::{Cli, Output};
 
@@ -59,12 +61,14 @@ pub(crate) fn configuration(cli: &Cli, output: Output) -> Result<(), Error> {
     })?;
     let manifest = Manifest::new(&config, &plugins, facts.program_sha384());
     let digest = manifest.digest();
+    let named = named::of(&config)?;
     let mut out = io::stdout().lock();
     written(match output {
         Output::Json => json(
             &mut out,
             &serde_json::json!({
                 "config": config, "manifest": manifest, "manifest_sha384": digest,
+                "plugins": named,
                 "attestation": {
                     "backend": platform.backend().map_or("none", |backend| backend.name()),
                     "simulated_root": platform.simulated_root().map(|root| hex(root)),
@@ -78,6 +82,7 @@ pub(crate) fn configuration(cli: &Cli, output: Output) -> Result<(), Error> {
                 write!(out, "{text}")?;
                 writeln!(out, "\n# ok; instances are allocated {allocation:?}")?;
                 writeln!(out, "# manifest SHA-384: {digest}")?;
+                named.iter().try_for_each(|plugin| plugin.print(&mut out))?;
                 match (platform.backend(), platform.attester()) {
                     (Some(backend), _) => writeln!(out, "# attests by {backend}"),
                     (None, reason) => {
@@ -88,19 +93,21 @@ pub(crate) fn configuration(cli: &Cli, output: Output) -> Result<(), Error> {
     })
 }
 
-pub(crate) fn programs(cli: &Cli, files: &[PathBuf], output: Output) -> Result<bool, Error> {
-    let config = load_config(cli.config.as_deref())?;
-    let plugins = Plugins {
-        policy: config.policy.source().is_some(),
-        payments: config.payments.source().is_some(),
-    };
+pub(crate) fn programs(
+    cli: &Cli,
+    files: &[PathBuf],
+    world: Option<World>,
+    output: Output,
+) -> Result<bool, Error> {
+    let trial = Trial::new(&load_config(cli.config.as_deref())?)?;
+    let runtime = runtime()?;
     let mut checked: Vec<Checked> = Vec::new();
     for path in files {
         let bytes = std::fs::read(path).map_err(|source| Error::FileUnreadable {
             path: path.clone(),
             source,
         })?;
-        checked.push(check(path, &bytes, plugins));
+        checked.push(runtime.block_on(trial.check(path, &bytes, world)));
     }
     let mut out = io::stdout().lock();
     written(match output {

@@ -2,6 +2,9 @@
 
 pub mod check;
 pub mod error;
+mod hollow;
 pub mod machine;
+pub mod named;
 pub mod operator;
 pub mod output;
+pub mod world;

@@ -69,7 +69,7 @@ fn print(found: &Examination, out: &mut impl Write) -> io::Result<()> {
         Some(backend) => writeln!(out, "This machine attests by {backend}."),
         None => writeln!(
             out,
-            "This machine attests nothing. `[attestation] backend = \"simulated\"` is for tests and for learning."
+            "This machine cannot attest. `[attestation] backend = \"simulated\"` is for tests and for learning."
         ),
     }
 }

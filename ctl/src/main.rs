@@ -39,10 +39,14 @@ fn run(cli: &Cli) -> Result<bool, Error> {
             what: "compiling",
             source,
         })?,
-        Command::Check { files, output } if files.is_empty() => {
+        Command::Check { files, output, .. } if files.is_empty() => {
             inspect::configuration(cli, *output)?;
         }
-        Command::Check { files, output } => return inspect::programs(cli, files, *output),
+        Command::Check {
+            files,
+            world,
+            output,
+        } => return inspect::programs(cli, files, *world, *output),
         Command::Measure { host, output } => inspect::measure(cli, host.as_deref(), *output)?,
         Command::Doctor { output } => {
             let found = machine::Machine::examine();

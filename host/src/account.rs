@@ -58,7 +58,7 @@ impl Peer {
 
 /// The host is at a bound of its own, or the peer at its share of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("at the bound of work in progress")]
+#[error("at the limit of work in progress")]
 pub(crate) struct Full;
 
 /// The account of one host.
@@ -69,12 +69,16 @@ pub(crate) struct Account {
     bounds: Bounds,
 }
 
+/// Errands of owners that are run at once: each is a few reads and writes of the store.
+const MANAGING: usize = 4;
+
 /// What the whole host has in hand.
 #[derive(Debug)]
 struct Host {
     bytes: Bounded,
     slots: Arc<Semaphore>,
     waiting: Bounded,
+    managing: Arc<Semaphore>,
     plugins: Arc<Semaphore>,
     plugins_waiting: Bounded,
 }
@@ -152,6 +156,7 @@ impl Account {
                     limits.executions.min(Semaphore::MAX_PERMITS),
                 )),
                 waiting: Bounded::new(limits.queue),
+                managing: Arc::new(Semaphore::new(MANAGING)),
                 plugins: Arc::new(Semaphore::new(plugins)),
                 plugins_waiting: Bounded::new(limits.queue),
             }),

@@ -31,7 +31,7 @@ pub fn host(config: &mut Config) -> Result<usize, Error> {
         ));
     }
     if let Err(error) = rustix::thread::set_no_new_privs(true) {
-        missing.push(format!("what it starts can gain rights ({error})"));
+        missing.push(format!("child processes can gain privileges ({error})"));
     }
     limit(Resource::Core, 0).map_err(|e| Error::Io {
         what: "forbidding core dumps",
@@ -43,7 +43,7 @@ pub fn host(config: &mut Config) -> Result<usize, Error> {
         let missing = missing.join("; ");
         match config.hardening {
             Hardening::Require => return Err(Error::Hardening(missing)),
-            Hardening::Warn => tracing::warn!(missing, "the process is not hardened fully"),
+            Hardening::Warn => tracing::warn!(missing, "the process is not fully hardened"),
         }
     }
     Ok(descriptors(config, raise()))

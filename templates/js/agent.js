@@ -1,4 +1,4 @@
-// Greets whoever calls it, in JSON.
+// Greets its caller, in JSON.
 
 addEventListener("fetch", (event) => event.respondWith(handle(event.request)));
 

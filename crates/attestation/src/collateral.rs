@@ -61,10 +61,10 @@ impl Collateral {
         let date = humantime::format_rfc3339_seconds(expires);
         match expires.duration_since(now) {
             Err(_) => Some(format!(
-                "it expired at {date}: clients refuse this host; fetch it anew and restart the host"
+                "it expired at {date}: clients refuse this host; fetch it again and restart the host"
             )),
             Ok(left) if left < NOTICE => Some(format!(
-                "it expires at {date}: fetch it anew and restart the host before"
+                "it expires at {date}: fetch it again and restart the host before then"
             )),
             Ok(_) => None,
         }

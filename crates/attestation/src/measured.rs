@@ -78,7 +78,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Measured {
-    /// The log of a host that attests nothing.
+    /// The log of a host that cannot attest.
     pub fn unattested() -> Self {
         Self::with(ComponentLog::new(), None, None)
     }

@@ -71,6 +71,10 @@ impl MachineCode {
         Self(TrustedCode::from_compiler_process(code))
     }
 
+    pub(super) fn into_trusted(self) -> TrustedCode {
+        self.0
+    }
+
     /// The code, to be kept.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()

@@ -37,6 +37,7 @@ mod service_body;
 mod stdio;
 mod surroundings;
 mod teardown;
+mod trial;
 mod worker;
 mod worlds;
 
@@ -54,7 +55,7 @@ pub use error::Error;
 pub use gate::Client;
 pub use hypervisor_wasm_check::{
     AgentInspection, Import, Inspection, Kind, PLUGIN_VERSION, Plugins, Refusal, Standing,
-    WASI_VERSION, granted, inspect,
+    WASI_VERSION, granted, inspect, versions_match,
 };
 pub use limits::{Limits, Settings};
 pub use outcome::{Exit, Inputs, Outcome};
@@ -80,6 +81,7 @@ pub use service_body::ServiceBody;
 pub use surroundings::{
     HostIdentity, Measurement, Measurements, NoEvidence, Surroundings, Unattested,
 };
+pub use trial::Role;
 pub use worker::main as compile_worker;
 
 use cache::ProgramCache;

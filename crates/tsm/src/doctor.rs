@@ -131,7 +131,7 @@ fn configfs(root: &Path) -> Finding {
         Some((place, options)) => found(
             true,
             format!("{place} ({options})"),
-            "Let no other process than the host reach it, since whoever does can have anything quoted.",
+            "Let no process but the host reach it: any process that can reach it can have anything quoted.",
         ),
         None => missing(
             "not mounted",

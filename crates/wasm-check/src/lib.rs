@@ -12,4 +12,4 @@ pub use inspect::{
     INCOMING_HANDLER, Inspection, Kind, MAX_IMPORTS, MAX_MODULES, MAX_NAME, Refusal, cut, inspect,
     kind_of,
 };
-pub use offer::{Import, PLUGIN_VERSION, Standing, WASI_VERSION, all_offered};
+pub use offer::{Import, PLUGIN_VERSION, Standing, WASI_VERSION, all_offered, versions_match};

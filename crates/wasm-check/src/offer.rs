@@ -104,7 +104,7 @@ impl Import {
         } else {
             (Standing::Missing, None)
         };
-        let compatible = host_version.is_some_and(|host| same_minor(version, host));
+        let compatible = host_version.is_some_and(|host| versions_match(version, host));
         Self {
             name: name.to_owned(),
             standing: if compatible {
@@ -132,7 +132,7 @@ impl Import {
         };
         match host_version {
             None => self,
-            Some(host) if same_minor(version, host) => Self {
+            Some(host) if versions_match(version, host) => Self {
                 standing: Standing::Granted,
                 host_version,
                 ..self
@@ -148,7 +148,7 @@ impl Import {
     /// those that may.
     pub fn is_http(&self) -> bool {
         let (interface, version) = self.name.split_once('@').unwrap_or((&self.name, ""));
-        HTTP.contains(&interface) && same_minor(version, WASI_VERSION)
+        HTTP.contains(&interface) && versions_match(version, WASI_VERSION)
     }
 
     /// One sentence for a missing import: what the program wants and what the host has. Agents have more.
@@ -198,8 +198,8 @@ impl Import {
     }
 }
 
-/// Same `0.minor` (or same major from 1 on), pre-releases apart.
-fn same_minor(wanted: &str, host: &str) -> bool {
+/// Whether a host that has version `host` of a package has `wanted`: the same `0.minor`, or major from 1 on; no pre-releases.
+pub fn versions_match(wanted: &str, host: &str) -> bool {
     let track = |version: &str| {
         let mut parts = version.split('.');
         let major = parts.next()?.parse::<u32>().ok()?;

@@ -11,7 +11,7 @@ use crate::executor::Held;
 #[derive(Debug)]
 pub(crate) struct Slot {
     _host: OwnedSemaphorePermit,
-    _own: OwnedSemaphorePermit,
+    _own: Option<OwnedSemaphorePermit>,
 }
 
 impl Held for Slot {}
@@ -22,7 +22,7 @@ impl Party {
         let own = Arc::clone(&self.own.slots);
         let host = Arc::clone(&self.host.slots);
         Ok(Slot {
-            _own: own.try_acquire_owned().map_err(|_| Full)?,
+            _own: Some(own.try_acquire_owned().map_err(|_| Full)?),
             _host: host.try_acquire_owned().map_err(|_| Full)?,
         })
     }
@@ -39,8 +39,25 @@ impl Party {
         let own = own.acquire_owned().await.map_err(|_| Full)?;
         let host = Arc::clone(&self.host.slots);
         Ok(Slot {
-            _own: own,
+            _own: Some(own),
             _host: host.acquire_owned().await.map_err(|_| Full)?,
+        })
+    }
+
+    /// A slot for work that runs no component, so that owners can take their agents out of a host that is full.
+    pub(crate) async fn manage(&self) -> Result<Slot, Full> {
+        let turns = Arc::clone(&self.host.managing);
+        let turn = match Arc::clone(&turns).try_acquire_owned() {
+            Ok(turn) => turn,
+            Err(_) => {
+                let _own_place = Place::take(&self.own.waiting)?;
+                let _place = Place::take(&self.host.waiting)?;
+                turns.acquire_owned().await.map_err(|_| Full)?
+            }
+        };
+        Ok(Slot {
+            _own: None,
+            _host: turn,
         })
     }
 }

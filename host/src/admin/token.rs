@@ -52,7 +52,7 @@ impl Token {
         let opened = File::open(file)?;
         if opened.metadata()?.mode() & OTHERS != 0 {
             return Err(io::Error::other(
-                "others may read it; take that from them with chmod 600",
+                "other users can read it; run `chmod 600` on it",
             ));
         }
         let mut text = Zeroizing::new(String::new());

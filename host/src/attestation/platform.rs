@@ -71,7 +71,7 @@ impl Platform {
             AttestationBackend::Simulated => simulated(settings)?,
             AttestationBackend::Auto => match Tsm::open() {
                 Ok(tsm) => Self::of(Arc::new(tsm)),
-                Err(error) => Self::none(format!("this machine attests nothing: {error}")),
+                Err(error) => Self::none(format!("this machine cannot attest: {error}")),
             },
             AttestationBackend::Tsm => Self::of(Arc::new(Tsm::open().map_err(|e| failed(&e))?)),
         };

@@ -190,11 +190,11 @@ impl Agents {
             ("agents.connections_per_call", self.connections_per_call),
         ] {
             if !(1..=100_000).contains(&value) {
-                return wrong(key, format!("{value} is outside 1 to 100000"));
+                return wrong(key, "must be 1 to 100000".to_owned());
             }
         }
         if !(1..=64).contains(&self.depth) {
-            return wrong("agents.depth", format!("{} is outside 1 to 64", self.depth));
+            return wrong("agents.depth", "must be 1 to 64".to_owned());
         }
         let is_hex = |owner: &&String| {
             let digits = owner.strip_prefix("0x").unwrap_or(owner);

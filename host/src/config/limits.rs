@@ -199,7 +199,7 @@ impl Limits {
             ("limits.handles", self.handles),
         ] {
             if !(1..=1_000_000).contains(&value) {
-                return wrong(key, format!("{value} is outside 1 to 1000000"));
+                return wrong(key, "must be 1 to 1000000".to_owned());
             }
         }
         for (key, value) in [("limits.send", self.send), ("limits.idle", self.idle)] {
@@ -242,7 +242,7 @@ impl Limits {
             ("limits.peer_compilations", peer.compilations),
         ] {
             if share == 0 {
-                return wrong(key, "0 would let nobody run anything".to_owned());
+                return wrong(key, "must be at least 1".to_owned());
             }
         }
         if peer.bodies > self.bodies || peer.bodies < self.body {

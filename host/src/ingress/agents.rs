@@ -6,8 +6,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use hypervisor_protocol::{ContentFormat, SearchRequest, SearchResponse};
 
-use super::form::{answer, format_of, input};
-use super::peer_of;
+use super::form::{answer, decoded, format_of};
 use crate::pipeline::{Host, Refusal};
 
 /// Bytes of a description that is looked for.
@@ -41,9 +40,7 @@ pub(super) async fn search(
     request: Request,
 ) -> Result<Response, Refusal> {
     let format = format_of(&request)?;
-    let party = host.account().party(&peer_of(&request));
-    let received = host.bodies().receive(&party, input(request)).await?;
-    let (request, _share) = received.decode::<SearchRequest>(format)?;
+    let (request, _share) = decoded::<SearchRequest>(&host, format, request).await?;
     if request.description.len() > MAX_DESCRIPTION {
         return Err(Refusal::malformed(format!(
             "`description` is over {MAX_DESCRIPTION} bytes"

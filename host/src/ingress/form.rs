@@ -7,11 +7,13 @@ use bytes::Bytes;
 use http::{HeaderValue, header};
 use http_body_util::BodyExt;
 use hypervisor_protocol::ContentFormat;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
+use super::peer_of;
+use crate::account::Share;
 use crate::agents::declared_length;
 use crate::executor::HttpError;
-use crate::pipeline::{Input, Refusal};
+use crate::pipeline::{Host, Input, Refusal};
 
 /// `Content-Type`, parameters ignored; JSON where there is none.
 pub(super) fn format_of(request: &Request) -> Result<ContentFormat, Refusal> {
@@ -29,6 +31,17 @@ pub(super) fn format_of(request: &Request) -> Result<ContentFormat, Refusal> {
         .into_iter()
         .find(|format| essence.eq_ignore_ascii_case(format.media_type()))
         .ok_or_else(Refusal::unsupported_media_type)
+}
+
+/// The body of a request, received and decoded, with the share of the account that it takes up.
+pub(super) async fn decoded<T: DeserializeOwned>(
+    host: &Host,
+    format: ContentFormat,
+    request: Request,
+) -> Result<(T, Share), Refusal> {
+    let party = host.account().party(&peer_of(&request));
+    let received = host.bodies().receive(&party, input(request)).await?;
+    received.decode(format)
 }
 
 /// The body of a request, to be received.

@@ -15,7 +15,7 @@ pub(super) fn refusal<B>(request: &Request<B>) -> Option<Response> {
     if second.is_none() && (first.is_some() || request.version() != Version::HTTP_11) {
         return None;
     }
-    let refusal = Refusal::malformed("a request of HTTP/1.1 has one Host field");
+    let refusal = Refusal::malformed("an HTTP/1.1 request must have exactly one Host header");
     let mut response = refusal.into_response();
     finish(&Uuid::now_v7(), &mut response);
     // What follows on the connection may be the rest of a request that was put together wrongly.

@@ -8,7 +8,7 @@ use hypervisor_evidence::Subject;
 use hypervisor_protocol::{ContentFormat, CreateKeypairRequest, CreateKeypairResponse, HexBytes};
 
 use super::evidence::nonce_from;
-use super::form::{answer, format_of, input};
+use super::form::{answer, decoded, format_of};
 use super::{address_of, peer_of};
 use crate::pipeline::sealed::decode::client_key;
 use crate::pipeline::{Host, Refusal};
@@ -20,9 +20,7 @@ pub(super) async fn create_keypair(
 ) -> Result<Response, Refusal> {
     let format = format_of(&request)?;
     let peer = peer_of(&request);
-    let party = host.account().party(&peer);
-    let received = host.bodies().receive(&party, input(request)).await?;
-    let (request, _share) = received.decode::<CreateKeypairRequest>(format)?;
+    let (request, _share) = decoded::<CreateKeypairRequest>(&host, format, request).await?;
     let client = client_key(&request.pubkey, "pubkey")?;
     let opened = host.sessions().open(peer, client)?;
     answer(
@@ -51,9 +49,7 @@ pub(super) async fn create_attested_keypair(
         .get("accept-evidence")
         .is_some_and(|accepted| accepted == "session-batch");
     let peer = peer_of(&request);
-    let party = host.account().party(&peer);
-    let received = host.bodies().receive(&party, input(request)).await?;
-    let (request, _share) = received.decode::<CreateKeypairRequest>(format)?;
+    let (request, _share) = decoded::<CreateKeypairRequest>(&host, format, request).await?;
     let client = client_key(&request.pubkey, "pubkey")?;
     let nonce = nonce_from(request.nonce)?;
     let opened = host.sessions().open(peer, client)?;

@@ -262,7 +262,7 @@ impl Host {
             sha384,
             rules_sha256,
             manifest_sha384,
-            "a plugin was swapped; who verified this host before must verify it again"
+            "a plugin was swapped: clients that verified this host must verify it again"
         );
         Ok(Swapped {
             plugin,

@@ -105,6 +105,11 @@ pub(crate) trait Way: Send + Sync + Sized + 'static {
         charge: Option<Charge>,
     ) -> impl Future<Output = Result<Self::Ready, Refusal>> + Send;
 
+    /// Whether it runs no component, so that it needs none of the slots for executions.
+    fn manages(_: &Call<Self>) -> bool {
+        false
+    }
+
     /// Whether there is something to run. What is denied is not charged.
     fn will_run(ready: &Self::Ready) -> bool;
 
@@ -226,8 +231,10 @@ async fn work<W: Way>(
 }
 
 /// A slot for the work. Who was called by an agent must not wait for one: that agent holds one already.
-async fn admit<W>(call: &Call<W>) -> Result<Slot, Refusal> {
-    Ok(if call.chain.is_empty() {
+async fn admit<W: Way>(call: &Call<W>) -> Result<Slot, Refusal> {
+    Ok(if W::manages(call) {
+        call.party.manage().await?
+    } else if call.chain.is_empty() {
         call.party.enter().await?
     } else {
         call.party.try_enter()?

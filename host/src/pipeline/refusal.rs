@@ -71,7 +71,7 @@ impl Refusal {
     pub(crate) fn overloaded() -> Self {
         Self::new(
             ProblemType::Overloaded,
-            "the host is at its bound of work in progress; try again",
+            "the host is at its limit of work in progress; try again later",
         )
     }
 

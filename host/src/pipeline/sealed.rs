@@ -196,6 +196,14 @@ impl Way for Sealed {
         })
     }
 
+    fn manages(call: &Call<Self>) -> bool {
+        let operation = call.way.route.operation;
+        matches!(
+            operation,
+            Operation::Remove | Operation::List | Operation::Logs
+        )
+    }
+
     fn will_run(ready: &Authorized) -> bool {
         ready.work.is_ok()
     }

@@ -1,4 +1,4 @@
-//! Greets whoever calls it, in JSON.
+//! Greets its caller, in JSON.
 
 use serde::Deserialize;
 use serde_json::{Value, json};

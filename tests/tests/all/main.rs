@@ -3,6 +3,7 @@
 mod agents;
 mod attacks;
 mod attestation;
+mod checking;
 mod cli;
 mod isolation;
 mod layers;
@@ -17,3 +18,4 @@ mod records;
 mod refusals;
 mod requests;
 mod run;
+mod templates;

@@ -171,7 +171,7 @@ fn reuse(reuse: Option<i64>) -> Result<u32, ManifestError> {
     u32::try_from(reuse)
         .ok()
         .filter(|reuse| (1..=MAX_REUSE).contains(reuse))
-        .ok_or_else(|| wrong("reuse", format!("{reuse} is outside 1 to {MAX_REUSE}")))
+        .ok_or_else(|| wrong("reuse", format!("must be 1 to {MAX_REUSE}")))
 }
 
 fn outgoing(origins: &[String]) -> Result<(), ManifestError> {

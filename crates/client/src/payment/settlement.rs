@@ -132,7 +132,7 @@ impl Payment {
             &self,
             stated.filter(|stated| stated.nonce.eq_ignore_ascii_case(&nonce)),
         ) {
-            (Self::NotCharged(_), Some(_)) => "there is none, and the report says it was charged",
+            (Self::NotCharged(_), Some(_)) => "it is missing, though the report says it was paid",
             (Self::Paid(receipt), Some(stated)) => match &stated.transaction {
                 Some(sealed) if !sealed.eq_ignore_ascii_case(&receipt.transaction) => {
                     "its transaction is not the one in the report"

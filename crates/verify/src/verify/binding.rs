@@ -137,7 +137,7 @@ fn age(context: &Context<'_>, recorder: &mut Recorder) {
                     "the nonce is {age} seconds old; ask again with a new nonce, or raise `freshness.max_age`"
                 )),
                 None => check.fail(
-                    "the nonce was made in the future; set the verifier's clock right and ask again",
+                    "the nonce was made in the future; check the verifier's clock and ask again",
                 ),
             }
         }
@@ -203,7 +203,7 @@ fn identity(context: &Context<'_>, binding: &Binding, recorder: &mut Recorder) {
     match &context.expected.identity_public_key {
         Some(known) => {
             check.input("known", known).require(found == known, || {
-                "this is another host, or the host has restarted; verify evidence of its identity anew before relying on it".to_owned()
+                "this is another host, or the host has restarted; verify its identity again before relying on it".to_owned()
             });
         }
         None => check.not_applicable("no identity key is known yet; this evidence tells it"),

@@ -50,7 +50,7 @@ fn log(context: &Context<'_>, binding: &Binding, recorder: &mut Recorder) -> Opt
         .hex("head", head.head)
         .input("count", head.count)
         .require(head == binding.log, || {
-            "the log is not the one that the quote binds: entries are missing, moved or altered, or it is of another time; take both from the host anew".to_owned()
+            "the log is not the one that the quote binds: entries are missing, moved or altered, or the log is from another time; fetch both from the host again".to_owned()
         });
     same.then_some(log)
 }
@@ -160,7 +160,7 @@ fn manifest(context: &Context<'_>, binding: &Binding, recorder: &mut Recorder) {
                     let said = manifest::program(document).into_iter();
                     let check = said.fold(check, |check, (name, value)| check.input(name, value));
                     check.hex("digest", digest).require(digest == bound, || {
-                        "the manifest is not the one that the quote binds; take both from the host anew".to_owned()
+                        "the manifest is not the one that the quote binds; fetch both from the host again".to_owned()
                     });
                 }
             }

@@ -186,7 +186,7 @@ fn firmware(
     }
     check.require(faults.is_empty(), || {
         format!(
-            "the firmware is below the policy's floor ({}); update the platform's firmware and start the guest anew",
+            "the firmware is below the policy's floor ({}); update the platform's firmware and restart the guest",
             faults.join("; ")
         )
     });

@@ -201,7 +201,7 @@ fn certificate_chain(
         .find(|certificate| !chain::is_valid_at(certificate, context.now));
     if let Some(certificate) = untimely {
         check.fail(format!(
-            "{}; set the verifier's clock right, or have the platform's owner register it with Intel again",
+            "{}; check the verifier's clock, or have the platform's owner register it with Intel again",
             chain::validity_in_words(certificate)
         ));
         return None;

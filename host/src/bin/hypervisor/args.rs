@@ -20,7 +20,7 @@ use hypervisor::telemetry::LogFormat;
 `hypervisor-ctl` has everything else that an operator needs: check, measure, doctor, record, compile, swap."
 )]
 pub(crate) struct Cli {
-    /// Configuration file; defaults apply where there is none.
+    /// Configuration file; without one, the defaults apply.
     #[arg(long, value_name = "FILE", env = "HYPERVISOR_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     /// Address of the public port, `ip:port`; port 0 takes a free one. Overrides the configuration.

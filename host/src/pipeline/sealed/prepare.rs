@@ -198,7 +198,7 @@ fn reference<'a>(call: &Call<Sealed>, name: &'a [u8]) -> Result<&'a str, Exit> {
     let name = str::from_utf8(name).map_err(|_| unknown("the name is not UTF-8"))?;
     let in_path = call.way.route.path.strip_prefix(PREFIX);
     if in_path.is_some_and(|path| path != name) {
-        return Err(unknown("the sealed name is not the one in the path"));
+        return Err(unknown("the sealed name does not match the path"));
     }
     Ok(name)
 }

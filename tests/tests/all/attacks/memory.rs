@@ -56,13 +56,7 @@ fn found<'a>(pid: u32, wanted: &[(&'a str, &[u8])]) -> io::Result<Vec<&'a str>> 
                 continue;
             }
             for (name, bytes) in wanted {
-                let here = |window: &[u8]| window == *bytes;
-                // The first byte decides nearly always.
-                let mut places = part
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, byte)| **byte == bytes[0]);
-                if places.any(|(at, _)| part.get(at..at + bytes.len()).is_some_and(here)) {
+                if memchr::memmem::find(&part, bytes).is_some() {
                     found.push(*name);
                 }
             }

@@ -8,6 +8,7 @@ use hypervisor_tests::wire::Wire;
 use hypervisor_tests::{Host, RawSession};
 
 use crate::agents::kit::{Policy, arrived, outgoing, sent};
+use crate::agents::swap::{listing, swapped};
 
 /// Holds a slot until dropped: a service that never answers.
 async fn holding(host: &Host, agent: &str) -> Wire {
@@ -99,14 +100,13 @@ async fn entered(host: &Host, path: &str, length: usize, media_type: &str) -> Wi
 
 #[tokio::test]
 async fn a_call_is_judged_by_the_policy_that_it_entered_under() {
-    let policy = Policy::python("def authorize(action):\n    return True\n");
-    // The engine is compiled while the body is awaited.
-    let host = Host::with(&format!("[limits]\nreceive = '10m'\n{}", policy.section()));
+    let policy = Policy::rust(&listing(&["echo"]));
+    let host = Host::with(&policy.section());
     host.deploy(&owner(), "echo", "echo", "").await;
     let mut wire = entered(&host, "/agents/echo/", 4, "text/plain").await;
-    policy.write("def authorize(action):\n    return Deny('closed')\n");
-    let engine = std::fs::read(component_file("policy-python")).unwrap();
-    crate::agents::swap::swapped(&host, "policy", engine).await;
+    policy.write(&listing(&["hello"]));
+    let engine = std::fs::read(component_file("policy-rust")).unwrap();
+    swapped(&host, "policy", engine).await;
     assert_eq!(host.get("echo", "/").await.status(), 403);
     wire.send("body").await;
     let answer = wire.rest().await;

@@ -2,6 +2,7 @@
 
 mod agents;
 mod attest;
+mod build;
 mod call;
 mod console;
 mod deploy;
@@ -15,6 +16,7 @@ mod record;
 mod run;
 mod search;
 mod session;
+mod wit;
 
 use std::io;
 use std::process::ExitCode;
@@ -69,8 +71,12 @@ enum Command {
     Agents(agents::Agents),
     /// Find agents by what they do.
     Search(search::Search),
-    /// Write a project that builds into an agent.
+    /// Write a project that builds into an agent, a program or a plugin.
     New(new::New),
+    /// Build such a project; says what is missing, and how to get it.
+    Build(build::Build),
+    /// Write the definitions (WIT) that components are written against.
+    Wit(wit::Wit),
     /// Ask whether the host answers.
     Ping,
 }
@@ -103,6 +109,8 @@ async fn main() -> ExitCode {
         Command::Agents(agents) => agents.execute(&cli.server.server).await,
         Command::Search(search) => search.execute(&cli.server.server).await,
         Command::New(new) => new.execute(),
+        Command::Build(build) => build.execute(),
+        Command::Wit(wit) => wit.execute(),
         Command::Ping => ping(&cli.server.server).await,
     };
     result.unwrap_or_else(|failure| {

@@ -11,22 +11,27 @@ use hypervisor_client::agents::Reference;
 
 use crate::Failure;
 use crate::console::print;
-use template::Template;
+use crate::wit::World;
+use template::{Project, Template};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hv new --template rust weather
   hv new --template python weather --path agents/weather
+  hv new --template js --world policy-engine house-rules
 
-The project builds into a component that `hv deploy` takes; its README says what building needs. Nothing is sent anywhere.")]
+`hv build` builds the project; its README says what that needs, and what to do with the component. Nothing is sent anywhere.")]
 pub(crate) struct New {
     /// The language.
     #[arg(long, value_enum)]
     template: Template,
-    /// The agent's name: 1 to 63 of a-z, 0-9 and -, first a letter, last not a hyphen.
+    /// What the component is to be; by default an agent that answers HTTP requests, and a program in Go and C.
+    #[arg(long, value_enum)]
+    world: Option<World>,
+    /// The name of the project, and of the agent: 1 to 63 of a-z, 0-9 and -, first a letter, last not a hyphen.
     #[arg(value_parser = name)]
     name: String,
-    /// The project's folder, which must not be there or be empty; one of the agent's name where it is left out.
+    /// The project's folder, which must not be there or be empty; one of the project's name where it is left out.
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
 }
@@ -37,17 +42,12 @@ impl New {
             .path
             .clone()
             .unwrap_or_else(|| PathBuf::from(&self.name));
-        require_free(&folder)?;
-        for (path, text) in self.template.files(&self.name) {
-            let path = folder.join(path);
-            write(&path, &text).map_err(|source| Failure::Io {
-                what: format!("cannot write {}", path.display()),
-                source,
-            })?;
-        }
+        let project = Project::of(self.template, self.world).map_err(Failure::Usage)?;
+        require_free(&folder, "--path")?;
+        write_all(&folder, project.files(&self.name))?;
         print(|out| {
             writeln!(out, "wrote {}; next:\n", folder.display())?;
-            let commands = self.template.commands(&quoted(&folder));
+            let commands = project.commands(&quoted(&folder));
             commands
                 .iter()
                 .try_for_each(|command| writeln!(out, "  {command}"))
@@ -67,12 +67,12 @@ fn name(text: &str) -> Result<String, String> {
     }
 }
 
-/// Nothing is written where something is.
-fn require_free(folder: &Path) -> Result<(), Failure> {
+/// Nothing is written where something is. The option `named` gives another folder.
+pub(crate) fn require_free(folder: &Path, named: &str) -> Result<(), Failure> {
     let taken = |what| {
         let folder = folder.display();
         Err(Failure::Input(format!(
-            "{folder} {what}: name another folder with --path"
+            "{folder} {what}: name another folder with {named}"
         )))
     };
     match std::fs::read_dir(folder) {
@@ -87,6 +87,21 @@ fn require_free(folder: &Path) -> Result<(), Failure> {
             source,
         }),
     }
+}
+
+/// Writes files, their paths in `folder`.
+pub(crate) fn write_all(
+    folder: &Path,
+    files: impl IntoIterator<Item = (String, String)>,
+) -> Result<(), Failure> {
+    for (path, text) in files {
+        let path = folder.join(path);
+        write(&path, &text).map_err(|source| Failure::Io {
+            what: format!("cannot write {}", path.display()),
+            source,
+        })?;
+    }
+    Ok(())
 }
 
 fn write(path: &Path, text: &str) -> io::Result<()> {

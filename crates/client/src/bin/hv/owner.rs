@@ -40,7 +40,7 @@ impl Owner {
         }
         let key = create_owner_key(&path)?;
         note(format_args!(
-            "made the owner's key {}: whoever has it owns what is deployed with it, so keep a copy in a safe place",
+            "made the owner's key {}: anyone who has it owns what is deployed with it; keep a copy in a safe place",
             path.display()
         ))?;
         Ok(key)

@@ -53,7 +53,7 @@ impl Pay {
         };
         if travels_in_clear(server) {
             note(format_args!(
-                "warning: {server} is not https: whoever sees the payment on its way can spend it on a run of their own"
+                "warning: {server} is not https: anyone who sees the payment on its way can spend it on a run of their own"
             ))?;
         }
         let policy = PaymentPolicy::new(max_price);

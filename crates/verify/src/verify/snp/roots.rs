@@ -105,7 +105,7 @@ pub(super) fn verify<'a>(
         .hex("root", chain::fingerprint(&root).unwrap_or_default())
         .require(untimely.is_none(), || {
             let which = untimely.map_or_else(String::new, chain::validity_in_words);
-            format!("{which}; fetch the endorsement key's certificate from AMD anew, and set the verifier's clock right")
+            format!("{which}; fetch the endorsement key's certificate from AMD again, and check the verifier's clock")
         });
     let links = [(&root, &intermediate), (&intermediate, vek)];
     let check = recorder.check(CheckId::Revocation);
@@ -121,7 +121,7 @@ pub(super) fn verify<'a>(
 /// other, and every VCEK has the same.
 fn revocation(crl: &[u8], links: &[(&Certificate, &Certificate)], now: u64, check: Open<'_>) {
     let Ok(list) = CertificateList::from_der(crl) else {
-        check.fail("the revocation list is not DER; fetch it from AMD anew");
+        check.fail("the revocation list is not DER; fetch it from AMD again");
         return;
     };
     let tbs = &list.tbs_cert_list;
@@ -133,11 +133,11 @@ fn revocation(crl: &[u8], links: &[(&Certificate, &Certificate)], now: u64, chec
         tbs.issuer == issuer.tbs_certificate.subject && signed_by(issuer, &list)
     });
     let Some((issuer, subject)) = link else {
-        check.fail("the revocation list is not signed by AMD's root of this generation; fetch it from AMD anew");
+        check.fail("the revocation list is not signed by AMD's root of this generation; fetch it from AMD again");
         return;
     };
     if issued > now || until.is_none_or(|until| until < now) {
-        check.fail("the revocation list is not of now; fetch it from AMD anew, and set the verifier's clock right");
+        check.fail("the revocation list is not valid now; fetch it from AMD again, and check the verifier's clock");
         return;
     }
     let serial = &subject.tbs_certificate.serial_number;

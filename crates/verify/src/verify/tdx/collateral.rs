@@ -12,9 +12,8 @@ use x509_cert::crl::CertificateList;
 
 use super::super::chain::{self, time};
 
-const ANEW: &str = "fetch collateral anew, and set the verifier's clock right";
-const ANOTHER: &str =
-    "fetch collateral for this platform anew, and do not rely on this host if that changes nothing";
+const ANEW: &str = "fetch fresh collateral, and check the verifier's clock";
+const ANOTHER: &str = "fetch fresh collateral for this platform, and do not rely on this host if that changes nothing";
 const REVOKED: &str = "Intel revokes keys that leaked or were broken: do not rely on this machine, whatever its firmware";
 
 /// What is wrong, and what to do; and what the library said of it, where it found it.
