@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use hypervisor::admin::{Place, Token};
-use hypervisor::pipeline::Plugin;
+use hypervisor::pipeline::{Plugin, Replacement};
 use hypervisor_ctl::operator;
 use hypervisor_protocol::ContentFormat;
 
@@ -367,9 +367,17 @@ async fn swaps(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
             let load = tokio::spawn(requests_until(host.address(), Arc::clone(&over)));
             let started = Instant::now();
             for _ in 0..SWAPS {
-                operator::swap(admin, token.as_ref(), Plugin::Policy, engine.clone())
-                    .await
-                    .map_err(|e| Error::new(e.to_string()))?;
+                operator::swap(
+                    admin,
+                    token.as_ref(),
+                    Plugin::Policy,
+                    Replacement {
+                        component: Some(engine.clone().into()),
+                        ..Replacement::default()
+                    },
+                )
+                .await
+                .map_err(|e| Error::new(e.to_string()))?;
             }
             *took = started.elapsed().as_secs_f64() * 1e3 / SWAPS as f64;
             over.store(true, Ordering::Relaxed);

@@ -6,6 +6,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use hypervisor::admin::Place;
 use hypervisor_ctl::world::World;
 
+use crate::trial::{PaymentsCommand, PolicyCommand};
+
 /// Prepare and look after a host: the operator's commands. `hypervisor` itself only serves.
 #[derive(Debug, Parser)]
 #[command(
@@ -16,7 +18,8 @@ use hypervisor_ctl::world::World;
   hypervisor-ctl check program.wasm                 what a component is, what it would be given, and whether it would be taken
   hypervisor-ctl measure --output json              what a client's policy has to allow
   hypervisor-ctl doctor                             what this machine offers for attestation
-  hypervisor-ctl swap policy policy-rust.wasm       another plugin, on a host that is serving"
+  hypervisor-ctl swap policy policy-rust.wasm       another plugin, on a host that is serving
+  hypervisor-ctl policy ask --kind deploy-agent --agent weather    what the rules say to it"
 )]
 pub(crate) struct Cli {
     /// Configuration file; without one, the defaults apply.
@@ -82,16 +85,22 @@ would be refused as all that it can be, or as the --world that was asked for."
     #[command(after_help = "Examples:
   hypervisor-ctl swap payments payments.wasm
   hypervisor-ctl swap policy policy-rust.wasm --admin 127.0.0.1:8081
+  hypervisor-ctl swap policy --rules next.py
+  hypervisor-ctl swap policy policy-rust.wasm --rules digests.txt
 
 The component is checked, compiled, measured and tried first; where anything is wrong with it, nothing changes. Requests under
-way finish on the old one. `swap policy` reads the rules file again.")]
+way finish on the old one. Component and rules are swapped in one step. A component without --rules reads the rules file of the
+configuration again. Rules that are sent are in no file of the host's: it reads its own when it is started again.")]
     Swap {
         /// Which plugin.
         #[arg(value_enum)]
         plugin: SwapPlugin,
-        /// The component.
-        #[arg(value_name = "FILE")]
-        component: PathBuf,
+        /// The component; without one the one in use stays, and --rules are swapped alone.
+        #[arg(value_name = "FILE", required_unless_present = "rules")]
+        component: Option<PathBuf>,
+        /// Rules for the policy.
+        #[arg(long, value_name = "FILE")]
+        rules: Option<PathBuf>,
         /// The host's admin port, `ip:port` or `unix:/path`; by default `[admin] listening` of the configuration.
         #[arg(long, value_name = "ADDRESS", env = "HYPERVISOR_ADMIN")]
         admin: Option<Place>,
@@ -101,6 +110,16 @@ way finish on the old one. `swap policy` reads the rules file again.")]
         /// Form of the output.
         #[arg(long, value_enum, default_value = "text")]
         output: Output,
+    },
+    /// Ask the policy of a configuration by hand, without serving.
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
+    /// Try the payment component of a configuration by hand, without serving.
+    Payments {
+        #[command(subcommand)]
+        command: PaymentsCommand,
     },
     /// Compile a plugin once, for all starts; prints the lines that the configuration then needs.
     Compile {

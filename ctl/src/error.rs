@@ -21,6 +21,9 @@ pub enum Error {
         "name the host's admin port with --admin, or in [admin] `listening` of its configuration"
     )]
     NoAdminPort,
+    /// There is no policy to ask.
+    #[error("the configuration names no policy: set `component` and `rules` in [policy]")]
+    NoPolicy,
     /// The host did not swap a plugin.
     #[error("nothing was swapped: {0}")]
     NotSwapped(String),

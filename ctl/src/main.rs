@@ -3,6 +3,7 @@
 mod args;
 mod inspect;
 mod plugins;
+mod trial;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -57,17 +58,22 @@ fn run(cli: &Cli) -> Result<bool, Error> {
             return Ok(found.attests());
         }
         Command::Record { folder } => machine::record_to(folder)?,
+        Command::Policy {
+            command: trial::PolicyCommand::Ask(question),
+        } => return trial::ask(cli, question),
+        Command::Payments { command } => return trial::pay(cli, command),
         Command::Compile { component, to } => plugins::compile(cli, component, to)?,
         Command::Swap {
             plugin,
             component,
+            rules,
             admin,
             token_file,
             output,
         } => plugins::swap(
             cli,
             *plugin,
-            component,
+            [component.as_deref(), rules.as_deref()],
             admin.as_ref(),
             token_file.as_deref(),
             *output,

@@ -5,8 +5,8 @@ use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use hypervisor::admin::{Place, Token};
-use hypervisor::pipeline::{Plugin, Swapped};
-use hypervisor_protocol::Problem;
+use hypervisor::pipeline::{Plugin, Replacement, Swapped};
+use hypervisor_protocol::{ContentFormat, Problem};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -15,7 +15,7 @@ use crate::error::Error;
 /// Bytes of an answer at most.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// Has the host whose admin port is at `place` swap a plugin; `token` shows who asks.
+/// Has the host whose admin port is at `place` swap a plugin, its rules or both; `token` shows who asks.
 ///
 /// # Errors
 /// [`Error::NotSwapped`] with the host's words, or with why it was not reached.
@@ -23,22 +23,29 @@ pub async fn swap(
     place: &Place,
     token: Option<&Token>,
     plugin: Plugin,
-    component: Vec<u8>,
+    with: Replacement,
 ) -> Result<Swapped, Error> {
     let unreached =
         |e: &dyn std::fmt::Display| Error::NotSwapped(format!("the admin port {place}: {e}"));
-    let path = match plugin {
-        Plugin::Payments => "/swap/payments",
-        Plugin::Policy => "/swap/policy",
+    let (media_type, body) = match with {
+        Replacement {
+            component: Some(component),
+            rules: None,
+        } => ("application/wasm", component.0),
+        with => {
+            let body = ContentFormat::Cbor.encode(&with);
+            let body = body.map_err(|e| unreached(&e))?;
+            (ContentFormat::Cbor.media_type(), body)
+        }
     };
     let host = match place {
         Place::Tcp(address) => address.to_string(),
         Place::Unix(_) => "localhost".to_owned(),
     };
-    let mut request = Request::post(path)
+    let mut request = Request::post(format!("/swap/{}", plugin.name()))
         .header(header::HOST, host)
-        .header(header::CONTENT_TYPE, "application/wasm")
-        .body(Full::new(Bytes::from(component)))
+        .header(header::CONTENT_TYPE, media_type)
+        .body(Full::new(Bytes::from(body)))
         .map_err(|e| unreached(&e))?;
     if let Some(token) = token {
         let mut shown = HeaderValue::from_str(&token.authorization()).map_err(|e| unreached(&e))?;

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use hypervisor::admin::{Place, Token};
 use hypervisor::parts::{Parts, THIS_PROGRAM, load_config, runtime};
-use hypervisor::pipeline::Plugin;
+use hypervisor::pipeline::{Plugin, Replacement};
 use hypervisor_ctl::error::Error;
 use hypervisor_ctl::operator;
 use hypervisor_ctl::output::{json, written};
+use hypervisor_protocol::HexBytes;
 
 use crate::args::{Cli, Output, SwapPlugin};
 
@@ -35,7 +36,7 @@ pub(crate) fn compile(cli: &Cli, component: &Path, to: &Path) -> Result<(), Erro
 pub(crate) fn swap(
     cli: &Cli,
     plugin: SwapPlugin,
-    component: &Path,
+    files: [Option<&Path>; 2],
     admin: Option<&Place>,
     token_file: Option<&Path>,
     output: Output,
@@ -53,23 +54,36 @@ pub(crate) fn swap(
             .map(|file| read_token(&file))
             .transpose()?,
     };
-    let bytes = std::fs::read(component).map_err(|source| Error::FileUnreadable {
-        path: component.to_owned(),
-        source,
-    })?;
+    let [component, rules] = files.map(|file| file.map(read).transpose());
+    let with = Replacement {
+        component: component?,
+        rules: rules?,
+    };
     let plugin = match plugin {
         SwapPlugin::Payments => Plugin::Payments,
         SwapPlugin::Policy => Plugin::Policy,
     };
-    let swapped = runtime()?.block_on(operator::swap(&admin, token.as_ref(), plugin, bytes))?;
+    let swapped = runtime()?.block_on(operator::swap(&admin, token.as_ref(), plugin, with))?;
     let mut out = io::stdout().lock();
     written(match output {
         Output::Json => json(&mut out, &swapped),
-        Output::Text => writeln!(
-            out,
-            "swapped; in use now: {}\nmanifest  {}\nlog       {} entries",
-            swapped.sha384, swapped.manifest_sha384, swapped.log_entries
-        ),
+        Output::Text => {
+            let rules = swapped.rules_sha256.as_ref();
+            let rules = rules.map_or(String::new(), |rules| format!("rules     {rules}\n"));
+            writeln!(
+                out,
+                "swapped; in use now: {}\n{rules}manifest  {}\nlog       {} entries",
+                swapped.sha384, swapped.manifest_sha384, swapped.log_entries
+            )
+        }
+    })
+}
+
+fn read(file: &Path) -> Result<HexBytes, Error> {
+    let read = std::fs::read(file).map(HexBytes);
+    read.map_err(|source| Error::FileUnreadable {
+        path: file.to_owned(),
+        source,
     })
 }
 

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::executor::Exit;
 
-/// A family of counters, one for each value of a label.
-struct Family<const N: usize> {
+/// A family of counters, one for each value of a label, or for each pair of values of two.
+struct Family<const N: usize, const M: usize = 1> {
     name: &'static str,
     help: &'static str,
-    label: &'static str,
-    values: [&'static str; N],
-    counts: [AtomicU64; N],
+    labels: [&'static str; 2],
+    values: ([&'static str; N], [&'static str; M]),
+    counts: [[AtomicU64; M]; N],
 }
 
 impl<const N: usize> Family<N> {
@@ -21,33 +21,57 @@ impl<const N: usize> Family<N> {
         label: &'static str,
         values: [&'static str; N],
     ) -> Self {
-        Self {
-            name,
-            help,
-            label,
-            values,
-            counts: [const { AtomicU64::new(0) }; N],
-        }
+        Self::of_two(name, help, [label, ""], (values, [""]))
     }
 
     /// Counts one of `value`; what is in no class counts as the last one.
     fn count(&self, value: &str) {
-        let found = self.values.iter().position(|known| *known == value);
-        let index = found.unwrap_or(N.saturating_sub(1));
-        if let Some(count) = self.counts.get(index) {
+        self.count_both(value, "");
+    }
+}
+
+impl<const N: usize, const M: usize> Family<N, M> {
+    const fn of_two(
+        name: &'static str,
+        help: &'static str,
+        labels: [&'static str; 2],
+        values: ([&'static str; N], [&'static str; M]),
+    ) -> Self {
+        Self {
+            name,
+            help,
+            labels,
+            values,
+            counts: [const { [const { AtomicU64::new(0) }; M] }; N],
+        }
+    }
+
+    fn count_both(&self, first: &str, second: &str) {
+        let index = |values: &[&str], value: &str| {
+            let found = values.iter().position(|known| *known == value);
+            found.unwrap_or(values.len().saturating_sub(1))
+        };
+        let (row, column) = (index(&self.values.0, first), index(&self.values.1, second));
+        if let Some(count) = self.counts.get(row).and_then(|row| row.get(column)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     fn write(&self, out: &mut String) {
         let Self {
-            name, help, label, ..
+            name, help, labels, ..
         } = self;
         // Writing to a string cannot fail.
         let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter");
-        for (value, count) in self.values.iter().zip(&self.counts) {
-            let count = count.load(Ordering::Relaxed);
-            let _ = writeln!(out, "{name}{{{label}=\"{value}\"}} {count}");
+        for (first, row) in self.values.0.iter().zip(&self.counts) {
+            for (second, count) in self.values.1.iter().zip(row) {
+                let count = count.load(Ordering::Relaxed);
+                let _ = write!(out, "{name}{{{}=\"{first}\"", labels[0]);
+                if M > 1 {
+                    let _ = write!(out, ",{}=\"{second}\"", labels[1]);
+                }
+                let _ = writeln!(out, "}} {count}");
+            }
         }
     }
 }
@@ -79,11 +103,40 @@ static DEPLOYS: Family<3> = Family::new(
     "outcome",
     ["deployed", "removed", "refused"],
 );
-static SWAPS: Family<3> = Family::new(
+static SWAPS: Family<2, 2> = Family::of_two(
     "hypervisor_plugin_swaps_total",
-    "Plugins that were put in the place of another.",
-    "plugin",
-    ["payments", "policy", "refused"],
+    "Plugins and rules that were put in the place of others.",
+    ["plugin", "outcome"],
+    (["payments", "policy"], ["swapped", "refused"]),
+);
+static DECISIONS: Family<5, 3> = Family::of_two(
+    "hypervisor_policy_decisions_total",
+    "Questions to the policy, by what is done; what failed was denied.",
+    ["kind", "outcome"],
+    (
+        [
+            "execute-wasm",
+            "execute-script",
+            "deploy-agent",
+            "invoke-agent",
+            "outgoing-request",
+        ],
+        ["allowed", "denied", "failed"],
+    ),
+);
+static PAYMENTS: Family<7> = Family::new(
+    "hypervisor_payments_total",
+    "What the payment component said of payments: whether one is good, and what became of it.",
+    "end",
+    [
+        "authorized",
+        "refused",
+        "unverified",
+        "settled",
+        "failed",
+        "unknown",
+        "other",
+    ],
 );
 
 /// A call of an agent ended.
@@ -107,9 +160,19 @@ pub(crate) fn deploy(outcome: &str) {
     DEPLOYS.count(outcome);
 }
 
-/// A plugin was swapped, or refused.
-pub(crate) fn swap(plugin: &str) {
-    SWAPS.count(plugin);
+/// A plugin or its rules were swapped, or refused.
+pub(crate) fn swap(plugin: &str, outcome: &str) {
+    SWAPS.count_both(plugin, outcome);
+}
+
+/// The policy was asked.
+pub(crate) fn decision(kind: &str, outcome: &str) {
+    DECISIONS.count_both(kind, outcome);
+}
+
+/// The payment component said something of a payment.
+pub(crate) fn payment(end: &str) {
+    PAYMENTS.count(end);
 }
 
 /// Everything in the text format of Prometheus, version 0.0.4. `gauges` are names with help and value.
@@ -119,6 +182,8 @@ pub fn text(gauges: &[(&str, &str, u64)]) -> String {
     OUTGOING.write(&mut out);
     DEPLOYS.write(&mut out);
     SWAPS.write(&mut out);
+    DECISIONS.write(&mut out);
+    PAYMENTS.write(&mut out);
     for (name, help, value) in gauges {
         let _ = writeln!(
             out,
@@ -142,6 +207,25 @@ mod tests {
         assert_eq!(
             out,
             "# HELP test_total Help.\n# TYPE test_total counter\ntest_total{kind=\"a\"} 1\ntest_total{kind=\"other\"} 1\n"
+        );
+    }
+
+    #[test]
+    fn pairs_of_labels_have_a_counter_each() {
+        static TEST: Family<2, 2> =
+            Family::of_two("test_total", "Help.", ["a", "b"], (["x", "y"], ["1", "2"]));
+        TEST.count_both("y", "1");
+        let mut out = String::new();
+        TEST.write(&mut out);
+        let lines: Vec<&str> = out.lines().skip(2).collect();
+        assert_eq!(
+            lines,
+            [
+                "test_total{a=\"x\",b=\"1\"} 0",
+                "test_total{a=\"x\",b=\"2\"} 0",
+                "test_total{a=\"y\",b=\"1\"} 1",
+                "test_total{a=\"y\",b=\"2\"} 0",
+            ]
         );
     }
 }

@@ -1,6 +1,7 @@
 //! Logging. Only this project's own events are ever written, at any level an operator asks for: libraries below it
 //! trace the bytes they handle, and those are clients' data. Warnings and errors of libraries carry none and pass, but for those
-//! that a guest or a client can have written as often as it likes.
+//! that a guest or a client can have written as often as it likes. Plugins' own words are written where the operator names
+//! their target, and not for a level alone.
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
@@ -13,6 +14,8 @@ use tracing_subscriber::filter::{EnvFilter, FilterFn};
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::executor::PLUGIN_LOG;
 
 /// Libraries whose warnings are about what a guest or a peer did.
 const TALKATIVE: [&str; 4] = ["wasmtime_wasi_http", "wasmtime_wasi", "hyper", "h2"];
@@ -30,7 +33,13 @@ pub enum LogFormat {
 
 /// Starts logging. `directives` is the value of `RUST_LOG`; `info` where there is none.
 pub fn start(format: LogFormat, directives: Option<&str>) {
-    let levels = EnvFilter::new(directives.unwrap_or("info"));
+    let directives = directives.unwrap_or("info");
+    let levels = EnvFilter::new(directives);
+    let plugins = names(directives, PLUGIN_LOG);
+    let may_be_written = move |metadata: &Metadata<'_>| match metadata.target() {
+        PLUGIN_LOG => plugins,
+        _ => is_safe(metadata),
+    };
     let subscriber = tracing_subscriber::registry()
         .with(output(format).with_filter(FilterFn::new(may_be_written)))
         .with(levels);
@@ -39,7 +48,13 @@ pub fn start(format: LogFormat, directives: Option<&str>) {
     std::panic::set_hook(Box::new(panicked));
 }
 
-fn may_be_written(metadata: &Metadata<'_>) -> bool {
+/// Whether one of the directives is about this target.
+fn names(directives: &str, target: &str) -> bool {
+    let mut targets = directives.split(',').map(|it| it.split(['=', '[']).next());
+    targets.any(|named| named.is_some_and(|named| named.trim() == target))
+}
+
+fn is_safe(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     let krate = target.split("::").next().unwrap_or(target);
     target.starts_with("hypervisor")
@@ -99,13 +114,32 @@ where
         .with_ansi(std::io::stderr().is_terminal());
     match format {
         LogFormat::Text => base.with_target(false).boxed(),
-        LogFormat::Json => base.json().flatten_event(true).boxed(),
+        LogFormat::Json => base
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .boxed(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plugins_words_need_their_target_named() {
+        for directives in ["info", "trace", "debug,hypervisor=trace", "plugins=debug"] {
+            assert!(!names(directives, PLUGIN_LOG), "{directives}");
+        }
+        for directives in [
+            "plugin=debug",
+            "info, plugin=debug",
+            "plugin",
+            "plugin[request]=debug",
+        ] {
+            assert!(names(directives, PLUGIN_LOG), "{directives}");
+        }
+    }
 
     #[test]
     fn what_happens_often_is_one_line_a_second_with_a_count() {

@@ -45,10 +45,22 @@ impl Host {
         Self::as_configured(&open_to_all(config))
     }
 
+    /// As [`Self::with`], with a log of these levels.
+    pub fn logging(directives: &str, config: &str) -> Self {
+        Self::of(&open_to_all(config), Some(directives))
+    }
+
     /// As [`Self::with`], with the host's own defaults for agents.
     pub fn as_configured(config: &str) -> Self {
+        Self::of(config, None)
+    }
+
+    fn of(config: &str, directives: Option<&str>) -> Self {
         let folder = TempDir::new().unwrap();
         write_config(folder.path(), config);
+        if let Some(directives) = directives {
+            fs::write(folder.path().join("levels"), directives).unwrap();
+        }
         let (child, addresses) = spawn(folder.path());
         Self {
             child,
@@ -156,7 +168,7 @@ impl Host {
             .unwrap()
     }
 
-    /// Everything logged so far, at the most talkative level.
+    /// Everything logged so far; by default at the most talkative level.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
@@ -259,10 +271,12 @@ struct Addresses {
 fn spawn(folder: &Path) -> (Child, Addresses) {
     crate::prepare_tls();
     let log = folder.join("log");
+    // The most talkative level, where none is named.
+    let levels = fs::read_to_string(folder.join("levels")).unwrap_or("trace".to_owned());
     let mut child = Command::new(binary("hypervisor"))
         .arg("--config")
         .arg(folder.join("hypervisor.toml"))
-        .env("RUST_LOG", "trace")
+        .env("RUST_LOG", levels)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(

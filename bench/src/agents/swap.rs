@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hypervisor::admin::{Place, Token};
-use hypervisor::pipeline::Plugin;
+use hypervisor::pipeline::{Plugin, Replacement};
 use hypervisor_ctl::operator;
 
 use crate::error::{Context, Error, Result};
@@ -56,9 +56,17 @@ pub(super) async fn measure() -> Result<Group> {
         let mut swaps = 0;
         while started.elapsed() < PHASE {
             if swapping {
-                operator::swap(&admin, Some(&token), Plugin::Policy, component.clone())
-                    .await
-                    .map_err(|e| Error::new(e.to_string()))?;
+                operator::swap(
+                    &admin,
+                    Some(&token),
+                    Plugin::Policy,
+                    Replacement {
+                        component: Some(component.clone().into()),
+                        ..Replacement::default()
+                    },
+                )
+                .await
+                .map_err(|e| Error::new(e.to_string()))?;
                 swaps += 1;
             } else {
                 tokio::time::sleep(Duration::from_millis(50)).await;

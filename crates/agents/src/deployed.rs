@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hypervisor_egress::AllowList;
 use hypervisor_protocol::agent::AgentWorld;
 use hypervisor_protocol::{AgentImport, AgentInfo, AgentLog, HexArray};
-use hypervisor_runtime::{Action, ActionKind, AgentInspection, Limits, granted};
+use hypervisor_runtime::{Action, ActionKind, AgentId, AgentInspection, Limits, granted};
 use serde::{Deserialize, Serialize};
 
 use crate::log::Log;
@@ -90,9 +90,18 @@ impl Terms {
     pub fn action(&self, kind: ActionKind, resource: impl Into<Cow<'static, str>>) -> Action {
         let imports = self.about.imports.iter().map(|it| it.name.clone());
         Action {
-            agent: Some(self.address.to_string()),
+            agent: Some(self.id()),
             imports: imports.collect(),
             ..Action::new(kind, self.digest, resource)
+        }
+    }
+
+    /// What a policy knows it by.
+    pub fn id(&self) -> AgentId {
+        AgentId {
+            name: self.address.name.to_string(),
+            owner: self.address.owner.to_string(),
+            address: self.address.to_string(),
         }
     }
 

@@ -164,7 +164,10 @@ impl AgentEgress {
         if !self.network.settings.outgoing.allows(&origin) {
             return Err(("not_listed", HttpError::HttpRequestDenied));
         }
-        if !self.permits(&request, &chain).await {
+        if let Err(reason) = self.permits(&request, &chain).await {
+            // An error of wasi:http has no room for it.
+            let line = format!("the policy denied a request: {reason}");
+            self.agent.log.append("host", line.as_bytes());
             return Err(("policy", HttpError::HttpRequestDenied));
         }
         let sent = send(&self.sender, request, timeouts).await;
@@ -206,12 +209,12 @@ impl AgentEgress {
         Ok(((response, connection), "internal"))
     }
 
-    /// Whether the policy that the first call of the chain entered under allows it.
+    /// Why the policy that the first call of the chain entered under does not allow it.
     fn permits(
         &self,
         request: &Request<HttpBody>,
         chain: &Chain,
-    ) -> impl Future<Output = bool> + Send + use<> {
+    ) -> impl Future<Output = Result<(), String>> + Send + use<> {
         let plugins = chain.plugins().map(|plugins| plugins.policy().cloned());
         let resource = request.uri().to_string();
         let action = Action {
@@ -225,11 +228,15 @@ impl AgentEgress {
         async move {
             // A call that did not enter by the host has nobody to be asked, and sends nothing.
             let Some(policy) = plugins else {
-                return false;
+                return Err("there is nobody to ask".to_owned());
             };
-            match policy {
-                Some(policy) => policy.authorize(action).await.allowed,
-                None => true,
+            let decision = match policy {
+                Some(policy) => policy.authorize(action).await,
+                None => return Ok(()),
+            };
+            match decision.reason {
+                _ if decision.allowed => Ok(()),
+                reason => Err(reason.unwrap_or_default()),
             }
         }
     }

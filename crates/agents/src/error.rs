@@ -160,7 +160,7 @@ pub(crate) fn end(exit: &Exit) -> Option<String> {
             used,
             allowed,
         } => Some(format!(
-            "stopped at the limit {which:?}: {used} of {allowed}"
+            "stopped at the limit of {which}: {used} of {allowed}"
         )),
         Exit::Denied { reason } => Some(format!("denied: {reason}")),
         Exit::Rejected { detail, .. } => Some(format!("refused: {detail}")),

@@ -47,8 +47,8 @@ impl Log {
         }
     }
 
-    /// Adds what one call wrote.
-    fn append(&self, stream: &str, bytes: &[u8]) {
+    /// Adds what one call wrote, or what the host says about it.
+    pub(crate) fn append(&self, stream: &str, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }

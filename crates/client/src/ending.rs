@@ -16,8 +16,7 @@ pub fn ending(exit: &Exit) -> Option<String> {
             allowed,
         } => {
             format!(
-                "stopped at the limit of {}: {} of {}",
-                name(*which),
+                "stopped at the limit of {which}: {} of {}",
                 quantity(*which, *used),
                 quantity(*which, *allowed)
             )
@@ -38,22 +37,6 @@ fn rejection(problem: Rejection) -> &'static str {
         Rejection::TooManyAgents => "the host takes no more agents",
         Rejection::InvalidRequest => "the host cannot read the request that was sealed",
         _ => "the host cannot run this program",
-    }
-}
-
-fn name(which: LimitKind) -> &'static str {
-    match which {
-        LimitKind::Cpu => "processor time",
-        LimitKind::Wall => "wall-clock time",
-        LimitKind::Memory => "memory",
-        LimitKind::Table => "table elements",
-        LimitKind::Instances => "instances",
-        LimitKind::Output => "standard output",
-        LimitKind::Stack => "call stack",
-        LimitKind::HostBuffer => "bytes for one host call",
-        LimitKind::Handles => "live handles",
-        LimitKind::CompileTime => "compile time",
-        LimitKind::CompileMemory => "compiler memory",
     }
 }
 

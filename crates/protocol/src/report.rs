@@ -112,6 +112,24 @@ pub enum LimitKind {
     CompileMemory,
 }
 
+impl std::fmt::Display for LimitKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Cpu => "processor time",
+            Self::Wall => "wall-clock time",
+            Self::Memory => "memory",
+            Self::Table => "table elements",
+            Self::Instances => "instances",
+            Self::Output => "standard output",
+            Self::Stack => "call stack",
+            Self::HostBuffer => "bytes for one host call",
+            Self::Handles => "live handles",
+            Self::CompileTime => "compile time",
+            Self::CompileMemory => "compiler memory",
+        })
+    }
+}
+
 /// Why a program that was authenticated can not be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

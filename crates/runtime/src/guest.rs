@@ -27,7 +27,7 @@ impl fmt::Display for LimitReached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "limit reached: {:?}, {} of {}",
+            "limit reached: {}, {} of {}",
             self.which, self.used, self.allowed
         )
     }

@@ -29,6 +29,7 @@ mod prepare;
 mod ready;
 mod reserve;
 mod run;
+mod said;
 mod sandbox;
 mod script;
 mod service;
@@ -68,11 +69,13 @@ pub use payment::{
 };
 pub use plugin::{PluginError, Source};
 pub use plugins::{
-    Fresh, LoadedPlugin, PaymentSettings, PluginSet, PluginSettings, PolicySettings, ScriptSettings,
+    Fresh, LoadedPlugin, PaymentSettings, PluginSet, PluginSettings, PolicySettings, Rules,
+    ScriptSettings,
 };
-pub use policy::{Action, ActionKind, Charge, PolicyEngine};
+pub use policy::{Action, ActionKind, AgentId, Charge, KINDS, PolicyEngine, kind_name};
 pub use prepare::{PrepareError, Program, refusal};
 pub use run::arguments_from_bytes;
+pub use said::{Failure, PLUGIN_LOG, Said, Written};
 pub use service::{Ended, Held, NoResponse, Service, Usage, Witness};
 pub use service_body::ServiceBody;
 pub use surroundings::{

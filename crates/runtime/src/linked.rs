@@ -31,6 +31,9 @@ pub(super) const PAYMENT: (&str, &[&str]) = (
 /// What asks facilitators and chains, on the operator's account and with whatever an agent passes: for the host alone.
 const MONEY: &[&str] = &["verify", "settle", "reconcile"];
 
+/// Functions that say by their result that the plugin failed. An agent lives on where it does.
+const FALLIBLE: &[&str] = &["authorize", "check", "challenge"];
+
 /// Adds an interface of plugins to the linker of agents. What they call is the plugin that was in use when their call entered the host.
 pub(super) fn add_to_linker(
     linker: &mut Linker<Guest>,
@@ -69,19 +72,36 @@ async fn call(
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
     let _place = callee.calls.enter().await;
-    let called = callee.sandboxes.once("plugin", async |store| {
-        let instance = callee.pre.instantiate_async(&mut *store).await?;
-        let found = exported(&instance, store, interface, function)
-            .ok_or_else(|| wasmtime::Error::msg("the plugin lacks this function"))?;
-        found.call_async(&mut *store, params, results).await
-    });
-    called.await.map_err(|exit| {
-        let what = match exit {
-            Exit::Limit { which, .. } => format!("reached its limit `{which:?}`"),
-            _ => "ended without an answer".to_owned(),
-        };
-        wasmtime::Error::msg(format!("the plugin behind {interface} {what}"))
-    })
+    // What is printed about an agent's question is the agent's, and goes nowhere.
+    let (called, _) = callee
+        .sandboxes
+        .once("plugin", async |store| {
+            let instance = callee.pre.instantiate_async(&mut *store).await?;
+            let found = exported(&instance, store, interface, function)
+                .ok_or_else(|| wasmtime::Error::msg("the plugin lacks this function"))?;
+            found.call_async(&mut *store, params, results).await
+        })
+        .await;
+    let Err(exit) = called else { return Ok(()) };
+    let what = match exit {
+        Exit::Limit { which, .. } => format!("was stopped at its limit of {which}"),
+        _ => "crashed".to_owned(),
+    };
+    let words = format!("the plugin behind {interface} {what}");
+    match results {
+        [result] if FALLIBLE.contains(&function) => {
+            *result = internal_error(words);
+            Ok(())
+        }
+        _ => Err(wasmtime::Error::msg(words)),
+    }
+}
+
+/// `error-code.internal-error` of either interface, as the result of a function.
+fn internal_error(words: String) -> Val {
+    let words = Val::Option(Some(Box::new(Val::String(words))));
+    let code = Val::Variant("internal-error".to_owned(), Some(Box::new(words)));
+    Val::Result(Err(Some(Box::new(code))))
 }
 
 /// A function of an interface that an instance exports.

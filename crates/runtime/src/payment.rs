@@ -10,6 +10,7 @@ use super::guest::Guest;
 use super::linked::exported;
 use super::outcome::Exit;
 use super::reserve::Reserve;
+use super::said::{Failure, log_written};
 use super::sandbox::Sandboxes;
 use super::worlds::payments::PaymentPluginPre;
 use super::worlds::payments::exports::hypervisor::plugin::payment as wit;
@@ -99,8 +100,12 @@ impl PaymentEngine {
         info: &ResourceInfo,
         offers: &[Offer],
     ) -> Result<Result<ChallengeResponse, PaymentError>, Unanswered> {
-        self.call(async |plugin, store| plugin.call_challenge(store, info, offers).await)
-            .await
+        let called = self
+            .call("challenge", async |plugin, store| {
+                plugin.call_challenge(store, info, offers).await
+            })
+            .await;
+        told("challenge", called)
     }
 
     /// Which payment the headers carry for one of the offers.
@@ -109,8 +114,10 @@ impl PaymentEngine {
         offers: &[Offer],
         headers: &[Header],
     ) -> Result<Option<PaymentId>, Unanswered> {
-        self.call(async |plugin, store| plugin.call_identify(store, offers, headers).await)
-            .await
+        self.call("identify", async |plugin, store| {
+            plugin.call_identify(store, offers, headers).await
+        })
+        .await
     }
 
     /// Whether the headers pay for it.
@@ -120,33 +127,43 @@ impl PaymentEngine {
         offers: &[Offer],
         headers: &[Header],
     ) -> Result<Result<Verification, PaymentError>, Unanswered> {
-        self.call(async |plugin, store| plugin.call_verify(store, info, offers, headers).await)
-            .await
+        let called = self
+            .call("verify", async |plugin, store| {
+                plugin.call_verify(store, info, offers, headers).await
+            })
+            .await;
+        told("verify", called)
     }
 
     /// Transfers the money. Without an answer nobody knows whether it was transferred.
     pub async fn settle(&self, payment: &AuthorizedPayment) -> Result<Settlement, Unanswered> {
-        self.call(async |plugin, store| plugin.call_settle(store, payment).await)
-            .await
+        self.call("settle", async |plugin, store| {
+            plugin.call_settle(store, payment).await
+        })
+        .await
     }
 
     /// Finds out what became of a payment.
     pub async fn reconcile(&self, payment: &AuthorizedPayment) -> Result<Settlement, Unanswered> {
-        self.call(async |plugin, store| plugin.call_reconcile(store, payment).await)
-            .await
+        self.call("reconcile", async |plugin, store| {
+            plugin.call_reconcile(store, payment).await
+        })
+        .await
     }
 
     async fn call<T>(
         &self,
+        function: &'static str,
         call: impl AsyncFnOnce(&wit::Guest, &mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> Result<T, Unanswered> {
         let _place = self.calls.enter().await;
-        // What it prints may name payers.
-        let answer = self.sandboxes.once(NAME, async |store| {
+        let called = self.sandboxes.once(NAME, async |store| {
             let plugin = self.pre.instantiate_async(&mut *store).await?;
             call(plugin.hypervisor_plugin_payment(), store).await
         });
-        answer.await.map_err(|exit| unanswered(&exit))
+        let (answer, written) = called.await;
+        log_written(NAME, &written);
+        answer.map_err(|exit| unanswered(function, exit))
     }
 }
 
@@ -165,17 +182,46 @@ async fn named(
         let (names,) = function.call_async(&mut *store, ()).await?;
         Ok(Some(names))
     });
-    let failed = |_| wasmtime::Error::msg("it failed when it was asked for its header fields");
-    named.await.map_err(failed)
+    let failed = |exit| {
+        let failure = Failure::from(exit).explained();
+        let words = format!("it failed when it was asked for its header fields: {failure}");
+        wasmtime::Error::msg(words)
+    };
+    named.await.0.map_err(failed)
+}
+
+/// An answer, after a line in the log where it is that there is none.
+fn told<T>(
+    call: &'static str,
+    answer: Result<Result<T, PaymentError>, Unanswered>,
+) -> Result<Result<T, PaymentError>, Unanswered> {
+    if let Ok(Err(error)) = &answer {
+        let failure = Failure::from(error);
+        let class = failure.class();
+        tracing::warn!(call, failure = class, "the payment component failed");
+        failure.log_words(NAME, call);
+    }
+    answer
+}
+
+impl From<&PaymentError> for Failure {
+    fn from(error: &PaymentError) -> Self {
+        match error {
+            PaymentError::InvalidOffer(words) => Self::Offer(words.clone()),
+            PaymentError::Unavailable(words) => Self::Unavailable(words.clone()),
+            PaymentError::InternalError(words) => Self::Internal(words.clone()),
+        }
+    }
 }
 
 /// Names the end without the component's words: they may quote a payment.
-fn unanswered(exit: &Exit) -> Unanswered {
+fn unanswered(call: &'static str, exit: Exit) -> Unanswered {
     let what = match exit {
         Exit::Limit { .. } => "reached a limit",
         Exit::Trap { .. } => "trapped",
         _ => "ended without an answer",
     };
-    tracing::warn!(what, "the payment component did not answer");
+    let place = Failure::from(exit).place();
+    tracing::warn!(call, what, place, "the payment component did not answer");
     Unanswered(what)
 }

@@ -11,9 +11,9 @@ use wasmtime::component::InstancePre;
 use super::Executor;
 use super::guest::Guest;
 use super::native::TrustedCode;
-use super::outcome::Exit;
 use super::plugins::LoadedPlugin;
 use super::prepare::{PrepareError, linked};
+use super::said::Failure;
 
 /// Where a plugin comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -276,10 +276,10 @@ impl Executor {
         }
         match self.compiler.compile_plugin(component).await {
             Ok(compiled) => Ok(compiled.code),
-            Err(PrepareError::Program(Exit::Rejected { detail, .. })) => {
-                Err(unusable(path, detail))
+            Err(PrepareError::Program(exit)) => {
+                let words = Failure::from(exit).place().unwrap_or_default();
+                Err(unusable(path, format!("it cannot be compiled: {words}")))
             }
-            Err(PrepareError::Program(exit)) => Err(unusable(path, format!("{exit:?}"))),
             Err(PrepareError::Host(message)) => Err(unusable(path, message)),
             // It waits for nobody.
             Err(PrepareError::Busy) => Err(unusable(path, "the compiler is busy".to_owned())),

@@ -3,7 +3,7 @@
 //! Whoever uses a plugin takes it once, at its beginning, and keeps it to its end: what is under way finishes on the plugin
 //! that it began with.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use const_hex::encode as hex;
@@ -20,7 +20,6 @@ use super::plugin::{self, Component, PluginError, Source};
 use super::policy::PolicyEngine;
 use super::sandbox::Sandboxes;
 use super::script::ScriptEngine;
-use super::worlds::policy::PolicyPluginPre;
 use super::worlds::script::ScriptPluginPre;
 use crate::limits::Limits;
 use crate::reserve::Reserves;
@@ -62,6 +61,28 @@ impl PluginSet {
             policy: Some(Arc::new(policy)),
             ..self.clone()
         }
+    }
+
+    /// The same policy with other rules: nothing is compiled or loaded for it. None where there is no policy.
+    ///
+    /// # Errors
+    /// [`PluginError`] where it cannot read them.
+    pub async fn with_rules(&self, rules: Rules) -> Result<Option<Self>, PluginError> {
+        let Some(policy) = &self.policy else {
+            return Ok(None);
+        };
+        let (rules, path) = rules.read()?;
+        let engine = policy.engine.with_rules(rules, &path).await?;
+        Ok(Some(self.with_policy(Fresh {
+            engine: Arc::new(engine),
+            callee: Arc::clone(&policy.callee),
+            loaded: policy.loaded.clone(),
+        })))
+    }
+
+    /// SHA-384 of the policy's component, hex.
+    pub fn policy_sha384(&self) -> Option<&str> {
+        self.policy.as_deref().map(Fresh::sha384)
     }
 
     /// The same with another payment component.
@@ -106,10 +127,29 @@ pub struct ScriptSettings {
 /// How the policy is asked.
 #[derive(Debug, Clone)]
 pub struct PolicySettings {
-    /// The file with the operator's rules.
-    pub rules: PathBuf,
+    /// The operator's rules.
+    pub rules: Rules,
     /// Bounds on one decision.
     pub limits: Limits,
+}
+
+/// The operator's rules for the policy.
+#[derive(Debug, Clone)]
+pub enum Rules {
+    /// As they are in this file now.
+    File(PathBuf),
+    /// These.
+    Sent(Vec<u8>),
+}
+
+impl Rules {
+    /// The rules, and what messages call them.
+    fn read(self) -> Result<(Vec<u8>, PathBuf), PluginError> {
+        match self {
+            Self::File(path) => Ok((plugin::read(&path)?, path)),
+            Self::Sent(rules) => Ok((rules, PathBuf::from("the rules that were sent"))),
+        }
+    }
 }
 
 /// How the payment component is called.
@@ -201,7 +241,7 @@ impl Executor {
         Ok(set)
     }
 
-    /// Makes a policy plugin ready from the bytes of a component, with the rules as they are on the disk now.
+    /// Makes a policy plugin ready from the bytes of a component.
     ///
     /// # Errors
     /// [`PluginError`]; nothing has changed then.
@@ -231,15 +271,14 @@ impl Executor {
         component: &Component,
         settings: PolicySettings,
     ) -> Result<Fresh<PolicyEngine>, PluginError> {
-        let path: &Path = &settings.rules;
         let checked = component.check(plugin::POLICY)?;
-        let rules = plugin::read(path)?;
+        let (rules, path) = settings.rules.read()?;
+        let path = &path;
         let (linked, loaded) = self.load(component, plugin::POLICY, checked).await?;
         let sandboxes = self.sandboxes.with_limits(settings.limits);
         let callee = callee(&linked, &sandboxes, &self.policy_calls);
-        let pre = PolicyPluginPre::new(linked).map_err(|e| component.unusable(&e))?;
         let calls = self.policy_calls.host.clone();
-        let engine = PolicyEngine::new(pre, sandboxes, calls, rules, path).await?;
+        let engine = PolicyEngine::new(linked, sandboxes, calls, rules, path).await?;
         Ok(Fresh {
             engine: Arc::new(engine),
             callee,
@@ -259,7 +298,8 @@ impl Executor {
             .with_limits(settings.limits)
             .with_network(settings.environment, settings.egress);
         let callee = callee(&linked, &sandboxes, &self.payment_calls);
-        let engine = PaymentEngine::new(linked, sandboxes, self.payment_calls.host.clone());
+        let engine =
+            PaymentEngine::new(linked, sandboxes.logging(), self.payment_calls.host.clone());
         let engine = engine.await.map_err(|e| component.unusable(&e))?;
         Ok(Fresh {
             engine: Arc::new(engine),

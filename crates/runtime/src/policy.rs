@@ -3,22 +3,28 @@
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
-use hypervisor_protocol::{HexBytes, LimitKind, PolicyDecision};
+use hypervisor_protocol::{HexBytes, PolicyDecision};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use wasmtime::Store;
+use wasmtime::component::InstancePre;
 
 use super::guest::Guest;
 use super::idle::Idle;
-use super::outcome::Exit;
 use super::plugin::PluginError;
 use super::reserve::Reserve;
-use super::sandbox::{Live, Sandboxes};
-use super::worlds::policy::exports::hypervisor::plugin::policy as wit;
-use super::worlds::policy::{PolicyPlugin, PolicyPluginPre};
+use super::said::{Failure, Said, Written, lines, log_written};
+use super::sandbox::{Live, Sandbox, Sandboxes};
+use super::worlds::policy::exports::hypervisor::plugin::{policy as wit, policy_rules as prepared};
+use prepared::Parties;
 
+pub use prepared::AgentId;
 pub use wit::{ActionKind, Charge};
+
+/// The interface of engines that read their rules once.
+const PREPARED: &str = "hypervisor:plugin/policy-rules@0.1.1";
 
 /// The first `argv` of an instance.
 const NAME: &str = "policy-engine";
@@ -26,6 +32,21 @@ const NAME: &str = "policy-engine";
 const WARM: usize = 4;
 /// Characters of a reason that go into a report.
 const MAX_REASON: usize = 1_000;
+
+/// The kinds of action with their names in WIT.
+pub const KINDS: [(ActionKind, &str); 5] = [
+    (ActionKind::ExecuteWasm, "execute-wasm"),
+    (ActionKind::ExecuteScript, "execute-script"),
+    (ActionKind::DeployAgent, "deploy-agent"),
+    (ActionKind::InvokeAgent, "invoke-agent"),
+    (ActionKind::OutgoingRequest, "outgoing-request"),
+];
+
+/// The name of a kind of action.
+pub fn kind_name(kind: ActionKind) -> &'static str {
+    let named = KINDS.iter().find(|(known, _)| *known == kind);
+    named.map_or("other", |(_, name)| name)
+}
 
 /// What the host is about to do, as the rules see it.
 #[derive(Debug, Clone)]
@@ -40,8 +61,12 @@ pub struct Action {
     pub charge: Option<Charge>,
     /// The path of the API.
     pub resource: Cow<'static, str>,
-    /// The name of the agent that acts, or is to be deployed, where there is one.
-    pub agent: Option<String>,
+    /// The agent that acts, is called, or is to be deployed, where there is one.
+    pub agent: Option<AgentId>,
+    /// The agent that calls it, where one agent calls another.
+    pub calling_agent: Option<AgentId>,
+    /// The owner as whom the client speaks, proved for its session.
+    pub caller_owner: Option<String>,
     /// The method of the HTTP request, in upper case.
     pub method: Option<String>,
     /// Interfaces the program imports.
@@ -70,6 +95,8 @@ impl Action {
             charge: None,
             resource: resource.into(),
             agent: None,
+            calling_agent: None,
+            caller_owner: None,
             method: None,
             imports: Vec::new(),
             program_bytes: 0,
@@ -82,49 +109,94 @@ impl Action {
 
 /// A loaded policy engine with the operator's rules.
 pub struct PolicyEngine {
-    pre: PolicyPluginPre<Guest>,
-    sandboxes: Sandboxes,
-    calls: Reserve,
+    plugin: Plugin,
     rules: Vec<u8>,
     rules_digest: [u8; 32],
-    warm: Idle<Live<PolicyPlugin>>,
+    warm: Idle<Live<Exports>>,
+}
+
+/// A policy engine, whatever its rules.
+#[derive(Clone)]
+struct Plugin {
+    linked: InstancePre<Guest>,
+    policy: wit::GuestIndices,
+    /// Of an engine that reads its rules once.
+    prepared: Option<prepared::GuestIndices>,
+    sandboxes: Sandboxes,
+    calls: Reserve,
+}
+
+/// What the host calls in an instance.
+struct Exports {
+    policy: wit::Guest,
+    /// Its rules are in the instance already.
+    prepared: Option<prepared::Guest>,
 }
 
 impl PolicyEngine {
     /// Takes `rules` into use if the engine can read them; `path` is for messages.
     pub(super) async fn new(
-        pre: PolicyPluginPre<Guest>,
+        linked: InstancePre<Guest>,
         sandboxes: Sandboxes,
         calls: Reserve,
         rules: Vec<u8>,
         path: &Path,
     ) -> Result<Self, PluginError> {
-        let rules_digest = Sha256::digest(&rules).into();
-        let policy = Self {
-            pre,
-            sandboxes,
+        let unusable = |error: wasmtime::Error| PluginError::Unusable {
+            path: path.to_owned(),
+            message: format!("{error:#}"),
+        };
+        let exports_rules = linked
+            .component()
+            .get_export_index(None, PREPARED)
+            .is_some();
+        let prepared = exports_rules
+            .then(|| prepared::GuestIndices::new(&linked))
+            .transpose()
+            .map_err(unusable)?;
+        let plugin = Plugin {
+            policy: wit::GuestIndices::new(&linked).map_err(unusable)?,
+            prepared,
+            linked,
+            sandboxes: sandboxes.logging(),
             calls,
+        };
+        Self::begin(plugin, rules, path).await
+    }
+
+    /// The same engine with other rules.
+    pub(super) async fn with_rules(
+        &self,
+        rules: Vec<u8>,
+        path: &Path,
+    ) -> Result<Self, PluginError> {
+        Self::begin(self.plugin.clone(), rules, path).await
+    }
+
+    async fn begin(plugin: Plugin, rules: Vec<u8>, path: &Path) -> Result<Self, PluginError> {
+        let policy = Self {
+            plugin,
+            rules_digest: Sha256::digest(&rules).into(),
             rules,
-            rules_digest,
             warm: Idle::within(Arc::new(Semaphore::new(WARM))),
         };
-        policy.check().await.map_err(|message| PluginError::Rules {
+        let Said {
+            answer, written, ..
+        } = policy.check().await;
+        log_written(NAME, &written);
+        answer.map_err(|failure| PluginError::Rules {
             path: path.to_owned(),
-            message,
+            message: refused(&failure, &written),
         })?;
         Ok(policy)
     }
 
-    async fn check(&self) -> Result<(), String> {
-        let checked = self.ask(async |policy, store| policy.call_check(store, &self.rules).await);
-        match checked.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(wit::ErrorCode::InvalidRules(text))) => Err(text),
-            Ok(Err(wit::ErrorCode::InternalError(text))) => {
-                Err(text.unwrap_or_else(|| "the policy engine failed".to_owned()))
-            }
-            Err(what) => Err(failed(what)),
-        }
+    async fn check(&self) -> Said<()> {
+        self.ask(async |exports, store| match exports.prepared {
+            Some(_) => Ok(Ok(())),
+            None => exports.policy.call_check(store, &self.rules).await,
+        })
+        .await
     }
 
     /// SHA-256 of the rules.
@@ -132,20 +204,61 @@ impl PolicyEngine {
         &self.rules_digest
     }
 
+    /// Whether the rules are read once for each instance, and not at each question.
+    pub fn reads_rules_once(&self) -> bool {
+        self.plugin.prepared.is_some()
+    }
+
     /// Asks the rules. Whatever is not a clear yes is a no with a reason.
     pub async fn authorize(&self, action: Action) -> PolicyDecision {
-        let action = wit::Action::from(action);
-        let decided = self
-            .ask(async |policy, store| policy.call_authorize(store, &self.rules, &action).await);
-        let undecided = match decided.await {
-            Ok(Ok(wit::Decision::Allow)) => return self.decision(None),
-            Ok(Ok(wit::Decision::Deny(reason))) => return self.decision(Some(&reason)),
-            Ok(Err(wit::ErrorCode::InvalidRules(_))) => "its rules raised an error",
-            Ok(Err(wit::ErrorCode::InternalError(_))) => "its engine reported an error",
-            Err(what) => what,
-        };
-        tracing::warn!("the policy failed to decide, which denies");
-        self.decision(Some(&failed(undecided)))
+        let kind = kind_name(action.kind);
+        let Said {
+            answer, written, ..
+        } = self.decide(action).await;
+        log_written(NAME, &written);
+        let surroundings = self.plugin.sandboxes.surroundings();
+        match answer {
+            Ok(denied) => {
+                let end = if denied.is_some() {
+                    "denied"
+                } else {
+                    "allowed"
+                };
+                surroundings.decided(kind, end);
+                self.decision(denied.as_deref())
+            }
+            Err(failure) => {
+                surroundings.decided(kind, "failed");
+                let (class, place) = (failure.class(), failure.place());
+                tracing::warn!(
+                    kind,
+                    failure = class,
+                    place,
+                    "the policy failed to decide, which denies; its own words are in the log with RUST_LOG=info,plugin=debug"
+                );
+                failure.log_words(NAME, kind);
+                self.decision(Some(&failed(&failure)))
+            }
+        }
+    }
+
+    /// Asks the rules for whoever tries them out: nothing is logged or counted. The answer is the reason of a denial.
+    pub async fn decide(&self, action: Action) -> Said<Option<String>> {
+        let (action, parties) = in_wit(action);
+        self.ask(async |exports, store| {
+            let decided = match &exports.prepared {
+                Some(rules) => rules.call_authorize(store, &action, &parties).await,
+                None => {
+                    let policy = &exports.policy;
+                    policy.call_authorize(store, &self.rules, &action).await
+                }
+            };
+            Ok(decided?.map(|decision| match decision {
+                wit::Decision::Allow => None,
+                wit::Decision::Deny(reason) => Some(reason),
+            }))
+        })
+        .await
     }
 
     fn decision(&self, refused: Option<&str>) -> PolicyDecision {
@@ -156,65 +269,120 @@ impl PolicyEngine {
         }
     }
 
-    /// Calls the engine in an instance that waits, or in a new one. One that failed serves no more.
+    /// Calls the engine in an instance that waits, or in a new one. One that trapped or reached a limit serves no more.
     async fn ask<T>(
         &self,
-        question: impl AsyncFnOnce(&wit::Guest, &mut Store<Guest>) -> wasmtime::Result<T>,
-    ) -> Result<T, &'static str> {
-        let _place = self.calls.enter().await;
+        question: impl AsyncFnOnce(
+            &Exports,
+            &mut Store<Guest>,
+        ) -> wasmtime::Result<Result<T, wit::ErrorCode>>,
+    ) -> Said<T> {
+        let _place = self.plugin.calls.enter().await;
+        let began = Instant::now();
+        let said = |answer, written| Said {
+            answer,
+            written,
+            took: began.elapsed(),
+        };
         let mut instance = match self.warm.take() {
             Some(instance) => instance,
-            None => self.instance().await.map_err(|exit| why(&exit))?,
+            None => match self.instance().await {
+                Ok(instance) => instance,
+                Err((failure, written)) => return said(Err(failure), written),
+            },
         };
-        let answer = instance
-            .call(async |plugin, store| question(plugin.hypervisor_plugin_policy(), store).await);
-        let answer = answer.await.map_err(|exit| why(&exit))?;
-        instance.sandbox.clear();
-        self.warm.put(instance);
-        Ok(answer)
+        let asked = instance
+            .call(async |exports, store| question(exports, store).await)
+            .await;
+        let written = instance.sandbox.written();
+        match asked {
+            Ok(answer) => {
+                self.warm.put(instance);
+                said(answer.map_err(Failure::from), written)
+            }
+            Err(exit) => said(Err(exit.into()), written),
+        }
     }
 
-    async fn instance(&self) -> Result<Live<PolicyPlugin>, Exit> {
-        self.sandboxes
-            .live(NAME, async |store| self.pre.instantiate_async(store).await)
-            .await
+    /// An instance that has read the rules, where the engine reads them once.
+    async fn instance(&self) -> Result<Live<Exports>, (Failure, Written)> {
+        let mut sandbox = self.plugin.sandboxes.make(&[NAME.to_owned()]);
+        match self.prepare(&mut sandbox).await {
+            Ok(plugin) => Ok(Live { sandbox, plugin }),
+            Err(failure) => Err((failure, sandbox.written())),
+        }
+    }
+
+    async fn prepare(&self, sandbox: &mut Sandbox) -> Result<Exports, Failure> {
+        let plugin = &self.plugin;
+        let exports = sandbox.call(async |store| {
+            let instance = plugin.linked.instantiate_async(&mut *store).await?;
+            let prepared = plugin.prepared.as_ref();
+            let prepared = prepared.map(|it| it.load(&mut *store, &instance));
+            Ok(Exports {
+                policy: plugin.policy.load(&mut *store, &instance)?,
+                prepared: prepared.transpose()?,
+            })
+        });
+        let exports = exports.await?;
+        if let Some(rules) = &exports.prepared {
+            let prepared = sandbox.call(async |store| rules.call_prepare(store, &self.rules).await);
+            prepared.await??;
+        }
+        Ok(exports)
+    }
+}
+
+impl From<wit::ErrorCode> for Failure {
+    fn from(code: wit::ErrorCode) -> Self {
+        match code {
+            wit::ErrorCode::InvalidRules(words) => Self::Rules(words),
+            wit::ErrorCode::InternalError(words) => Self::Internal(words),
+        }
     }
 }
 
 /// Names the failure without the engine's words: they may quote the rules, and the caller reads this.
-fn why(exit: &Exit) -> &'static str {
-    match exit {
-        Exit::Limit { which, .. } => match which {
-            LimitKind::Cpu | LimitKind::Wall => "it took too long",
-            LimitKind::Memory => "it needed too much memory",
-            _ => "it reached a limit",
+fn failed(failure: &Failure) -> String {
+    format!("the policy failed: {failure}")
+}
+
+/// Why rules are not taken into use, for the operator: nobody was asked about yet, so that every word may be read.
+fn refused(failure: &Failure, [_, stderr]: &Written) -> String {
+    if let Failure::Rules(words) = failure {
+        return words.clone();
+    }
+    let mut text = format!("the policy failed: {}", failure.explained());
+    if let Some(line) = lines(stderr).last() {
+        text.push_str("; the last that it wrote: ");
+        text.push_str(line);
+    }
+    text
+}
+
+/// The action in the plugin's terms.
+fn in_wit(action: Action) -> (wit::Action, Parties) {
+    let wide = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let parties = Parties {
+        calling_agent: action.calling_agent,
+        caller_owner: action.caller_owner,
+        agent: action.agent,
+    };
+    let action = wit::Action {
+        kind: action.kind,
+        subject: action.subject.to_vec(),
+        agent: parties.agent.as_ref().map(|agent| agent.address.clone()),
+        caller: action.caller.map(Vec::from),
+        charge: action.charge,
+        resource: action.resource.into_owned(),
+        method: action.method,
+        imports: action.imports,
+        sizes: wit::ActionSizes {
+            program: wide(action.program_bytes),
+            input: wide(action.input_bytes),
+            arguments: u32::try_from(action.arguments).unwrap_or(u32::MAX),
+            argument_bytes: wide(action.argument_bytes),
         },
-        _ => "it crashed",
-    }
-}
-
-fn failed(what: &str) -> String {
-    format!("the policy failed: {what}")
-}
-
-impl From<Action> for wit::Action {
-    fn from(action: Action) -> Self {
-        let wide = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        Self {
-            kind: action.kind,
-            subject: action.subject.to_vec(),
-            agent: action.agent,
-            caller: action.caller.map(Vec::from),
-            charge: action.charge,
-            resource: action.resource.into_owned(),
-            method: action.method,
-            imports: action.imports,
-            sizes: wit::ActionSizes {
-                program: wide(action.program_bytes),
-                input: wide(action.input_bytes),
-                arguments: u32::try_from(action.arguments).unwrap_or(u32::MAX),
-                argument_bytes: wide(action.argument_bytes),
-            },
-        }
-    }
+    };
+    (action, parties)
 }

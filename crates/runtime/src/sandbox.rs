@@ -16,6 +16,7 @@ use super::guest::{Accounts, Guest, LimitReached};
 use super::meter::{Meter, Metered};
 use super::outcome::{Exit, Outcome};
 use super::outgoing::{Chain, Egress, Outgoing};
+use super::said::Written;
 use super::service::Usage;
 use super::stdio::{Capture, Input, Overflow};
 use super::teardown::Teardown;
@@ -142,16 +143,17 @@ impl Sandboxes {
         Ok(Live { sandbox, plugin })
     }
 
-    /// Calls into a sandbox of its own, which ends with the call. What is written there goes nowhere.
+    /// Calls into a sandbox of its own, which ends with the call. Gives what was written there with the answer.
     pub(super) async fn once<T>(
         &self,
         name: &str,
         call: impl AsyncFnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
-    ) -> Result<T, Exit> {
+    ) -> (Result<T, Exit>, Written) {
         let mut sandbox = self.make(&[name.to_owned()]);
         let answer = sandbox.call(call).await;
+        let written = sandbox.written();
         self.teardown.dispose(sandbox.store);
-        answer
+        (answer, written)
     }
 
     /// A sandbox with nothing in it. `arguments` is `argv`.
@@ -246,7 +248,7 @@ impl Sandbox {
     }
 
     /// Takes what was written to standard output and standard error.
-    pub(super) fn written(&self) -> [Vec<u8>; 2] {
+    pub(super) fn written(&self) -> Written {
         [self.stdout.take().0, self.stderr.take().0]
     }
 
@@ -266,12 +268,6 @@ impl Sandbox {
     /// Where standard error goes.
     pub(super) fn stderr(&self) -> &Capture {
         &self.stderr
-    }
-
-    /// Forgets what was captured so far.
-    pub(super) fn clear(&self) {
-        self.stdout.take();
-        self.stderr.take();
     }
 
     /// Calls into the sandbox under its limits, with clocks that start now. After an error the sandbox is of no use.

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha384};
 use super::guest::Guest;
 use super::outcome::{Exit, Outcome};
 use super::ready::Stock;
+use super::said::{Failure, log_written};
 use super::sandbox::{Live, MAX_WORDS, Sandbox, Sandboxes};
 use super::worlds::script::ScriptPlugin;
 use super::worlds::script::ScriptPluginPre;
@@ -49,7 +50,13 @@ impl ScriptEngine {
     async fn make_one(&self) -> Option<Instance> {
         self.make()
             .await
-            .inspect_err(|exit| tracing::warn!(?exit, "cannot make a script instance ready"))
+            .inspect_err(|failure| {
+                tracing::warn!(
+                    failure = failure.class(),
+                    place = failure.place(),
+                    "cannot make a script instance ready"
+                );
+            })
             .ok()
     }
 
@@ -96,14 +103,18 @@ impl ScriptEngine {
             .await
     }
 
-    /// An instance whose pages an empty script has touched: that is most of what a short script costs.
-    async fn make(&self) -> Result<Instance, Exit> {
+    /// An instance whose pages an empty script has touched: that is most of what a short script costs. What it prints is the
+    /// engine's own; of scripts nothing is logged.
+    async fn make(&self) -> Result<Instance, Failure> {
         let mut instance = self.instantiate().await?;
-        if let Err(error) = run(&mut instance, "", &[]).await? {
-            return Err(exit_of(error, &instance.sandbox));
-        }
-        instance.sandbox.clear();
-        Ok(instance)
+        let ended = run(&mut instance, "", &[]).await;
+        let made = match ended {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(exit_of(error, &instance.sandbox).into()),
+            Err(exit) => Err(exit.into()),
+        };
+        log_written(INTERPRETER, &instance.sandbox.written());
+        made.map(|()| instance)
     }
 }
 

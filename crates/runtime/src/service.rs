@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Body;
 use tokio::sync::{Semaphore, oneshot};
+use tracing::Instrument;
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
@@ -190,7 +191,8 @@ impl Service {
             || status.is_informational()
             || status == http::StatusCode::NO_CONTENT
             || status == http::StatusCode::NOT_MODIFIED;
-        let mut body = ServiceBody::new(body, running.map(tokio::spawn), cut, bodyless);
+        let running = running.map(|running| tokio::spawn(running.in_current_span()));
+        let mut body = ServiceBody::new(body, running, cut, bodyless);
         // A length that the service gave itself is held against what it wrote.
         if !bodyless && !head.headers.contains_key(http::header::CONTENT_LENGTH) {
             body.look_ahead().await;

@@ -31,6 +31,9 @@ pub trait Surroundings: Send + Sync + 'static {
     /// # Errors
     /// [`NoEvidence`].
     fn evidence(&self, claim: Vec<u8>, program: [u8; 48]) -> Result<Vec<u8>, NoEvidence>;
+
+    /// The policy was asked about an action of this kind: `allowed`, `denied` or `failed`. For those who count.
+    fn decided(&self, _kind: &'static str, _end: &'static str) {}
 }
 
 /// Components that were loaded with authority, in order.

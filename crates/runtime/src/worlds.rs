@@ -17,7 +17,7 @@ pub(super) mod script {
     });
 }
 
-/// Exports of the world `policy-engine`.
+/// Exports of the world `policy-engine-with-rules`; `policy-rules` may be missing.
 pub(super) mod policy {
     #![allow(missing_docs, unreachable_pub, reason = "generated")]
 
@@ -28,6 +28,7 @@ pub(super) mod policy {
 
             world policy-plugin {
                 export hypervisor:plugin/policy@0.1.1;
+                export hypervisor:plugin/policy-rules@0.1.1;
             }
         ",
         exports: { default: async },

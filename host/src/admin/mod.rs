@@ -13,21 +13,21 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
-use hypervisor_protocol::{Problem, ProblemType};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use hypervisor_protocol::{ContentFormat, HexBytes, Problem, ProblemType};
 use serde::Serialize;
 
 use crate::agents::NotTaken;
 use crate::metrics;
-use crate::pipeline::{Host, Plugin};
+use crate::pipeline::{Host, Plugin, Replacement};
 
 pub use crate::config::Place;
 pub use listener::Listener;
 pub use token::Token;
 
 /// `GET /livez`: 200 as long as the process answers. `GET /readyz`: 200, or 503 with one reason a line. `GET /metrics`: counters
-/// for Prometheus. `POST /swap/payments` and `POST /swap/policy`: the component as the body. `DELETE /agents/{agent}`: takes
-/// down any agent, by name or address.
+/// for Prometheus. `POST /swap/payments` and `POST /swap/policy`: the component as the body, or what [`Replacement`] has, as CBOR or JSON.
+/// `DELETE /agents/{agent}`: takes down any agent, by name or address.
 pub fn router(app: Arc<Host>) -> Router {
     let most = usize::try_from(app.most_bytes()).unwrap_or(usize::MAX);
     Router::new()
@@ -77,7 +77,8 @@ async fn counters(State(app): State<Arc<Host>>) -> Response {
 async fn swap(
     State(app): State<Arc<Host>>,
     Path(plugin): Path<String>,
-    component: Bytes,
+    headers: HeaderMap,
+    body: Bytes,
 ) -> Response {
     let plugin = match plugin.as_str() {
         "payments" => Plugin::Payments,
@@ -90,8 +91,20 @@ async fn swap(
                 .into_response();
         }
     };
+    let media_type = headers.get(header::CONTENT_TYPE);
+    let media_type = media_type.and_then(|it| it.to_str().ok());
+    let with = match media_type.and_then(ContentFormat::from_media_type) {
+        Some(format) => match format.decode(&body) {
+            Ok(with) => with,
+            Err(error) => return refused(format!("the body: {error}")),
+        },
+        None => Replacement {
+            component: Some(HexBytes(body.into())),
+            rules: None,
+        },
+    };
     // In a task of its own: a swap that has begun is not left half done when the operator goes away.
-    let swapping = tokio::spawn(async move { app.swap(plugin, component.to_vec()).await });
+    let swapping = tokio::spawn(async move { app.swap(plugin, with).await });
     match swapping.await {
         Ok(Ok(swapped)) => json(&swapped),
         Ok(Err(detail)) => refused(detail),

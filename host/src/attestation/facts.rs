@@ -11,7 +11,7 @@ use hypervisor_protocol::ContentFormat;
 
 use super::Platform;
 use crate::executor::{HostIdentity, Measurement, Measurements, NoEvidence, Surroundings};
-use crate::manifest;
+use crate::{manifest, metrics};
 
 /// Facts about the host that components may ask for, and the log of what it loaded.
 pub struct HostFacts {
@@ -134,5 +134,9 @@ impl Surroundings for HostFacts {
         evidence
             .encode_with(ContentFormat::Cbor, with)
             .map_err(failed)
+    }
+
+    fn decided(&self, kind: &'static str, end: &'static str) {
+        metrics::decision(kind, end);
     }
 }

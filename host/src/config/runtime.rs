@@ -68,7 +68,7 @@ impl Config {
     /// How the policy is asked.
     pub fn policy_settings(&self) -> PolicySettings {
         PolicySettings {
-            rules: self.policy.rules.clone(),
+            rules: executor::Rules::File(self.policy.rules.clone()),
             limits: self.policy.limits(&self.limits).execution(),
         }
     }

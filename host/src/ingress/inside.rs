@@ -35,7 +35,7 @@ impl Neighbours for Inside {
             if chain.has(agent.id) {
                 return Err(HttpError::LoopDetected);
             }
-            match answer(&host, &caller, agent, request, chain).await {
+            match answer(&host, caller, agent, request, chain).await {
                 Ok(response) => Ok(response),
                 Err(Refusal::Problem(problem)) if problem.kind == ProblemType::AgentDenied => {
                     Err(HttpError::HttpRequestDenied)
@@ -57,7 +57,7 @@ impl Neighbours for Inside {
 
 async fn answer(
     host: &Arc<Host>,
-    caller: &Deployed,
+    caller: Arc<Deployed>,
     agent: Arc<Deployed>,
     request: Request<HttpBody>,
     chain: Chain,
@@ -83,6 +83,7 @@ async fn answer(
     let call = Call {
         way: Plain {
             target: Target::new(host, agent).await,
+            caller: Some(Arc::clone(&caller)),
             head,
         },
         snapshot,

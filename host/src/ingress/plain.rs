@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use http::Request;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::problem::insert;
@@ -33,7 +34,9 @@ pub(super) fn is_for_an_agent(path: &str) -> bool {
 pub(super) async fn call(host: Arc<Host>, peer: Peer, request: Box<Request<Incoming>>) -> Response {
     let id = Uuid::now_v7();
     let method = request.method().clone();
-    let answered = answer(&host, &peer, request).await;
+    let answered = answer(&host, &peer, request)
+        .instrument(request_id::span(&id))
+        .await;
     let mut response = answered.unwrap_or_else(IntoResponse::into_response);
     request_id::finish(&id, &mut response);
     tracing::debug!(
@@ -65,7 +68,11 @@ async fn answer(
         without(&mut head, teller.fields());
     }
     let call = Box::new(Call {
-        way: Plain { target, head },
+        way: Plain {
+            target,
+            caller: None,
+            head,
+        },
         party: host.account().party(peer),
         chain: Chain::entering(snapshot.clone()),
         snapshot,

@@ -7,6 +7,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderName, HeaderValue};
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use super::problem::refused;
@@ -22,7 +23,7 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
 
-    let mut response = next.run(request).await;
+    let mut response = next.run(request).instrument(span(&id)).await;
     finish(&id, &mut response);
     tracing::debug!(
         request_id = %id.simple(),
@@ -34,6 +35,11 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
         "request"
     );
     response
+}
+
+/// What the lines about a request are written in: they have its id.
+pub(super) fn span(id: &Uuid) -> Span {
+    tracing::error_span!("request", request_id = %id.simple())
 }
 
 /// Writes the problem's body, where there is one, and the id.

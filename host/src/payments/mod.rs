@@ -3,6 +3,7 @@
 mod prices;
 mod reconcile;
 mod teller;
+mod trial;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub(crate) use hypervisor_ledger::{
     Record, Request, Turn, digest, key,
 };
 pub(crate) use teller::{Teller, Verified};
+pub use trial::{Challenge, Failed, Trial, trial};
 
 /// What one host needs to take payments.
 pub(crate) struct Payments {

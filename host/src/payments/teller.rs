@@ -14,6 +14,7 @@ use crate::executor::{
     AuthorizedPayment, ChallengeResponse, Header, Offer, PaymentEngine, PaymentId as PluginId,
     ResourceInfo, Settlement, Unanswered, Verification,
 };
+use crate::metrics;
 
 /// The payment component that one request began with, and the offers that it made.
 #[derive(Clone)]
@@ -135,11 +136,13 @@ impl Teller {
         offers: &[Offer],
         headers: &[Header],
     ) -> Result<Verified, PaymentFault> {
-        let payment = match self
-            .engine
-            .verify(info, offers, &self.read(headers))
-            .await??
-        {
+        let verified = self.engine.verify(info, offers, &self.read(headers)).await;
+        metrics::payment(match &verified {
+            Ok(Ok(Verification::Authorized(_))) => "authorized",
+            Ok(Ok(Verification::Refused(_))) => "refused",
+            Ok(Err(_)) | Err(_) => "unverified",
+        });
+        let payment = match verified?? {
             Verification::Refused(refusal) => {
                 return Ok(Verified::Refused(Box::new(refusal.challenge)));
             }
@@ -161,13 +164,15 @@ impl Teller {
 
     /// Transfers the money. Anything but a clear answer about this very payment is doubt.
     pub(crate) async fn settle(&self, payment: &Payment) -> Outcome {
-        outcome(payment, self.engine.settle(&authorized(payment)).await)
+        let settled = self.engine.settle(&authorized(payment)).await;
+        counted(outcome(payment, settled))
     }
 }
 
 impl Settler for Teller {
     async fn reconcile(&self, payment: &Payment) -> Outcome {
-        outcome(payment, self.engine.reconcile(&authorized(payment)).await)
+        let found = self.engine.reconcile(&authorized(payment)).await;
+        counted(outcome(payment, found))
     }
 }
 
@@ -206,6 +211,16 @@ fn outcome(payment: &Payment, settlement: Result<Settlement, Unanswered>) -> Out
         }
         Err(_) => unknown(payment.clone()),
     }
+}
+
+/// The same, counted.
+fn counted(outcome: Outcome) -> Outcome {
+    metrics::payment(match outcome {
+        Outcome::Settled { .. } => "settled",
+        Outcome::Failed { .. } => "failed",
+        Outcome::Unknown(_) => "unknown",
+    });
+    outcome
 }
 
 /// A reason as the log may have it: a code is one, free text could quote anything.

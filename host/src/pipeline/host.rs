@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use hypervisor_agents::SealingKey;
 use hypervisor_evidence::Subject;
+use hypervisor_protocol::HexBytes;
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
@@ -15,8 +16,8 @@ use crate::agents::{self, Agents, Neighbours};
 use crate::attestation::{Attestation, HostFacts};
 use crate::config::Config;
 use crate::error::Error;
-use crate::executor::{Executor, PluginSet};
-use crate::manifest::Manifest;
+use crate::executor::{Executor, PluginSet, Rules};
+use crate::manifest::{self, Manifest};
 use crate::metrics;
 use crate::payments::{Payments, Teller};
 use crate::sessions::Sessions;
@@ -50,8 +51,28 @@ pub struct Host {
 pub enum Plugin {
     /// What takes payments.
     Payments,
-    /// What decides. Its rules are read from the disk again.
+    /// What decides, by rules.
     Policy,
+}
+
+impl Plugin {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Payments => "payments",
+            Self::Policy => "policy",
+        }
+    }
+}
+
+/// What is to be put in the place of a plugin, in one step.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replacement {
+    /// The component; without one the one in use stays.
+    pub component: Option<HexBytes>,
+    /// The policy's rules; without them a component reads those in the file of the configuration.
+    pub rules: Option<HexBytes>,
 }
 
 /// A swap that was made.
@@ -61,6 +82,9 @@ pub struct Swapped {
     pub plugin: Plugin,
     /// SHA-384 of the component now in use, hex.
     pub sha384: String,
+    /// SHA-256 of the rules now in use, hex; none for what has no rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules_sha256: Option<String>,
     /// SHA-384 of the manifest from now on, hex.
     pub manifest_sha384: String,
     /// Entries of the component log, this one included.
@@ -218,17 +242,20 @@ impl Host {
         }
     }
 
-    /// Puts `component` in the place of a plugin: checked, compiled, measured and tried first, then in use for every call
-    /// that enters later. Calls under way finish on the snapshot that they entered with. Whatever goes wrong changes neither
-    /// plugins nor manifest; a component that was tried stays in the component log, for it was measured before it was
-    /// instantiated.
+    /// Puts a component in the place of a plugin, other rules in the place of the policy's, or both: checked, compiled, measured
+    /// and tried first, then in use for every call that enters later. Calls under way finish on the snapshot that they entered
+    /// with. Whatever goes wrong changes neither plugins nor manifest; a component that was tried stays in the component log, for
+    /// it was measured before it was instantiated. Rules are no component: they are in the manifest alone.
     ///
     /// # Errors
     /// Why it is refused.
-    pub(crate) async fn swap(&self, plugin: Plugin, component: Vec<u8>) -> Result<Swapped, String> {
+    pub(crate) async fn swap(&self, plugin: Plugin, with: Replacement) -> Result<Swapped, String> {
         let _one = self.swapping.lock().await;
-        let exchanged = self.exchange(plugin, component).await;
-        let (sha384, plugins, teller) = exchanged.inspect_err(|_| metrics::swap("refused"))?;
+        let exchanged = self.exchange(plugin, with).await;
+        let (sha384, plugins, teller) =
+            exchanged.inspect_err(|_| metrics::swap(plugin.name(), "refused"))?;
+        let rules = plugins.policy().filter(|_| plugin == Plugin::Policy);
+        let rules_sha256 = rules.map(|policy| manifest::hex(policy.rules_digest()));
         let manifest = Manifest::new(&self.config, &plugins, self.facts.program_sha384());
         let manifest_sha384 = manifest.digest();
         let attestation = self.attestation.as_ref().ok();
@@ -237,19 +264,18 @@ impl Host {
         }
         self.current.publish(snapshot(plugins, teller, attestation));
         let log_entries = self.facts.log().length();
-        metrics::swap(match plugin {
-            Plugin::Payments => "payments",
-            Plugin::Policy => "policy",
-        });
+        metrics::swap(plugin.name(), "swapped");
         tracing::warn!(
-            ?plugin,
+            plugin = plugin.name(),
             sha384,
+            rules_sha256,
             manifest_sha384,
             "a plugin was swapped: clients that verified this host must verify it again"
         );
         Ok(Swapped {
             plugin,
             sha384,
+            rules_sha256,
             manifest_sha384,
             log_entries,
         })
@@ -259,7 +285,7 @@ impl Host {
     async fn exchange(
         &self,
         plugin: Plugin,
-        component: Vec<u8>,
+        with: Replacement,
     ) -> Result<(String, PluginSet, Option<Teller>), String> {
         let snapshot = self.snapshot();
         let plugins = &snapshot.plugins;
@@ -270,21 +296,27 @@ impl Host {
                 "this host was started without a plugin in [{section}], so there is none to swap; restart it with one"
             )
         };
-        match plugin {
-            Plugin::Policy => {
-                if plugins.policy().is_none() {
-                    return Err(absent("policy"));
-                }
-                let settings = config.policy_settings();
+        let component = with.component.map(|component| component.0);
+        let rules = with.rules.map(|rules| Rules::Sent(rules.0));
+        match (plugin, component, rules) {
+            (Plugin::Policy, ..) if plugins.policy().is_none() => Err(absent("policy")),
+            (Plugin::Payments, ..) if self.payments.is_none() => Err(absent("payments")),
+            (Plugin::Policy, Some(component), rules) => {
+                let mut settings = config.policy_settings();
+                settings.rules = rules.unwrap_or(settings.rules);
                 let fresh = self.executor.fresh_policy(component, settings);
                 let fresh = fresh.await.map_err(|e| refused(e.into()))?;
                 let sha384 = fresh.sha384().to_owned();
                 Ok((sha384, plugins.with_policy(fresh), snapshot.teller.clone()))
             }
-            Plugin::Payments => {
-                if self.payments.is_none() {
-                    return Err(absent("payments"));
-                }
+            (Plugin::Policy, None, Some(rules)) => {
+                let plugins = plugins.with_rules(rules).await;
+                let plugins = plugins.map_err(|e| refused(e.into()))?;
+                let plugins = plugins.ok_or_else(|| absent("policy"))?;
+                let sha384 = plugins.policy_sha384().unwrap_or_default().to_owned();
+                Ok((sha384, plugins, snapshot.teller.clone()))
+            }
+            (Plugin::Payments, Some(component), None) => {
                 let settings = config.payment_settings().map_err(refused)?;
                 let fresh = self.executor.fresh_payments(component, settings);
                 let fresh = fresh.await.map_err(|e| refused(e.into()))?;
@@ -297,6 +329,8 @@ impl Host {
                 let sha384 = fresh.sha384().to_owned();
                 Ok((sha384, plugins.with_payments(fresh), Some(teller)))
             }
+            (Plugin::Payments, _, Some(_)) => Err("only the policy has rules".to_owned()),
+            (_, None, None) => Err("nothing was sent to be swapped in".to_owned()),
         }
     }
 }

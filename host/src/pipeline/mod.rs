@@ -19,6 +19,8 @@ mod work;
 
 use std::sync::Arc;
 
+use tracing::Instrument;
+
 use crate::account::{Party, Slot};
 use crate::executor::{Chain, Charge, HttpBody};
 use crate::payments::Answer as Kept;
@@ -29,7 +31,7 @@ use body::Received;
 use charge::{Bill, Recalled};
 
 pub(crate) use charge::Sale;
-pub use host::{Host, Plugin, Swapped};
+pub use host::{Host, Plugin, Replacement, Swapped};
 pub(crate) use refusal::{Fields, Refusal};
 pub use route::PAID_ROUTES;
 pub(crate) use route::Route;
@@ -200,10 +202,11 @@ impl Host {
         }
         // Whether or not the caller stays: once money may move, the books are closed first.
         let host = Arc::clone(self);
-        let paid = tokio::spawn(async move {
+        let paid = async move {
             let (answer, fields) = work(&host, &mut call, opened, bill).await?;
             Ok::<_, Refusal>((call, answer, fields))
-        });
+        };
+        let paid = tokio::spawn(paid.in_current_span());
         let (call, answer, fields) = paid
             .await
             .map_err(|_| Refusal::internal("a paid request was lost"))??;

@@ -29,6 +29,8 @@ type Trailers = http::HeaderMap;
 /// A plain request to an agent.
 pub(crate) struct Plain {
     pub(crate) target: Target,
+    /// The agent that calls, where one does.
+    pub(crate) caller: Option<Arc<Deployed>>,
     /// The head as the agent sees it.
     pub(crate) head: Parts,
 }
@@ -83,7 +85,7 @@ impl Way for Plain {
     }
 
     fn fingerprint(call: &Call<Self>, received: &Body) -> [u8; 32] {
-        let Plain { target, head } = &call.way;
+        let Plain { target, head, .. } = &call.way;
         let target = format!(
             "{} {} {}",
             head.method, target.agent.terms.address, head.uri
@@ -110,8 +112,13 @@ impl Way for Plain {
         body: Body,
         charge: Option<Charge>,
     ) -> Result<Permitted, Refusal> {
-        let Plain { target, head } = &call.way;
+        let Plain {
+            target,
+            caller,
+            head,
+        } = &call.way;
         let asked = || Action {
+            calling_agent: caller.as_ref().map(|caller| caller.terms.id()),
             method: Some(head.method.as_str().to_owned()),
             input_bytes: declared_length(&head.headers).unwrap_or(0),
             ..invocation(host, &target.agent, head.uri.path(), charge)

@@ -11,6 +11,7 @@ mod lifecycle;
 mod limits;
 mod payment_rig;
 mod payments;
+mod plugins;
 mod policy;
 mod python;
 mod records;

@@ -8,6 +8,7 @@ instances is renewed when an instance is first called (`entropy`).
 from componentize_py_types import Err
 from wit_world import exports
 from wit_world.exports.policy import Action, Decision
+from wit_world.exports.policy_rules import Parties
 from wit_world.exports.script import ScriptError_Exit
 
 from _engine import entropy, eventloop, heap, policy, script, sqlite, stdlib, streams, zones
@@ -33,6 +34,18 @@ class Policy(exports.Policy):
     def check(self, rules: bytes) -> None:
         """Loads the rules without deciding anything; see `policy.check`."""
         policy.check(rules)
+
+
+class PolicyRules(exports.PolicyRules):
+    """`hypervisor:plugin/policy-rules`."""
+
+    def prepare(self, rules: bytes) -> None:
+        """Loads the rules for this instance; see `policy.check`."""
+        policy.check(rules)
+
+    def authorize(self, action: Action, parties: Parties) -> Decision:
+        """Asks the `authorize` of the rules that were loaded; see `policy.decide`."""
+        return policy.decide(action, parties)
 
 
 streams.install()

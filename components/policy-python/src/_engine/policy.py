@@ -13,6 +13,7 @@ from collections.abc import Callable
 from componentize_py_types import Err
 from hypervisor import policy as api
 from wit_world.exports import policy as wit
+from wit_world.exports.policy_rules import Parties
 
 from _engine import entropy, faults
 
@@ -37,8 +38,17 @@ _loaded: _Rules | None = None
 
 def authorize(rules: bytes, action: wit.Action) -> wit.Decision:
     """Asks `rules` about `action`. Raises `Err(invalid-rules)` for anything but a clear answer."""
-    loaded = _load(rules)
-    asked = _action(action)
+    return _decided(_load(rules), _action(action))
+
+
+def decide(action: wit.Action, parties: Parties) -> wit.Decision:
+    """Asks the rules that were read by `check`."""
+    if _loaded is None:
+        raise Err(wit.ErrorCode_InternalError("it was asked before it was given rules"))
+    return _decided(_loaded, _action(action, parties))
+
+
+def _decided(loaded: _Rules, asked: api.Action) -> wit.Decision:
     try:
         answer = loaded.authorize(asked)
     except BaseException as error:
@@ -100,9 +110,10 @@ def _entry(module: types.ModuleType) -> Callable[[api.Action], object]:
     return found
 
 
-def _action(given: wit.Action) -> api.Action:
+def _action(given: wit.Action, parties: Parties | None = None) -> api.Action:
     charge = given.charge
     sizes = given.sizes
+    calling = None if parties is None else parties.calling_agent
     return api.Action(
         kind=_KINDS[given.kind],
         subject=given.subject.hex(),
@@ -113,6 +124,8 @@ def _action(given: wit.Action) -> api.Action:
         method=given.method,
         imports=tuple(given.imports),
         sizes=api.Sizes(sizes.program, sizes.input, sizes.arguments, sizes.argument_bytes),
+        caller_owner=None if parties is None else parties.caller_owner,
+        calling_agent=None if calling is None else calling.address,
     )
 
 

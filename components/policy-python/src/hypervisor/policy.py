@@ -38,8 +38,10 @@ class Action:
     """An action that the host is about to carry out. It holds sizes and digests, nothing that a client encrypted.
 
     `subject` is the SHA-256 of the program, `caller` the client's public key (33 bytes, compressed): both in lower-case
-    hexadecimal. `agent` is the agent's address, `NAME.OWNER`; `agent_name` and `agent_owner` are its parts. `agent`, `caller`,
-    `charge` and `method` are None where there is none. `resource` is the path of the host's API, or the absolute URL of an
+    hexadecimal. `agent` is the agent's address, `NAME.OWNER`; `agent_name` and `agent_owner` are its parts. `calling_agent` is
+    that of the agent that calls it, where one agent calls another, with `calling_agent_name` and `calling_agent_owner`;
+    `caller_owner` is the owner as whom a client speaks, who proved it. Each of these, `caller`, `charge` and `method` are None
+    where there is none. `resource` is the path of the host's API, or the absolute URL of an
     outgoing request. `imports` are the component's, in ascending order.
     """
 
@@ -52,16 +54,36 @@ class Action:
     method: str | None
     imports: tuple[str, ...]
     sizes: Sizes
+    caller_owner: str | None = None
+    calling_agent: str | None = None
 
     @property
     def agent_name(self) -> str | None:
         """The name of the agent, whoever owns it."""
-        return None if self.agent is None else self.agent.partition(".")[0]
+        return _name(self.agent)
 
     @property
     def agent_owner(self) -> str | None:
         """The owner of the agent: `operator`, or what `hv owner` prints."""
-        return None if self.agent is None else self.agent.partition(".")[2]
+        return _owner(self.agent)
+
+    @property
+    def calling_agent_name(self) -> str | None:
+        """The name of the agent that calls, whoever owns it."""
+        return _name(self.calling_agent)
+
+    @property
+    def calling_agent_owner(self) -> str | None:
+        """The owner of the agent that calls."""
+        return _owner(self.calling_agent)
+
+
+def _name(address: str | None) -> str | None:
+    return None if address is None else address.partition(".")[0]
+
+
+def _owner(address: str | None) -> str | None:
+    return None if address is None else address.partition(".")[2]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ use wasmtime::component::{ComponentType, InstancePre, Lower};
 use super::{NAME, Offer, PaymentEngine, PaymentError, Unanswered, unanswered};
 use crate::guest::Guest;
 use crate::linked::exported;
+use crate::said::log_written;
 
 /// The interface and its function.
 const INTERFACE: &str = "hypervisor:plugin/quote@0.1.1";
@@ -72,6 +73,8 @@ impl PaymentEngine {
                 .await?;
             Ok(offers)
         });
-        quoted.await.map_err(|exit| unanswered(&exit))
+        let (answer, written) = quoted.await;
+        log_written(NAME, &written);
+        answer.map_err(|exit| unanswered(QUOTE, exit))
     }
 }

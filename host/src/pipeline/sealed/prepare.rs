@@ -310,6 +310,7 @@ pub(super) fn action(
     };
     Action {
         caller: Some(exchange.session.client().to_bytes()),
+        caller_owner: exchange.owner().map(|owner| owner.to_string()),
         method: Some("POST".to_owned()),
         program_bytes: program,
         input_bytes: sizes.input,

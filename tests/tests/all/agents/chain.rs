@@ -268,6 +268,24 @@ async fn the_policy_is_asked_about_the_inner_call_too() {
 }
 
 #[tokio::test]
+async fn rules_see_which_agent_calls_which() {
+    let policy = Policy::python(
+        "def authorize(action):\n    if action.kind != 'invoke-agent' or action.agent_name != 'hello':\n        return True\n    return action.calling_agent_name == 'chain' and action.calling_agent_owner == action.agent_owner and action.calling_agent.startswith('chain.')\n",
+    );
+    let host = Host::with(&policy.section());
+    let owner = owner();
+    host.deploy(&owner, "http-hello", "hello", "").await;
+    for name in ["chain", "other"] {
+        link(&host, &owner, name, &["hello"], "").await;
+    }
+    arrived(sent(&host, &inside("hello", "/")).await).await;
+    let by_other = through(&host.agent("other", "/"), &inside("hello", "/"));
+    let by_other = reqwest::get(by_other).await.unwrap();
+    assert_eq!(error(by_other).await, "http-request-denied");
+    assert_eq!(host.get("hello", "/").await.status(), 403, "by no agent");
+}
+
+#[tokio::test]
 async fn a_chain_does_not_wait_for_the_slots_that_it_holds_itself() {
     let host = Host::with("[limits]\nexecutions = 2\nqueue = 10");
     let owner = owner();

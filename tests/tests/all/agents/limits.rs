@@ -115,9 +115,9 @@ async fn the_owner_reads_in_the_log_which_limit_it_was() {
     }
     let lines = host.logs(&owner, "bad").await.lines;
     for said in [
-        "host stopped at the limit Cpu: ",
-        "host stopped at the limit Wall: ",
-        "host stopped at the limit Memory: ",
+        "host stopped at the limit of processor time: ",
+        "host stopped at the limit of wall-clock time: ",
+        "host stopped at the limit of memory: ",
     ] {
         assert!(lines.iter().any(|line| line.contains(said)), "{lines:?}");
     }

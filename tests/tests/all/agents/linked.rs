@@ -97,12 +97,21 @@ async fn what_an_agent_asks_leaves_nothing_behind_for_the_operators_own_question
 }
 
 #[tokio::test]
-async fn rules_that_do_not_end_are_an_end_for_the_agent_and_for_nobody_else() {
+async fn a_policy_that_fails_is_an_error_that_the_agent_lives_through() {
     let host = asking(&Policy::python(ALL)).await;
     let endless = "def authorize(action):\n    while True: pass\n";
-    let request = Client::new().post(host.agent("ask", "/"));
-    let answer = request.body(endless).send().await.unwrap();
-    assert!(answer.status().is_server_error(), "{}", answer.status());
+    let crashing = "import os\ndef authorize(action):\n    os.abort()\n";
+    for (rules, words) in [
+        (endless, " was stopped at its limit of "),
+        (crashing, " crashed"),
+    ] {
+        let (status, failed) = post(&host, "/", rules).await;
+        assert_eq!((status, &failed["error"]), (500, &"internal-error".into()));
+        assert!(
+            failed["message"].as_str().unwrap().contains(words),
+            "{failed}"
+        );
+    }
     assert_eq!(post(&host, "/", ALL).await.0, 200);
 }
 

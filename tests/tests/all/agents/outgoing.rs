@@ -207,8 +207,10 @@ def authorize(action):
         .replace("{BASE}", there.origin())
         .as_str(),
     );
-    let config = format!("{LOOPBACK}{}", policy.section());
-    let host = sending(&config, &[there.origin()]).await;
+    let host = Host::with(&format!("{LOOPBACK}{}", policy.section()));
+    let owner = owner();
+    let manifest = outgoing(&[there.origin()]);
+    host.deploy(&owner, "chain", "chain", &manifest).await;
     let post = async |query: &str| {
         let url = format!("{}/echo?{query}", there.origin());
         let request = Client::new().post(through(&host.agent("chain", "/"), &url));
@@ -217,6 +219,11 @@ def authorize(action):
     assert_eq!(arrived(post("allowed").await).await, "four");
     assert_eq!(error(post("denied").await).await, "http-request-denied");
     assert_eq!((counted(&host, "policy").await, there.seen().len()), (1, 1));
+    // Why is between the policy and the agent's owner.
+    let said = "host the policy denied a request: POST ";
+    let lines = host.logs(&owner, "chain").await.lines;
+    assert!(lines.iter().any(|line| line.contains(said)), "{lines:?}");
+    assert!(!host.log().contains("/echo?denied"));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use hyper::Request;
 use hypervisor_client::protocol::{Exit, OwnerKey, Rejection};
-use hypervisor_client::{Error, Inputs};
+use hypervisor_client::{Error, Inputs, Program};
 use hypervisor_tests::Host;
 use hypervisor_tests::agents::{manifest, owner, problem, reference, rejection};
 use hypervisor_tests::programs::guest;
@@ -50,6 +50,23 @@ async fn a_deployment_that_is_denied_changes_nothing_and_its_reason_is_sealed() 
         "hello\n"
     );
     assert!(!host.log().contains("no services here"));
+}
+
+#[tokio::test]
+async fn rules_see_the_owner_as_whom_a_client_speaks() {
+    let policy = Policy::python(
+        "def authorize(action):\n    return Deny(f'{action.caller_owner} {action.agent_name} {action.agent_owner}')\n",
+    );
+    let host = Host::with(&policy.section());
+    let owner = owner();
+    let id = owner.id();
+    let reason = denied(&host, &owner, "hello", "agent").await;
+    assert_eq!(reason, format!("{id} agent {id}"));
+    let report = host.run(Program::new(&guest("hello"))).await.report;
+    let Exit::Denied { reason } = report.exit else {
+        panic!("{:?}", report.exit);
+    };
+    assert_eq!(reason, "None None None", "who proves nothing is nobody");
 }
 
 #[tokio::test]

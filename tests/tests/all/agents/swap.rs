@@ -10,6 +10,7 @@ use hypervisor_tests::raw::post;
 use hypervisor_tests::{Answer, Host, RawSession};
 use serde_json::Value;
 use sha2::{Digest, Sha256, Sha384};
+use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::agents::kit::Policy;
@@ -70,6 +71,8 @@ pub(crate) async fn may_run(host: &Host, name: &str) -> bool {
 pub(crate) struct Identity {
     key: PublicKey,
     pub(crate) manifest: [u8; 48],
+    /// SHA-256 of the policy's rules, as the manifest has it.
+    rules: String,
     /// Names and digests of the component log.
     pub(crate) log: Vec<(String, [u8; 48])>,
 }
@@ -83,12 +86,17 @@ impl Identity {
             binding.manifest_digest,
             *Sha384::digest(evidence.manifest.as_ref().unwrap())
         );
+        let manifest: Value = CBOR.decode(evidence.manifest.as_ref().unwrap()).unwrap();
         let log = ComponentLog::decode(CBOR, evidence.log.as_ref().unwrap()).unwrap();
         assert_eq!(log.head(), binding.log);
         let entries = log.entries().iter();
         Self {
             key: binding.identity_public_key,
             manifest: binding.manifest_digest,
+            rules: manifest["policy_rules"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
             log: entries.map(|e| (e.name.clone(), e.digest.0)).collect(),
         }
     }
@@ -137,18 +145,8 @@ async fn the_command_swaps_and_says_what_is_in_use_now() {
     let policy = Policy::rust("");
     let host = Host::with(&policy.section());
     policy.write(&listing(&["hello"]));
-    let admin = host.admin();
     let run = async |file: &std::path::Path, more: &[&str]| {
-        Command::new(binary("hypervisor-ctl"))
-            .args(["swap", "policy"])
-            .arg(file)
-            .args(["--admin", admin.strip_prefix("http://").unwrap()])
-            .arg("--token-file")
-            .arg(host.admin_token())
-            .args(more)
-            .output()
-            .await
-            .unwrap()
+        command(&host, &[&[file.to_str().unwrap()], more].concat()).await
     };
     let file = component_file("policy-rust");
     let done = run(&file, &[]).await;
@@ -167,6 +165,87 @@ async fn the_command_swaps_and_says_what_is_in_use_now() {
         text.contains("`payments`") && text.contains("`policy-engine`"),
         "{text}"
     );
+}
+
+/// `hypervisor-ctl swap policy` with these arguments, for this host.
+async fn command(host: &Host, arguments: &[&str]) -> std::process::Output {
+    let admin = host.admin();
+    Command::new(binary("hypervisor-ctl"))
+        .args(["swap", "policy", "--admin"])
+        .arg(admin.strip_prefix("http://").unwrap())
+        .arg("--token-file")
+        .arg(host.admin_token())
+        .args(arguments)
+        .output()
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn rules_are_swapped_alone_with_no_other_component_and_the_manifest_and_receipts_name_them() {
+    let policy = Policy::rust(&listing(&["hello"]));
+    let host = Host::with(&format!("{SIMULATED}{}", policy.section()));
+    let before = Identity::of(&host).await;
+    let folder = TempDir::new().unwrap();
+    let next = folder.path().join("next");
+    let rules = listing(&["echo"]);
+    std::fs::write(&next, &rules).unwrap();
+    let done = command(
+        &host,
+        &["--rules", next.to_str().unwrap(), "--output", "json"],
+    )
+    .await;
+    assert!(done.status.success(), "{done:?}");
+    let said: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let digest = const_hex::encode(Sha384::digest(component("policy-rust")));
+    let of_rules = const_hex::encode(Sha256::digest(&rules));
+    assert_eq!(
+        (&said["sha384"], &said["rules_sha256"]),
+        (&digest.into(), &of_rules.clone().into())
+    );
+    assert!(may_run(&host, "echo").await && !may_run(&host, "hello").await);
+    let after = Identity::of(&host).await;
+    assert_eq!(after.log, before.log, "no component was loaded");
+    assert_ne!(after.manifest, before.manifest);
+    assert_eq!(said["manifest_sha384"], const_hex::encode(after.manifest));
+    assert_eq!(after.rules, of_rules);
+    let session = RawSession::open(&host).await;
+    let answer = session
+        .send(&session.request(&guest("echo"), None, &[]).0)
+        .await;
+    assert_eq!(after.manifest_of(&answer), after.manifest);
+}
+
+#[tokio::test]
+async fn component_and_rules_are_swapped_in_one_step_or_not_at_all() {
+    let policy = Policy::python("def authorize(action):\n    return Deny('python')\n");
+    let host = Host::with(&format!("{SIMULATED}{}", policy.section()));
+    let before = Identity::of(&host).await;
+    let folder = TempDir::new().unwrap();
+    let next = folder.path().join("next");
+    let file = component_file("policy-rust");
+    let arguments = [file.to_str().unwrap(), "--rules", next.to_str().unwrap()];
+    std::fs::write(&next, "# fine\nno digest\n").unwrap();
+    for arguments in [&arguments[..], &arguments[1..]] {
+        let failed = command(&host, arguments).await;
+        assert_eq!((failed.status.code(), failed.stdout.len()), (Some(1), 0));
+        let text = String::from_utf8(failed.stderr).unwrap();
+        assert!(
+            text.contains("nothing was swapped: the rules that were sent: rules, line "),
+            "{text}"
+        );
+    }
+    assert_eq!(Identity::of(&host).await.manifest, before.manifest);
+    assert!(!may_run(&host, "hello").await);
+    std::fs::write(&next, listing(&["hello"])).unwrap();
+    let done = command(&host, &arguments).await;
+    assert!(done.status.success(), "{done:?}");
+    let text = String::from_utf8(done.stdout).unwrap();
+    let of_rules = const_hex::encode(Sha256::digest(listing(&["hello"])));
+    assert!(text.contains(&format!("rules     {of_rules}\n")), "{text}");
+    assert!(may_run(&host, "hello").await && !may_run(&host, "echo").await);
+    let usage = command(&host, &[]).await;
+    assert_eq!(usage.status.code(), Some(2), "{usage:?}");
 }
 
 /// `policy-rust` as of another version of the package of plugins.
@@ -232,7 +311,7 @@ async fn what_is_no_such_plugin_is_refused_and_nothing_has_changed() {
     let after = Identity::of(&host).await;
     assert_eq!((after.manifest, after.log), (before.manifest, before.log));
     assert!(may_run(&host, "hello").await && !may_run(&host, "echo").await);
-    let count = "hypervisor_plugin_swaps_total{plugin=\"refused\"}";
+    let count = "hypervisor_plugin_swaps_total{plugin=\"policy\",outcome=\"refused\"}";
     assert_eq!(host.counter(count).await, 8);
 }
 
@@ -298,7 +377,7 @@ async fn a_swap_stands_in_the_log_and_the_manifest_and_receipts_name_it() {
     // The session goes on, under the other manifest.
     assert_eq!(after.key, before.key);
     assert_eq!(after.manifest_of(&run().await), after.manifest);
-    let count = "hypervisor_plugin_swaps_total{plugin=\"policy\"}";
+    let count = "hypervisor_plugin_swaps_total{plugin=\"policy\",outcome=\"swapped\"}";
     assert_eq!(host.counter(count).await, 1);
 }
 

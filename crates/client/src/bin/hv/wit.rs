@@ -27,6 +27,7 @@ const PLUGIN: &[File] = files!["wit/":
     "attestation.wit",
     "crypto.wit",
     "payment.wit",
+    "policy-rules.wit",
     "policy.wit",
     "script.wit",
     "world.wit",
