@@ -1,4 +1,5 @@
-//! Payments: what the component takes to judge one offline, and what a paid execution costs beyond its facilitator.
+//! Payments: what the component takes to judge one offline, what a paid execution costs beyond its facilitator, and how many
+//! there are in a second when many are paid at once.
 
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use hypervisor_tests::payments::faulty::Facilitator;
 use hypervisor_tests::payments::sign::Tamper;
 use hypervisor_tests::payments::{Address, Payer, Payment};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::client_runtime;
 use crate::error::{Context, Error, Result};
@@ -25,6 +27,9 @@ const USDC: &str = "0x036CbD53842c5426634e7929541eC2318f3dCF7e";
 /// Executions of each kind in a round, in turns of [`TURN`].
 const REQUESTS: usize = 100;
 const TURN: usize = 10;
+/// Payers that pay at once, and what each buys in a round.
+const AT_ONCE: usize = 16;
+const EACH: usize = 10;
 
 pub(crate) fn measure(rounds: u32) -> Result<Section> {
     let mut section = Section::new(
@@ -34,6 +39,7 @@ pub(crate) fn measure(rounds: u32) -> Result<Section> {
     let runtime = client_runtime()?;
     section.push(runtime.block_on(offline(rounds))?);
     section.push(runtime.block_on(beyond(rounds))?);
+    section.push(runtime.block_on(at_once(rounds))?);
     Ok(section)
 }
 
@@ -139,6 +145,7 @@ async fn beyond(rounds: u32) -> Result<Group> {
     let (hello, payer, offer) = (guest("hello.wasm")?, Payer::generate(), offer(pay_to));
 
     let (mut free, mut paid, mut theirs, mut rest) = (vec![], vec![], vec![], vec![]);
+    let mut ratio = vec![];
     for round in 0..=rounds {
         let (mut of_free, mut of_paid, mut of_theirs) = (vec![], vec![], vec![]);
         for _ in 0..REQUESTS / TURN {
@@ -179,6 +186,7 @@ async fn beyond(rounds: u32) -> Result<Group> {
             paid.push(b);
             theirs.push(c);
             rest.push(b - a - c);
+            ratio.push(b / a);
         }
     }
     let mut group = Group::new("hello.wasm, sealed, paid for");
@@ -195,5 +203,79 @@ async fn beyond(rounds: u32) -> Result<Group> {
         rest,
         "< 2 ms",
     );
+    group.add_with_aim("paid over free, p50", Unit::Ratio, ratio, "<= 3");
+    Ok(group)
+}
+
+/// What one payer sends over a connection of its own: made before the clock runs.
+struct Buyer {
+    connection: Connection,
+    session: Session,
+    requests: Vec<(Ready, (&'static str, String))>,
+}
+
+impl Buyer {
+    async fn new(host: &Process, hello: &[u8], offer: &Value) -> Result<Self> {
+        let mut connection = Connection::open(host.address()).await?;
+        let session = Session::open(&mut connection).await?;
+        let payer = Payer::generate();
+        let request = || -> Result<_> {
+            let payment = Payment::for_offer(&payer, offer).header();
+            Ok((session.seal(FORMAT, hello, &[])?, payment))
+        };
+        let requests = (0..EACH).map(|_| request()).collect::<Result<_>>()?;
+        Ok(Self {
+            connection,
+            session,
+            requests,
+        })
+    }
+
+    async fn buy(mut self) -> Result<()> {
+        for (Ready { body, pending }, (name, value)) in self.requests {
+            let payment = [(name, value.as_str())];
+            let paid = self.connection.post_with(PAID, FORMAT, body, &payment);
+            self.session
+                .check(FORMAT, &pending, &paid.await?, b"hello\n")?;
+        }
+        Ok(())
+    }
+}
+
+/// Paid executions a second, by one payer after the other and by all at once: each needs the disk, and those that come
+/// together wait for it together.
+async fn at_once(rounds: u32) -> Result<Group> {
+    let facilitator = Facilitator::start(None).await;
+    let pay_to = Address::random();
+    let host = Process::configured(&config(&facilitator.url(), pay_to)?)?;
+    let (hello, offer) = (guest("hello.wasm")?, offer(pay_to));
+    let (mut alone, mut together, mut ratio) = (vec![], vec![], vec![]);
+    // The first round compiles, and opens the files.
+    for round in 0..=rounds {
+        let mut rates = [0.0; 2];
+        for (rate, buyers) in rates.iter_mut().zip([1, AT_ONCE]) {
+            let mut all = Vec::new();
+            for _ in 0..buyers {
+                all.push(Buyer::new(&host, &hello, &offer).await?);
+            }
+            let started = Instant::now();
+            let mut tasks: JoinSet<_> = all.into_iter().map(Buyer::buy).collect();
+            while let Some(bought) = tasks.join_next().await {
+                bought.context("a buyer")??;
+            }
+            let bought = u32::try_from(buyers * EACH).unwrap_or(u32::MAX);
+            *rate = f64::from(bought) / started.elapsed().as_secs_f64();
+        }
+        if round > 0 {
+            let [one, many] = rates;
+            alone.push(one);
+            together.push(many);
+            ratio.push(many / one);
+        }
+    }
+    let mut group = Group::new("hello.wasm, sealed, paid for by several payers");
+    group.add("one at a time", Unit::PerSecond, alone);
+    group.add("16 at once", Unit::PerSecond, together);
+    group.add_with_aim("16 at once over one", Unit::Ratio, ratio, ">= 4");
     Ok(group)
 }

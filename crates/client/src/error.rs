@@ -129,7 +129,7 @@ pub enum Error {
     #[error("nothing was paid: {}", offers(.0))]
     NoAcceptableOffer(Vec<OfferRefusal>),
     /// The host, or its facilitator, refused the payment: by its word nothing was charged.
-    #[error("the host refused the payment: {reason}")]
+    #[error("the host refused the payment: {}", crate::payment::in_words(.reason))]
     PaymentRefused {
         /// As the host gave it.
         reason: String,

@@ -82,3 +82,26 @@ fn printable(text: &str) -> String {
 fn cut(text: &str) -> String {
     text.chars().take(QUOTED).collect()
 }
+/// A reason code of x402 with what it means for whoever pays; any other reason as it is.
+pub(crate) fn in_words(code: &str) -> String {
+    let words = match code {
+        "insufficient_funds" | "invalid_exact_evm_insufficient_balance" => {
+            "the payer's account holds too little of the token"
+        }
+        "invalid_exact_evm_payload_authorization_valid_before" => {
+            "what was signed is no longer valid, or not for long enough: is this machine's clock right?"
+        }
+        "invalid_exact_evm_payload_authorization_valid_after" => {
+            "what was signed is not valid yet: is this machine's clock right?"
+        }
+        "invalid_exact_evm_nonce_already_used" => "this payment was used or cancelled before",
+        "invalid_exact_evm_payload_signature" | "invalid_exact_evm_signature" => {
+            "the token does not take the signature"
+        }
+        "invalid_exact_evm_payload_authorization_value"
+        | "invalid_exact_evm_payload_authorization_value_mismatch" => "the price is another",
+        "invalid_exact_evm_payload_recipient_mismatch" => "somebody else is to be paid",
+        _ => return code.to_owned(),
+    };
+    format!("{words} ({code})")
+}

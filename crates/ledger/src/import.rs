@@ -39,7 +39,7 @@ pub(crate) fn import(store: &Store, path: &Path) -> Result<(), Error> {
                 None => None,
             };
             let answer: Option<Answer> = answer.map(|it| decode(it.value())).transpose()?;
-            store.update(key.value(), &record, answer.as_ref(), false)?;
+            store.update(key.value(), &record, answer.as_ref())?;
             moved += 1;
         }
     }

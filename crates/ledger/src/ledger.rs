@@ -24,14 +24,23 @@ pub struct Ledger {
 
 pub(crate) struct Shared {
     pub(crate) store: Store,
-    /// Payments being worked on; the channel closes when that ends.
-    busy: Mutex<HashMap<Key, Working>>,
+    /// Payments being worked on.
+    busy: Mutex<HashMap<Key, Busy>>,
+    /// Payments that are free and whose rows could not be deleted, with the requests that they were for.
+    unfreed: Mutex<HashMap<Key, [u8; 32]>>,
     /// What payers may have worked on at once, each for as long as one of them is.
     purses: Mutex<HashMap<[u8; 32], Weak<Semaphore>>>,
 }
 
 /// Closes when whoever works on a payment is done.
 type Working = watch::Receiver<()>;
+
+/// A payment that is being worked on.
+struct Busy {
+    working: Working,
+    /// What is known of it where it was only set aside: there is no row of it then.
+    set_aside: Option<Record>,
+}
 
 /// What is known of a payment that a request brings.
 pub enum Claim {
@@ -56,29 +65,32 @@ impl Ledger {
             shared: Arc::new(Shared {
                 store,
                 busy: Mutex::default(),
+                unfreed: Mutex::default(),
                 purses: Mutex::default(),
             }),
         }
     }
 
-    /// What is known of a payment that comes with a request. While another request works on it, waits for what comes of that.
+    /// What is known of a payment that comes with a request, or of a request that comes with none. While another request works
+    /// on it, waits for what comes of that.
     ///
     /// A secret request that was paid for with another payment is that one's, and this payment is not touched.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn claim(&self, brought: &Key, request: &Request) -> Result<Claim, Error> {
+    pub async fn claim(&self, brought: Option<&Key>, request: &Request) -> Result<Claim, Error> {
         loop {
-            let mut key = *brought;
-            let mut found = self.look(&key)?;
+            let mut found = None;
+            if let Some(key) = brought {
+                found = self.look(key)?.map(|it| (*key, it));
+            }
             if found.is_none()
                 && request.is_secret
                 && let Some(earlier) = self.shared.store.paid_for(&request.digest)
             {
-                key = earlier;
-                found = self.look(&key)?;
+                found = self.look(&earlier)?.map(|it| (earlier, it));
             }
-            let Some((record, busy)) = found else {
+            let Some((key, (record, busy))) = found else {
                 return Ok(Claim::New);
             };
             let is_same = record.request == request.digest;
@@ -141,16 +153,18 @@ impl Ledger {
     }
 
     /// Sets a payment aside, in the one step that decides between requests that bring the same one. None where another was
-    /// faster.
+    /// faster. Nothing is written: a payment whose settlement has not begun is worth nothing after a crash.
     ///
     /// # Errors
     /// [`Error`].
     pub fn reserve(&self, key: Key, record: Record, place: Place) -> Result<Option<Turn>, Error> {
         let mut busy = self.shared.busy();
-        if busy.contains_key(&key) || self.shared.store.reserve(&key, &record)?.is_some() {
+        if busy.contains_key(&key) || self.shared.store.record(&key)?.is_some() {
             return Ok(None);
         }
-        Ok(Some(self.turn(&mut busy, key, record, place)))
+        self.shared.store.note(&key, &record);
+        let set_aside = Some(record.clone());
+        Ok(Some(self.turn(&mut busy, key, (record, set_aside), place)))
     }
 
     /// Works on a payment that is known; none while another does, or where it is not known.
@@ -160,14 +174,16 @@ impl Ledger {
             return Ok(None);
         }
         let record = self.shared.store.record(key)?;
-        Ok(record.map(|record| self.turn(&mut busy, *key, record, Place::UNBOUND)))
+        Ok(record.map(|record| self.turn(&mut busy, *key, (record, None), Place::UNBOUND)))
     }
 
     /// What is known of a payment, and the sign that somebody works on it.
     fn look(&self, key: &Key) -> Result<Option<(Record, Option<Working>)>, Error> {
         let busy = self.shared.busy();
-        let record = self.shared.store.record(key)?;
-        Ok(record.map(|record| (record, busy.get(key).cloned())))
+        let worked_on = busy.get(key);
+        let set_aside = || worked_on.and_then(|it| it.set_aside.clone());
+        let record = self.shared.store.record(key)?.or_else(set_aside);
+        Ok(record.map(|record| (record, worked_on.map(|it| it.working.clone()))))
     }
 
     /// Asks `settler` what became of a payment in doubt, and writes it down. Does nothing while somebody works on it.
@@ -179,6 +195,10 @@ impl Ledger {
             return Ok(());
         };
         if !turn.is_in_doubt() {
+            return Ok(());
+        }
+        if turn.is_owed_its_freedom() {
+            turn.release();
             return Ok(());
         }
         let outcome = settler.reconcile(turn.payment()).await;
@@ -218,22 +238,38 @@ impl Ledger {
         self.shared.store.flush()
     }
 
+    /// Whether what is written can reach the disk, as far as is known.
+    pub fn is_well(&self) -> bool {
+        self.shared.store.is_well()
+    }
+
     fn turn(
         &self,
-        busy: &mut HashMap<Key, Working>,
+        busy: &mut HashMap<Key, Busy>,
         key: Key,
-        record: Record,
+        (record, set_aside): (Record, Option<Record>),
         place: Place,
     ) -> Turn {
         let (done, working) = watch::channel(());
-        busy.insert(key, working);
-        Turn::new(Arc::clone(&self.shared), key, record, (place, done))
+        let is_written = set_aside.is_none();
+        busy.insert(key, Busy { working, set_aside });
+        Turn::new(
+            Arc::clone(&self.shared),
+            (key, record),
+            is_written,
+            (place, done),
+        )
     }
 }
 
 impl Shared {
-    fn busy(&self) -> MutexGuard<'_, HashMap<Key, Working>> {
+    fn busy(&self) -> MutexGuard<'_, HashMap<Key, Busy>> {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Payments that are free and whose rows are still there.
+    pub(crate) fn unfreed(&self) -> MutexGuard<'_, HashMap<Key, [u8; 32]>> {
+        self.unfreed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Nobody works on this payment any more.

@@ -9,8 +9,9 @@
 //! transactions    SHA-256 of chain and transaction → the key of the payment that it settled: it settles no other
 //! ```
 //!
-//! A payment whose settlement has not begun is worth nothing after a crash, so only the step to `Settling` waits for the disk,
-//! and takes the answer with it; everything else is written atomically and reaches the disk with the next such step.
+//! A payment whose settlement has not begun is worth nothing after a crash and is not written. The step to `Settling` waits for
+//! the disk, and takes the answer with it, and so does the one that frees a payment after that; everything else is written
+//! atomically and reaches the disk with the next such step.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -139,38 +140,71 @@ impl Store {
         self.flush()
     }
 
-    /// Sets a payment aside, unless it is there already: then what is there comes back.
-    pub fn reserve(&self, key: &Key, record: &Record) -> Result<Option<Record>, Error> {
-        loop {
-            match self.write(key, record, None, Expect::Absent, false) {
-                Ok(()) => {
-                    self.index().note(key, record);
-                    return Ok(None);
-                }
-                Err(RowError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-            // Freed in the meantime: once more.
-            if let Some(found) = self.record(key)? {
-                return Ok(Some(found));
-            }
-        }
+    /// Notes what a payment is for that was set aside; nothing is written.
+    pub(crate) fn note(&self, key: &Key, record: &Record) {
+        self.index().note(key, record);
     }
 
-    /// Moves a payment on. With `sync` it has reached the disk when this returns. An answer that there is no room for is not
-    /// kept.
-    pub fn update(
+    /// Forgets that.
+    pub(crate) fn unnote(&self, key: &Key, request: &[u8; 32]) {
+        self.index().forget(key, request);
+    }
+
+    /// Writes down that a payment is being settled, which has reached the disk when this returns; `is_new`: it is not there
+    /// yet. An answer that there is no room for is not kept.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn settling(
         &self,
         key: &Key,
         record: &Record,
         answer: Option<&Answer>,
-        sync: bool,
+        is_new: bool,
     ) -> Result<(), Error> {
         let answer = match answer {
             Some(answer) => self.admitted(key, record, answer)?,
             None => None,
         };
-        Ok(self.write(key, record, answer.as_deref(), Expect::Any, sync)?)
+        let expect = if is_new { Expect::Absent } else { Expect::Any };
+        Ok(self.write(key, record, answer.as_deref(), (expect, None), true)?)
+    }
+
+    /// Moves a payment on; reaches the disk with the next step that does. An answer that there is no room for is not kept.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn update(&self, key: &Key, record: &Record, answer: Option<&Answer>) -> Result<(), Error> {
+        let answer = match answer {
+            Some(answer) => self.admitted(key, record, answer)?,
+            None => None,
+        };
+        Ok(self.write(key, record, answer.as_deref(), (Expect::Any, None), false)?)
+    }
+
+    /// Moves a payment on that a transaction settled. False, and nothing is written, where that one settled another payment.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub(crate) fn settled(
+        &self,
+        key: &Key,
+        record: &Record,
+        transaction: &str,
+    ) -> Result<bool, Error> {
+        let name = settler(record, transaction);
+        match self.write(key, record, None, (Expect::Any, Some(&name)), false) {
+            Ok(()) => Ok(true),
+            Err(RowError::Conflict(_)) => {
+                let other = self.rows.get(TRANSACTIONS, &name)?;
+                if other.is_some_and(|row| row.value.as_slice() != key) {
+                    return Ok(false);
+                }
+                self.write(key, record, None, (Expect::Any, None), false)?;
+                Ok(true)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The answer in the form in which it is held, if there is room for it; the room is taken then.
@@ -196,29 +230,13 @@ impl Store {
         encode(answer).map(Some)
     }
 
-    /// Notes that a transaction settled this payment. False where it settled another.
-    pub(crate) fn claims(&self, key: &Key, chain: &str, transaction: &str) -> Result<bool, Error> {
-        let name = digest(&[chain, &transaction.to_lowercase()]);
-        let change = Change {
-            expect: Expect::Absent,
-            ..Change::put(TRANSACTIONS, &name, key)
-        };
-        match self.rows.commit(&[change], false) {
-            Ok(()) => Ok(true),
-            Err(RowError::Conflict(_)) => {
-                let other = self.rows.get(TRANSACTIONS, &name)?;
-                Ok(other.is_none_or(|row| row.value.as_slice() == key))
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
+    /// Writes a payment, and in the same step the transaction that settled it, which is to have settled no other.
     fn write(
         &self,
         key: &Key,
         record: &Record,
         answer: Option<&[u8]>,
-        expect: Expect,
+        (expect, transaction): (Expect, Option<&[u8; 32]>),
         sync: bool,
     ) -> Result<(), RowError> {
         let held = self.index().held(key);
@@ -242,15 +260,28 @@ impl Store {
         if let (Some(held), Some(answer)) = (held, answer) {
             changes.push(Change::put(held.table(), key, answer));
         }
+        if let Some(transaction) = transaction {
+            changes.push(Change {
+                expect: Expect::Absent,
+                ..Change::put(TRANSACTIONS, transaction, key)
+            });
+        }
         self.rows.commit(&changes, sync)
     }
 
-    /// Frees a payment, whose transfer was not and will not be made.
-    pub fn release(&self, key: &Key, request: &[u8; 32]) -> Result<(), Error> {
-        self.index().forget(key, request);
+    /// Deletes a payment, whose transfer was not and will not be made; waits for the disk.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn release(&self, key: &Key) -> Result<(), Error> {
         let tables = [PAYMENTS, self.authorizations, SEALED_ANSWERS, PLAIN_ANSWERS];
         let changes = tables.map(|table| Change::delete(table, key));
-        Ok(self.rows.commit(&changes, false)?)
+        Ok(self.rows.commit(&changes, true)?)
+    }
+
+    /// Whether what is written can reach the disk, as far as is known.
+    pub(crate) fn is_well(&self) -> bool {
+        self.rows.is_well()
     }
 
     /// What is known of a payment.
@@ -312,10 +343,10 @@ impl Store {
         let key = &found.key;
         let record = &found.kept.record;
         let transaction = match &record.state {
-            State::Settled { transaction, .. } => transaction.to_lowercase(),
+            State::Settled { transaction, .. } => transaction.clone(),
             _ => String::new(),
         };
-        let transaction = digest(&[&record.payment.id.chain, &transaction]);
+        let transaction = settler(record, &transaction);
         let changes = [
             Change {
                 expect: Expect::Version(found.version),
@@ -368,6 +399,11 @@ impl Store {
     fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a transaction is found by that settled a payment.
+fn settler(record: &Record, transaction: &str) -> [u8; 32] {
+    digest(&[&record.payment.id.chain, &transaction.to_lowercase()])
 }
 
 fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {

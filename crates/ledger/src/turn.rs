@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hypervisor_store::Error as RowError;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::error::Error;
@@ -24,6 +25,8 @@ pub struct Turn {
     shared: Arc<Shared>,
     key: Key,
     record: Record,
+    /// There is a row of it, or may be one.
+    is_written: bool,
     _held: (Place, watch::Sender<()>),
 }
 
@@ -40,14 +43,15 @@ pub enum Ended {
 impl Turn {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        key: Key,
-        record: Record,
+        (key, record): (Key, Record),
+        is_written: bool,
         held: (Place, watch::Sender<()>),
     ) -> Self {
         Self {
             shared,
             key,
             record,
+            is_written,
             _held: held,
         }
     }
@@ -73,6 +77,12 @@ impl Turn {
         matches!(self.record.state, State::Settling | State::Unknown)
     }
 
+    /// Its settlement was never asked for, or refused for certain, and only its row is still there.
+    pub(crate) fn is_owed_its_freedom(&self) -> bool {
+        self.record.state == State::Settling
+            && self.shared.unfreed().get(&self.key) == Some(&self.record.request)
+    }
+
     /// Another request is run for a payment for which nothing has run.
     pub(crate) fn bind(&mut self, request: &Request) {
         self.record.request = request.digest;
@@ -84,13 +94,17 @@ impl Turn {
     /// crash leaves doubt and no free payment, and loses no answer.
     ///
     /// # Errors
-    /// [`Error`]: nothing was written, and the payment is free.
+    /// [`Error`]: the payment is not to be settled, and is free.
     pub fn settling(&mut self, answer: Option<&Answer>) -> Result<(), Error> {
         let record = Record {
             state: State::Settling,
             ..self.record.clone()
         };
-        self.shared.store.update(&self.key, &record, answer, true)?;
+        let store = &self.shared.store;
+        let written = store.settling(&self.key, &record, answer, !self.is_written);
+        // Where it fails there may be a row all the same; but not this one's, where there was one before.
+        self.is_written |= !matches!(&written, Err(Error::Rows(RowError::Conflict(_))));
+        written?;
         self.record = record;
         Ok(())
     }
@@ -100,45 +114,38 @@ impl Turn {
     /// A transaction that settled another payment is not believed to have settled this one. What cannot be written is told to
     /// the log and is in doubt after a restart: the client gets what was paid for all the same.
     pub fn end(&mut self, outcome: Outcome, ran: bool) -> Ended {
-        let state = match outcome {
+        match outcome {
             Outcome::Settled {
                 transaction,
                 headers,
-            } if self.is_settled_by(&transaction) => State::Settled {
-                transaction,
-                headers,
-                ran,
-            },
+            } => {
+                let settled = Record {
+                    state: State::Settled {
+                        transaction: transaction.clone(),
+                        headers,
+                        ran,
+                    },
+                    ..self.record.clone()
+                };
+                let written = (self.shared.store).settled(&self.key, &settled, &transaction);
+                let is_ours = written.unwrap_or_else(|error| {
+                    tracing::error!(%error, "cannot write down what settled a payment");
+                    true
+                });
+                if is_ours {
+                    self.record = settled;
+                    return Ended::Settled;
+                }
+                tracing::error!("a transaction that settled one payment was named for another");
+            }
             Outcome::Failed { headers } => {
                 self.release();
                 return Ended::Failed(headers);
             }
-            Outcome::Settled { .. } => State::Unknown,
-            Outcome::Unknown(payment) => {
-                self.record.payment = *payment;
-                State::Unknown
-            }
-        };
-        let is_settled = state != State::Unknown;
-        self.write(state, None);
-        if is_settled {
-            Ended::Settled
-        } else {
-            Ended::Unknown
+            Outcome::Unknown(payment) => self.record.payment = *payment,
         }
-    }
-
-    fn is_settled_by(&self, transaction: &str) -> bool {
-        let chain = &self.record.payment.id.chain;
-        let claimed = self.shared.store.claims(&self.key, chain, transaction);
-        let is_ours = claimed.unwrap_or_else(|error| {
-            tracing::error!(%error, "cannot write down what settled a payment");
-            true
-        });
-        if !is_ours {
-            tracing::error!("a transaction that settled one payment was named for another");
-        }
-        is_ours
+        self.write(State::Unknown, None);
+        Ended::Unknown
     }
 
     /// Writes that what was paid for was run: this is the answer, or there is none because it failed.
@@ -153,17 +160,25 @@ impl Turn {
     fn write(&mut self, state: State, answer: Option<&Answer>) {
         self.record.state = state;
         let store = &self.shared.store;
-        if let Err(error) = store.update(&self.key, &self.record, answer, false) {
+        if let Err(error) = store.update(&self.key, &self.record, answer) {
             tracing::error!(%error, "cannot write down what became of a payment");
         }
     }
 
-    /// Frees the payment: it was not transferred and will not be.
+    /// Frees the payment: it was not transferred and will not be. Waits for the disk where it was written down: what is asked
+    /// about a payment after a crash must not settle one that its client was told is free.
     pub fn release(&mut self) {
         self.record.state = State::Reserved;
-        let store = &self.shared.store;
-        if let Err(error) = store.release(&self.key, &self.record.request) {
+        let (store, request) = (&self.shared.store, self.record.request);
+        store.unnote(&self.key, &request);
+        if !std::mem::take(&mut self.is_written) {
+            return;
+        }
+        if let Err(error) = store.release(&self.key) {
             tracing::error!(%error, "cannot free a payment that was not used");
+            self.shared.unfreed().insert(self.key, request);
+        } else {
+            self.shared.unfreed().remove(&self.key);
         }
     }
 }

@@ -13,11 +13,11 @@ pub struct RawRow {
 
 /// One change of one row.
 #[derive(Clone, Debug)]
-pub struct RawChange<'a> {
+pub struct RawChange {
     /// The row's table.
-    pub table: &'a str,
+    pub table: String,
     /// Its key.
-    pub key: &'a [u8],
+    pub key: Vec<u8>,
     /// The version that it has now; none where it must not be there.
     pub expected: Option<u64>,
     /// What it becomes; none deletes it.
@@ -40,8 +40,13 @@ pub trait Backend: Send + Sync {
 
     /// Makes all the changes or none; [`Error::Conflict`] names the first row whose version is another. With `durable` they,
     /// and all before them, have reached the disk when this returns.
-    fn commit(&self, changes: &[RawChange<'_>], durable: bool) -> Result<(), Error>;
+    fn commit(&self, changes: Vec<RawChange>, durable: bool) -> Result<(), Error>;
 
     /// Deletes a table with all its rows, and gives their room back.
     fn clear(&mut self, table: &str) -> Result<(), Error>;
+
+    /// Whether what is written can reach the disk, as far as is known.
+    fn is_well(&self) -> bool {
+        true
+    }
 }

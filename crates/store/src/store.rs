@@ -130,6 +130,11 @@ impl Store {
         self.keys.is_lasting
     }
 
+    /// Whether what is written can reach the disk, as far as is known: false from a failure until something reached it again.
+    pub fn is_well(&self) -> bool {
+        self.backend.is_well()
+    }
+
     /// A keyed hash for a row's key, where what it is made of is nobody's business.
     pub fn blind(&self, table: Table, text: &[u8]) -> [u8; 32] {
         self.sealer(table).blind(table.name, text)
@@ -186,11 +191,11 @@ impl Store {
     }
 
     fn attempt(&self, changes: &[Change<'_>], durable: bool) -> Result<(), Error> {
-        let places: Vec<String> = changes.iter().map(|it| self.place(it.table)).collect();
         let mut raw = Vec::with_capacity(changes.len());
-        for (change, place) in changes.iter().zip(&places) {
+        for change in changes {
+            let table = self.place(change.table);
             let expected = match change.expect {
-                Expect::Any => self.backend.get(place, change.key)?.map(|row| row.version),
+                Expect::Any => self.backend.get(&table, change.key)?.map(|row| row.version),
                 Expect::Absent => None,
                 Expect::Version(version) => Some(version),
             };
@@ -201,13 +206,13 @@ impl Store {
             let seal = |value| sealer.seal((change.table.name, change.key, version), value);
             let sealed = change.value.map(seal).transpose()?;
             raw.push(RawChange {
-                table: place,
-                key: change.key,
+                table,
+                key: change.key.to_owned(),
                 expected,
                 row: sealed.map(|sealed| RawRow { version, sealed }),
             });
         }
-        self.backend.commit(&raw, durable)
+        self.backend.commit(raw, durable)
     }
 
     fn opened(&self, table: Table, key: &[u8], raw: RawRow) -> Result<Row, Error> {

@@ -49,6 +49,8 @@ pub struct Config {
     pub policy: Policy,
     /// Taking payments: without a component paid routes answer 503.
     pub payments: Payments,
+    /// Which routes there are.
+    pub routes: Routes,
     /// Deployed agents.
     pub agents: Agents,
     /// What the host proves itself with.
@@ -160,6 +162,20 @@ pub struct Execution {
     pub shared_compile_cache: bool,
 }
 
+/// `[routes]`: which routes there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Routes {
+    /// Executions and scripts that cost nothing; by default `true`. False leaves the paid routes, and agents.
+    pub free: bool,
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self { free: true }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -171,6 +187,7 @@ impl Default for Config {
             script: Script::default(),
             policy: Policy::default(),
             payments: Payments::default(),
+            routes: Routes::default(),
             agents: Agents::default(),
             attestation: Attestation::default(),
             admin: Admin::default(),

@@ -1,6 +1,6 @@
 //! `[payments]`: what paid routes cost, who is paid, and the component that takes the payments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -159,6 +159,33 @@ impl Payments {
         if self.unsettled == 0 {
             return wrong("payments.unsettled", "at least 1".to_owned());
         }
+        for (key, time) in [
+            ("payments.wall", self.wall),
+            ("payments.timeout", self.timeout),
+        ] {
+            if time < Duration::from_secs(1) {
+                return wrong(
+                    key,
+                    "at least 1s: nothing can be settled in less".to_owned(),
+                );
+            }
+        }
+        for (key, list) in [
+            ("payments.networks", &self.networks),
+            ("payments.facilitators", &self.facilitators),
+        ] {
+            let mut seen = BTreeSet::new();
+            if let Some(twice) = list.iter().find(|it| !seen.insert(it.as_str())) {
+                return wrong(key, format!("`{twice}` is there twice"));
+            }
+        }
+        if !self.public_url.is_empty() && !is_base(&self.public_url) {
+            let message = format!(
+                "`{}` is not an http or https URL that a path can follow: https://host.example.org",
+                self.public_url
+            );
+            return wrong("payments.public_url", message);
+        }
         if let Some(taken) = VARIABLES
             .into_iter()
             .find(|name| self.settings.contains_key(*name))
@@ -174,6 +201,13 @@ impl Payments {
         let rpc = self.rpc.values();
         self.facilitators.iter().chain(rpc).map(String::as_str)
     }
+}
+
+/// Whether a path can follow.
+fn is_base(url: &str) -> bool {
+    let parsed: Option<http::Uri> = url.parse().ok();
+    let is_whole = !url.contains(['?', '#', '@']);
+    is_whole && parsed.as_ref().and_then(Origin::of).is_some()
 }
 
 impl Default for Payments {
@@ -203,6 +237,42 @@ impl Default for Payments {
             held_payer: ByteSize::mib(64),
             public_url: String::new(),
             settings: BTreeMap::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_work_is_refused_by_its_key() {
+        type Spoil = fn(&mut Payments);
+        let changes: [(&str, Spoil); 7] = [
+            ("payments.wall", |it| it.wall = Duration::ZERO),
+            ("payments.timeout", |it| it.timeout = Duration::ZERO),
+            ("payments.networks", |it| {
+                it.networks = vec!["base".to_owned(); 2];
+            }),
+            ("payments.facilitators", |it| {
+                it.facilitators = vec!["https://f.example".to_owned(); 2];
+            }),
+            ("payments.public_url", |it| {
+                it.public_url = "shop.example".to_owned();
+            }),
+            ("payments.public_url", |it| {
+                it.public_url = "ftp://shop.example".to_owned();
+            }),
+            ("payments.public_url", |it| {
+                it.public_url = "https://shop.example/?page".to_owned();
+            }),
+        ];
+        for (key, change) in changes {
+            let mut payments = Payments::default();
+            payments.validate().unwrap();
+            change(&mut payments);
+            let refusal = payments.validate().unwrap_err().to_string();
+            assert!(refusal.contains(key), "{refusal}");
         }
     }
 }

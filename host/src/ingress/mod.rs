@@ -18,9 +18,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::handler::Handler;
 use axum::response::Response;
-use axum::routing::{get, post};
-use http::{HeaderName, Method, Request};
+use axum::routing::{MethodRouter, get, post};
+use http::{HeaderName, Method, Request, header};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 use tower_http::cors::{Any, CorsLayer};
@@ -49,20 +50,27 @@ fn address_of<B>(request: &Request<B>) -> Option<IpAddr> {
     }
 }
 
-/// Browsers of any origin may call: there are no cookies, and what is secret is sealed. They see the headers of x402.
+/// What scripts in a browser see of the host's own answers: the headers of x402 among it.
+static EXPOSED: [HeaderName; 5] = [
+    HeaderName::from_static("payment-required"),
+    HeaderName::from_static("payment-response"),
+    HeaderName::from_static("x-payment-response"),
+    HeaderName::from_static("x-request-id"),
+    header::RETRY_AFTER,
+];
+
+/// Browsers of any origin may call: there are no cookies, and what is secret is sealed.
 fn cross_origin() -> CorsLayer {
-    let exposed = [
-        "payment-required",
-        "payment-response",
-        "x-payment-response",
-        "x-request-id",
-        "retry-after",
-    ];
     CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(Any)
-        .expose_headers(exposed.map(HeaderName::from_static))
+        .expose_headers(EXPOSED.clone())
+}
+
+/// A route that is sold by `POST`, and says by `GET` what it costs: crawlers look so.
+fn sold<H: Handler<T, Arc<Host>>, T: 'static>(handler: H) -> MethodRouter<Arc<Host>> {
+    get(handler.clone()).post(handler)
 }
 
 /// Paths and methods, as documented in `/openapi.json`.
@@ -82,15 +90,15 @@ fn router(host: Arc<Host>) -> Router {
             "/test/policy/unsafe/python/attest",
             post(sealed::attested_python),
         )
-        .route("/x402_execute/test/wasm", post(sealed::paid_wasm))
+        .route("/x402_execute/test/wasm", sold(sealed::paid_wasm))
         .route(
             "/x402_execute/verifiable/wasm",
-            post(sealed::paid_attested_wasm),
+            sold(sealed::paid_attested_wasm),
         )
-        .route("/x402_policy/unsafe/python", post(sealed::paid_python))
+        .route("/x402_policy/unsafe/python", sold(sealed::paid_python))
         .route(
             "/x402_policy/unsafe/python/attest",
-            post(sealed::paid_attested_python),
+            sold(sealed::paid_attested_python),
         )
         .route("/search", post(agents::search))
         .route("/agent/deploy", post(sealed::deploy))

@@ -10,14 +10,15 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::Request;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tracing::Instrument;
 use uuid::Uuid;
 
 use super::problem::insert;
-use super::request_id;
+use super::{EXPOSED, request_id};
 use crate::account::Peer;
 use crate::agents::{PREFIX, declared_length};
 use crate::executor::{Chain, HttpError};
@@ -37,8 +38,18 @@ pub(super) async fn call(host: Arc<Host>, peer: Peer, request: Box<Request<Incom
     let answered = answer(&host, &peer, request)
         .instrument(request_id::span(&id))
         .await;
-    let mut response = answered.unwrap_or_else(IntoResponse::into_response);
+    let (mut response, is_own) = match answered {
+        Ok(response) => (response, false),
+        Err(refusal) => (refusal.into_response(), true),
+    };
     request_id::finish(&id, &mut response);
+    if is_own {
+        // A page that is to pay has to read what it costs, and what became of it.
+        let headers = response.headers_mut();
+        let any = HeaderValue::from_static("*");
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
+        expose(headers);
+    }
     tracing::debug!(
         request_id = %id.simple(),
         %method,
@@ -62,9 +73,12 @@ async fn answer(
     let snapshot = host.snapshot();
     let sale = Sale::of_agent(host, &snapshot, &target.agent, head.uri.path(), asked).await?;
     let is_sold = sale.is_some();
+    // What a browser asks before it may pay is answered by the agent, for nothing; a command would be run.
+    let is_preflight = is_sold && is_preflight(&head) && !target.agent.terms.is_command();
+    let sale = sale.filter(|_| !is_preflight);
     let length = declared_length(&head.headers);
     let mut head = for_agent(head, reference.len())?;
-    if let (Some(_), Some(teller)) = (&sale, &snapshot.teller) {
+    if let (true, Some(teller)) = (is_sold, &snapshot.teller) {
         without(&mut head, teller.fields());
     }
     let call = Box::new(Call {
@@ -86,8 +100,30 @@ async fn answer(
     origin::confine(&mut response, &reference, is_sold);
     if !fields.is_empty() {
         insert(&mut response, fields);
+        expose(response.headers_mut());
+    }
+    if is_preflight {
+        // All that it is for is in the head, and what is sold may be in the body.
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        return Ok(response.map(|_| Body::empty()));
     }
     Ok(response.map(Body::new))
+}
+
+/// What a browser asks before it sends a request to another origin.
+fn is_preflight(head: &Parts) -> bool {
+    let is_named = |name| head.headers.contains_key(name);
+    head.method == Method::OPTIONS
+        && is_named(header::ORIGIN)
+        && is_named(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Lets scripts read what the host says of a payment, where they may read the answer.
+fn expose(headers: &mut HeaderMap) {
+    let names: Vec<&str> = EXPOSED.iter().map(HeaderName::as_str).collect();
+    if let Ok(names) = HeaderValue::from_str(&names.join(", ")) {
+        headers.append(header::ACCESS_CONTROL_EXPOSE_HEADERS, names);
+    }
 }
 
 #[cfg(test)]

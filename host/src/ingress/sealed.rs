@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
+use http::Method;
 use hypervisor_protocol::{Operation, RegistryRequest};
 
 use super::form::{answer, format_of, in_format, input};
@@ -62,9 +63,14 @@ async fn serve(host: &Arc<Host>, route: Route, request: Request) -> Result<Respo
         Some(Sale {
             info: payments.resource(&route.path, EXECUTION, request.headers()),
             offers: teller.offers_of(&route.path).await?,
-            headers: payments::headers(request.headers()),
+            // What has no body is told what it costs, whatever it brings.
+            headers: match *request.method() {
+                Method::POST => payments::headers(request.headers()),
+                _ => Vec::new(),
+            },
         })
     } else {
+        host.gives_away(&route)?;
         None
     };
     let way = sealed(route, None, &request)?;

@@ -108,6 +108,11 @@ impl Payments {
         }
     }
 
+    /// Whether the books can be written, as far as is known.
+    pub(crate) fn is_well(&self) -> bool {
+        self.ledger.is_well()
+    }
+
     pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger
     }

@@ -122,7 +122,8 @@ fn teller<W>(call: &Call<W>) -> Result<&Teller, Refusal> {
         .ok_or_else(Refusal::takes_no_payments)
 }
 
-/// Finds out which payment a call brings. One that brings none is answered with what it costs, whatever else it brings.
+/// Finds out which payment a call brings. One that brings none is answered with what it costs, whatever else it brings; but for
+/// one that may prove by itself that it was paid for.
 pub(super) async fn identify<W: Way>(
     host: &Host,
     call: &Call<W>,
@@ -145,18 +146,26 @@ async fn named<W: Way>(
         let _turn = host.account().plugin().await?;
         teller.identify(&sale.offers, &sale.headers).await?
     };
-    if let Some(id) = identified {
-        return Ok((Some(id), input));
+    if identified.is_none() && !W::route(call).1 {
+        host.bodies().discard(input).await;
+        return Err(Box::pin(challenge(host, call)).await);
     }
-    host.bodies().discard(input).await;
-    let _turn = host.account().plugin().await?;
-    match teller
-        .verify(&sale.info, &sale.offers, &sale.headers)
-        .await?
-    {
-        Verified::Refused(challenge) => Err(Refusal::Challenge(challenge, Vec::new())),
+    Ok((identified, input))
+}
+
+/// What a call costs that brings no payment.
+pub(super) async fn challenge<W>(host: &Host, call: &Call<W>) -> Refusal {
+    let verified = async {
+        let sale = (call.sale.as_ref()).ok_or_else(Refusal::takes_no_payments)?;
+        let _turn = host.account().plugin().await?;
+        let verified = teller(call)?.verify(&sale.info, &sale.offers, &sale.headers);
+        Ok::<_, Refusal>(verified.await?)
+    };
+    match verified.await {
+        Ok(Verified::Refused(challenge)) => Refusal::Challenge(challenge, Vec::new()),
         // An authorized payment without a name cannot be kept from being used twice.
-        Verified::Authorized(_) => Err(PaymentFault::Component.into()),
+        Ok(Verified::Authorized(_)) => PaymentFault::Component.into(),
+        Err(refusal) => refusal,
     }
 }
 
@@ -176,30 +185,35 @@ pub(super) fn request<W: Way>(call: &Call<W>, received: &W::Received) -> Request
     }
 }
 
-/// What the ledger knows of the payment. This goes before asking anyone: a facilitator would refuse one that was settled.
+/// What the ledger knows of the payment, or of a request that brings none. This goes before asking anyone: a facilitator would
+/// refuse one that was settled.
 pub(super) async fn recall<W: Way>(
     host: &Host,
     call: &Call<W>,
-    payment: Option<(PaymentId, Request)>,
+    payment: Option<PaymentId>,
+    request: Option<Request>,
 ) -> Result<Recalled, Refusal> {
-    match payment {
+    match request {
         None => Ok(Recalled::Due(Bill::Free)),
-        Some((id, request)) => Box::pin(claim(host, call, id, request)).await,
+        Some(request) => Box::pin(claim(host, call, payment, request)).await,
     }
 }
 
 async fn claim<W: Way>(
     host: &Host,
     call: &Call<W>,
-    id: PaymentId,
+    id: Option<PaymentId>,
     request: Request,
 ) -> Result<Recalled, Refusal> {
     let payments = taking(host)?;
-    let key = payments::key(&id);
+    let key = id.as_ref().map(payments::key);
     let mut reconciled = false;
     loop {
-        return match payments.ledger().claim(&key, &request).await? {
-            Claim::New => Ok(Recalled::Due(Bill::Unverified { id, request })),
+        return match payments.ledger().claim(key.as_ref(), &request).await? {
+            Claim::New => match id {
+                Some(id) => Ok(Recalled::Due(Bill::Unverified { id, request })),
+                None => Err(challenge(host, call).await),
+            },
             Claim::Rerun(turn) => Ok(Recalled::Due(Bill::Settled(turn))),
             Claim::Answered(kept, fields) => Ok(Recalled::Answered(kept, fields)),
             Claim::Gone(fields) => Err(Refusal::new(
@@ -242,6 +256,9 @@ async fn verified<W: Way>(
     (id, request): (&PaymentId, Request),
 ) -> Result<Recalled, Refusal> {
     let payments = taking(host)?;
+    if !payments.is_well() {
+        return Err(Refusal::unwritable());
+    }
     // A call inside another must not wait for what that one holds.
     let is_bound = !payments.settle_first && call.chain.is_empty();
     let free = || match is_bound {
@@ -250,41 +267,40 @@ async fn verified<W: Way>(
     };
     let mut place = free();
     loop {
-        // Another request with the same payment may have been faster, and what came of it may be nothing.
-        match claim(host, call, id.clone(), request).await? {
-            Recalled::Due(Bill::Unverified { .. }) => {}
-            known => return Ok(known),
-        }
         let verified = {
             let _turn = host.account().plugin().await?;
             teller(call)?
                 .verify(&sale.info, &sale.offers, &sale.headers)
                 .await?
         };
-        let payment = match verified {
-            Verified::Refused(challenge) => {
-                // Another request with the same payment may have settled it meanwhile, which is why it is refused now.
-                return match claim(host, call, id.clone(), request).await? {
-                    Recalled::Due(Bill::Unverified { .. }) => {
-                        Err(Refusal::Challenge(challenge, Vec::new()))
+        let refused = match verified {
+            Verified::Refused(challenge) => Some(challenge),
+            Verified::Authorized(payment) if payment.id == *id => {
+                // Only who can pay may wait, or a stranger would keep the payer waiting; and what was found of a balance
+                // before is old after it.
+                if let Some(taken) = place.take() {
+                    let record = Record::new(*payment, request, now());
+                    let key = payments::key(id);
+                    if let Some(turn) = (payments.ledger()).reserve(key, record, taken)? {
+                        return Ok(Recalled::Due(Bill::Reserved(Box::new(turn))));
                     }
-                    known => Ok(known),
-                };
+                    place = free();
+                } else {
+                    place = Some(payments.place(id).await?);
+                }
+                None
             }
-            Verified::Authorized(payment) if payment.id == *id => *payment,
             Verified::Authorized(_) => return Err(PaymentFault::Component.into()),
         };
-        // Only who can pay may wait, or a stranger would keep the payer waiting; and what was found of a balance before is
-        // old after it.
-        let Some(taken) = place.take() else {
-            place = Some(payments.place(id).await?);
-            continue;
-        };
-        let record = Record::new(payment, request, now());
-        if let Some(turn) = (payments.ledger()).reserve(payments::key(id), record, taken)? {
-            return Ok(Recalled::Due(Bill::Reserved(Box::new(turn))));
+        // Another request with the same payment may have been faster, which may be why it is refused now; and what came of it
+        // may be nothing.
+        match claim(host, call, Some(id.clone()), request).await? {
+            Recalled::Due(Bill::Unverified { .. }) => {}
+            known => return Ok(known),
         }
-        place = free();
+        if let Some(challenge) = refused {
+            return Err(Refusal::Challenge(challenge, Vec::new()));
+        }
     }
 }
 
@@ -415,7 +431,9 @@ async fn transfer(
         tokio::time::sleep(pause).await;
         outcome = teller.reconcile(payment).await;
     }
-    Ok(turn.end(outcome, answer.is_some()))
+    Ok(tokio::task::block_in_place(|| {
+        turn.end(outcome, answer.is_some())
+    }))
 }
 
 /// The challenge after a settlement that failed, with the fields that say why.

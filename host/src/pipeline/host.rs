@@ -5,12 +5,12 @@ use std::sync::{Arc, OnceLock};
 
 use hypervisor_agents::SealingKey;
 use hypervisor_evidence::Subject;
-use hypervisor_protocol::HexBytes;
+use hypervisor_protocol::{HexBytes, Operation, ProblemType};
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
 use super::body::Bodies;
-use super::route::PAID_ROUTES;
+use super::route::{PAID_ROUTES, Route};
 use crate::account::Account;
 use crate::agents::{self, Agents, Neighbours};
 use crate::attestation::{Attestation, HostFacts};
@@ -198,11 +198,28 @@ impl Host {
         self.config.limits.body.as_u64()
     }
 
+    /// Refuses a route that runs what clients bring for nothing, where the operator wants none.
+    pub(crate) fn gives_away(&self, route: &Route) -> Result<(), Refusal> {
+        let is_run = matches!(route.operation, Operation::Wasm | Operation::Python);
+        if is_run && !self.config.routes.free {
+            return Err(Refusal::new(
+                ProblemType::NotFound,
+                "this host runs nothing for free; GET /openapi.json lists the paid routes",
+            ));
+        }
+        Ok(())
+    }
+
     /// Why requests should go elsewhere; none where all is well.
     pub fn not_ready(&self) -> Option<&'static str> {
         if self.facts.log().is_poisoned() {
             return Some(
                 "the component log and the runtime register disagree: no evidence until the host is restarted",
+            );
+        }
+        if self.payments().is_some_and(|it| !it.is_well()) {
+            return Some(
+                "the payment store cannot be written: nothing is sold until its disk has room and works",
             );
         }
         let introduced = self.introduced.load(Ordering::Acquire);

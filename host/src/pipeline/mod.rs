@@ -167,9 +167,15 @@ impl Host {
         input: Input,
     ) -> Result<(W::Answer, Fields), Refusal> {
         let (payment, input) = charge::identify(self, &call, input).await?;
-        let received = W::receive(&call, self, input).await?;
-        let payment = payment.map(|id| (id, charge::request(&call, &received)));
-        let bill = match charge::recall(self, &call, payment.clone()).await? {
+        let received = match W::receive(&call, self, input).await {
+            // What a call costs goes before what is wrong with it.
+            Err(_) if call.sale.is_some() && payment.is_none() => {
+                return Err(Box::pin(charge::challenge(self, &call)).await);
+            }
+            received => received?,
+        };
+        let request = (call.sale.as_ref()).map(|_| charge::request(&call, &received));
+        let bill = match charge::recall(self, &call, payment.clone(), request).await? {
             Recalled::Due(bill) => bill,
             Recalled::Answered(kept, fields) => {
                 return Box::pin(kept_answer(self, &call, kept, fields)).await;
@@ -182,7 +188,7 @@ impl Host {
                 let refusal = bill.explain(refusal);
                 // Who holds the turn on a payment would wait for itself.
                 drop(bill);
-                return match charge::recall(self, &call, payment).await? {
+                return match charge::recall(self, &call, payment, request).await? {
                     Recalled::Answered(kept, fields) => {
                         Box::pin(kept_answer(self, &call, kept, fields)).await
                     }

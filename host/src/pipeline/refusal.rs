@@ -126,6 +126,14 @@ impl Refusal {
         )
     }
 
+    /// What is paid cannot be written down.
+    pub(crate) fn unwritable() -> Self {
+        Self::new(
+            ProblemType::PaymentUnverified,
+            "the host cannot write to its payment store; nothing was charged, and the payment is still good: try again later",
+        )
+    }
+
     pub(crate) fn in_doubt() -> Self {
         Self::new(
             ProblemType::SettlementUnknown,
@@ -192,10 +200,7 @@ impl From<PaymentFault> for Refusal {
 /// What cannot be written down is not begun.
 impl From<LedgerError> for Refusal {
     fn from(error: LedgerError) -> Self {
-        let mut refusal = Self::new(
-            ProblemType::PaymentUnverified,
-            "the host cannot write to its payment store; nothing was charged: send the same request again",
-        );
+        let mut refusal = Self::unwritable();
         if let Self::Problem(problem) = &mut refusal {
             problem.cause = Some(error.to_string());
         }

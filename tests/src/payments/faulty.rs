@@ -14,6 +14,8 @@ use tokio::task::JoinHandle;
 
 pub use fault::{Fault, Reply, lies};
 
+use super::sign::Payment;
+
 /// A call that a facilitator answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
@@ -45,7 +47,8 @@ struct Shared {
 /// What is to happen with one kind of call, and what came.
 #[derive(Default)]
 struct Desk {
-    next: VecDeque<Fault>,
+    /// Each for any payment, or for the one of this nonce.
+    next: VecDeque<(Option<String>, Fault)>,
     usual: Fault,
     received: Vec<Value>,
 }
@@ -119,12 +122,18 @@ impl Facilitator {
 
     /// What happens with the next `/verify` that nothing is planned for, once.
     pub fn next_verify(&self, fault: Fault) {
-        self.desk(Call::Verify).next.push_back(fault);
+        self.desk(Call::Verify).next.push_back((None, fault));
     }
 
     /// What happens with the next `/settle` that nothing is planned for, once.
     pub fn next_settle(&self, fault: Fault) {
-        self.desk(Call::Settle).next.push_back(fault);
+        self.desk(Call::Settle).next.push_back((None, fault));
+    }
+
+    /// What happens with the next `/settle` of this payment, once.
+    pub fn next_settle_of(&self, payment: &Payment, fault: Fault) {
+        let nonce = const_hex::encode_prefixed(payment.authorization.nonce);
+        self.desk(Call::Settle).next.push_back((Some(nonce), fault));
     }
 
     /// How often `/verify` was called.
@@ -195,8 +204,13 @@ impl Shared {
     /// Notes a call and says what is to happen with it.
     fn arrived(&self, call: Call, request: Value) -> Fault {
         let mut desk = self.desk(call);
+        let nonce = request.pointer("/paymentPayload/payload/authorization/nonce");
+        let nonce = nonce.and_then(Value::as_str).map(str::to_owned);
+        let is_meant = |(of, _): &(Option<String>, Fault)| of.is_none() || *of == nonce;
+        let planned = desk.next.iter().position(is_meant);
+        let planned = planned.and_then(|index| desk.next.remove(index));
+        let fault = planned.map_or_else(|| desk.usual.clone(), |(_, fault)| fault);
         desk.received.push(request);
-        let fault = desk.next.pop_front().unwrap_or_else(|| desk.usual.clone());
         drop(desk);
         self.counts.send_modify(|counts| match call {
             Call::Verify => counts.verify += 1,

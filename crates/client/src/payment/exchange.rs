@@ -1,6 +1,6 @@
 //! The exchange: ask, be asked to pay, sign once, and send that payment until it is clear what became of it.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -151,7 +151,8 @@ impl Payer {
             doubt |= !matches!(verdict, Verdict::Refused(_) | Verdict::Again(_));
             lost += u32::from(matches!(verdict, Verdict::Lost(_)));
             let waited = since.get_or_insert_with(Instant::now).elapsed();
-            let spent = lost >= MAX_LOST || waited + delay > self.patience;
+            let is_over = matches!(verdict, Verdict::Again(_)) && signed.ends_within(delay);
+            let spent = is_over || lost >= MAX_LOST || waited + delay > self.patience;
             match verdict {
                 Verdict::Again(_) | Verdict::Unsettled(_) | Verdict::Lost(_) if !spent => {
                     tokio::time::sleep(delay).await;
@@ -173,6 +174,13 @@ impl Payer {
 }
 
 impl Signed {
+    /// Whether what was signed is worth nothing any more so long from now.
+    fn ends_within(&self, delay: Duration) -> bool {
+        let then = SystemTime::now().checked_add(delay);
+        let then = then.and_then(|it| it.duration_since(UNIX_EPOCH).ok());
+        then.is_none_or(|it| it.as_secs() >= self.authorization.valid_before)
+    }
+
     fn uncertain(&self, source: Error) -> Error {
         Error::PaymentUncertain {
             authorization: Box::new(self.authorization.clone()),

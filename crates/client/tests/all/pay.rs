@@ -290,6 +290,16 @@ async fn a_refused_payment_gives_the_reason_and_is_not_repeated() {
 }
 
 #[tokio::test]
+async fn a_payment_is_not_sent_again_once_it_can_no_longer_be_made() {
+    let offer = offer_with(json!({"maxTimeoutSeconds": 1}));
+    let again = vec![Reply::Problem(ProblemType::PaymentUnverified); 20];
+    let host = Host::start(Challenge::Offers(vec![offer]), again).await;
+    let error = run(&host).await.unwrap_err();
+    assert!(matches!(error, Error::Refused(_)), "{error:?}");
+    assert!(host.payments().len() <= 2, "{}", host.payments().len());
+}
+
+#[tokio::test]
 async fn a_settlement_that_failed_gives_its_reason() {
     let failed = json!({
         "success": false, "errorReason": "insufficient_funds", "transaction": "", "network": "eip155:84532"
@@ -297,7 +307,10 @@ async fn a_settlement_that_failed_gives_its_reason() {
     let host = Host::paid([Reply::Failed(failed)]).await;
     let error = run(&host).await.unwrap_err();
     assert!(
-        matches!(&error, Error::PaymentRefused { reason } if reason == "insufficient_funds"),
+        matches!(&error, Error::PaymentRefused { reason } if reason == "insufficient_funds")
+            && error
+                .to_string()
+                .contains("holds too little of the token (insufficient_funds)"),
         "{error:?}"
     );
 }

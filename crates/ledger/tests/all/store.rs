@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use hypervisor_ledger::{
-    Answer, Bounds, EARLIER_ANSWERS, EARLIER_RECORDS, Key, Payment, PaymentId, Record, Request,
-    State, Store, TABLES, key,
+    Answer, Bounds, EARLIER_ANSWERS, EARLIER_RECORDS, Ended, Key, Ledger, Outcome, Payment,
+    PaymentId, Place, Record, Request, State, Store, TABLES, key,
 };
 use hypervisor_protocol::HexBytes;
 use hypervisor_store::{Keys, SealingKey, Store as Rows, Table, Under};
@@ -78,18 +78,44 @@ fn answer() -> Answer {
 }
 
 #[test]
-fn a_payment_is_reserved_once() {
+fn a_payment_is_set_aside_once_and_nothing_is_written_before_it_is_settled() {
     let folder = tempfile::tempdir().unwrap();
-    let store = open(&folder);
     let (key, first) = record("1", State::Reserved);
-    assert_eq!(store.reserve(&key, &first).unwrap(), None);
-    let second = Record {
-        request: [8; 32],
-        ..first.clone()
-    };
-    assert_eq!(store.reserve(&key, &second).unwrap(), Some(first));
-    store.release(&key, &[7; 32]).unwrap();
-    assert_eq!(store.reserve(&key, &second).unwrap(), None);
+    {
+        let ledger = Ledger::new(open(&folder));
+        let reserve = || ledger.reserve(key, first.clone(), Place::UNBOUND).unwrap();
+        let turn = reserve().unwrap();
+        assert!(reserve().is_none());
+        drop(turn);
+        let mut turn = reserve().unwrap();
+        turn.settling(Some(&answer())).unwrap();
+        drop(turn);
+        // In doubt, and nobody else's.
+        assert!(reserve().is_none());
+    }
+    let store = open(&folder);
+    assert_eq!(store.in_doubt().unwrap(), [key]);
+    assert_eq!(store.answer(&key).unwrap(), Some(answer()));
+}
+
+#[test]
+fn a_payment_that_was_not_settled_is_free_whatever_becomes_of_the_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let (key, first) = record("1", State::Reserved);
+    {
+        let ledger = Ledger::new(open(&folder));
+        let reserved = ledger.reserve(key, first, Place::UNBOUND);
+        let mut turn = reserved.unwrap().unwrap();
+        turn.settling(Some(&answer())).unwrap();
+        let headers = Vec::new();
+        assert!(matches!(
+            turn.end(Outcome::Failed { headers }, true),
+            Ended::Failed(_)
+        ));
+    }
+    let store = open(&folder);
+    assert_eq!(store.record(&key).unwrap(), None);
+    assert_eq!(store.answer(&key).unwrap(), None);
 }
 
 #[test]
@@ -102,11 +128,10 @@ fn a_restart_frees_what_was_reserved_and_keeps_what_was_submitted() {
     );
     {
         let store = open(&folder);
-        store.reserve(&reserved.0, &reserved.1).unwrap();
-        store.update(&settling.0, &settling.1, None, true).unwrap();
-        store
-            .update(&done.0, &done.1, Some(&answer()), true)
-            .unwrap();
+        store.update(&reserved.0, &reserved.1, None).unwrap();
+        store.update(&settling.0, &settling.1, None).unwrap();
+        store.update(&done.0, &done.1, Some(&answer())).unwrap();
+        store.flush().unwrap();
     }
     let store = open(&folder);
     assert_eq!(store.record(&reserved.0).unwrap(), None);
@@ -121,7 +146,7 @@ fn answers_are_forgotten_after_the_hold_and_payments_once_they_can_no_longer_be_
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     let (key, record) = record("1", settled());
-    store.update(&key, &record, Some(&answer()), false).unwrap();
+    store.update(&key, &record, Some(&answer())).unwrap();
     store.sweep(950, 50).unwrap();
     assert_eq!(store.answer(&key).unwrap(), Some(answer()));
     store.sweep(951, 50).unwrap();
@@ -163,12 +188,14 @@ fn a_used_payment_stays_used_whatever_becomes_of_the_platforms_key() {
     let folder = tempfile::tempdir().unwrap();
     let (key, record) = record("1", settled());
     let used = settled_record(record.clone());
-    open_with(&folder, Some(1), BOUNDS)
-        .update(&key, &record, Some(&answer()), true)
-        .unwrap();
+    {
+        let store = open_with(&folder, Some(1), BOUNDS);
+        store.update(&key, &record, Some(&answer())).unwrap();
+        store.flush().unwrap();
+    }
     for platform in [Some(2), None, Some(1)] {
         let store = open_with(&folder, platform, BOUNDS);
-        assert_eq!(store.reserve(&key, &record).unwrap(), Some(used.clone()));
+        assert_eq!(store.record(&key).unwrap(), Some(used.clone()));
         assert_eq!(store.answer(&key).unwrap(), Some(answer()));
     }
 }
@@ -180,7 +207,8 @@ fn an_answer_that_its_client_did_not_seal_ends_with_a_host_without_a_platform_ke
         let (key, record) = record("1", settled());
         {
             let store = open_with(&folder, platform, BOUNDS);
-            store.update(&key, &record, Some(&plain()), true).unwrap();
+            store.update(&key, &record, Some(&plain())).unwrap();
+            store.flush().unwrap();
             assert_eq!(store.answer(&key).unwrap(), Some(plain()));
         }
         let store = open_with(&folder, platform, BOUNDS);
@@ -193,12 +221,15 @@ fn an_answer_that_its_client_did_not_seal_ends_with_a_host_without_a_platform_ke
 fn an_authorization_is_kept_as_long_as_it_may_be_needed_and_no_longer() {
     let folder = tempfile::tempdir().unwrap();
     let (key, mut record) = record("1", State::Settling);
-    open(&folder).update(&key, &record, None, true).unwrap();
+    let store = open(&folder);
+    store.settling(&key, &record, None, true).unwrap();
+    drop(store);
     let store = open(&folder);
     let kept = store.record(&key).unwrap().unwrap();
     assert_eq!(kept.payment.state, record.payment.state);
     record.state = settled();
-    store.update(&key, &record, None, true).unwrap();
+    store.update(&key, &record, None).unwrap();
+    store.flush().unwrap();
     drop(store);
     let authorizations = Table {
         name: "authorizations",
@@ -222,7 +253,8 @@ fn answers_are_held_up_to_a_bound_for_each_and_for_all() {
     };
     let put = |store: &Store, nonce: &str, bytes| {
         let (key, record) = record(nonce, settled());
-        store.update(&key, &record, Some(&of(bytes)), true).unwrap();
+        store.update(&key, &record, Some(&of(bytes))).unwrap();
+        store.flush().unwrap();
         assert!(store.record(&key).unwrap().is_some());
         store.answer(&key).unwrap().is_some()
     };
@@ -273,7 +305,8 @@ fn the_files_show_no_payer_no_authorization_and_no_answer() {
     record.payment.state = b"a signed authorization".to_vec();
     record.payment.id.payer = "0x7061796572".to_owned();
     let store = open(&folder);
-    store.update(&key, &record, Some(&plain()), true).unwrap();
+    store.update(&key, &record, Some(&plain())).unwrap();
+    store.flush().unwrap();
     drop(store);
     for entry in std::fs::read_dir(folder.path().join("store")).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
@@ -302,7 +335,7 @@ fn the_answers_of_one_payer_leave_room_for_those_of_others() {
             body: HexBytes(vec![0; bytes]),
             ..answer()
         };
-        store.update(&key, &record, Some(&answer), true).unwrap();
+        store.update(&key, &record, Some(&answer)).unwrap();
         store.answer(&key).unwrap().is_some()
     };
     assert!(put("0x01", "1", 60) && !put("0x01", "2", 60) && put("0x01", "3", 40));

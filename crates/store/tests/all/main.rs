@@ -8,6 +8,8 @@
     reason = "tests"
 )]
 
+mod disk;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -79,12 +81,12 @@ impl Open {
         let expected = self.get(table, key).unwrap().map(|row| row.version);
         let row = Some(row);
         let change = RawChange {
-            table,
-            key,
+            table: table.to_owned(),
+            key: key.to_owned(),
             expected,
             row,
         };
-        self.commit(&[change], false).unwrap();
+        self.commit(vec![change], false).unwrap();
     }
 }
 
@@ -103,7 +105,7 @@ impl Backend for Open {
         self.0.lock().unwrap().scan(table, prefix, after, limit)
     }
 
-    fn commit(&self, changes: &[RawChange<'_>], durable: bool) -> Result<(), Error> {
+    fn commit(&self, changes: Vec<RawChange>, durable: bool) -> Result<(), Error> {
         self.0.lock().unwrap().commit(changes, durable)
     }
 

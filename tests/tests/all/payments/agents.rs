@@ -173,6 +173,33 @@ async fn a_head_request_is_never_sold() {
 }
 
 #[tokio::test]
+async fn a_browser_may_ask_a_priced_agent_before_it_pays_and_can_read_what_it_costs() {
+    let shop = Shop::open();
+    for guest in ["http-hello", "echo"] {
+        shop.sell(guest, "").await;
+    }
+    let origin = ("origin", "https://app.example");
+    let wants = ("access-control-request-method", "GET");
+    let options = |agent: &str| Call {
+        method: Method::OPTIONS,
+        ..Call::get(&shop, agent, "/")
+    };
+    // The agent answers, and gives nothing away.
+    let answer = options("http-hello").send(&[origin, wants]).await;
+    assert_eq!((answer.status, &*answer.body), (200, &b""[..]));
+    // Anything else is sold, and a command would be run.
+    assert_eq!(options("http-hello").send(&[origin]).await.status, 402);
+    assert_eq!(options("echo").send(&[origin, wants]).await.status, 402);
+
+    let answer = Call::get(&shop, "http-hello", "/").send(&[origin]).await;
+    assert_eq!(answer.status, 402);
+    assert_eq!(answer.headers["access-control-allow-origin"], "*");
+    let exposed = answer.headers["access-control-expose-headers"].to_str();
+    assert!(exposed.unwrap().contains("payment-required"));
+    assert_eq!(shop.chain.transfers().await.len(), 0);
+}
+
+#[tokio::test]
 async fn authorizations_over_a_balance_for_one_run_once() {
     let shop = Shop::open();
     let payer = shop.chain.payer(0).address();

@@ -56,6 +56,39 @@ async fn a_browser_may_send_the_headers_of_x402() {
     assert_eq!(preflight.headers()["access-control-allow-origin"], "*");
 }
 
+#[tokio::test]
+async fn whoever_looks_at_a_paid_route_is_told_what_it_costs_and_sold_nothing() {
+    let shop = Shop::open();
+    let purchase = Purchase::of_echo(&shop.host, "hello").await;
+    let payment = shop.payment(&purchase).await;
+    let (name, value) = payment.header();
+    for method in [reqwest::Method::GET, reqwest::Method::HEAD] {
+        let looked = reqwest::Client::new().request(method, &purchase.url);
+        let response = looked.header(name, &value).send().await.unwrap();
+        assert_eq!(response.status(), 402);
+        let answer = hypervisor_tests::Answer {
+            status: 402,
+            headers: response.headers().clone(),
+            body: Vec::new(),
+        };
+        let offer = &asked(&answer, Version::V2)["accepts"][0];
+        assert_eq!(offer["amount"], PRICE.to_string());
+    }
+    assert_eq!(shop.chain.transfers().await.len(), 0);
+}
+
+#[tokio::test]
+async fn routes_that_cost_nothing_can_be_switched_off() {
+    let host = hypervisor_tests::Host::with("[routes]\nfree = false");
+    let refused = host
+        .session()
+        .await
+        .run_wasm(hypervisor_client::Program::new(&guest("echo")))
+        .await;
+    let problem = refused.err().unwrap().to_string();
+    assert!(problem.contains("nothing for free"), "{problem}");
+}
+
 async fn a_paid_program_runs(version: Version) {
     let shop = Shop::open();
     let purchase = Purchase::of_echo(&shop.host, "hello").await;

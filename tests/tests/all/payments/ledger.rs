@@ -225,6 +225,28 @@ async fn the_same_request_with_a_new_payment_gets_its_answer_and_is_not_charged_
 }
 
 #[tokio::test]
+async fn a_sealed_request_that_was_paid_for_gets_its_answer_without_a_payment() {
+    let mut shop = Shop::open();
+    let purchase = Purchase::of_echo(&shop.host, "mine").await;
+    let first = purchase.pay(&shop.payment(&purchase).await).await;
+    let again = purchase.send(&[]).await;
+    assert_eq!((again.status, &again.body), (200, &first.body));
+    assert_eq!(
+        header(&again, "payment-response"),
+        header(&first, "payment-response")
+    );
+    // And from a host that was killed meanwhile.
+    shop.host.kill_and_restart();
+    let purchase = purchase.moved(&shop.host);
+    let again = purchase.send(&[]).await;
+    assert_eq!((again.status, &again.body), (200, &first.body));
+    // Others are asked to pay.
+    let other = Purchase::of_echo(&shop.host, "mine").await;
+    assert_eq!(other.send(&[]).await.status, 402);
+    assert_eq!(shop.chain.transfers().await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_paid_call_of_an_agent_whose_host_was_killed_before_the_answer_is_answered() {
     let (chain, real, faulty, host) = held_up().await;
     let mut shop = Shop {
