@@ -173,6 +173,7 @@ fn the_interfaces_and_worlds_are_those_of_the_design() {
             "payment",
             "payment-fields",
             "policy",
+            "policy-rules",
             "quote",
             "script"
         ]
@@ -188,6 +189,7 @@ fn the_interfaces_and_worlds_are_those_of_the_design() {
             "payments-with-fields",
             "payments-with-quote",
             "policy-engine",
+            "policy-engine-with-rules",
             "script-engine"
         ]
     );

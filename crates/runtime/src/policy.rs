@@ -126,6 +126,15 @@ struct Plugin {
     calls: Reserve,
 }
 
+/// What the host calls in a component, and whether it is there with the right types.
+pub(super) fn exported(
+    linked: &InstancePre<Guest>,
+) -> wasmtime::Result<(wit::GuestIndices, Option<prepared::GuestIndices>)> {
+    let reads_once = linked.component().get_export_index(None, PREPARED);
+    let prepared = reads_once.map(|_| prepared::GuestIndices::new(linked));
+    Ok((wit::GuestIndices::new(linked)?, prepared.transpose()?))
+}
+
 /// What the host calls in an instance.
 struct Exports {
     policy: wit::Guest,
@@ -146,16 +155,9 @@ impl PolicyEngine {
             path: path.to_owned(),
             message: format!("{error:#}"),
         };
-        let exports_rules = linked
-            .component()
-            .get_export_index(None, PREPARED)
-            .is_some();
-        let prepared = exports_rules
-            .then(|| prepared::GuestIndices::new(&linked))
-            .transpose()
-            .map_err(unusable)?;
+        let (policy, prepared) = exported(&linked).map_err(unusable)?;
         let plugin = Plugin {
-            policy: wit::GuestIndices::new(&linked).map_err(unusable)?,
+            policy,
             prepared,
             linked,
             sandboxes: sandboxes.logging(),

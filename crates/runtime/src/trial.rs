@@ -11,9 +11,9 @@ use super::cache::Scope;
 use super::gate::Client;
 use super::outcome::Exit;
 use super::plugin::{Component, PAYMENTS, POLICY, PluginError, SCRIPT};
+use super::policy::exported;
 use super::prepare::{PrepareError, link, refusal, unlinkable};
 use super::worlds::payments::PaymentPluginPre;
-use super::worlds::policy::PolicyPluginPre;
 use super::worlds::script::ScriptPluginPre;
 
 /// What a component is tried as.
@@ -78,7 +78,7 @@ impl Executor {
         let checked = component.check(world)?;
         let (linked, _) = self.load(&component, world, checked).await?;
         match role {
-            Role::PolicyEngine => PolicyPluginPre::new(linked).map(drop),
+            Role::PolicyEngine => exported(&linked).map(drop),
             Role::Payments => PaymentPluginPre::new(linked).map(drop),
             _ => ScriptPluginPre::new(linked).map(drop),
         }

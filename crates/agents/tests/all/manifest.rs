@@ -251,37 +251,13 @@ fn skills_are_32_of_1_to_100_characters() {
 }
 
 #[test]
-fn a_price_is_an_amount_above_0_and_a_symbol() {
-    for price in ["0.01 USDC", "1 USDC", "0.000001 USD₮0", "007 X"] {
+fn a_price_is_a_line_of_128_characters_that_the_payment_component_reads() {
+    for price in ["0.01 USDC", "3 CREDIT", "one thank-you", &"9".repeat(128)] {
         assert!(parse(&format!("{LEAST}price = '{price}'")).is_ok());
     }
-    let long = format!("{} USDC", "9".repeat(81));
-    let symbol = format!("1 {}", "X".repeat(33));
-    for price in [
-        "",
-        "USDC",
-        "0.01",
-        "0.01USDC",
-        "0 USDC",
-        "0.00 USDC",
-        "-1 USDC",
-        "+1 USDC",
-        "1e3 USDC",
-        "1. USDC",
-        ".1 USDC",
-        "1 2 USDC",
-        "0x1 USDC",
-        "１ USDC",
-        "1,5 USDC",
-        "1.2.3 USDC",
-        "nan USDC",
-        "inf USDC",
-        &long,
-        &symbol,
-    ] {
-        let message = refused(&format!("price = '{price}'"));
+    for price in ["", &"9".repeat(129), "1\\nUSDC"] {
+        let message = refused(&format!("price = \"{price}\""));
         assert!(message.starts_with("the manifest: price: "), "{message}");
-        assert!(message.contains("0.01 USDC"), "{message}");
     }
 }
 

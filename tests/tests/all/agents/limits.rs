@@ -141,7 +141,10 @@ async fn an_agent_that_goes_on_after_its_answer_is_stopped_too() {
         (!lines.is_empty()).then_some(lines)
     })
     .await;
-    assert!(lines[0].contains("the limit of wall-clock time"), "{lines:?}");
+    assert!(
+        lines[0].contains("the limit of wall-clock time"),
+        "{lines:?}"
+    );
 }
 
 #[tokio::test]

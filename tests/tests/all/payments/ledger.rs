@@ -214,8 +214,9 @@ async fn a_request_paid_first_whose_session_ended_with_the_host_is_answered_with
 async fn the_same_request_with_a_new_payment_gets_its_answer_and_is_not_charged_again() {
     let shop = Shop::open();
     let purchase = Purchase::of_echo(&shop.host, "mine").await;
-    let first = purchase.pay(&shop.payment(&purchase).await).await;
-    let again = purchase.pay(&shop.payment(&purchase).await).await;
+    let (payment, another) = (shop.payment(&purchase).await, shop.payment(&purchase).await);
+    let first = purchase.pay(&payment).await;
+    let again = purchase.pay(&another).await;
     assert_eq!((again.status, &again.body), (200, &first.body));
     assert_eq!(
         header(&again, "payment-response"),

@@ -32,8 +32,9 @@ pub(super) fn check(payment: &str, offers: &[Value]) -> Result<(), String> {
         text("validAfter").parse().unwrap(),
         text("validBefore").parse().unwrap(),
     );
-    let longest = now + accepted["maxTimeoutSeconds"].as_u64().unwrap();
-    if after > now || before < now + 6 || before > longest {
+    let time = accepted["maxTimeoutSeconds"].as_u64().unwrap();
+    let (shortest, longest) = (now + 6.min(time / 2), now + time);
+    if after > now || before < shortest || before > longest {
         return Err("not valid now".to_owned());
     }
     let signature = const_hex::decode(payment["payload"]["signature"].as_str().unwrap()).unwrap();
