@@ -94,8 +94,16 @@ impl Ledger {
                 return Ok(Claim::New);
             };
             let is_same = record.request == request.digest;
-            let is_open = matches!(record.state, State::Settled { ran: false, .. })
-                && record.scope == Some(request.scope);
+            let may_be_another = match record.state {
+                State::Settled { ran: false, .. } => true,
+                // Of what a crash left in doubt nothing is held, so nothing has run for anybody: once it is known to be settled
+                // it is as good for this request as for the first.
+                State::Settling | State::Unknown => {
+                    busy.is_none() && self.shared.store.answer(&key)?.is_none()
+                }
+                _ => false,
+            };
+            let is_open = may_be_another && record.scope == Some(request.scope);
             if !is_same && !is_open {
                 return Ok(Claim::Reused);
             }

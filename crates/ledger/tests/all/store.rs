@@ -1,9 +1,11 @@
 //! What survives a restart, and what does not.
 
 use std::path::Path;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use hypervisor_ledger::{
-    Answer, Bounds, EARLIER_ANSWERS, EARLIER_RECORDS, Ended, Key, Ledger, Outcome, Payment,
+    Answer, Bounds, Claim, EARLIER_ANSWERS, EARLIER_RECORDS, Ended, Key, Ledger, Outcome, Payment,
     PaymentId, Place, Record, Request, State, Store, TABLES, key,
 };
 use hypervisor_protocol::HexBytes;
@@ -96,6 +98,45 @@ fn a_payment_is_set_aside_once_and_nothing_is_written_before_it_is_settled() {
     let store = open(&folder);
     assert_eq!(store.in_doubt().unwrap(), [key]);
     assert_eq!(store.answer(&key).unwrap(), Some(answer()));
+}
+
+/// What comes of a future that does not wait.
+fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+#[test]
+fn what_a_crash_left_in_doubt_may_be_for_another_request_where_no_answer_is_held() {
+    for held in [None, Some(answer())] {
+        let folder = tempfile::tempdir().unwrap();
+        let (key, first) = record("1", State::Reserved);
+        {
+            let ledger = Ledger::new(open(&folder));
+            let reserved = ledger.reserve(key, first, Place::UNBOUND);
+            reserved.unwrap().unwrap().settling(held.as_ref()).unwrap();
+        }
+        let ledger = Ledger::new(open(&folder));
+        let claim = |digest, scope| {
+            let request = Request {
+                digest: [digest; 32],
+                scope: [scope; 32],
+                is_secret: true,
+            };
+            at_once(ledger.claim(Some(&key), &request))
+                .unwrap()
+                .unwrap()
+        };
+        assert!(matches!(claim(7, 8), Claim::InDoubt(_)));
+        let other = claim(9, 8);
+        match held {
+            None => assert!(matches!(other, Claim::InDoubt(_))),
+            Some(_) => assert!(matches!(other, Claim::Reused)),
+        }
+        assert!(matches!(claim(9, 9), Claim::Reused), "of another route");
+    }
 }
 
 #[test]
