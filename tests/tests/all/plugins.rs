@@ -19,7 +19,7 @@ use tempfile::TempDir;
 const FAILING: &str = "import sys
 def authorize(action):
     print('asked by', action.caller)
-    print('bad\\x1b[2J', file=sys.stderr)
+    print('wrong\\x1b[2J', file=sys.stderr)
     raise ValueError(action.caller)
 ";
 
@@ -101,7 +101,7 @@ async fn a_policy_that_fails_is_named_with_kind_class_and_request_and_its_words_
         assert!(line.contains(words), "{line}");
     }
     // At `trace`, which names no target.
-    for words in ["ValueError", "asked by", "bad"] {
+    for words in ["ValueError", "asked by", "wrong"] {
         assert!(!log.contains(words), "{words}");
     }
     let counter = "hypervisor_policy_decisions_total{kind=\"execute-wasm\",outcome=\"failed\"}";
@@ -121,7 +121,7 @@ async fn an_operator_who_names_the_target_reads_what_the_policy_prints_and_says(
     );
     for printed in [
         "stream=\"stdout\" line=\"asked by 0",
-        "stream=\"stderr\" line=\"bad\\u{1b}[2J\"",
+        "stream=\"stderr\" line=\"wrong\\u{1b}[2J\"",
     ] {
         let line = line(&log, printed);
         assert!(line.contains("plugin=\"policy-engine\""), "{line}");
@@ -206,7 +206,7 @@ fn a_policy_that_fails_by_hand_shows_all_that_it_says() {
         "02".repeat(33)
     );
     assert!(text.starts_with(&failed), "{text}");
-    assert!(text.contains("  stderr   bad\\u{1b}[2J\n"), "{text}");
+    assert!(text.contains("  stderr   wrong\\u{1b}[2J\n"), "{text}");
     // Other rules than those of the configuration.
     let other = policy.0.path().join("other");
     std::fs::write(&other, "def authorize(action):\n    return 1 +\n").unwrap();
