@@ -82,6 +82,7 @@ fn printable(text: &str) -> String {
 fn cut(text: &str) -> String {
     text.chars().take(QUOTED).collect()
 }
+
 /// A reason code of x402 with what it means for whoever pays; any other reason as it is.
 pub(crate) fn in_words(code: &str) -> String {
     let words = match code {

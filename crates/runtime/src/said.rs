@@ -130,14 +130,16 @@ pub(super) fn log_words(plugin: &'static str, call: &str, class: &str, words: &s
     tracing::debug!(target: PLUGIN_LOG, plugin, call, class, words);
 }
 
-/// The lines that a plugin printed.
+/// The lines that a plugin printed. They are cut where they are written only: `tracing::enabled!` would say beforehand whether they are,
+/// and has the next line lost where layers have filters of their own.
 pub(super) fn log_written(plugin: &'static str, written: &Written) {
     for (stream, bytes) in ["stdout", "stderr"].into_iter().zip(written) {
-        let lines = lines(bytes);
-        let more = lines.len().saturating_sub(MAX_LINES);
-        for line in lines.iter().take(MAX_LINES) {
-            tracing::debug!(target: PLUGIN_LOG, plugin, stream, line);
+        let text = String::from_utf8_lossy(bytes);
+        let mut lines = printed(&text);
+        for line in lines.by_ref().take(MAX_LINES) {
+            tracing::debug!(target: PLUGIN_LOG, plugin, stream, line = cut(line, MAX_LINE).as_ref());
         }
+        let more = lines.count();
         if more > 0 {
             tracing::debug!(target: PLUGIN_LOG, plugin, stream, more, "and more lines");
         }
@@ -147,8 +149,12 @@ pub(super) fn log_written(plugin: &'static str, written: &Written) {
 /// The lines of an output, none of them long or empty.
 pub(super) fn lines(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
-    let lines = text.lines().filter(|line| !line.is_empty());
+    let lines = printed(&text);
     lines.map(|line| cut(line, MAX_LINE).into_owned()).collect()
+}
+
+fn printed(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.is_empty())
 }
 
 #[cfg(test)]

@@ -40,8 +40,7 @@ impl Party {
         if let Ok(slot) = self.try_enter() {
             return Ok(slot);
         }
-        let _own_place = Place::take(&self.0.waiting)?;
-        let _place = Place::take(&self.0.host.waiting)?;
+        let _places = self.places()?;
         let own = self.0.slots.acquire().await.map_err(|_| Full)?;
         let host = self.0.host.slots.acquire().await.map_err(|_| Full)?;
         Ok(self.slot([own, host], false))
@@ -53,10 +52,15 @@ impl Party {
         if let Ok(turn) = turns.try_acquire() {
             return Ok(self.slot([turn], true));
         }
-        let _own_place = Place::take(&self.0.waiting)?;
-        let _place = Place::take(&self.0.host.waiting)?;
+        let _places = self.places()?;
         let turn = turns.acquire().await.map_err(|_| Full)?;
         Ok(self.slot([turn], true))
+    }
+
+    /// Places in the peer's own queue and in the host's.
+    fn places(&self) -> Result<[Place<'_>; 2], Full> {
+        let own = Place::take(&self.0.waiting)?;
+        Ok([own, Place::take(&self.0.host.waiting)?])
     }
 
     fn slot<const N: usize>(&self, taken: [SemaphorePermit<'_>; N], is_errand: bool) -> Slot {

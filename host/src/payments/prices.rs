@@ -61,7 +61,7 @@ impl Prices {
                 by_rule(&self.settings, price, pay_to)?
             };
             is_sound(&offers)?;
-            let challenged = engine.challenge(&resource(), &offers).await;
+            let challenged = engine.challenge(&resource("/"), &offers).await;
             answered(challenged.map_err(|e| e.to_string())?)?;
             Ok::<_, String>(offers.into())
         };
@@ -70,10 +70,10 @@ impl Prices {
     }
 }
 
-/// What is sold while offers are tried.
-fn resource() -> ResourceInfo {
+/// What is sold at `path` while the component is tried.
+pub(super) fn resource(path: &str) -> ResourceInfo {
     ResourceInfo {
-        url: "http://localhost/".to_owned(),
+        url: format!("http://localhost{path}"),
         description: None,
         mime_type: None,
         metadata: None,

@@ -2,12 +2,11 @@
 
 use serde::Serialize;
 
-use super::prices::Prices;
+use super::prices::{Prices, resource};
 use crate::config::Config;
 use crate::error::Error;
 use crate::executor::{
-    ChallengeResponse, Header, Offer, PaymentError, PaymentId, PluginSet, ResourceInfo,
-    Verification,
+    ChallengeResponse, Header, Offer, PaymentError, PaymentId, PluginSet, Verification,
 };
 
 /// What the payment component said.
@@ -97,12 +96,7 @@ pub async fn trial(
     let offers = offers
         .map_err(|words| Error::Payments(format!("the price of {route}: {words}")))?
         .to_vec();
-    let info = ResourceInfo {
-        url: format!("http://localhost{route}"),
-        description: None,
-        mime_type: None,
-        metadata: None,
-    };
+    let info = resource(route);
     let unanswered = |e: &dyn std::fmt::Display| Failed::new("unanswered", Some(e.to_string()));
     let challenge = match engine.challenge(&info, &offers).await {
         Ok(answer) => answer.map(Challenge::from).map_err(Failed::of),
