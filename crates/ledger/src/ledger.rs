@@ -32,14 +32,15 @@ pub(crate) struct Shared {
     purses: Mutex<HashMap<[u8; 32], Weak<Semaphore>>>,
 }
 
-/// Closes when whoever works on a payment is done.
-type Working = watch::Receiver<()>;
-
 /// A payment that is being worked on.
+#[derive(Clone)]
 struct Busy {
-    working: Working,
+    /// Closes when whoever works on it is done.
+    working: watch::Receiver<()>,
     /// What is known of it where it was only set aside: there is no row of it then.
     set_aside: Option<Record>,
+    /// Nobody runs anything for it: it is only asked what became of it.
+    is_asked_about: bool,
 }
 
 /// What is known of a payment that a request brings.
@@ -99,7 +100,8 @@ impl Ledger {
                 // Of what a crash left in doubt nothing is held, so nothing has run for anybody: once it is known to be settled
                 // it is as good for this request as for the first.
                 State::Settling | State::Unknown => {
-                    busy.is_none() && self.shared.store.answer(&key)?.is_none()
+                    busy.as_ref().is_none_or(|it| it.is_asked_about)
+                        && self.shared.store.answer(&key)?.is_none()
                 }
                 _ => false,
             };
@@ -109,12 +111,12 @@ impl Ledger {
             }
             if let Some(mut busy) = busy {
                 // Ends when the other request is done with it.
-                while busy.changed().await.is_ok() {}
+                while busy.working.changed().await.is_ok() {}
                 continue;
             }
             match record.state {
                 State::Settled { ran: false, .. } => {
-                    if let Some(mut turn) = self.resume(&key)? {
+                    if let Some(mut turn) = self.resume(&key, false)? {
                         turn.bind(request);
                         return Ok(Claim::Rerun(Box::new(turn)));
                     }
@@ -172,26 +174,28 @@ impl Ledger {
         }
         self.shared.store.note(&key, &record);
         let set_aside = Some(record.clone());
-        Ok(Some(self.turn(&mut busy, key, (record, set_aside), place)))
+        let turn = self.turn(&mut busy, key, (record, set_aside), (place, false));
+        Ok(Some(turn))
     }
 
     /// Works on a payment that is known; none while another does, or where it is not known.
-    fn resume(&self, key: &Key) -> Result<Option<Turn>, Error> {
+    fn resume(&self, key: &Key, is_asked_about: bool) -> Result<Option<Turn>, Error> {
         let mut busy = self.shared.busy();
         if busy.contains_key(key) {
             return Ok(None);
         }
         let record = self.shared.store.record(key)?;
-        Ok(record.map(|record| self.turn(&mut busy, *key, (record, None), Place::UNBOUND)))
+        let work = (Place::UNBOUND, is_asked_about);
+        Ok(record.map(|record| self.turn(&mut busy, *key, (record, None), work)))
     }
 
-    /// What is known of a payment, and the sign that somebody works on it.
-    fn look(&self, key: &Key) -> Result<Option<(Record, Option<Working>)>, Error> {
+    /// What is known of a payment, and who works on it.
+    fn look(&self, key: &Key) -> Result<Option<(Record, Option<Busy>)>, Error> {
         let busy = self.shared.busy();
         let worked_on = busy.get(key);
         let set_aside = || worked_on.and_then(|it| it.set_aside.clone());
         let record = self.shared.store.record(key)?.or_else(set_aside);
-        Ok(record.map(|record| (record, worked_on.map(|it| it.working.clone()))))
+        Ok(record.map(|record| (record, worked_on.cloned())))
     }
 
     /// Asks `settler` what became of a payment in doubt, and writes it down. Does nothing while somebody works on it.
@@ -199,7 +203,7 @@ impl Ledger {
     /// # Errors
     /// [`Error`].
     pub async fn reconcile(&self, settler: &impl Settler, key: &Key) -> Result<(), Error> {
-        let Some(mut turn) = self.resume(key)? else {
+        let Some(mut turn) = self.resume(key, true)? else {
             return Ok(());
         };
         if !turn.is_in_doubt() {
@@ -256,11 +260,16 @@ impl Ledger {
         busy: &mut HashMap<Key, Busy>,
         key: Key,
         (record, set_aside): (Record, Option<Record>),
-        place: Place,
+        (place, is_asked_about): (Place, bool),
     ) -> Turn {
         let (done, working) = watch::channel(());
         let is_written = set_aside.is_none();
-        busy.insert(key, Busy { working, set_aside });
+        let work = Busy {
+            working,
+            set_aside,
+            is_asked_about,
+        };
+        busy.insert(key, work);
         Turn::new(
             Arc::clone(&self.shared),
             (key, record),

@@ -1,12 +1,14 @@
 //! What survives a restart, and what does not.
 
+use std::future::poll_fn;
 use std::path::Path;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use hypervisor_ledger::{
     Answer, Bounds, Claim, EARLIER_ANSWERS, EARLIER_RECORDS, Ended, Key, Ledger, Outcome, Payment,
-    PaymentId, Place, Record, Request, State, Store, TABLES, key,
+    PaymentId, Place, Record, Request, Settler, State, Store, TABLES, key,
 };
 use hypervisor_protocol::HexBytes;
 use hypervisor_store::{Keys, SealingKey, Store as Rows, Table, Under};
@@ -137,6 +139,52 @@ fn what_a_crash_left_in_doubt_may_be_for_another_request_where_no_answer_is_held
         }
         assert!(matches!(claim(9, 9), Claim::Reused), "of another route");
     }
+}
+
+/// Says that the money moved, when it is asked a second time.
+#[derive(Default)]
+struct Slow(AtomicBool);
+
+impl Settler for Slow {
+    async fn reconcile(&self, _: &Payment) -> Outcome {
+        poll_fn(|_| match self.0.swap(true, Ordering::Relaxed) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+        Outcome::Settled {
+            transaction: "0x1".into(),
+            headers: Vec::new(),
+        }
+    }
+}
+
+#[test]
+fn what_is_being_asked_about_after_a_crash_is_waited_for_and_runs_for_another_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let (key, first) = record("1", State::Reserved);
+    {
+        let ledger = Ledger::new(open(&folder));
+        let reserved = ledger.reserve(key, first, Place::UNBOUND);
+        reserved.unwrap().unwrap().settling(None).unwrap();
+    }
+    let ledger = Ledger::new(open(&folder));
+    let other = Request {
+        digest: [9; 32],
+        scope: [8; 32],
+        is_secret: true,
+    };
+    let slow = Slow::default();
+    let mut context = Context::from_waker(Waker::noop());
+    let mut asking = pin!(ledger.reconcile(&slow, &key));
+    assert!(asking.as_mut().poll(&mut context).is_pending());
+    let mut claim = pin!(ledger.claim(Some(&key), &other));
+    assert!(claim.as_mut().poll(&mut context).is_pending());
+    assert!(asking.as_mut().poll(&mut context).is_ready());
+    let Poll::Ready(claim) = claim.as_mut().poll(&mut context) else {
+        panic!("waits for nothing");
+    };
+    assert!(matches!(claim.unwrap(), Claim::Rerun(_)));
 }
 
 #[test]
