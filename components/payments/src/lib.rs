@@ -42,7 +42,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-use bindings::exports::hypervisor::plugin::{payment as api, quote as quoting};
+use bindings::exports::hypervisor::plugin::{finality, payment as api, quote as quoting};
 
 use api::{
     AuthorizedPayment, ChallengeResponse, ErrorCode, Guest, Header, Offer, PaymentId, ResourceInfo,
@@ -58,7 +58,7 @@ use settings::Settings;
 mod bindings {
     wit_bindgen::generate!({
         path: "../../wit",
-        world: "hypervisor:plugin/payments-with-quote",
+        world: "hypervisor:plugin/payments-with-finality",
         generate_all,
     });
 
@@ -91,6 +91,12 @@ impl quoting::Guest for Payments {
         terms: quoting::Terms,
     ) -> Result<Vec<Offer>, ErrorCode> {
         Ok(quote::quote(&price, &pay_to, &terms)?)
+    }
+}
+
+impl finality::Guest for Payments {
+    fn standing(payment: AuthorizedPayment, transaction: String) -> finality::Verdict {
+        settle::standing(&ports(), Settings::from_environment(), payment, &transaction)
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct Payments {
     /// The longest that one waits for the payer's own other payments.
     timeout: Duration,
     hold: Duration,
+    /// How long after a settlement it is looked at again; none for never.
+    recheck: Option<Duration>,
     public_url: String,
     /// Rings when a payment has come into doubt.
     doubt: Notify,
@@ -80,6 +82,7 @@ impl Payments {
             wall: settings.wall,
             timeout: settings.timeout,
             hold: settings.hold,
+            recheck: settings.rechecks().then_some(settings.recheck),
             public_url: settings.public_url.trim_end_matches('/').to_owned(),
             doubt: Notify::new(),
         })
@@ -150,6 +153,7 @@ fn opened(folder: &Folder, settings: &config::Payments) -> Result<Ledger, Error>
         held_each: settings.held_each.as_u64(),
         held_payer: settings.held_payer.as_u64(),
         unsettled: settings.unsettled,
+        watches: settings.rechecks(),
     };
     let rows = folder.store("payments", &TABLES)?;
     let earlier = folder.folder().join("payments.redb");
