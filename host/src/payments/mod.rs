@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use hypervisor_ledger::{Bounds, Ledger, Store, TABLES};
+use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::account::Full;
 use crate::config::{self, Config};
 use crate::error::Error;
-use crate::executor::{Header, PaymentError, PluginSet, ResourceInfo, Unanswered};
+use crate::executor::{Header, Offer, PaymentError, PluginSet, ResourceInfo, Unanswered};
 use crate::state::State as Folder;
 
 pub(crate) use hypervisor_ledger::{
@@ -164,7 +165,18 @@ fn opened(folder: &Folder, settings: &config::Payments) -> Result<Ledger, Error>
     Ok(Ledger::new(store))
 }
 
-/// Checks `[payments]` as a start would, without opening the store.
+/// What is sold at a route.
+#[derive(Debug, Serialize)]
+pub struct Sold {
+    /// The route.
+    pub route: &'static str,
+    /// What it costs, in the operator's words.
+    pub price: String,
+    /// What that comes to: the ways to pay it.
+    pub offers: Vec<Offer>,
+}
+
+/// Checks `[payments]` as a start would, without opening the store: what would be sold.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -172,11 +184,21 @@ pub async fn check(
     config: &Config,
     plugins: &PluginSet,
     routes: &[&'static str],
-) -> Result<(), Error> {
-    if let Some(engine) = plugins.payments() {
-        Teller::open(config, engine, routes).await?;
+) -> Result<Vec<Sold>, Error> {
+    let Some(engine) = plugins.payments() else {
+        return Ok(Vec::new());
+    };
+    let teller = Teller::open(config, engine, routes).await?;
+    let mut sold = Vec::new();
+    for route in routes {
+        let offers = teller.offers_of(route).await;
+        sold.push(Sold {
+            route,
+            price: teller.price_of(route).to_owned(),
+            offers: offers.map_err(|e| Error::Payments(e.to_string()))?.to_vec(),
+        });
     }
-    Ok(())
+    Ok(sold)
 }
 
 /// Header fields as a component gives them, in the form that the ledger keeps.

@@ -65,6 +65,11 @@ impl Teller {
         self.prices.offers(&self.engine, price, pay_to).await
     }
 
+    /// What one of the host's own routes costs, in the operator's words.
+    pub(crate) fn price_of(&self, route: &str) -> &str {
+        self.prices.of_route(route)
+    }
+
     /// The offers of one of the host's own routes.
     ///
     /// # Errors
