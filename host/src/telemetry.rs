@@ -9,11 +9,14 @@ use std::panic::PanicHookInfo;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tracing::{Level, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::{EnvFilter, FilterFn};
-use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::format::{DefaultFields, Writer};
+use tracing_subscriber::fmt::{self, FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
+use uuid::Uuid;
 
 use crate::executor::PLUGIN_LOG;
 
@@ -41,7 +44,7 @@ pub fn start(format: LogFormat, directives: Option<&str>) {
         _ => is_safe(metadata),
     };
     let subscriber = tracing_subscriber::registry()
-        .with(output(format).with_filter(FilterFn::new(may_be_written)))
+        .with(output(format, std::io::stderr).with_filter(FilterFn::new(may_be_written)))
         .with(levels);
     // Fails only when logging was started before, as tests in one process do.
     let _ = tracing::subscriber::set_global_default(subscriber);
@@ -105,26 +108,139 @@ impl Sparing {
     }
 }
 
-fn output<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+tokio::task_local! {
+    static REQUEST: Uuid;
+}
+
+/// Runs what a request causes, so that its lines have the request's id. A span would have it too, and cost more than some requests
+/// do, whether there is a line or not.
+pub(crate) fn of_request<F: Future>(id: Uuid, work: F) -> impl Future<Output = F::Output> {
+    REQUEST.scope(id, work)
+}
+
+/// Fields of a line of text, and the id of the request that it is about.
+struct OfRequest<F>(F);
+
+impl<'w, F: FormatFields<'w>> FormatFields<'w> for OfRequest<F> {
+    fn format_fields<R: RecordFields>(
+        &self,
+        mut writer: Writer<'w>,
+        fields: R,
+    ) -> std::fmt::Result {
+        if let Ok(id) = REQUEST.try_get() {
+            write!(writer, "request_id={} ", id.simple())?;
+        }
+        self.0.format_fields(writer, fields)
+    }
+}
+
+impl<S, N, F> FormatEvent<S, N> for OfRequest<F>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    /// Of a line that is a JSON object.
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        let Ok(id) = REQUEST.try_get() else {
+            return self.0.format_event(context, writer, event);
+        };
+        let mut line = String::new();
+        self.0
+            .format_event(context, Writer::new(&mut line), event)?;
+        let object = line.trim_end();
+        let object = object.strip_suffix('}').unwrap_or(object);
+        writeln!(writer, "{object},\"request_id\":\"{}\"}}", id.simple())
+    }
+}
+
+fn output<S, W>(format: LogFormat, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let base = fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .with_ansi(std::io::stderr().is_terminal());
     match format {
-        LogFormat::Text => base.with_target(false).boxed(),
+        LogFormat::Text => base
+            .with_target(false)
+            .fmt_fields(OfRequest(DefaultFields::new()))
+            .boxed(),
         LogFormat::Json => base
             .json()
             .flatten_event(true)
+            .with_current_span(false)
             .with_span_list(false)
+            .map_event_format(OfRequest)
             .boxed(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::task::{Context, Waker};
+
     use super::*;
+
+    /// What is written of a line within a request and one without.
+    fn written(format: LogFormat) -> String {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&written);
+        let subscriber =
+            tracing_subscriber::registry().with(output(format, move || Sink(sink.clone())));
+        let id = Uuid::from_u128(0x1234);
+        tracing::subscriber::with_default(subscriber, || {
+            let within = of_request(id, async { tracing::info!(size = 5, "{}", "}within}") });
+            pin!(within)
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .is_ready();
+            tracing::info!("without");
+        });
+        String::from_utf8(written.lock().unwrap().clone()).unwrap()
+    }
+
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_about_a_request_have_its_id_and_others_none() {
+        let id = format!("{:032x}", 0x1234);
+        let text = written(LogFormat::Text);
+        let (within, without) = text.trim_end().split_once('\n').unwrap();
+        assert!(within.contains(&format!("request_id={id} ")), "{within}");
+        assert!(
+            within.contains("}within}") && within.contains("size=5"),
+            "{within}"
+        );
+        assert!(!without.contains("request_id"), "{without}");
+
+        let text = written(LogFormat::Json);
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        let lines: Vec<serde_json::Value> = lines.collect();
+        assert_eq!(lines[0]["request_id"], id);
+        assert_eq!(
+            (&lines[0]["message"], &lines[0]["size"]),
+            (&"}within}".into(), &5.into())
+        );
+        assert!(lines[1].get("request_id").is_none());
+    }
 
     #[test]
     fn plugins_words_need_their_target_named() {

@@ -14,7 +14,6 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tracing::Instrument;
 use uuid::Uuid;
 
 use super::problem::insert;
@@ -24,6 +23,7 @@ use crate::agents::{PREFIX, declared_length};
 use crate::executor::{Chain, HttpError};
 use crate::pipeline::plain::{Plain, for_agent, reference_in, refuse_upgrade, without};
 use crate::pipeline::{Call, Host, Input, Refusal, Sale, Target};
+use crate::telemetry::of_request;
 
 /// Whether a path leads to an agent: `/agents/{reference}/…`.
 pub(super) fn is_for_an_agent(path: &str) -> bool {
@@ -35,9 +35,7 @@ pub(super) fn is_for_an_agent(path: &str) -> bool {
 pub(super) async fn call(host: Arc<Host>, peer: Peer, request: Box<Request<Incoming>>) -> Response {
     let id = Uuid::now_v7();
     let method = request.method().clone();
-    let answered = answer(&host, &peer, request)
-        .instrument(request_id::span(&id))
-        .await;
+    let answered = of_request(id, answer(&host, &peer, request)).await;
     let (mut response, is_own) = match answered {
         Ok(response) => (response, false),
         Err(refusal) => (refusal.into_response(), true),

@@ -7,12 +7,12 @@ use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderName, HeaderValue};
-use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use super::problem::refused;
 use crate::executor::micros;
 use crate::pipeline::Refusal;
+use crate::telemetry::of_request;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -23,7 +23,7 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
 
-    let mut response = next.run(request).instrument(span(&id)).await;
+    let mut response = of_request(id, next.run(request)).await;
     finish(&id, &mut response);
     tracing::debug!(
         request_id = %id.simple(),
@@ -35,11 +35,6 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
         "request"
     );
     response
-}
-
-/// What the lines about a request are written in: they have its id.
-pub(super) fn span(id: &Uuid) -> Span {
-    tracing::error_span!("request", request_id = %id.simple())
 }
 
 /// Writes the problem's body, where there is one, and the id.
