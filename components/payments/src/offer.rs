@@ -17,6 +17,8 @@ const LONGEST_TIMEOUT: u64 = 30 * 24 * 60 * 60;
 const LONGEST_EXTRA: usize = 4096;
 const LONGEST_METADATA: usize = 16 * 1024;
 const LONGEST_TEXT: usize = 2048;
+const LONGEST_TAG: usize = 32;
+const MOST_TAGS: usize = 5;
 
 /// An offer that can be used.
 #[derive(Clone, Debug)]
@@ -89,10 +91,26 @@ pub struct Resource {
     url: String,
     description: Option<String>,
     mime_type: Option<String>,
+    method: Option<String>,
     metadata: Map<String, Value>,
 }
 
 impl Resource {
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The media type of what comes back, where it is known.
+    pub fn mime_type(&self) -> Option<&str> {
+        self.mime_type.as_deref()
+    }
+
+    /// The method of HTTP that it is called by, where it is known.
+    pub fn method(&self) -> Option<&str> {
+        self.method.as_deref()
+    }
+
     /// Checks a description of a resource.
     pub fn new(info: &ResourceInfo) -> Result<Self, Error> {
         let wrong = |problem: &str| Error::Offer(format!("resource: {problem}"));
@@ -109,7 +127,7 @@ impl Resource {
                 "url, description or mime-type is longer than 2048 bytes",
             ));
         }
-        let metadata = match info.metadata.as_deref() {
+        let mut metadata = match info.metadata.as_deref() {
             None => Map::new(),
             Some(text) if text.len() > LONGEST_METADATA => {
                 return Err(wrong("metadata is longer than 16 KiB"));
@@ -117,7 +135,17 @@ impl Resource {
             Some(text) => json::parse_object(text.as_bytes())
                 .map_err(|problem| wrong(&format!("metadata: {problem}")))?,
         };
+        let method = match metadata.remove("method") {
+            Some(Value::String(method)) => Some(method),
+            _ => None,
+        };
+        let (name, skills) = (metadata.remove("name"), metadata.remove("skills"));
+        let name = name.filter(is_tag).map(|name| ("serviceName", name));
+        let tags = tags(skills).map(|tags| ("tags", tags));
+        let service = name.into_iter().chain(tags);
+        metadata.extend(service.map(|(key, value)| (key.to_owned(), value)));
         Ok(Self {
+            method,
             url: info.url.clone(),
             description: info.description.clone(),
             mime_type: info.mime_type.clone(),
@@ -141,6 +169,26 @@ impl Resource {
         }
         Value::Object(members)
     }
+}
+
+/// Whether a text is one that lists of services take: printable ASCII, and short.
+fn is_tag(text: &Value) -> bool {
+    let is_fit = |text: &str| {
+        let is_printable = |b: u8| (b' '..=b'~').contains(&b);
+        (1..=LONGEST_TAG).contains(&text.len()) && text.bytes().all(is_printable)
+    };
+    text.as_str().is_some_and(is_fit)
+}
+
+/// The first few of an agent's skills that lists take as tags.
+fn tags(skills: Option<Value>) -> Option<Value> {
+    let skills = skills.as_ref()?.as_array()?;
+    let tags: Vec<&Value> = skills
+        .iter()
+        .filter(|it| is_tag(it))
+        .take(MOST_TAGS)
+        .collect();
+    (!tags.is_empty()).then(|| json!(tags))
 }
 
 /// Checks offers. The error says which one cannot be used, and why.

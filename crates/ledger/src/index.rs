@@ -1,4 +1,4 @@
-//! What is known of the rows without reading them: which answers are held, how much that is, and what was asked for in secret.
+//! What is known of the rows without reading them: which answers are held, how much that is, and what names them.
 
 use std::collections::HashMap;
 
@@ -13,8 +13,8 @@ pub(crate) struct Index {
     /// Bytes of all of them, and of each payer's.
     all: u64,
     of_purse: HashMap<[u8; 32], u64>,
-    /// The payments of secret requests, by the request.
-    secrets: HashMap<[u8; 32], Key>,
+    /// Payments by what names them beside their key.
+    names: HashMap<[u8; 32], Key>,
 }
 
 impl Index {
@@ -23,15 +23,15 @@ impl Index {
         self.held.get(key).map(|(held, _)| *held)
     }
 
-    /// The payment of a secret request.
-    pub(crate) fn paid_for(&self, request: &[u8; 32]) -> Option<Key> {
-        self.secrets.get(request).copied()
+    /// The payment that is named so.
+    pub(crate) fn named(&self, name: &[u8; 32]) -> Option<Key> {
+        self.names.get(name).copied()
     }
 
     /// Notes what a payment is for.
     pub(crate) fn note(&mut self, key: &Key, record: &Record) {
-        if record.is_secret {
-            self.secrets.entry(record.request).or_insert(*key);
+        for name in record.names() {
+            self.names.entry(name).or_insert(*key);
         }
     }
 
@@ -70,10 +70,12 @@ impl Index {
     }
 
     /// Forgets a payment.
-    pub(crate) fn forget(&mut self, key: &Key, request: &[u8; 32]) {
+    pub(crate) fn forget(&mut self, key: &Key, record: &Record) {
         self.drop_answer(key);
-        if self.paid_for(request) == Some(*key) {
-            self.secrets.remove(request);
+        for name in record.names() {
+            if self.named(&name) == Some(*key) {
+                self.names.remove(&name);
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The payment component: each call into an instance of its own, since payers are each other's strangers.
 
+mod more;
 mod quote;
 
 use http::HeaderName;
@@ -15,6 +16,7 @@ use super::sandbox::Sandboxes;
 use super::worlds::payments::PaymentPluginPre;
 use super::worlds::payments::exports::hypervisor::plugin::payment as wit;
 
+pub use more::{Item, Page};
 pub use quote::{Asset, Terms};
 pub use wit::{
     AuthorizedPayment, ChallengeResponse, ErrorCode as PaymentError, Header, Offer, PaymentId,

@@ -4,15 +4,17 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::HeaderName;
-use hypervisor_ledger::{Outcome, Payment, PaymentId, Settler};
+use hypervisor_ledger::{Outcome, Payment, PaymentId, Settler, digest};
+use serde_json::{Value, json};
 
 use super::prices::Prices;
 use super::{PaymentFault, pairs};
+use crate::agents::Deployed;
 use crate::config::Config;
 use crate::error::Error;
 use crate::executor::{
-    AuthorizedPayment, ChallengeResponse, Header, Offer, PaymentEngine, PaymentId as PluginId,
-    ResourceInfo, Settlement, Unanswered, Verification,
+    AuthorizedPayment, ChallengeResponse, Header, Item, Offer, Page, PaymentEngine,
+    PaymentId as PluginId, ResourceInfo, Settlement, Unanswered, Verification,
 };
 use crate::metrics;
 
@@ -21,7 +23,12 @@ use crate::metrics;
 pub(crate) struct Teller {
     engine: Arc<PaymentEngine>,
     prices: Prices,
+    /// Where the component's catalogue is to be seen.
+    catalogue: Arc<[String]>,
 }
+
+/// Paths that a catalogue may have.
+const MOST_PATHS: usize = 8;
 
 impl Teller {
     /// Has a component that was made ready make the offers of every route.
@@ -43,6 +50,7 @@ impl Teller {
         let teller = Self {
             engine: Arc::clone(engine),
             prices: Prices::new(&config.payments),
+            catalogue: paths(engine).await?.into(),
         };
         for route in routes {
             let price = teller.prices.of_route(route);
@@ -107,6 +115,42 @@ impl Teller {
     pub(crate) fn reads(&self, name: &str) -> bool {
         let mut named = self.engine.fields().iter().map(HeaderName::as_str);
         named.any(|it| it.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether the component's catalogue is to be seen at a path.
+    pub(crate) fn has_catalogue_at(&self, path: &str) -> bool {
+        self.catalogue.iter().any(|it| it == path)
+    }
+
+    /// What a component with a catalogue is told of what is sold besides; others may know no such members.
+    pub(crate) fn metadata(&self, method: &str, agent: Option<&Deployed>) -> Option<Value> {
+        let manifest = agent.map(|agent| &agent.terms.manifest);
+        (!self.catalogue.is_empty()).then(|| match manifest {
+            None => json!({"method": method}),
+            Some(it) => {
+                json!({"method": method, "name": it.name.as_str(), "skills": it.skills})
+            }
+        })
+    }
+
+    /// A page of the catalogue.
+    pub(crate) async fn page(
+        &self,
+        path: (&str, &str),
+        items: &[Item],
+    ) -> Result<Page, PaymentFault> {
+        let page = self.engine.catalogue(path, items).await?;
+        Ok(page.ok_or(PaymentFault::Component)??)
+    }
+
+    /// What a purchase is known by of which a payment is authorized, where the client gave it a name: that of one payer alone.
+    pub(crate) async fn purchase(
+        &self,
+        id: &PaymentId,
+        headers: &[Header],
+    ) -> Result<Option<[u8; 32]>, PaymentFault> {
+        let name = self.engine.identifier(&self.read(headers)).await?;
+        Ok(name.map(|name| digest(&["purchase", &id.chain, &id.payer, &name])))
     }
 
     /// The 402 for `offers`.
@@ -174,6 +218,17 @@ impl Settler for Teller {
         let found = self.engine.reconcile(&authorized(payment)).await;
         counted(outcome(payment, found))
     }
+}
+
+/// Where the component's catalogue is to be seen.
+async fn paths(engine: &PaymentEngine) -> Result<Vec<String>, Error> {
+    let paths = engine.catalogue_paths().await;
+    let paths = paths.map_err(|e| Error::Payments(e.to_string()))?;
+    if paths.len() > MOST_PATHS || paths.iter().any(|path| !path.starts_with('/')) {
+        let words = "the paths of its catalogue are more than 8, or one has no slash in front";
+        return Err(Error::Payments(words.to_owned()));
+    }
+    Ok(paths)
 }
 
 /// What the component says of a payment.

@@ -2,10 +2,8 @@
 
 use wasmtime::component::{ComponentType, InstancePre, Lower};
 
-use super::{NAME, Offer, PaymentEngine, PaymentError, Unanswered, unanswered};
+use super::{Offer, PaymentEngine, PaymentError, Unanswered};
 use crate::guest::Guest;
-use crate::linked::exported;
-use crate::said::log_written;
 
 /// The interface and its function.
 const INTERFACE: &str = "hypervisor:plugin/quote@0.1.1";
@@ -60,21 +58,8 @@ impl PaymentEngine {
         pay_to: &str,
         terms: &Terms,
     ) -> Result<Result<Vec<Offer>, PaymentError>, Unanswered> {
-        let _place = self.calls.enter().await;
-        let quoted = self.sandboxes.once(NAME, async |store| {
-            let linked = self.pre.instance_pre();
-            let instance = linked.instantiate_async(&mut *store).await?;
-            let function = exported(&instance, store, INTERFACE, QUOTE)
-                .ok_or_else(|| wasmtime::Error::msg("it has no function `quote`"))?;
-            let function = function
-                .typed::<(&str, &str, &Terms), (Result<Vec<Offer>, PaymentError>,)>(&*store)?;
-            let (offers,) = function
-                .call_async(&mut *store, (price, pay_to, terms))
-                .await?;
-            Ok(offers)
-        });
-        let (answer, written) = quoted.await;
-        log_written(NAME, &written);
-        answer.map_err(|exit| unanswered(QUOTE, exit))
+        let quoted = self.may((INTERFACE, QUOTE), (price, pay_to, terms)).await?;
+        let quoted = quoted.map(|(offers,): (Result<Vec<Offer>, PaymentError>,)| offers);
+        Ok(quoted.unwrap_or(Err(PaymentError::InternalError(None))))
     }
 }

@@ -10,10 +10,12 @@
 mod agent_callers;
 pub(crate) mod agents;
 mod bad_input;
+mod catalogue;
 mod charging;
 mod clients;
 mod disk;
 mod faults;
+mod identifiers;
 mod kills;
 pub(crate) mod kit;
 mod ledger;
