@@ -116,7 +116,8 @@ impl quoting::Guest for Payments {
         pay_to: String,
         terms: quoting::Terms,
     ) -> Result<Vec<Offer>, ErrorCode> {
-        Ok(quote::quote(&price, &pay_to, &terms)?)
+        let settles_first = settings::is_set("SETTLE_FIRST");
+        Ok(quote::quote(&price, &pay_to, &terms, settles_first)?)
     }
 }
 

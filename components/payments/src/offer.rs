@@ -9,6 +9,8 @@ use crate::{evm, json, networks};
 
 /// The one scheme that this component knows.
 pub const SCHEME: &str = "exact";
+/// The flow of a payment that is settled before what it pays for: as `extra.paymentFlow` says it, where it is not the usual one.
+pub const UPFRONT: &str = "upfront";
 /// An authorization must be good for so much longer when it is verified: a facilitator refuses it later (@x402/evm).
 pub const LEAST_REMAINING: u64 = 6;
 
@@ -258,12 +260,13 @@ fn terms(offer: &Offer) -> Result<Terms, String> {
         )),
     };
     let (token_name, token_version) = (text("name")?, text("version")?);
-    for (key, only) in [
-        ("assetTransferMethod", "eip3009"),
-        ("paymentFlow", "authorization"),
+    for (key, known) in [
+        ("assetTransferMethod", &["eip3009"][..]),
+        ("paymentFlow", &["authorization", UPFRONT]),
     ] {
-        if extra.get(key).is_some_and(|value| value != only) {
-            return Err(format!("extra {key:?} can only be {only:?}"));
+        let value = extra.get(key);
+        if value.is_some_and(|value| known.iter().all(|it| value != it)) {
+            return Err(format!("extra {key:?} can only be {}", known.join(" or ")));
         }
     }
     Ok(Terms {

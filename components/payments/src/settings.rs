@@ -6,6 +6,7 @@
 //! | `RPC_URLS` | pairs `CHAIN=URL` apart by spaces: `eip155:84532=https://rpc.example.org` | none |
 //! | `CONFIRMATIONS` | pairs `CHAIN=BLOCKS` apart by spaces: how many blocks on top of a transfer make it final | 0 |
 //! | `SHARED_ACCOUNT` | `1`: other hosts are paid on the same account, so a transfer that is found may be theirs | not set |
+//! | `SETTLE_FIRST` | `1`: payments are settled before what they pay for | not set |
 //! | `PAYMENT_IDENTIFIER` | `off`, `optional` or `required`: names that clients give what they buy | optional |
 //! | `FACILITATOR_TIMEOUT_MS` | the longest that one request may take, 100 to 120000 | 10000 for verify and the RPC, 20000 for settle |
 
@@ -71,6 +72,11 @@ impl Settings {
             .find(|(id, _)| *id == chain_id)
             .map(|(_, url)| url.as_str())
     }
+}
+
+/// Whether a variable of the process's environment is `1`.
+pub fn is_set(name: &str) -> bool {
+    std::env::var(name).is_ok_and(|value| value == "1")
 }
 
 fn facilitators(value: Option<String>) -> Result<Vec<String>, Error> {

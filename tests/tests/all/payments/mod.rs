@@ -13,6 +13,7 @@ mod bad_input;
 mod catalogue;
 mod charging;
 mod clients;
+mod credentials;
 mod disk;
 mod faults;
 mod identifiers;
