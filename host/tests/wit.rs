@@ -170,6 +170,7 @@ fn the_interfaces_and_worlds_are_those_of_the_design() {
         [
             "attestation",
             "crypto",
+            "finality",
             "payment",
             "payment-catalogue",
             "payment-fields",
@@ -190,6 +191,7 @@ fn the_interfaces_and_worlds_are_those_of_the_design() {
             "payments",
             "payments-with-catalogue",
             "payments-with-fields",
+            "payments-with-finality",
             "payments-with-quote",
             "policy-engine",
             "policy-engine-with-rules",

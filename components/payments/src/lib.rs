@@ -44,7 +44,7 @@ mod verify;
 mod tests;
 
 use bindings::exports::hypervisor::plugin::{
-    payment as api, payment_catalogue as catalogue_api, quote as quoting,
+    finality, payment as api, payment_catalogue as catalogue_api, quote as quoting,
 };
 
 use api::{
@@ -118,6 +118,17 @@ impl quoting::Guest for Payments {
     ) -> Result<Vec<Offer>, ErrorCode> {
         let settles_first = settings::is_set("SETTLE_FIRST");
         Ok(quote::quote(&price, &pay_to, &terms, settles_first)?)
+    }
+}
+
+impl finality::Guest for Payments {
+    fn standing(payment: AuthorizedPayment, transaction: String) -> finality::Verdict {
+        settle::standing(
+            &ports(),
+            Settings::from_environment(),
+            payment,
+            &transaction,
+        )
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::HeaderName;
-use hypervisor_ledger::{Outcome, Payment, PaymentId, Settler, digest};
+use hypervisor_ledger::{Outcome, Payment, PaymentId, Settler, Standing, digest};
 use serde_json::{Value, json};
 
 use super::prices::Prices;
@@ -13,7 +13,7 @@ use crate::agents::Deployed;
 use crate::config::Config;
 use crate::error::Error;
 use crate::executor::{
-    AuthorizedPayment, ChallengeResponse, Header, Item, Offer, Page, PaymentEngine,
+    AuthorizedPayment, ChallengeResponse, Finality, Header, Item, Offer, Page, PaymentEngine,
     PaymentId as PluginId, ResourceInfo, Settlement, Unanswered, Verification,
 };
 use crate::metrics;
@@ -71,6 +71,11 @@ impl Teller {
         pay_to: Option<&str>,
     ) -> Result<Arc<[Offer]>, String> {
         self.prices.offers(&self.engine, price, pay_to).await
+    }
+
+    /// What one of the host's own routes costs, in the operator's words.
+    pub(crate) fn price_of(&self, route: &str) -> &str {
+        self.prices.of_route(route)
     }
 
     /// The offers of one of the host's own routes.
@@ -139,8 +144,7 @@ impl Teller {
         path: (&str, &str),
         items: &[Item],
     ) -> Result<Page, PaymentFault> {
-        let page = self.engine.catalogue(path, items).await?;
-        Ok(page.ok_or(PaymentFault::Component)??)
+        Ok(self.engine.catalogue(path, items).await??)
     }
 
     /// What a purchase is known by of which a payment is authorized, where the client gave it a name: that of one payer alone.
@@ -217,6 +221,18 @@ impl Settler for Teller {
     async fn reconcile(&self, payment: &Payment) -> Outcome {
         let found = self.engine.reconcile(&authorized(payment)).await;
         counted(outcome(payment, found))
+    }
+
+    async fn standing(&self, payment: &Payment, transaction: &str) -> Standing {
+        let payment = authorized(payment);
+        match self.engine.standing(&payment, transaction).await {
+            None | Some(Ok(Finality::Stands)) => Standing::Stands,
+            Some(Ok(Finality::Gone)) => {
+                metrics::payment("taken-back");
+                Standing::Gone
+            }
+            Some(Ok(Finality::Unclear) | Err(_)) => Standing::Unclear,
+        }
     }
 }
 

@@ -1,13 +1,10 @@
 //! Asking for the offers that are made of a price, where the component makes them.
 
-use wasmtime::component::{ComponentType, InstancePre, Lower};
+use wasmtime::component::{ComponentType, Lower};
 
 use super::{Offer, PaymentEngine, PaymentError, Unanswered};
-use crate::guest::Guest;
 
-/// The interface and its function.
 const INTERFACE: &str = "hypervisor:plugin/quote@0.1.1";
-const QUOTE: &str = "quote";
 
 /// What the operator set for all that is sold.
 #[derive(Debug, Clone, ComponentType, Lower)]
@@ -40,15 +37,10 @@ pub struct Asset {
     pub details: Vec<(String, String)>,
 }
 
-pub(super) fn is_exported(linked: &InstancePre<Guest>) -> bool {
-    let component = linked.component();
-    component.get_export_index(None, INTERFACE).is_some()
-}
-
 impl PaymentEngine {
     /// Whether it makes the offers of prices itself.
     pub fn quotes(&self) -> bool {
-        self.quotes
+        self.exports(INTERFACE)
     }
 
     /// The offers for a price, paid to `pay_to`.
@@ -58,8 +50,7 @@ impl PaymentEngine {
         pay_to: &str,
         terms: &Terms,
     ) -> Result<Result<Vec<Offer>, PaymentError>, Unanswered> {
-        let quoted = self.may((INTERFACE, QUOTE), (price, pay_to, terms)).await?;
-        let quoted = quoted.map(|(offers,): (Result<Vec<Offer>, PaymentError>,)| offers);
-        Ok(quoted.unwrap_or(Err(PaymentError::InternalError(None))))
+        let quoted = self.optional((INTERFACE, "quote"), (price, pay_to, terms));
+        quoted.await.map(|(offers,)| offers)
     }
 }

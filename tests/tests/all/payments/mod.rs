@@ -23,4 +23,5 @@ mod ledger;
 mod lies;
 mod oracle;
 mod quotes;
+mod reorg;
 mod swap;
