@@ -2,6 +2,7 @@
 // In: {name, …}. Out: one line of JSON.
 
 import { validateDiscoveryExtension, validateDiscoveryExtensionSpec, withBazaar } from '@x402/extensions/bazaar';
+import { extractJWSHeader, extractPublicKeyFromKid, verifyReceiptSignatureJWS } from '@x402/extensions/offer-receipt';
 import {
   PAYMENT_IDENTIFIER,
   appendPaymentIdentifierToExtensions,
@@ -10,6 +11,7 @@ import {
 import { registerExactEvmScheme } from '@x402/evm/exact/client';
 import { HTTPFacilitatorClient } from '@x402/core/server';
 import { wrapFetchWithPayment, x402Client } from '@x402/fetch';
+import { exportJWK } from 'jose';
 import { privateKeyToAccount } from 'viem/accounts';
 
 import { input, payOnce } from './stdio.mjs';
@@ -37,10 +39,21 @@ function judge() {
   process.stdout.write(JSON.stringify(problems));
 }
 
+/** What a receipt says, once it is verified; the key that it is verified by, and what its header says besides. */
+async function verify() {
+  const payload = await verifyReceiptSignatureJWS(asked.receipt);
+  const header = extractJWSHeader(asked.receipt.signature);
+  const { x, y } = await exportJWK(await extractPublicKeyFromKid(header.kid));
+  const [left, right] = [x, y].map((half) => Buffer.from(half, 'base64url'));
+  const key = Buffer.concat([Buffer.from([2 + (right.at(-1) & 1)]), left]).toString('hex');
+  const statement = Buffer.from(header.statement, 'base64url').toString('hex');
+  process.stdout.write(JSON.stringify({ payload, key, statement }));
+}
+
 /** What the bazaar's client finds at a host. */
 async function discover() {
   const bazaar = withBazaar(new HTTPFacilitatorClient({ url: asked.url })).extensions.bazaar;
   process.stdout.write(JSON.stringify(await bazaar.listResources(asked.query)));
 }
 
-await { pay, judge, discover }[asked.name]();
+await { pay, judge, verify, discover }[asked.name]();

@@ -116,18 +116,12 @@ impl Resource {
     /// Checks a description of a resource.
     pub fn new(info: &ResourceInfo) -> Result<Self, Error> {
         let wrong = |problem: &str| Error::Offer(format!("resource: {problem}"));
-        let texts = [
-            Some(&info.url),
-            info.description.as_ref(),
-            info.mime_type.as_ref(),
-        ];
+        let texts = [Some(&info.url), info.mime_type.as_ref()];
         if info.url.is_empty() {
             return Err(wrong("url is empty"));
         }
         if texts.iter().flatten().any(|text| text.len() > LONGEST_TEXT) {
-            return Err(wrong(
-                "url, description or mime-type is longer than 2048 bytes",
-            ));
+            return Err(wrong("url or mime-type is longer than 2048 bytes"));
         }
         let mut metadata = match info.metadata.as_deref() {
             None => Map::new(),
@@ -149,7 +143,7 @@ impl Resource {
         Ok(Self {
             method,
             url: info.url.clone(),
-            description: info.description.clone(),
+            description: info.description.as_deref().map(beginning),
             mime_type: info.mime_type.clone(),
             metadata,
         })
@@ -171,6 +165,12 @@ impl Resource {
         }
         Value::Object(members)
     }
+}
+
+/// As much of a description as fits a header: an agent's may have four times as many bytes.
+fn beginning(text: &str) -> String {
+    let end = text.floor_char_boundary(LONGEST_TEXT);
+    text.get(..end).unwrap_or_default().to_owned()
 }
 
 /// Whether a text is one that lists of services take: printable ASCII, and short.

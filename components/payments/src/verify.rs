@@ -165,14 +165,14 @@ fn ask<C, H: Http, T>(
         let problem = match answer {
             Ok(answer) => match facilitator::read_verified(&answer, &expected) {
                 Verified::Valid => {
-                    authorized.state = State::new(
+                    let state = State::new(
                         payment.version,
                         facilitator.clone(),
                         payload,
                         requirements,
                         now,
-                    )
-                    .encode()?;
+                    );
+                    authorized.state = state.of(resource).encode()?;
                     return Ok(Ok(authorized));
                 }
                 Verified::Invalid(reason) => {

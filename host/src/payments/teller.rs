@@ -27,6 +27,8 @@ pub(crate) struct Teller {
     catalogue: Arc<[String]>,
 }
 
+/// Skills of an agent that the component is told of: what it is told is bounded.
+const SKILLS: usize = 8;
 /// Paths that a catalogue may have.
 const MOST_PATHS: usize = 8;
 
@@ -133,7 +135,8 @@ impl Teller {
         (!self.catalogue.is_empty()).then(|| match manifest {
             None => json!({"method": method}),
             Some(it) => {
-                json!({"method": method, "name": it.name.as_str(), "skills": it.skills})
+                let skills: Vec<_> = it.skills.iter().take(SKILLS).collect();
+                json!({"method": method, "name": it.name.as_str(), "skills": skills})
             }
         })
     }

@@ -84,6 +84,17 @@ pub async fn problems(extensions: &Value) -> Vec<String> {
     serde_json::from_slice(&problems).unwrap()
 }
 
+/// What the official verifier finds in a receipt: `payload`, and as hex the `key` that signed it and the `statement` of its header.
+///
+/// # Errors
+///
+/// Its words.
+pub async fn verified(receipt: &Value) -> Result<Value, String> {
+    let input = json!({"name": "verify", "receipt": receipt});
+    let found = run(EXTENSIONS, &input).await?;
+    Ok(serde_json::from_slice(&found).unwrap())
+}
+
 /// What the official client of the bazaar finds at a host.
 pub async fn discover(url: &str, query: &Value) -> Value {
     let input = json!({"name": "discover", "url": url, "query": query});

@@ -60,7 +60,8 @@ pub fn page(path: &str, query: &str, items: &[Item]) -> Result<Page, Error> {
     let part = Part::read(query, if is_discovery { PAGE } else { LONGEST_PAGE });
     let items = if part.is_of_another_kind { &[] } else { items };
     let shown = items.iter().skip(part.offset).take(part.limit);
-    let shown: Vec<Listed> = shown.map(listed).collect::<Result<_, _>>()?;
+    // What cannot be described is not listed, and the others are.
+    let shown: Vec<Listed> = shown.filter_map(|item| listed(item).ok()).collect();
     let mut body = json!({
         "x402Version": 2,
         "pagination": {"limit": part.limit, "offset": part.offset, "total": items.len()},

@@ -3,6 +3,7 @@
 pub mod bazaar;
 pub mod catalogue;
 pub mod identifier;
+pub mod receipt;
 
 use serde_json::{Map, Value};
 

@@ -140,6 +140,17 @@ fn a_part_of_the_catalogue_is_chosen_by_its_query() {
 }
 
 #[test]
+fn one_that_cannot_be_described_hides_no_other() {
+    let mut items = listed(3);
+    items[0].info.description = Some("ü".repeat(2000));
+    items[1].info.metadata = Some("no JSON".to_owned());
+    let page = page("/discovery/resources", "", &items);
+    let found = page["items"].as_array().unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0]["description"], "ü".repeat(1024));
+}
+
+#[test]
 fn the_well_known_path_names_every_resource_and_how_it_is_called() {
     for path in ["/.well-known/x402", "/.well-known/x402.json"] {
         let page = page(path, "", &listed(2));

@@ -23,5 +23,6 @@ mod ledger;
 mod lies;
 mod oracle;
 mod quotes;
+mod receipts;
 mod reorg;
 mod swap;
