@@ -17,13 +17,16 @@ export function ready(facts, stop = async () => {}) {
 // The clients use it as a global, which Node.js 18 does not have.
 globalThis.crypto ??= webcrypto;
 
+/** What is on stdin. */
+export const input = async () => JSON.parse(await text(process.stdin));
+
 /**
- * Sends the request on stdin with this `fetch` and prints the answer.
+ * Sends the request on stdin, or this one, with this `fetch` and prints the answer.
  * In: {url, method, headers, body (base64, optional), privateKey}. Out: {status, headers, body (base64)}.
  * `wrap` makes a fetch that pays from a private key. What it throws goes to stderr, with exit code 1.
  */
-export async function payOnce(wrap) {
-  const { url, method, headers, body, privateKey } = JSON.parse(await text(process.stdin));
+export async function payOnce(wrap, request) {
+  const { url, method, headers, body, privateKey } = request ?? (await input());
   try {
     const fetchAndPay = await wrap(privateKey);
     const answer = await fetchAndPay(url, {

@@ -69,9 +69,13 @@ pub struct Token {
 }
 
 impl Token {
-    /// The EIP-712 domain, as offers carry it.
-    pub fn domain(&self) -> String {
-        json!({"name": self.name, "version": self.version}).to_string()
+    /// The `extra` of an offer: the EIP-712 domain, and the flow of its payment where that is not the usual one.
+    pub fn extra(&self, flow: Option<&str>) -> String {
+        let mut extra = json!({"name": self.name, "version": self.version});
+        if let (Some(flow), Some(extra)) = (flow, extra.as_object_mut()) {
+            extra.insert("paymentFlow".to_owned(), flow.into());
+        }
+        extra.to_string()
     }
 
     /// One that the operator describes. Beside what every asset has, it has `name` and `version`.
@@ -144,7 +148,7 @@ mod tests {
         let own = [euro(&[("version", "1"), ("name", "Euro")])];
         let token = find("EURC", "eip155:84532", &own).unwrap();
         assert_eq!((token.decimals, &token.address), (2, &own[0].address));
-        assert_eq!(token.domain(), r#"{"name":"Euro","version":"1"}"#);
+        assert_eq!(token.extra(None), r#"{"name":"Euro","version":"1"}"#);
         let elsewhere = find("EURC", "eip155:1", &own).unwrap_err();
         assert!(elsewhere.contains("[[payments.assets]]"), "{elsewhere}");
     }

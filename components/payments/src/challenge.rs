@@ -4,14 +4,20 @@ use serde_json::{Value, json};
 
 use crate::api::{ChallengeResponse, Header, Offer, ResourceInfo};
 use crate::error::{Error, Refusal, code};
+use crate::extensions;
 use crate::header::encode;
 use crate::offer::{self, Resource, Terms};
+use crate::settings::Settings;
 
 /// The challenge, before anything was paid.
-pub fn challenge(info: &ResourceInfo, offers: &[Offer]) -> Result<ChallengeResponse, Error> {
+pub fn challenge(
+    settings: &Settings,
+    info: &ResourceInfo,
+    offers: &[Offer],
+) -> Result<ChallengeResponse, Error> {
     let resource = Resource::new(info)?;
     let terms = offer::check(offers)?;
-    render(&resource, &terms, &no_payment())
+    render(settings, &resource, &terms, &no_payment())
 }
 
 /// A request without a payment.
@@ -21,6 +27,7 @@ pub fn no_payment() -> Refusal {
 
 /// The challenge that tells why a payment was refused.
 pub fn render(
+    settings: &Settings,
     resource: &Resource,
     terms: &[Terms],
     refusal: &Refusal,
@@ -30,6 +37,7 @@ pub fn render(
         "error": refusal.code,
         "resource": resource.v2(),
         "accepts": terms.iter().map(Terms::v2).collect::<Vec<_>>(),
+        "extensions": extensions::declared(settings, resource),
     });
     // A chain without a name in version 1 cannot be paid on with it.
     let accepts: Vec<Value> = terms

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::bindings::hypervisor::plugin::crypto::{self, ErrorCode};
-use crate::ports::{Clock, Crypto};
+use crate::bindings::hypervisor::plugin::attestation;
+use crate::bindings::hypervisor::plugin::crypto::{self, DigestAlgorithm, ErrorCode, SigningKey};
+use crate::ports::{Clock, Crypto, Vouched};
 
 /// `hypervisor:plugin/crypto`.
 ///
@@ -28,6 +29,19 @@ impl Crypto for HostCrypto {
             }
             Err(other) => Err(other.to_string()),
         }
+    }
+
+    fn sign_vouched(&self, message: &dyn Fn(&Vouched) -> String) -> Option<(String, Vec<u8>)> {
+        if attestation::identity().backend == "none" {
+            return None;
+        }
+        let signer = SigningKey::generate().ok()?;
+        let key = signer.public_key();
+        let claim = crypto::digest(DigestAlgorithm::Sha256, &key).ok()?;
+        let statement = attestation::statement(&claim).ok()?;
+        let message = message(&Vouched { key, statement });
+        let signature = signer.sign(message.as_bytes()).ok()?;
+        Some((message, signature))
     }
 }
 

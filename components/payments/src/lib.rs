@@ -22,6 +22,7 @@ mod challenge;
 mod contract;
 mod error;
 mod evm;
+mod extensions;
 mod facilitator;
 mod header;
 mod host;
@@ -42,7 +43,9 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-use bindings::exports::hypervisor::plugin::{finality, payment as api, quote as quoting};
+use bindings::exports::hypervisor::plugin::{
+    finality, payment as api, payment_catalogue as catalogue_api, quote as quoting,
+};
 
 use api::{
     AuthorizedPayment, ChallengeResponse, ErrorCode, Guest, Header, Offer, PaymentId, ResourceInfo,
@@ -58,7 +61,7 @@ use settings::Settings;
 mod bindings {
     wit_bindgen::generate!({
         path: "../../wit",
-        world: "hypervisor:plugin/payments-with-finality",
+        world: "hypervisor:plugin/payments-with-catalogue",
         generate_all,
     });
 
@@ -84,27 +87,56 @@ impl bindings::exports::hypervisor::plugin::payment_fields::Guest for Payments {
     }
 }
 
+impl bindings::exports::hypervisor::plugin::payment_identifier::Guest for Payments {
+    fn identifier(headers: Vec<Header>) -> Option<String> {
+        let policy = Settings::from_environment().ok()?.identifier;
+        let payment = payload::read(&headers).ok()??;
+        let id = extensions::identifier::of(&payment, policy).ok()?;
+        id.map(str::to_owned)
+    }
+}
+
+impl catalogue_api::Guest for Payments {
+    fn paths() -> Vec<String> {
+        extensions::catalogue::paths()
+    }
+
+    fn catalogue(
+        path: String,
+        query: String,
+        items: Vec<catalogue_api::Item>,
+    ) -> Result<catalogue_api::Page, ErrorCode> {
+        Ok(extensions::catalogue::page(&path, &query, &items)?)
+    }
+}
+
 impl quoting::Guest for Payments {
     fn quote(
         price: String,
         pay_to: String,
         terms: quoting::Terms,
     ) -> Result<Vec<Offer>, ErrorCode> {
-        Ok(quote::quote(&price, &pay_to, &terms)?)
+        let settles_first = settings::is_set("SETTLE_FIRST");
+        Ok(quote::quote(&price, &pay_to, &terms, settles_first)?)
     }
 }
 
 impl finality::Guest for Payments {
     fn standing(payment: AuthorizedPayment, transaction: String) -> finality::Verdict {
-        settle::standing(&ports(), Settings::from_environment(), payment, &transaction)
+        settle::standing(
+            &ports(),
+            Settings::from_environment(),
+            payment,
+            &transaction,
+        )
     }
 }
 
 impl Guest for Payments {
     fn challenge(info: ResourceInfo, offers: Vec<Offer>) -> Result<ChallengeResponse, ErrorCode> {
         // The host calls this when it starts: a mistake in the settings shows there, not at the first payment.
-        Settings::from_environment()?;
-        Ok(challenge::challenge(&info, &offers)?)
+        let settings = Settings::from_environment()?;
+        Ok(challenge::challenge(&settings, &info, &offers)?)
     }
 
     fn identify(offers: Vec<Offer>, headers: Vec<Header>) -> Option<PaymentId> {

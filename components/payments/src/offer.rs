@@ -9,6 +9,8 @@ use crate::{evm, json, networks};
 
 /// The one scheme that this component knows.
 pub const SCHEME: &str = "exact";
+/// The flow of a payment that is settled before what it pays for: as `extra.paymentFlow` says it, where it is not the usual one.
+pub const UPFRONT: &str = "upfront";
 /// An authorization must be good for so much longer when it is verified: a facilitator refuses it later (@x402/evm).
 pub const LEAST_REMAINING: u64 = 6;
 
@@ -17,6 +19,8 @@ const LONGEST_TIMEOUT: u64 = 30 * 24 * 60 * 60;
 const LONGEST_EXTRA: usize = 4096;
 const LONGEST_METADATA: usize = 16 * 1024;
 const LONGEST_TEXT: usize = 2048;
+const LONGEST_TAG: usize = 32;
+const MOST_TAGS: usize = 5;
 
 /// An offer that can be used.
 #[derive(Clone, Debug)]
@@ -89,27 +93,37 @@ pub struct Resource {
     url: String,
     description: Option<String>,
     mime_type: Option<String>,
+    method: Option<String>,
     metadata: Map<String, Value>,
 }
 
 impl Resource {
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The media type of what comes back, where it is known.
+    pub fn mime_type(&self) -> Option<&str> {
+        self.mime_type.as_deref()
+    }
+
+    /// The method of HTTP that it is called by, where it is known.
+    pub fn method(&self) -> Option<&str> {
+        self.method.as_deref()
+    }
+
     /// Checks a description of a resource.
     pub fn new(info: &ResourceInfo) -> Result<Self, Error> {
         let wrong = |problem: &str| Error::Offer(format!("resource: {problem}"));
-        let texts = [
-            Some(&info.url),
-            info.description.as_ref(),
-            info.mime_type.as_ref(),
-        ];
+        let texts = [Some(&info.url), info.mime_type.as_ref()];
         if info.url.is_empty() {
             return Err(wrong("url is empty"));
         }
         if texts.iter().flatten().any(|text| text.len() > LONGEST_TEXT) {
-            return Err(wrong(
-                "url, description or mime-type is longer than 2048 bytes",
-            ));
+            return Err(wrong("url or mime-type is longer than 2048 bytes"));
         }
-        let metadata = match info.metadata.as_deref() {
+        let mut metadata = match info.metadata.as_deref() {
             None => Map::new(),
             Some(text) if text.len() > LONGEST_METADATA => {
                 return Err(wrong("metadata is longer than 16 KiB"));
@@ -117,9 +131,19 @@ impl Resource {
             Some(text) => json::parse_object(text.as_bytes())
                 .map_err(|problem| wrong(&format!("metadata: {problem}")))?,
         };
+        let method = match metadata.remove("method") {
+            Some(Value::String(method)) => Some(method),
+            _ => None,
+        };
+        let (name, skills) = (metadata.remove("name"), metadata.remove("skills"));
+        let name = name.filter(is_tag).map(|name| ("serviceName", name));
+        let tags = tags(skills).map(|tags| ("tags", tags));
+        let service = name.into_iter().chain(tags);
+        metadata.extend(service.map(|(key, value)| (key.to_owned(), value)));
         Ok(Self {
+            method,
             url: info.url.clone(),
-            description: info.description.clone(),
+            description: info.description.as_deref().map(beginning),
             mime_type: info.mime_type.clone(),
             metadata,
         })
@@ -141,6 +165,32 @@ impl Resource {
         }
         Value::Object(members)
     }
+}
+
+/// As much of a description as fits a header: an agent's may have four times as many bytes.
+fn beginning(text: &str) -> String {
+    let end = text.floor_char_boundary(LONGEST_TEXT);
+    text.get(..end).unwrap_or_default().to_owned()
+}
+
+/// Whether a text is one that lists of services take: printable ASCII, and short.
+fn is_tag(text: &Value) -> bool {
+    let is_fit = |text: &str| {
+        let is_printable = |b: u8| (b' '..=b'~').contains(&b);
+        (1..=LONGEST_TAG).contains(&text.len()) && text.bytes().all(is_printable)
+    };
+    text.as_str().is_some_and(is_fit)
+}
+
+/// The first few of an agent's skills that lists take as tags.
+fn tags(skills: Option<Value>) -> Option<Value> {
+    let skills = skills.as_ref()?.as_array()?;
+    let tags: Vec<&Value> = skills
+        .iter()
+        .filter(|it| is_tag(it))
+        .take(MOST_TAGS)
+        .collect();
+    (!tags.is_empty()).then(|| json!(tags))
 }
 
 /// Checks offers. The error says which one cannot be used, and why.
@@ -210,12 +260,13 @@ fn terms(offer: &Offer) -> Result<Terms, String> {
         )),
     };
     let (token_name, token_version) = (text("name")?, text("version")?);
-    for (key, only) in [
-        ("assetTransferMethod", "eip3009"),
-        ("paymentFlow", "authorization"),
+    for (key, known) in [
+        ("assetTransferMethod", &["eip3009"][..]),
+        ("paymentFlow", &["authorization", UPFRONT]),
     ] {
-        if extra.get(key).is_some_and(|value| value != only) {
-            return Err(format!("extra {key:?} can only be {only:?}"));
+        let value = extra.get(key);
+        if value.is_some_and(|value| known.iter().all(|it| value != it)) {
+            return Err(format!("extra {key:?} can only be {}", known.join(" or ")));
         }
     }
     Ok(Terms {

@@ -11,6 +11,19 @@ pub trait Crypto {
         signature: &[u8; 64],
         recovery_id: u8,
     ) -> Result<Option<[u8; 65]>, String>;
+
+    /// Signs, by a new key that the host vouches for, what `message` makes of it (ES256). Gives both. `None` where the host proves
+    /// nothing.
+    fn sign_vouched(&self, message: &dyn Fn(&Vouched) -> String) -> Option<(String, Vec<u8>)>;
+}
+
+/// A key that was made for one signature, and what the host says of it.
+#[derive(Clone, Debug)]
+pub struct Vouched {
+    /// P-256, a SEC 1 point, compressed.
+    pub key: Vec<u8>,
+    /// The host's statement, whose claim is SHA-256 of the key: COSE_Sign1 by the host's identity key.
+    pub statement: Vec<u8>,
 }
 
 /// An HTTP answer, whatever its status.

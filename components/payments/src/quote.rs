@@ -10,13 +10,23 @@ use crate::{networks, offer};
 const DOLLARS: &str = "USDC";
 
 /// The offers for a price, which this component takes.
-pub fn quote(price: &str, pay_to: &str, terms: &Terms) -> Result<Vec<Offer>, Error> {
-    let offers = offers(price, pay_to, terms).map_err(Error::Offer)?;
+pub fn quote(
+    price: &str,
+    pay_to: &str,
+    terms: &Terms,
+    settles_first: bool,
+) -> Result<Vec<Offer>, Error> {
+    let offers = offers(price, pay_to, terms, settles_first).map_err(Error::Offer)?;
     offer::check(&offers)?;
     Ok(offers)
 }
 
-fn offers(price: &str, pay_to: &str, terms: &Terms) -> Result<Vec<Offer>, String> {
+fn offers(
+    price: &str,
+    pay_to: &str,
+    terms: &Terms,
+    settles_first: bool,
+) -> Result<Vec<Offer>, String> {
     let price = Price::parse(price)?;
     if terms.networks.is_empty() {
         return Err("`networks` is empty: name at least one chain, such as \"base\"".to_owned());
@@ -30,7 +40,7 @@ fn offers(price: &str, pay_to: &str, terms: &Terms) -> Result<Vec<Offer>, String
         Ok(Offer {
             scheme: terms.scheme.clone(),
             amount: price.in_smallest_units(token.decimals)?,
-            extra: Some(token.domain()),
+            extra: Some(token.extra(settles_first.then_some(offer::UPFRONT))),
             asset: token.address,
             network,
             pay_to: pay_to.to_owned(),
@@ -142,7 +152,7 @@ mod tests {
     #[test]
     fn a_price_becomes_one_offer_for_each_network() {
         let terms = terms(&["base-sepolia", "eip155:8453"]);
-        let offers = quote("0.01 USDC", PAY_TO, &terms).unwrap();
+        let offers = quote("0.01 USDC", PAY_TO, &terms, false).unwrap();
         let [sepolia, base] = offers.as_slice() else {
             panic!("two offers")
         };
@@ -162,9 +172,16 @@ mod tests {
     }
 
     #[test]
+    fn an_offer_that_is_settled_first_says_so() {
+        let offers = quote("0.01 USDC", PAY_TO, &terms(&["base"]), true).unwrap();
+        let extra = offers[0].extra.as_deref().unwrap();
+        assert!(extra.contains(r#""paymentFlow":"upfront""#), "{extra}");
+    }
+
+    #[test]
     fn what_is_wrong_is_said_in_words_of_the_configuration() {
         let error = |price: &str, pay_to: &str, terms: &Terms| {
-            let error = quote(price, pay_to, terms).unwrap_err();
+            let error = quote(price, pay_to, terms, false).unwrap_err();
             assert!(matches!(error, Error::Offer(_)));
             error.to_string()
         };

@@ -5,14 +5,16 @@ use serde_json::{Value, json};
 use crate::api::{AuthorizedPayment, Header, Receipt, SettlementFailure};
 use crate::error::Error;
 use crate::evm;
+use crate::extensions::receipt;
 use crate::header::{Version, encode};
 use crate::networks;
 
-/// A payment that was made.
+/// A payment that was made; `signed` is the receipt of the extension.
 pub fn receipt(
     version: Version,
     payment: &AuthorizedPayment,
     transaction: &str,
+    signed: Option<Value>,
 ) -> Result<Receipt, Error> {
     let mut response = json!({
         "success": true,
@@ -22,6 +24,8 @@ pub fn receipt(
     });
     if let (Version::V2, Some(members)) = (version, response.as_object_mut()) {
         members.insert("amount".to_owned(), payment.amount.clone().into());
+        let signed = signed.map(|signed| json!({receipt::NAME: signed}));
+        members.extend(signed.map(|it| ("extensions".to_owned(), it)));
     }
     Ok(Receipt {
         id: payment.id.clone(),

@@ -6,9 +6,12 @@
 //! | `RPC_URLS` | pairs `CHAIN=URL` apart by spaces: `eip155:84532=https://rpc.example.org` | none |
 //! | `CONFIRMATIONS` | pairs `CHAIN=BLOCKS` apart by spaces: how many blocks on top of a transfer make it final | 0 |
 //! | `SHARED_ACCOUNT` | `1`: other hosts are paid on the same account, so a transfer that is found may be theirs | not set |
+//! | `SETTLE_FIRST` | `1`: payments are settled before what they pay for | not set |
+//! | `PAYMENT_IDENTIFIER` | `off`, `optional` or `required`: names that clients give what they buy | optional |
 //! | `FACILITATOR_TIMEOUT_MS` | the longest that one request may take, 100 to 120000 | 10000 for verify and the RPC, 20000 for settle |
 
 use crate::error::Error;
+use crate::extensions::identifier;
 use crate::networks;
 
 const MOST_FACILITATORS: usize = 8;
@@ -28,6 +31,8 @@ pub struct Settings {
     pub settle_ms: u64,
     /// Other hosts are paid on the same account.
     pub shared_account: bool,
+    /// Whether purchases have names.
+    pub identifier: identifier::Policy,
     rpc: Vec<(u64, String)>,
     confirmations: Vec<(u64, u64)>,
 }
@@ -46,6 +51,7 @@ impl Settings {
             verify_ms,
             settle_ms,
             shared_account: get("SHARED_ACCOUNT").as_deref() == Some("1"),
+            identifier: identifier::Policy::parse(get("PAYMENT_IDENTIFIER").as_deref())?,
             rpc: rpc_urls(get("RPC_URLS"))?,
             confirmations: confirmations(get("CONFIRMATIONS"))?,
         })
@@ -66,6 +72,11 @@ impl Settings {
             .find(|(id, _)| *id == chain_id)
             .map(|(_, url)| url.as_str())
     }
+}
+
+/// Whether a variable of the process's environment is `1`.
+pub fn is_set(name: &str) -> bool {
+    std::env::var(name).is_ok_and(|value| value == "1")
 }
 
 fn facilitators(value: Option<String>) -> Result<Vec<String>, Error> {

@@ -12,10 +12,12 @@
 use crate::api::{AuthorizedPayment, Settlement, UnknownSettlement};
 use crate::chain::{self, Claim, Finding, Rpc};
 use crate::error::{Error, code};
+use crate::extensions::receipt;
 use crate::facilitator::{self, Expected, Settled};
 use crate::finality::Verdict;
+use crate::header::Version;
 use crate::networks;
-use crate::ports::{Clock, Http, HttpError, Ports};
+use crate::ports::{Clock, Crypto, Http, HttpError, Ports};
 use crate::respond;
 use crate::settings::Settings;
 use crate::state::State;
@@ -25,7 +27,7 @@ use crate::state::State;
 const CONFIRMATIONS: [u64; 4] = [0, 250, 750, 2000];
 
 /// Transfers the money.
-pub fn settle<C, H: Http, T: Clock>(
+pub fn settle<C: Crypto, H: Http, T: Clock>(
     ports: &Ports<C, H, T>,
     settings: Result<Settings, Error>,
     payment: AuthorizedPayment,
@@ -54,7 +56,7 @@ pub fn settle<C, H: Http, T: Clock>(
 }
 
 /// Finds out what became of a payment.
-pub fn reconcile<C, H: Http, T: Clock>(
+pub fn reconcile<C: Crypto, H: Http, T: Clock>(
     ports: &Ports<C, H, T>,
     settings: Result<Settings, Error>,
     payment: AuthorizedPayment,
@@ -66,7 +68,7 @@ pub fn reconcile<C, H: Http, T: Clock>(
 }
 
 /// Whether a payment that a transaction settled still stands. Only a chain that can be asked takes one back.
-pub fn standing<C, H: Http, T: Clock>(
+pub fn standing<C: Crypto, H: Http, T: Clock>(
     ports: &Ports<C, H, T>,
     settings: Result<Settings, Error>,
     payment: AuthorizedPayment,
@@ -94,7 +96,7 @@ struct Case<'a, C, H, T> {
     claim: Claim,
 }
 
-impl<'a, C, H: Http, T: Clock> Case<'a, C, H, T> {
+impl<'a, C: Crypto, H: Http, T: Clock> Case<'a, C, H, T> {
     /// Reads what `verify` left. What cannot be read is unknown: it may have been submitted.
     fn open(
         ports: &'a Ports<C, H, T>,
@@ -244,7 +246,17 @@ impl<'a, C, H: Http, T: Clock> Case<'a, C, H, T> {
     }
 
     fn settled(&mut self, transaction: &str) -> Settlement {
-        match respond::receipt(self.state.version(), &self.payment, transaction) {
+        let resource = self.state.resource.as_deref();
+        let signed = resource.filter(|_| self.state.version() == Version::V2);
+        let signed = signed.and_then(|url| {
+            receipt::signed(
+                &self.ports.crypto,
+                &self.payment,
+                (url, transaction),
+                self.ports.clock.now(),
+            )
+        });
+        match respond::receipt(self.state.version(), &self.payment, transaction, signed) {
             Ok(receipt) => Settlement::Settled(receipt),
             Err(error) => self.unknown(error.to_string(), Some(transaction.to_owned())),
         }

@@ -5,9 +5,10 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::header::Version;
+use crate::offer::Resource;
 
 /// The form of the state. A component that changes it takes the next number and still reads this one.
-const FORM: u8 = 1;
+const FORM: u8 = 2;
 /// The longest state, in bytes: a header's payment and an offer, with room.
 const LONGEST: usize = 128 * 1024;
 
@@ -31,6 +32,9 @@ pub struct State {
     pub submitted: bool,
     /// A transaction that is known to have been sent.
     pub transaction: Option<String>,
+    /// Where what it pays for is; not in form 1.
+    #[serde(default)]
+    pub resource: Option<String>,
 }
 
 impl State {
@@ -54,7 +58,14 @@ impl State {
             verified_at,
             submitted: false,
             transaction: None,
+            resource: None,
         }
+    }
+
+    /// The same, of what is bought.
+    pub fn of(self, resource: &Resource) -> Self {
+        let resource = Some(resource.url().to_owned());
+        Self { resource, ..self }
     }
 
     /// The version of the protocol.
@@ -77,7 +88,7 @@ impl State {
         }
         let state: Self = serde_json::from_slice(bytes)
             .map_err(|_| "the payment's state is not of this component")?;
-        if state.form != FORM || !matches!(state.version, 1 | 2) {
+        if !(1..=FORM).contains(&state.form) || !matches!(state.version, 1 | 2) {
             return Err("the payment's state is of another release of this component");
         }
         Ok(state)

@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod asking;
+mod extending;
 mod headers;
 mod kit;
 mod ledger;

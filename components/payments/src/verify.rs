@@ -7,6 +7,7 @@ use crate::api::{
 };
 use crate::challenge;
 use crate::error::{Error, Refusal, code};
+use crate::extensions::identifier;
 use crate::facilitator::{self, Expected, Verified};
 use crate::header::Version;
 use crate::offer::{self, Resource, Terms};
@@ -28,7 +29,7 @@ pub fn verify<C: Crypto, H: Http, T: Clock>(
     let terms = offer::check(offers)?;
     let refused = |refusal: Refusal| {
         Ok(Verification::Refused(Refused {
-            challenge: challenge::render(&resource, &terms, &refusal)?,
+            challenge: challenge::render(settings, &resource, &terms, &refusal)?,
             reason: refusal.code.into_owned(),
             message: Some(refusal.message),
         }))
@@ -39,6 +40,9 @@ pub fn verify<C: Crypto, H: Http, T: Clock>(
         Ok(None) => return refused(challenge::no_payment()),
         Err(refusal) => return refused(refusal),
     };
+    if let Err(refusal) = identifier::of(&payment, settings.identifier) {
+        return refused(refusal);
+    }
     let now = ports.clock.now();
     let chosen = match choose(&payment, &terms, now, &ports.crypto)? {
         Ok(chosen) => chosen,
@@ -161,14 +165,14 @@ fn ask<C, H: Http, T>(
         let problem = match answer {
             Ok(answer) => match facilitator::read_verified(&answer, &expected) {
                 Verified::Valid => {
-                    authorized.state = State::new(
+                    let state = State::new(
                         payment.version,
                         facilitator.clone(),
                         payload,
                         requirements,
                         now,
-                    )
-                    .encode()?;
+                    );
+                    authorized.state = state.of(resource).encode()?;
                     return Ok(Ok(authorized));
                 }
                 Verified::Invalid(reason) => {

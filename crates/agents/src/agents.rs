@@ -130,6 +130,17 @@ impl Agents {
         }
     }
 
+    /// Those that everybody may know of and that have a price, each with the shortest name by which it is found.
+    pub fn sold(&self) -> Vec<(String, Arc<Deployed>)> {
+        let set = self.set();
+        let is_sold = |it: &&Arc<Deployed>| {
+            let manifest = &it.terms.manifest;
+            manifest.price.is_some() && !manifest.private
+        };
+        let sold = set.all().filter(is_sold);
+        sold.map(|it| (set.shortest(it), Arc::clone(it))).collect()
+    }
+
     /// The prices of all that have one, and who is paid where the manifest names somebody.
     pub fn prices(&self) -> Vec<(String, Option<String>)> {
         let set = self.set();

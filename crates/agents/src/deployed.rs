@@ -23,7 +23,7 @@ pub struct Deployed {
     /// What was settled when it was deployed.
     pub terms: Terms,
     /// Unix time, microseconds, of the first deployment under this address.
-    pub(crate) deployed_at: u64,
+    pub deployed_at: u64,
     /// Whether it survives a restart.
     pub(crate) persistent: bool,
     /// Bytes that it takes in the store.

@@ -61,6 +61,8 @@ pub struct Manifest {
     pub price: Option<String>,
     /// Who is paid; none means the operator's account.
     pub pay_to: Option<String>,
+    /// The media type of its answers, where they all have one.
+    pub media_type: Option<String>,
     /// Requests that one instance serves, one after the other: 1 to 1,024.
     pub reuse: u32,
     /// Origins that it may send requests to: at most 64.
@@ -100,6 +102,7 @@ struct Written {
     private: bool,
     price: Option<String>,
     pay_to: Option<String>,
+    media_type: Option<String>,
     reuse: Option<i64>,
     #[serde(default)]
     outgoing: Vec<String>,

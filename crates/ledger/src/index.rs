@@ -1,5 +1,5 @@
-//! What is known of the rows without reading them: which answers are held, how much that is, what was asked for in secret, what is
-//! in doubt, and what is to be looked at once more.
+//! What is known of the rows without reading them: which answers are held, how much that is, what names them, what is in doubt, and
+//! what is to be looked at once more.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -14,8 +14,8 @@ pub(crate) struct Index {
     /// Bytes of all of them, and of each payer's.
     all: u64,
     of_purse: HashMap<[u8; 32], u64>,
-    /// The payments of secret requests, by the request.
-    secrets: HashMap<[u8; 32], Key>,
+    /// Payments by what names them beside their key.
+    names: HashMap<[u8; 32], Key>,
     /// Payments in doubt: there is a row of each, or may be one.
     doubts: HashSet<Key>,
     /// Payments that were settled and are to be looked at once more, with the times since when they wait for it.
@@ -28,15 +28,15 @@ impl Index {
         self.held.get(key).map(|(held, _)| *held)
     }
 
-    /// The payment of a secret request.
-    pub(crate) fn paid_for(&self, request: &[u8; 32]) -> Option<Key> {
-        self.secrets.get(request).copied()
+    /// The payment that is named so.
+    pub(crate) fn named(&self, name: &[u8; 32]) -> Option<Key> {
+        self.names.get(name).copied()
     }
 
     /// Notes what a payment is for.
     pub(crate) fn note(&mut self, key: &Key, record: &Record) {
-        if record.is_secret {
-            self.secrets.entry(record.request).or_insert(*key);
+        for name in record.names() {
+            self.names.entry(name).or_insert(*key);
         }
     }
 
@@ -113,11 +113,13 @@ impl Index {
     }
 
     /// Forgets a payment.
-    pub(crate) fn forget(&mut self, key: &Key, request: &[u8; 32]) {
+    pub(crate) fn forget(&mut self, key: &Key, record: &Record) {
         self.drop_answer(key);
         self.doubts.remove(key);
-        if self.paid_for(request) == Some(*key) {
-            self.secrets.remove(request);
+        for name in record.names() {
+            if self.named(&name) == Some(*key) {
+                self.names.remove(&name);
+            }
         }
     }
 }

@@ -102,7 +102,8 @@ impl Ledger {
     /// What is known of a payment that comes with a request, or of a request that comes with none. While another request works
     /// on it, waits for what comes of that.
     ///
-    /// A secret request that was paid for with another payment is that one's, and this payment is not touched.
+    /// A secret request, or a purchase of the same name, that was paid for with another payment is that one's, and this payment
+    /// is not touched.
     ///
     /// # Errors
     /// [`Error`].
@@ -112,11 +113,12 @@ impl Ledger {
             if let Some(key) = brought {
                 found = self.look(key)?.map(|it| (*key, it));
             }
-            if found.is_none()
-                && request.is_secret
-                && let Some(earlier) = self.shared.store.paid_for(&request.digest)
-            {
-                found = self.look(&earlier)?.map(|it| (earlier, it));
+            for name in request.names() {
+                if found.is_none()
+                    && let Some(earlier) = self.shared.store.named(&name)
+                {
+                    found = self.look(&earlier)?.map(|it| (earlier, it));
+                }
             }
             let Some((key, (record, busy))) = found else {
                 return Ok(Claim::New);
@@ -189,14 +191,16 @@ impl Ledger {
         })
     }
 
-    /// Sets a payment aside, in the one step that decides between requests that bring the same one. None where another was
-    /// faster. Nothing is written: a payment whose settlement has not begun is worth nothing after a crash.
+    /// Sets a payment aside, in the one step that decides between requests that bring the same one, or the same name. None where
+    /// another was faster. Nothing is written: a payment whose settlement has not begun is worth nothing after a crash.
     ///
     /// # Errors
     /// [`Error`].
     pub fn reserve(&self, key: Key, record: Record, place: Place) -> Result<Option<Turn>, Error> {
         let mut busy = self.shared.busy();
-        if busy.contains_key(&key) || self.shared.store.record(&key)?.is_some() {
+        let store = &self.shared.store;
+        let is_taken = record.name.is_some_and(|name| store.named(&name).is_some());
+        if is_taken || busy.contains_key(&key) || store.record(&key)?.is_some() {
             return Ok(None);
         }
         self.shared.store.note(&key, &record);

@@ -91,6 +91,16 @@ pub struct Request {
     pub scope: [u8; 32],
     /// Only who made it has it, and only they can read the answer: it proves by itself whose answer is asked for.
     pub is_secret: bool,
+    /// SHA-256 of the account that pays and of the name that the client gave the purchase; what goes by one is bought once.
+    pub name: Option<[u8; 32]>,
+}
+
+impl Request {
+    /// What the payment of an earlier one is found by, where this one comes with another payment or none.
+    pub(crate) fn names(&self) -> impl Iterator<Item = [u8; 32]> {
+        let own = self.is_secret.then_some(self.digest);
+        own.into_iter().chain(self.name)
+    }
 }
 
 /// What is kept of a payment.
@@ -110,6 +120,9 @@ pub struct Record {
     /// [`Request::is_secret`].
     #[serde(default)]
     pub is_secret: bool,
+    /// [`Request::name`].
+    #[serde(default)]
+    pub name: Option<[u8; 32]>,
 }
 
 impl Record {
@@ -122,7 +135,14 @@ impl Record {
             payment,
             scope: Some(request.scope),
             is_secret: request.is_secret,
+            name: request.name,
         }
+    }
+
+    /// [`Request::names`].
+    pub(crate) fn names(&self) -> impl Iterator<Item = [u8; 32]> {
+        let own = self.is_secret.then_some(self.request);
+        own.into_iter().chain(self.name)
     }
 }
 

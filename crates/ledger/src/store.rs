@@ -154,8 +154,8 @@ impl Store {
     }
 
     /// Forgets that.
-    pub(crate) fn unnote(&self, key: &Key, request: &[u8; 32]) {
-        self.index().forget(key, request);
+    pub(crate) fn unnote(&self, key: &Key, record: &Record) {
+        self.index().forget(key, record);
     }
 
     /// Writes down that a payment is being settled, which has reached the disk when this returns; `is_new`: it is not there
@@ -384,7 +384,7 @@ impl Store {
         ];
         match self.rows.commit(&changes, false) {
             Ok(()) => {
-                self.index().forget(key, &record.request);
+                self.index().forget(key, record);
                 Ok(())
             }
             // Somebody is working on it.
@@ -416,9 +416,9 @@ impl Store {
         Ok(self.rows.commit(&[], true)?)
     }
 
-    /// The payment of a secret request.
-    pub(crate) fn paid_for(&self, request: &[u8; 32]) -> Option<Key> {
-        self.index().paid_for(request)
+    /// The payment that is named so.
+    pub(crate) fn named(&self, name: &[u8; 32]) -> Option<Key> {
+        self.index().named(name)
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {

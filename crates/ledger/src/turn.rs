@@ -183,7 +183,7 @@ impl Turn {
     pub fn release(&mut self) {
         self.record.state = State::Reserved;
         let (store, request) = (&self.shared.store, self.record.request);
-        store.unnote(&self.key, &request);
+        store.unnote(&self.key, &self.record);
         if !std::mem::take(&mut self.is_written) {
             return;
         }

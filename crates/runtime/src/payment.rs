@@ -1,6 +1,7 @@
 //! The payment component: each call into an instance of its own, since payers are each other's strangers.
 
 mod finality;
+mod more;
 mod quote;
 
 use http::HeaderName;
@@ -17,6 +18,7 @@ use super::worlds::payments::PaymentPluginPre;
 use super::worlds::payments::exports::hypervisor::plugin::payment as wit;
 
 pub use finality::Finality;
+pub use more::{Item, Page};
 pub use quote::{Asset, Terms};
 pub use wit::{
     AuthorizedPayment, ChallengeResponse, ErrorCode as PaymentError, Header, Offer, PaymentId,

@@ -296,7 +296,8 @@ impl Executor {
         let sandboxes = self
             .sandboxes
             .with_limits(settings.limits)
-            .with_network(settings.environment, settings.egress);
+            .with_network(settings.environment, settings.egress)
+            .of(component.sha384());
         let callee = callee(&linked, &sandboxes, &self.payment_calls);
         let engine =
             PaymentEngine::new(linked, sandboxes.logging(), self.payment_calls.host.clone());

@@ -71,6 +71,8 @@ pub(super) struct Sandboxes {
     teardown: Teardown,
     environment: Arc<[(String, String)]>,
     egress: Option<Arc<dyn Egress>>,
+    /// SHA-384 of the plugin that is all that runs in them.
+    program: Option<[u8; 48]>,
     /// What becomes of standard output beyond its limit.
     overflow: Overflow,
 }
@@ -91,6 +93,7 @@ impl Sandboxes {
             teardown,
             environment: Arc::default(),
             egress: None,
+            program: None,
             overflow: Overflow::Stop,
         }
     }
@@ -113,6 +116,14 @@ impl Sandboxes {
             environment: environment.into(),
             egress: Some(egress),
             ..self.clone()
+        }
+    }
+
+    /// The same for a plugin that makes statements: its SHA-384.
+    pub(super) fn of(self, program: [u8; 48]) -> Self {
+        Self {
+            program: Some(program),
+            ..self
         }
     }
 
@@ -184,7 +195,7 @@ impl Sandboxes {
             table,
             crypto: CryptoCtx::new(CryptoLimits::default()),
             surroundings: Arc::clone(&self.surroundings),
-            program: None,
+            program: self.program,
             accounts: Accounts::new(limits.memory, limits.table_elements, limits.instances),
             http: WasiHttpCtx::new(),
             outgoing: Outgoing::by(self.egress.clone()),

@@ -32,6 +32,14 @@ pub trait Surroundings: Send + Sync + 'static {
     /// [`NoEvidence`].
     fn evidence(&self, claim: Vec<u8>, program: [u8; 48]) -> Result<Vec<u8>, NoEvidence>;
 
+    /// The statement of [`Self::evidence`] alone.
+    ///
+    /// # Errors
+    /// [`NoEvidence`].
+    fn statement(&self, _claim: Vec<u8>, _program: [u8; 48]) -> Result<Vec<u8>, NoEvidence> {
+        Err(NoEvidence::Unavailable)
+    }
+
     /// The policy was asked about an action of this kind: `allowed`, `denied` or `failed`. For those who count.
     fn decided(&self, _kind: &'static str, _end: &'static str) {}
 }

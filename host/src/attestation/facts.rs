@@ -121,12 +121,19 @@ impl Surroundings for HostFacts {
         self.evidence.get().is_some()
     }
 
-    fn evidence(&self, claim: Vec<u8>, program: [u8; 48]) -> Result<Vec<u8>, NoEvidence> {
-        let evidence = self.evidence.get().ok_or(NoEvidence::Unavailable)?;
+    fn statement(&self, claim: Vec<u8>, program: [u8; 48]) -> Result<Vec<u8>, NoEvidence> {
+        // What nobody can verify is not said.
+        let _evidence = self.evidence.get().ok_or(NoEvidence::Unavailable)?;
         let failed = |_| NoEvidence::Failed;
         let sign = |message: &[u8]| Ok::<_, Infallible>(self.identity.sign(message));
         let statement = Statement::new(claim, program, now()).map_err(failed)?;
-        let statement = statement.sign(sign).map_err(failed)?;
+        statement.sign(sign).map_err(failed)
+    }
+
+    fn evidence(&self, claim: Vec<u8>, program: [u8; 48]) -> Result<Vec<u8>, NoEvidence> {
+        let evidence = self.evidence.get().ok_or(NoEvidence::Unavailable)?;
+        let failed = |_| NoEvidence::Failed;
+        let statement = self.statement(claim, program)?;
         let with = With {
             statement: Some(&statement),
             inclusion: None,

@@ -35,6 +35,8 @@ pub struct Payments {
     /// URL of an RPC endpoint for each network, by the name that the component has for it; where there is one, settlements are
     /// confirmed there.
     pub rpc: BTreeMap<String, String>,
+    /// Header fields of every request to a facilitator or an endpoint, by its URL: each with the file that its value is read from.
+    pub facilitator_headers: BTreeMap<String, BTreeMap<String, PathBuf>>,
     /// Assets that the component does not know by name.
     pub assets: Vec<Asset>,
     /// The payment scheme of the offers; by default `exact`.
@@ -102,11 +104,12 @@ pub struct Asset {
 }
 
 /// The variables that tell the component what keys of their own set.
-const VARIABLES: [&str; 4] = [
+const VARIABLES: [&str; 5] = [
     "FACILITATORS",
     "RPC_URLS",
     "CONFIRMATIONS",
     "SHARED_ACCOUNT",
+    "SETTLE_FIRST",
 ];
 
 impl Payments {
@@ -132,13 +135,14 @@ impl Payments {
             .collect();
         let depths = self.confirmations.iter();
         let depths: Vec<String> = depths.map(|(chain, n)| format!("{chain}={n}")).collect();
-        let shared = if self.shared_account { "1" } else { "" };
-        let [facilitators, urls, confirmations, account] = VARIABLES;
+        let set = |is_set: bool| if is_set { "1" } else { "" }.to_owned();
+        let [facilitators, urls, confirmations, account, first] = VARIABLES;
         let named = [
             (facilitators, self.facilitators.join(" ")),
             (urls, rpc.join(" ")),
             (confirmations, depths.join(" ")),
-            (account, shared.to_owned()),
+            (account, set(self.shared_account)),
+            (first, set(self.settle_first)),
         ];
         named
             .into_iter()
@@ -231,6 +235,7 @@ impl Default for Payments {
             pay_to: String::new(),
             facilitators: Vec::new(),
             rpc: BTreeMap::new(),
+            facilitator_headers: BTreeMap::new(),
             assets: Vec::new(),
             scheme: "exact".to_owned(),
             settle_first: false,

@@ -76,7 +76,7 @@ impl Config {
     /// How the payment component is called.
     ///
     /// # Errors
-    /// When TLS cannot be set up.
+    /// When TLS cannot be set up, or the operator's header fields cannot be read.
     pub fn payment_settings(&self) -> Result<PaymentSettings, Error> {
         let origins = Origins::of(self.payments.endpoints()).map_err(|e| {
             Error::Plugin(PluginError::Unusable {
@@ -84,6 +84,13 @@ impl Config {
                 message: e.to_string(),
             })
         })?;
+        let credentials = &self.payments.facilitator_headers;
+        let origins = origins
+            .with(credentials)
+            .map_err(|message| Error::ConfigValue {
+                key: "payments.facilitator_headers",
+                message,
+            })?;
         Ok(PaymentSettings {
             environment: self.payments.environment(),
             limits: self.payments.limits(&self.limits).execution(),

@@ -73,7 +73,7 @@ async fn answer(
     } else {
         let path = format!("{PREFIX}{}{}", agent.terms.address, head.uri.path());
         let asked = (&head.method, &head.headers);
-        Sale::of_agent(host, &snapshot, &agent, &path, asked).await?
+        Sale::of_agent(host, &snapshot, &agent, &path, asked, None).await?
     };
     if let (Some(_), Some(teller)) = (&sale, &snapshot.teller) {
         without(&mut head, teller.fields());

@@ -2,6 +2,7 @@
 //! knows paths, status codes and problem documents.
 
 mod agents;
+mod catalogue;
 mod evidence;
 mod form;
 mod inside;
@@ -111,7 +112,7 @@ fn router(host: Arc<Host>) -> Router {
                 .post(sealed::call_agent)
                 .delete(sealed::remove_agent),
         )
-        .fallback(async || problem::not_found())
+        .fallback(catalogue::show)
         .method_not_allowed_fallback(async || problem::method_not_allowed())
         .layer(axum::middleware::from_fn(request_id::layer))
         .layer(cross_origin())

@@ -69,7 +69,7 @@ async fn answer(
     let target = Target::find(host, &reference).await?;
     let asked = (&head.method, &head.headers);
     let snapshot = host.snapshot();
-    let sale = Sale::of_agent(host, &snapshot, &target.agent, head.uri.path(), asked).await?;
+    let sale = Sale::of_agent(host, &snapshot, &target.agent, head.uri.path(), asked, None).await?;
     let is_sold = sale.is_some();
     // What a browser asks before it may pay is answered by the agent, for nothing; a command would be run.
     let is_preflight = is_sold && is_preflight(&head) && !target.agent.terms.is_command();

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use http::Method;
-use hypervisor_protocol::{Operation, RegistryRequest};
+use hypervisor_protocol::{ContentFormat, Operation, RegistryRequest};
 
+use super::catalogue;
 use super::form::{answer, format_of, in_format, input};
 use super::peer_of;
 use super::problem::insert;
@@ -16,9 +17,6 @@ use crate::pipeline::manage::Registered;
 use crate::pipeline::sealed::Sealed;
 use crate::pipeline::{Call, Host, Input, Refusal, Route, Sale, Target, route};
 use crate::snapshot::Snapshot;
-
-/// What executions are, in a challenge.
-const EXECUTION: &str = "A sealed execution in a confidential host";
 
 /// Makes a handler of a route.
 macro_rules! routes {
@@ -60,8 +58,9 @@ async fn serve(host: &Arc<Host>, route: Route, request: Request) -> Result<Respo
         let payments = host.payments().ok_or_else(Refusal::takes_no_payments)?;
         let teller = snapshot.teller.as_ref();
         let teller = teller.ok_or_else(Refusal::takes_no_payments)?;
+        let format = format_of(&request).unwrap_or(ContentFormat::Json);
         Some(Sale {
-            info: payments.resource(&route.path, EXECUTION, request.headers()),
+            info: catalogue::execution(payments, teller, &route, (request.headers(), format)),
             offers: teller.offers_of(&route.path).await?,
             // What has no body is told what it costs, whatever it brings.
             headers: match *request.method() {
@@ -93,7 +92,15 @@ pub(super) async fn call_agent(
     let sale = match &target {
         Some(target) => {
             let asked = (request.method(), request.headers());
-            Sale::of_agent(&host, &snapshot, &target.agent, &route.path, asked).await?
+            Sale::of_agent(
+                &host,
+                &snapshot,
+                &target.agent,
+                &route.path,
+                asked,
+                format_of(&request).ok(),
+            )
+            .await?
         }
         None => None,
     };

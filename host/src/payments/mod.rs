@@ -101,8 +101,9 @@ impl Payments {
     pub(crate) fn resource(
         &self,
         route: &str,
-        description: &str,
         headers: &HeaderMap,
+        (description, media_type): (&str, Option<&str>),
+        metadata: Option<serde_json::Value>,
     ) -> ResourceInfo {
         let host = headers
             .get(http::header::HOST)
@@ -115,8 +116,8 @@ impl Payments {
         ResourceInfo {
             url: format!("{base}{route}"),
             description: Some(description.to_owned()),
-            mime_type: Some("application/json".to_owned()),
-            metadata: None,
+            mime_type: media_type.map(str::to_owned),
+            metadata: metadata.map(|it| it.to_string()),
         }
     }
 

@@ -4,14 +4,16 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::HeaderName;
-use hypervisor_ledger::{Outcome, Payment, PaymentId, Settler, Standing};
+use hypervisor_ledger::{Outcome, Payment, PaymentId, Settler, Standing, digest};
+use serde_json::{Value, json};
 
 use super::prices::Prices;
 use super::{PaymentFault, pairs};
+use crate::agents::Deployed;
 use crate::config::Config;
 use crate::error::Error;
 use crate::executor::{
-    AuthorizedPayment, ChallengeResponse, Finality, Header, Offer, PaymentEngine,
+    AuthorizedPayment, ChallengeResponse, Finality, Header, Item, Offer, Page, PaymentEngine,
     PaymentId as PluginId, ResourceInfo, Settlement, Unanswered, Verification,
 };
 use crate::metrics;
@@ -21,7 +23,14 @@ use crate::metrics;
 pub(crate) struct Teller {
     engine: Arc<PaymentEngine>,
     prices: Prices,
+    /// Where the component's catalogue is to be seen.
+    catalogue: Arc<[String]>,
 }
+
+/// Skills of an agent that the component is told of: what it is told is bounded.
+const SKILLS: usize = 8;
+/// Paths that a catalogue may have.
+const MOST_PATHS: usize = 8;
 
 impl Teller {
     /// Has a component that was made ready make the offers of every route.
@@ -43,6 +52,7 @@ impl Teller {
         let teller = Self {
             engine: Arc::clone(engine),
             prices: Prices::new(&config.payments),
+            catalogue: paths(engine).await?.into(),
         };
         for route in routes {
             let price = teller.prices.of_route(route);
@@ -112,6 +122,42 @@ impl Teller {
     pub(crate) fn reads(&self, name: &str) -> bool {
         let mut named = self.engine.fields().iter().map(HeaderName::as_str);
         named.any(|it| it.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether the component's catalogue is to be seen at a path.
+    pub(crate) fn has_catalogue_at(&self, path: &str) -> bool {
+        self.catalogue.iter().any(|it| it == path)
+    }
+
+    /// What a component with a catalogue is told of what is sold besides; others may know no such members.
+    pub(crate) fn metadata(&self, method: &str, agent: Option<&Deployed>) -> Option<Value> {
+        let manifest = agent.map(|agent| &agent.terms.manifest);
+        (!self.catalogue.is_empty()).then(|| match manifest {
+            None => json!({"method": method}),
+            Some(it) => {
+                let skills: Vec<_> = it.skills.iter().take(SKILLS).collect();
+                json!({"method": method, "name": it.name.as_str(), "skills": skills})
+            }
+        })
+    }
+
+    /// A page of the catalogue.
+    pub(crate) async fn page(
+        &self,
+        path: (&str, &str),
+        items: &[Item],
+    ) -> Result<Page, PaymentFault> {
+        Ok(self.engine.catalogue(path, items).await??)
+    }
+
+    /// What a purchase is known by of which a payment is authorized, where the client gave it a name: that of one payer alone.
+    pub(crate) async fn purchase(
+        &self,
+        id: &PaymentId,
+        headers: &[Header],
+    ) -> Result<Option<[u8; 32]>, PaymentFault> {
+        let name = self.engine.identifier(&self.read(headers)).await?;
+        Ok(name.map(|name| digest(&["purchase", &id.chain, &id.payer, &name])))
     }
 
     /// The 402 for `offers`.
@@ -191,6 +237,17 @@ impl Settler for Teller {
             Some(Ok(Finality::Unclear) | Err(_)) => Standing::Unclear,
         }
     }
+}
+
+/// Where the component's catalogue is to be seen.
+async fn paths(engine: &PaymentEngine) -> Result<Vec<String>, Error> {
+    let paths = engine.catalogue_paths().await;
+    let paths = paths.map_err(|e| Error::Payments(e.to_string()))?;
+    if paths.len() > MOST_PATHS || paths.iter().any(|path| !path.starts_with('/')) {
+        let words = "the paths of its catalogue are more than 8, or one has no slash in front";
+        return Err(Error::Payments(words.to_owned()));
+    }
+    Ok(paths)
 }
 
 /// What the component says of a payment.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method};
 use hypervisor_ledger::Settler as _;
-use hypervisor_protocol::{PaymentReceipt, ProblemType};
+use hypervisor_protocol::{ContentFormat, PaymentReceipt, ProblemType};
 
 use super::{Call, Fields, Host, Input, Refusal, Way};
 use crate::agents::Deployed;
@@ -31,21 +31,27 @@ pub(crate) struct Sale {
 }
 
 impl Sale {
-    /// What a call of an agent costs; none where it is free.
+    /// What a call of an agent costs, sealed in a form or plain; none where it is free.
     pub(crate) async fn of_agent(
         host: &Host,
         snapshot: &Snapshot,
         agent: &Deployed,
         path: &str,
         (method, headers): (&Method, &HeaderMap),
+        sealed: Option<ContentFormat>,
     ) -> Result<Option<Self>, Refusal> {
         let manifest = &agent.terms.manifest;
         let Some(price) = &manifest.price else {
             return Ok(None);
         };
-        let info = taking(host)?.resource(path, &manifest.description, headers);
+        let payments = taking(host)?;
         let teller = snapshot.teller.as_ref();
         let teller = teller.ok_or_else(Refusal::takes_no_payments)?;
+        let sealed = sealed.map(ContentFormat::media_type);
+        let media_type = sealed.or(manifest.media_type.as_deref());
+        let metadata = teller.metadata(method.as_str(), Some(agent));
+        let what = (manifest.description.as_str(), media_type);
+        let info = payments.resource(path, headers, what, metadata);
         let offers = teller.offers_now(price, manifest.pay_to.as_deref());
         Ok(Some(Self {
             info,
@@ -182,6 +188,7 @@ pub(super) fn request<W: Way>(call: &Call<W>, received: &W::Received) -> Request
         digest: W::fingerprint(call, received),
         scope: payments::digest(&words),
         is_secret,
+        name: None,
     }
 }
 
@@ -229,7 +236,7 @@ async fn claim<W: Way>(
             Claim::InDoubt(_) => Err(Refusal::in_doubt()),
             Claim::Reused => Err(Refusal::new(
                 ProblemType::PaymentReused,
-                "this payment was sent with another request; each payment pays for one",
+                "this payment, or one by the same identifier, was sent with another request; each pays for one",
             )),
         };
     }
@@ -253,7 +260,7 @@ async fn verified<W: Way>(
     host: &Host,
     call: &Call<W>,
     sale: &Sale,
-    (id, request): (&PaymentId, Request),
+    (id, mut request): (&PaymentId, Request),
 ) -> Result<Recalled, Refusal> {
     let payments = taking(host)?;
     if !payments.is_well() {
@@ -276,6 +283,8 @@ async fn verified<W: Way>(
         let refused = match verified {
             Verified::Refused(challenge) => Some(challenge),
             Verified::Authorized(payment) if payment.id == *id => {
+                // Nobody but the payer is known by the name that they give what they buy.
+                request.name = teller(call)?.purchase(id, &sale.headers).await?;
                 // Only who can pay may wait, or a stranger would keep the payer waiting; and what was found of a balance
                 // before is old after it.
                 if let Some(taken) = place.take() {

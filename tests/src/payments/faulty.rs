@@ -40,6 +40,8 @@ struct Shared {
     http: reqwest::Client,
     verify: Mutex<Desk>,
     settle: Mutex<Desk>,
+    /// `authorization` of every call.
+    authorizations: Mutex<Vec<Option<String>>>,
     counts: watch::Sender<Counts>,
     released: watch::Sender<bool>,
 }
@@ -72,6 +74,7 @@ impl Facilitator {
                 http: reqwest::Client::new(),
                 verify: Mutex::default(),
                 settle: Mutex::default(),
+                authorizations: Mutex::default(),
                 counts: watch::Sender::default(),
                 released: watch::Sender::default(),
             }),
@@ -149,6 +152,11 @@ impl Facilitator {
     /// The bodies of all calls of one kind, in order; `null` for one that was not JSON.
     pub fn received(&self, call: Call) -> Vec<Value> {
         self.desk(call).received.clone()
+    }
+
+    /// The field `authorization` of every call, in order.
+    pub fn authorizations(&self) -> Vec<Option<String>> {
+        self.shared.authorizations.lock().unwrap().clone()
     }
 
     /// Waits until `/verify` was called so often.

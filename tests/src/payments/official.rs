@@ -6,7 +6,7 @@ use std::process::Stdio;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -54,6 +54,68 @@ impl<'a> Request<'a> {
 ///
 /// The client did not pay, or got no answer: its own words.
 pub async fn pay(client: Client, payer: &Payer, request: &Request<'_>) -> Result<Answer, String> {
+    let script = match client {
+        Client::Current => "client.mjs",
+        Client::Legacy => "client-v1.mjs",
+    };
+    paid(script, described(payer, request)).await
+}
+
+/// The same by the current client, which calls the purchase `identifier` by the official extension.
+///
+/// # Errors
+///
+/// As those of [`pay`].
+pub async fn pay_as(
+    identifier: &str,
+    payer: &Payer,
+    request: &Request<'_>,
+) -> Result<Answer, String> {
+    let mut input = described(payer, request);
+    input["name"] = "pay".into();
+    input["identifier"] = identifier.into();
+    paid(EXTENSIONS, input).await
+}
+
+/// What the official validators have against the extensions of a challenge.
+pub async fn problems(extensions: &Value) -> Vec<String> {
+    let input = json!({"name": "judge", "extensions": extensions});
+    let problems = run(EXTENSIONS, &input).await.unwrap();
+    serde_json::from_slice(&problems).unwrap()
+}
+
+/// What the official verifier finds in a receipt: `payload`, and as hex the `key` that signed it and the `statement` of its header.
+///
+/// # Errors
+///
+/// Its words.
+pub async fn verified(receipt: &Value) -> Result<Value, String> {
+    let input = json!({"name": "verify", "receipt": receipt});
+    let found = run(EXTENSIONS, &input).await?;
+    Ok(serde_json::from_slice(&found).unwrap())
+}
+
+/// What the official client of the bazaar finds at a host.
+pub async fn discover(url: &str, query: &Value) -> Value {
+    let input = json!({"name": "discover", "url": url, "query": query});
+    let found = run(EXTENSIONS, &input).await.unwrap();
+    serde_json::from_slice(&found).unwrap()
+}
+
+/// The script with the official extensions.
+const EXTENSIONS: &str = "extensions.mjs";
+
+fn described(payer: &Payer, request: &Request<'_>) -> Value {
+    json!({
+        "url": request.url,
+        "method": request.method,
+        "headers": request.headers.iter().copied().collect::<HashMap<_, _>>(),
+        "body": request.body.map(|body| BASE64_STANDARD.encode(body)),
+        "privateKey": payer.private_key(),
+    })
+}
+
+async fn paid(script: &str, input: Value) -> Result<Answer, String> {
     #[derive(Deserialize)]
     struct Output {
         status: u16,
@@ -61,18 +123,18 @@ pub async fn pay(client: Client, payer: &Payer, request: &Request<'_>) -> Result
         body: String,
     }
 
-    let input = json!({
-        "url": request.url,
-        "method": request.method,
-        "headers": request.headers.iter().copied().collect::<HashMap<_, _>>(),
-        "body": request.body.map(|body| BASE64_STANDARD.encode(body)),
-        "privateKey": payer.private_key(),
-    });
+    let output: Output = serde_json::from_slice(&run(script, &input).await?).unwrap();
+    Ok(Answer {
+        status: output.status,
+        headers: HeaderMap::try_from(&output.headers).unwrap(),
+        body: BASE64_STANDARD.decode(output.body).unwrap(),
+    })
+}
+
+/// Runs a script with this input. What it printed, or its complaint.
+async fn run(script: &str, input: &Value) -> Result<Vec<u8>, String> {
     let mut child = Command::new("node")
-        .arg(script::path(match client {
-            Client::Current => "client.mjs",
-            Client::Legacy => "client-v1.mjs",
-        }))
+        .arg(script::path(script))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -86,10 +148,5 @@ pub async fn pay(client: Client, payer: &Payer, request: &Request<'_>) -> Result
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
-    let output: Output = serde_json::from_slice(&output.stdout).unwrap();
-    Ok(Answer {
-        status: output.status,
-        headers: HeaderMap::try_from(&output.headers).unwrap(),
-        body: BASE64_STANDARD.decode(output.body).unwrap(),
-    })
+    Ok(output.stdout)
 }

@@ -48,7 +48,7 @@ pub(crate) fn simulator(seed: &str) -> Simulator {
 }
 
 /// What believes the simulation of `seed`, whatever the host runs.
-fn policy(seed: &str) -> Policy {
+pub(crate) fn policy(seed: &str) -> Policy {
     let simulator = simulator(seed);
     let roots = format!(
         "simulated = \"{}\"",
@@ -93,7 +93,7 @@ fn challenge(nonce: &str) -> Challenge {
     }
 }
 
-fn judge(evidence: &Evidence, policy: &Policy, expected: &Expected) -> Verdict {
+pub(crate) fn judge(evidence: &Evidence, policy: &Policy, expected: &Expected) -> Verdict {
     hypervisor_verify::verify(evidence, policy, expected, now())
 }
 
@@ -115,13 +115,13 @@ async fn get(host: &Host, path: &str) -> Answer {
     }
 }
 
-async fn identity_evidence(host: &Host) -> Evidence {
+pub(crate) async fn identity_evidence(host: &Host) -> Evidence {
     let answer = get(host, &format!("/attestation?nonce={NONCE}")).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     Evidence::decode(CBOR, &answer.body).unwrap()
 }
 
-fn identity() -> Expected {
+pub(crate) fn identity() -> Expected {
     Expected::new(ExpectedSubject::Identity, Some(challenge(NONCE)))
 }
 

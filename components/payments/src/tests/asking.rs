@@ -5,11 +5,12 @@ use serde_json::json;
 use super::kit::{Shop, decode, usdc};
 use crate::api::{ErrorCode, Offer};
 use crate::challenge::challenge;
+use crate::extensions::identifier::{Policy, declared};
 
 #[test]
 fn one_challenge_serves_both_versions() {
     let shop = Shop::new();
-    let challenge = challenge(&shop.info, &shop.offers).unwrap();
+    let challenge = challenge(&shop.settings().unwrap(), &shop.info, &shop.offers).unwrap();
     assert_eq!(challenge.status, 402);
     let value = |name: &str| {
         let header = challenge.headers.iter().find(|header| header.name == name);
@@ -37,6 +38,7 @@ fn one_challenge_serves_both_versions() {
                 "maxTimeoutSeconds": 60,
                 "extra": {"name": "USDC", "version": "2"},
             }],
+            "extensions": {"payment-identifier": declared(Policy::Optional)},
         })
     );
     let body: serde_json::Value = serde_json::from_slice(&challenge.body).unwrap();
@@ -69,7 +71,7 @@ fn a_chain_without_a_name_in_version_1_is_offered_in_version_2_alone() {
         network: "eip155:42161".to_owned(),
         ..usdc()
     });
-    let challenge = challenge(&shop.info, &shop.offers).unwrap();
+    let challenge = challenge(&shop.settings().unwrap(), &shop.info, &shop.offers).unwrap();
     let v2 = decode(&challenge.headers, "payment-required");
     assert_eq!(v2["accepts"][1]["network"], "eip155:42161");
     let v1: serde_json::Value = serde_json::from_slice(&challenge.body).unwrap();
@@ -111,7 +113,9 @@ fn an_offer_that_cannot_be_used_is_named_with_what_is_wrong() {
         let mut shop = Shop::new();
         shop.offers.push(usdc());
         spoil(&mut shop.offers[1]);
-        let error = challenge(&shop.info, &shop.offers).unwrap_err().into();
+        let error = challenge(&shop.settings().unwrap(), &shop.info, &shop.offers)
+            .unwrap_err()
+            .into();
         let ErrorCode::InvalidOffer(text) = error else {
             panic!("{error:?}");
         };
@@ -125,9 +129,10 @@ fn an_offer_that_cannot_be_used_is_named_with_what_is_wrong() {
 #[test]
 fn no_offers_and_broken_metadata_are_refused() {
     let shop = Shop::new();
-    assert!(challenge(&shop.info, &[]).is_err());
-    assert!(challenge(&shop.info, &vec![usdc(); 33]).is_err());
+    let settings = shop.settings().unwrap();
+    assert!(challenge(&settings, &shop.info, &[]).is_err());
+    assert!(challenge(&settings, &shop.info, &vec![usdc(); 33]).is_err());
     let mut info = shop.info.clone();
     info.metadata = Some("{".to_owned());
-    assert!(challenge(&info, &shop.offers).is_err());
+    assert!(challenge(&settings, &info, &shop.offers).is_err());
 }

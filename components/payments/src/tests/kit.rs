@@ -15,7 +15,7 @@ use crate::api::{
 use crate::contract::{Authorization, address_of, signing_hash};
 use crate::error::Error;
 use crate::offer;
-use crate::ports::{Answer, Clock, Crypto, Http, HttpError, Ports};
+use crate::ports::{Answer, Clock, Crypto, Http, HttpError, Ports, Vouched};
 use crate::settings::Settings;
 use crate::{evm, settle, verify};
 
@@ -28,6 +28,11 @@ pub const TRANSACTION: &str = "0x00000000000000000000000000000000000000000000000
 pub struct SoftCrypto;
 
 impl Crypto for SoftCrypto {
+    fn sign_vouched(&self, _: &dyn Fn(&Vouched) -> String) -> Option<(String, Vec<u8>)> {
+        // A host that proves nothing.
+        None
+    }
+
     fn recover(
         &self,
         prehash: &[u8; 32],

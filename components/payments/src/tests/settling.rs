@@ -277,7 +277,7 @@ fn a_state_of_something_else_is_unknown_and_sends_nothing() {
     let states = [
         vec![],
         vec![0xff; 8],
-        text.replace(r#""form":1"#, r#""form":2"#).into_bytes(),
+        text.replace(r#""form":2"#, r#""form":3"#).into_bytes(),
         vec![b' '; 1 << 20],
     ];
     for state in states {
@@ -289,6 +289,21 @@ fn a_state_of_something_else_is_unknown_and_sends_nothing() {
         assert!(matches!(settlement, Settlement::Unknown(_)));
         assert!(asked.is_empty());
     }
+}
+
+#[test]
+fn a_state_of_the_form_before_is_settled_still() {
+    let shop = Shop::new();
+    let good = payment(&shop);
+    let mut state: Value = serde_json::from_slice(&good.state).unwrap();
+    state["form"] = json!(1);
+    state.as_object_mut().unwrap().remove("resource");
+    let payment = AuthorizedPayment {
+        state: state.to_string().into_bytes(),
+        ..good
+    };
+    let (settlement, _) = shop.settle(payment, vec![reply(200, &success())]);
+    assert!(matches!(settlement, Settlement::Settled(_)));
 }
 
 #[test]

@@ -29,6 +29,9 @@ pub const MAX_OUTGOING: usize = 64;
 /// Most characters of an account.
 const MAX_ACCOUNT: usize = 128;
 
+/// Most characters of a media type.
+const MAX_MEDIA_TYPE: usize = 128;
+
 /// Most characters of a price.
 const MAX_PRICE: usize = 128;
 
@@ -67,6 +70,7 @@ pub(super) fn manifest(written: Written) -> Result<Manifest, ManifestError> {
         text("price", price, MAX_PRICE, |_| false)?;
     }
     written.pay_to.as_deref().map_or(Ok(()), account)?;
+    written.media_type.as_deref().map_or(Ok(()), media_type)?;
     outgoing(&written.outgoing)?;
     limits(&written.limits)?;
     Ok(Manifest {
@@ -78,6 +82,7 @@ pub(super) fn manifest(written: Written) -> Result<Manifest, ManifestError> {
         private: written.private,
         price: written.price,
         pay_to: written.pay_to,
+        media_type: written.media_type,
         reuse: reuse(written.reuse)?,
         outgoing: written.outgoing,
         environment,
@@ -137,6 +142,19 @@ fn account(account: &str) -> Result<(), ManifestError> {
         let message =
             format!("an account is 1 to {MAX_ACCOUNT} visible ASCII characters without spaces");
         Err(wrong("pay_to", message))
+    }
+}
+
+fn media_type(media_type: &str) -> Result<(), ManifestError> {
+    let is_known = media_type.split_once('/').is_some_and(|(kind, more)| {
+        let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b);
+        let more = more.split(';').next().unwrap_or_default();
+        !kind.is_empty() && !more.is_empty() && kind.bytes().chain(more.bytes()).all(is_token)
+    });
+    text("media_type", media_type, MAX_MEDIA_TYPE, |_| false)?;
+    match is_known && media_type.is_ascii() {
+        true => Ok(()),
+        false => Err(wrong("media_type", "write it like text/plain")),
     }
 }
 

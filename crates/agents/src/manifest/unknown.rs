@@ -4,7 +4,7 @@ use super::check::shown;
 use crate::error::ManifestError;
 
 /// Every key of a manifest. Below `environment` any is known.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "name",
     "description",
     "version",
@@ -13,6 +13,7 @@ const KEYS: [&str; 16] = [
     "private",
     "price",
     "pay_to",
+    "media_type",
     "reuse",
     "outgoing",
     "environment",

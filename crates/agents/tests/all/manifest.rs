@@ -269,6 +269,30 @@ fn an_account_is_visible_ascii() {
 }
 
 #[test]
+fn a_media_type_is_one_or_refused() {
+    for good in [
+        "text/plain",
+        "application/ld+json",
+        "text/html; charset=utf-8",
+    ] {
+        let manifest = parse(&format!("{LEAST}media_type = '{good}'")).unwrap();
+        assert_eq!(manifest.media_type.as_deref(), Some(good));
+    }
+    let long = format!("text/{}", "a".repeat(130));
+    for bad in [
+        "",
+        "text",
+        "/plain",
+        "text/",
+        "te xt/plain",
+        "täxt/plain",
+        &long,
+    ] {
+        assert!(refused(&format!("media_type = '{bad}'")).contains("media_type: "));
+    }
+}
+
+#[test]
 fn reuse_is_1_to_1024() {
     let reuse = |count: i64| parse(&format!("{LEAST}reuse = {count}")).map(|it| it.reuse);
     assert_eq!(reuse(1), Ok(1));

@@ -110,11 +110,12 @@ impl PaymentPolicy {
                 asset: cut(&asset),
                 network: chain.to_string(),
             })?;
-        for (method, only) in [
-            (extra.asset_transfer_method, "eip3009"),
-            (extra.payment_flow, "authorization"),
+        for (method, known) in [
+            (extra.asset_transfer_method, &["eip3009"][..]),
+            // Who is paid first says so; what is signed is the same.
+            (extra.payment_flow, &["authorization", "upfront"]),
         ] {
-            if let Some(method) = method.filter(|method| method != only) {
+            if let Some(method) = method.filter(|it| !known.contains(&it.as_str())) {
                 return Err(OfferRefusal::Method(cut(&method)));
             }
         }
@@ -258,7 +259,7 @@ mod tests {
         assert!(matches!(refusal, OfferRefusal::Scheme(_)), "{refusal}");
         for (member, value) in [
             ("assetTransferMethod", "permit2"),
-            ("paymentFlow", "upfront"),
+            ("paymentFlow", "escrow"),
         ] {
             let mut extra = offer()["extra"].clone();
             extra[member] = json!(value);
@@ -269,6 +270,8 @@ mod tests {
         extra["assetTransferMethod"] = json!("eip3009");
         extra["paymentFlow"] = json!("authorization");
         extra["unknown"] = json!({"more": [1, 2]});
+        assert!(judge(&policy("1"), &with("/extra", extra.clone())).is_ok());
+        extra["paymentFlow"] = json!("upfront");
         assert!(judge(&policy("1"), &with("/extra", extra)).is_ok());
     }
 

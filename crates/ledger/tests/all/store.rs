@@ -59,6 +59,7 @@ fn record(nonce: &str, state: State) -> (Key, Record) {
         digest: [7; 32],
         scope: [8; 32],
         is_secret: true,
+        name: None,
     };
     let record = Record {
         state,
@@ -127,6 +128,7 @@ fn what_a_crash_left_in_doubt_may_be_for_another_request_where_no_answer_is_held
                 digest: [digest; 32],
                 scope: [scope; 32],
                 is_secret: true,
+                name: None,
             };
             at_once(ledger.claim(Some(&key), &request))
                 .unwrap()
@@ -240,6 +242,7 @@ fn what_is_being_asked_about_after_a_crash_is_waited_for_and_runs_for_another_re
         digest: [9; 32],
         scope: [8; 32],
         is_secret: true,
+        name: None,
     };
     let slow = Slow::default();
     let mut context = Context::from_waker(Waker::noop());
@@ -500,4 +503,68 @@ fn the_answers_of_one_payer_leave_room_for_those_of_others() {
     assert!(put("0x01", "1", 60));
     store.sweep(951, 50).unwrap();
     assert!(put("0x01", "2", 100));
+}
+
+/// A purchase by the name `9`, of a request and with a payment of its own.
+fn purchase(nonce: &str, request: u8) -> (Key, Record, Request) {
+    let (key, record) = record(nonce, State::Reserved);
+    let request = Request {
+        digest: [request; 32],
+        scope: [8; 32],
+        is_secret: false,
+        name: Some([9; 32]),
+    };
+    (key, Record::new(record.payment, request, 900), request)
+}
+
+#[test]
+fn what_goes_by_one_name_is_bought_once_with_whatever_payment_and_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, record, request) = purchase("1", 1);
+    let (second, again, _) = purchase("2", 1);
+    let (third, _, other) = purchase("3", 2);
+    let claim = |ledger: &Ledger, key, request| at_once(ledger.claim(Some(key), request)).unwrap();
+    {
+        let ledger = Ledger::new(open(&folder));
+        let reserved = ledger.reserve(first, record, Place::UNBOUND);
+        let mut turn = reserved.unwrap().unwrap();
+        let while_it_runs = ledger.reserve(second, again, Place::UNBOUND);
+        assert!(while_it_runs.unwrap().is_none());
+        let mut waiting = pin!(ledger.claim(Some(&second), &request));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        turn.settling(Some(&answer())).unwrap();
+        let outcome = Outcome::Settled {
+            transaction: "0x1".into(),
+            headers: Vec::new(),
+        };
+        assert!(matches!(turn.end(outcome, true), Ended::Settled));
+        drop(turn);
+        let Poll::Ready(Ok(Claim::Answered(..))) = waiting.as_mut().poll(&mut context) else {
+            panic!("the same purchase, and no answer");
+        };
+        ledger.flush().unwrap();
+    }
+    let ledger = Ledger::new(open(&folder));
+    let same = claim(&ledger, &second, &request).unwrap();
+    assert!(matches!(same, Claim::Answered(..)));
+    let reused = claim(&ledger, &third, &other).unwrap();
+    assert!(matches!(reused, Claim::Reused));
+    let nameless = Request {
+        name: None,
+        ..request
+    };
+    let new = claim(&ledger, &second, &nameless).unwrap();
+    assert!(matches!(new, Claim::New));
+}
+
+#[test]
+fn the_name_of_a_purchase_that_came_to_nothing_is_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::new(open(&folder));
+    let (first, record, _) = purchase("1", 1);
+    drop(ledger.reserve(first, record, Place::UNBOUND).unwrap());
+    let (second, other, _) = purchase("2", 2);
+    let reserved = ledger.reserve(second, other, Place::UNBOUND);
+    assert!(reserved.unwrap().is_some());
 }

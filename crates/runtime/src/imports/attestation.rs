@@ -32,21 +32,11 @@ pub(crate) fn add_to_linker<T: 'static>(
 
 impl wit::Host for AttestationView<'_> {
     fn evidence(&mut self, claim: Vec<u8>) -> Result<Vec<u8>, wit::ErrorCode> {
-        if claim.len() > MAX_CLAIM {
-            return Err(wit::ErrorCode::ClaimTooLong(
-                u64::try_from(claim.len()).unwrap_or(u64::MAX),
-            ));
-        }
-        let evidence = match self.program {
-            Some(program) => self.surroundings.evidence(claim, program),
-            None => Err(NoEvidence::Unavailable),
-        };
-        evidence.map_err(|none| match none {
-            NoEvidence::Unavailable => {
-                wit::ErrorCode::Unavailable("this host has no attester".to_owned())
-            }
-            NoEvidence::Failed => wit::ErrorCode::InternalError(None),
-        })
+        self.vouched(claim, |host, claim, program| host.evidence(claim, program))
+    }
+
+    fn statement(&mut self, claim: Vec<u8>) -> Result<Vec<u8>, wit::ErrorCode> {
+        self.vouched(claim, |host, claim, program| host.statement(claim, program))
     }
 
     fn measurements(&mut self) -> wit::ComponentLog {
@@ -75,6 +65,31 @@ impl wit::Host for AttestationView<'_> {
     }
 }
 
+impl AttestationView<'_> {
+    /// What the host gives for a claim of the program's, by `give`.
+    fn vouched(
+        &self,
+        claim: Vec<u8>,
+        give: impl FnOnce(&dyn Surroundings, Vec<u8>, [u8; 48]) -> Result<Vec<u8>, NoEvidence>,
+    ) -> Result<Vec<u8>, wit::ErrorCode> {
+        if claim.len() > MAX_CLAIM {
+            return Err(wit::ErrorCode::ClaimTooLong(
+                u64::try_from(claim.len()).unwrap_or(u64::MAX),
+            ));
+        }
+        let evidence = match self.program {
+            Some(program) => give(self.surroundings, claim, program),
+            None => Err(NoEvidence::Unavailable),
+        };
+        evidence.map_err(|none| match none {
+            NoEvidence::Unavailable => {
+                wit::ErrorCode::Unavailable("this host has no attester".to_owned())
+            }
+            NoEvidence::Failed => wit::ErrorCode::InternalError(None),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::wit::{ErrorCode, Host};
@@ -93,6 +108,10 @@ mod tests {
         ));
         assert!(matches!(
             view.evidence(vec![0; 64]),
+            Err(ErrorCode::Unavailable(_))
+        ));
+        assert!(matches!(
+            view.statement(vec![0; 64]),
             Err(ErrorCode::Unavailable(_))
         ));
         assert_eq!(view.identity().backend, "none");

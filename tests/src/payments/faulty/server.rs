@@ -60,6 +60,9 @@ async fn answer(
         (&Method::POST, "/settle") => Call::Settle,
         _ => return Ok(other(&shared, &path).await),
     };
+    let said = head.headers.get("authorization");
+    let said = said.map(|it| it.to_str().unwrap().to_owned());
+    shared.authorizations.lock().unwrap().push(said);
     let question = serde_json::from_slice(&body).unwrap_or_default();
     let fault = shared.arrived(call, question);
     // A task of its own: a caller that goes away does not stop the work.

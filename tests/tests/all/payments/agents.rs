@@ -43,7 +43,7 @@ impl Call {
         }
     }
 
-    fn post(shop: &Shop, agent: &str, body: &[u8]) -> Self {
+    pub(crate) fn post(shop: &Shop, agent: &str, body: &[u8]) -> Self {
         Self {
             method: Method::POST,
             body: body.to_vec(),
@@ -51,7 +51,7 @@ impl Call {
         }
     }
 
-    async fn send(&self, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn send(&self, headers: &[(&str, &str)]) -> Answer {
         let request = reqwest::Client::new().request(self.method.clone(), &self.url);
         let request = headers.iter().fold(request, |request, (name, value)| {
             request.header(*name, *value)

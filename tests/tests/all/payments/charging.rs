@@ -274,6 +274,8 @@ async fn a_request_that_does_not_authenticate_is_not_charged() {
 async fn settling_first_charges_for_a_trap_too() {
     let shop = Shop::with("settle_first = true");
     let purchase = Purchase::of(&shop.host, &guest("trap"), &[]).await;
+    let offer = purchase.offer(Version::V2).await;
+    assert_eq!(offer["extra"]["paymentFlow"], "upfront");
     let answer = purchase.pay(&shop.payment(&purchase).await).await;
     let report = purchase.opened(&answer).report;
     assert!(

@@ -1,0 +1,64 @@
+//! The names of purchases and the catalogue, where the component has them.
+
+use wasmtime::component::{ComponentType, Lift, Lower};
+
+use super::{Header, Offer, PaymentEngine, PaymentError, ResourceInfo, Unanswered, told};
+
+/// Names of purchases.
+const IDENTIFIER: (&str, &str) = ("hypervisor:plugin/payment-identifier@0.1.1", "identifier");
+/// The catalogue of what is sold.
+const PATHS: (&str, &str) = ("hypervisor:plugin/payment-catalogue@0.1.1", "paths");
+const CATALOGUE: (&str, &str) = ("hypervisor:plugin/payment-catalogue@0.1.1", "catalogue");
+
+/// One thing that is sold to everybody.
+#[derive(Debug, Clone, ComponentType, Lower)]
+#[component(record)]
+pub struct Item {
+    /// What it is.
+    pub info: ResourceInfo,
+    /// The ways to pay for it.
+    pub offers: Vec<Offer>,
+    /// Since when it has been so, Unix seconds.
+    pub updated: u64,
+}
+
+/// A page of the catalogue.
+#[derive(Debug, Clone, ComponentType, Lift)]
+#[component(record)]
+pub struct Page {
+    /// Its media type.
+    #[component(name = "media-type")]
+    pub media_type: String,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl PaymentEngine {
+    /// The name that a client gave a purchase; none where it gave none, or the component reads no names.
+    pub async fn identifier(&self, headers: &[Header]) -> Result<Option<String>, Unanswered> {
+        if !self.exports(IDENTIFIER.0) {
+            return Ok(None);
+        }
+        let (name,) = self.optional(IDENTIFIER, (headers,)).await?;
+        Ok(name)
+    }
+
+    /// The paths of the component's catalogue; none where it has no catalogue.
+    pub async fn catalogue_paths(&self) -> Result<Vec<String>, Unanswered> {
+        if !self.exports(PATHS.0) {
+            return Ok(Vec::new());
+        }
+        let (paths,) = self.optional(PATHS, ()).await?;
+        Ok(paths)
+    }
+
+    /// A page of the catalogue.
+    pub async fn catalogue(
+        &self,
+        (path, query): (&str, &str),
+        items: &[Item],
+    ) -> Result<Result<Page, PaymentError>, Unanswered> {
+        let page = self.optional(CATALOGUE, (path, query, items)).await;
+        told("catalogue", page.map(|(page,)| page))
+    }
+}
