@@ -1,4 +1,5 @@
-//! Takes payments by x402: the scheme `exact` on EVM chains (EIP-3009), versions 2 and 1 of the protocol.
+//! Takes payments by x402 on EVM chains, versions 2 and 1 of the protocol: the scheme `exact` by EIP-3009, and `exact` and `upto` by
+//! Permit2.
 //!
 //! The operator sets it up by environment variables (see [`settings`]):
 //!
@@ -31,6 +32,7 @@ mod networks;
 mod offer;
 mod offline;
 mod payload;
+mod permit2;
 mod ports;
 mod quote;
 mod respond;
@@ -42,7 +44,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-use bindings::exports::hypervisor::plugin::{payment as api, quote as quoting};
+use bindings::exports::hypervisor::plugin::{payment as api, payment_metered, quote as quoting};
 
 use api::{
     AuthorizedPayment, ChallengeResponse, ErrorCode, Guest, Header, Offer, PaymentId, ResourceInfo,
@@ -58,7 +60,7 @@ use settings::Settings;
 mod bindings {
     wit_bindgen::generate!({
         path: "../../wit",
-        world: "hypervisor:plugin/payments-with-quote",
+        world: "hypervisor:plugin/payments-with-metered",
         generate_all,
     });
 
@@ -90,7 +92,19 @@ impl quoting::Guest for Payments {
         pay_to: String,
         terms: quoting::Terms,
     ) -> Result<Vec<Offer>, ErrorCode> {
-        Ok(quote::quote(&price, &pay_to, &terms)?)
+        let facilitator = Settings::upto_facilitator()?;
+        Ok(quote::quote(
+            &price,
+            &pay_to,
+            &terms,
+            facilitator.as_deref(),
+        )?)
+    }
+}
+
+impl payment_metered::Guest for Payments {
+    fn settle(payment: AuthorizedPayment, amount: String) -> Settlement {
+        settle::settle_part(&ports(), Settings::from_environment(), payment, amount)
     }
 }
 

@@ -10,13 +10,25 @@ use crate::{networks, offer};
 const DOLLARS: &str = "USDC";
 
 /// The offers for a price, which this component takes.
-pub fn quote(price: &str, pay_to: &str, terms: &Terms) -> Result<Vec<Offer>, Error> {
-    let offers = offers(price, pay_to, terms).map_err(Error::Offer)?;
+///
+/// `facilitator` is the account of the one that settles `upto`.
+pub fn quote(
+    price: &str,
+    pay_to: &str,
+    terms: &Terms,
+    facilitator: Option<&str>,
+) -> Result<Vec<Offer>, Error> {
+    let offers = offers(price, pay_to, terms, facilitator).map_err(Error::Offer)?;
     offer::check(&offers)?;
     Ok(offers)
 }
 
-fn offers(price: &str, pay_to: &str, terms: &Terms) -> Result<Vec<Offer>, String> {
+fn offers(
+    price: &str,
+    pay_to: &str,
+    terms: &Terms,
+    facilitator: Option<&str>,
+) -> Result<Vec<Offer>, String> {
     let price = Price::parse(price)?;
     if terms.networks.is_empty() {
         return Err("`networks` is empty: name at least one chain, such as \"base\"".to_owned());
@@ -24,13 +36,20 @@ fn offers(price: &str, pay_to: &str, terms: &Terms) -> Result<Vec<Offer>, String
     if pay_to.is_empty() {
         return Err("`pay_to` is empty: name the account that is paid".to_owned());
     }
+    if terms.scheme == offer::UPTO && facilitator.is_none() {
+        return Err(
+            "the scheme upto needs UPTO_FACILITATOR in [payments.settings]: the `facilitatorAddress` that the first facilitator's /supported names for upto"
+                .to_owned(),
+        );
+    }
+    let facilitator = facilitator.filter(|_| terms.scheme == offer::UPTO);
     let offer = |network: &String| {
         let network = networks::identifier(network)?;
         let token: Token = asset::find(&price.symbol, &network, &terms.assets)?;
         Ok(Offer {
             scheme: terms.scheme.clone(),
             amount: price.in_smallest_units(token.decimals)?,
-            extra: Some(token.domain()),
+            extra: Some(token.extra(facilitator)),
             asset: token.address,
             network,
             pay_to: pay_to.to_owned(),
@@ -142,7 +161,7 @@ mod tests {
     #[test]
     fn a_price_becomes_one_offer_for_each_network() {
         let terms = terms(&["base-sepolia", "eip155:8453"]);
-        let offers = quote("0.01 USDC", PAY_TO, &terms).unwrap();
+        let offers = quote("0.01 USDC", PAY_TO, &terms, None).unwrap();
         let [sepolia, base] = offers.as_slice() else {
             panic!("two offers")
         };
@@ -164,7 +183,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_in_words_of_the_configuration() {
         let error = |price: &str, pay_to: &str, terms: &Terms| {
-            let error = quote(price, pay_to, terms).unwrap_err();
+            let error = quote(price, pay_to, terms, None).unwrap_err();
             assert!(matches!(error, Error::Offer(_)));
             error.to_string()
         };
@@ -185,10 +204,34 @@ mod tests {
             assert!(error.contains(word), "{word}: {error}");
         }
         let odd = Terms {
+            scheme: "barter".to_owned(),
+            ..terms(&["base"])
+        };
+        assert!(error("1 USDC", PAY_TO, &odd).contains("use exact or upto"));
+        let lost = Terms {
             scheme: "upto".to_owned(),
             ..terms(&["base"])
         };
-        assert!(error("1 USDC", PAY_TO, &odd).contains("use exact"));
+        assert!(error("1 USDC", PAY_TO, &lost).contains("UPTO_FACILITATOR"));
+    }
+
+    #[test]
+    fn an_offer_of_upto_names_the_facilitator_that_settles_it() {
+        let terms = Terms {
+            scheme: "upto".to_owned(),
+            ..terms(&["base-sepolia"])
+        };
+        let offers = quote("0.05 USDC", PAY_TO, &terms, Some(PAY_TO)).unwrap();
+        let extra: serde_json::Value =
+            serde_json::from_str(offers[0].extra.as_deref().unwrap()).unwrap();
+        assert_eq!(
+            extra,
+            serde_json::json!({
+                "name": "USDC", "version": "2",
+                "assetTransferMethod": "permit2", "facilitatorAddress": PAY_TO,
+            })
+        );
+        assert_eq!(offers[0].amount, "50000");
     }
 
     proptest::proptest! {

@@ -1,5 +1,6 @@
 //! The payment component: each call into an instance of its own, since payers are each other's strangers.
 
+mod metered;
 mod quote;
 
 use http::HeaderName;
@@ -42,6 +43,7 @@ pub struct PaymentEngine {
     fields: Vec<HeaderName>,
     names_fields: bool,
     quotes: bool,
+    meters: bool,
 }
 
 /// The component did not answer: it trapped, reached a limit, or ran out of time.
@@ -76,6 +78,7 @@ impl PaymentEngine {
         };
         Ok(Self {
             quotes: quote::is_exported(&linked),
+            meters: metered::is_exported(&linked),
             pre: PaymentPluginPre::new(linked)?,
             sandboxes,
             calls,

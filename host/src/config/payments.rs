@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use super::Limits;
+use super::{Limits, Metered};
 use crate::error::Error;
 use crate::executor::Source;
 use hypervisor_egress::Origin;
@@ -69,6 +69,8 @@ pub struct Payments {
     pub public_url: String,
     /// Further environment variables of the component: its own settings.
     pub settings: BTreeMap<String, String>,
+    /// What is paid by use.
+    pub metered: Metered,
 }
 
 /// What is charged of an execution whose program the payer brings, and who therefore decides how it ends.
@@ -193,7 +195,7 @@ impl Payments {
             let message = format!("{taken} is set by a key of [payments] of its own");
             return wrong("payments.settings", message);
         }
-        Ok(())
+        self.metered.validate(self.settle_first)
     }
 
     /// Every URL that the component may send requests to.
@@ -237,6 +239,7 @@ impl Default for Payments {
             held_payer: ByteSize::mib(64),
             public_url: String::new(),
             settings: BTreeMap::new(),
+            metered: Metered::default(),
         }
     }
 }
@@ -248,9 +251,17 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_by_its_key() {
         type Spoil = fn(&mut Payments);
-        let changes: [(&str, Spoil); 7] = [
+        let changes: [(&str, Spoil); 9] = [
             ("payments.wall", |it| it.wall = Duration::ZERO),
             ("payments.timeout", |it| it.timeout = Duration::ZERO),
+            ("payments.metered", |it| {
+                it.metered.routes.push("/a".to_owned());
+            }),
+            ("payments.metered", |it| {
+                it.metered.routes.push("/a".to_owned());
+                it.metered.base = "$0.01".to_owned();
+                it.settle_first = true;
+            }),
             ("payments.networks", |it| {
                 it.networks = vec!["base".to_owned(); 2];
             }),

@@ -1,5 +1,6 @@
 //! Sealed requests: the routes that run something, and what owners ask of their agents.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
@@ -60,8 +61,14 @@ async fn serve(host: &Arc<Host>, route: Route, request: Request) -> Result<Respo
         let payments = host.payments().ok_or_else(Refusal::takes_no_payments)?;
         let teller = snapshot.teller.as_ref();
         let teller = teller.ok_or_else(Refusal::takes_no_payments)?;
+        let metered = teller.metered(&route.path);
+        let description = match &metered {
+            None => Cow::Borrowed(EXECUTION),
+            Some((_, words)) => format!("{EXECUTION}; by use, up to the price: {words}").into(),
+        };
         Some(Sale {
-            info: payments.resource(&route.path, EXECUTION, request.headers()),
+            info: payments.resource(&route.path, &description, request.headers()),
+            tariffs: metered.map(|(tariffs, _)| tariffs),
             offers: teller.offers_of(&route.path).await?,
             // What has no body is told what it costs, whatever it brings.
             headers: match *request.method() {

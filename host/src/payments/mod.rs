@@ -1,5 +1,6 @@
 //! Payments: the component that speaks the protocol and makes the offers, and the ledger of what was paid.
 
+mod metered;
 mod prices;
 mod reconcile;
 mod teller;
@@ -21,6 +22,7 @@ pub(crate) use hypervisor_ledger::{
     Answer, Claim, Ended, Error as LedgerError, Fields, Key, Outcome, Payment, PaymentId, Place,
     Record, Request, Turn, digest, key,
 };
+pub(crate) use metered::Tariffs;
 pub(crate) use teller::{Teller, Verified};
 pub use trial::{Challenge, Failed, Trial, trial};
 

@@ -18,6 +18,7 @@ mod kills;
 pub(crate) mod kit;
 mod ledger;
 mod lies;
+mod metered;
 mod oracle;
 mod quotes;
 mod swap;
