@@ -170,6 +170,7 @@ fn the_interfaces_and_worlds_are_those_of_the_design() {
         [
             "attestation",
             "crypto",
+            "finality",
             "payment",
             "payment-fields",
             "payment-metered",
@@ -188,6 +189,7 @@ fn the_interfaces_and_worlds_are_those_of_the_design() {
             "agent-service",
             "payments",
             "payments-with-fields",
+            "payments-with-finality",
             "payments-with-metered",
             "payments-with-quote",
             "policy-engine",

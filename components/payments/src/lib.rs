@@ -44,7 +44,9 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-use bindings::exports::hypervisor::plugin::{payment as api, payment_metered, quote as quoting};
+use bindings::exports::hypervisor::plugin::{
+    finality, payment as api, payment_metered, quote as quoting,
+};
 
 use api::{
     AuthorizedPayment, ChallengeResponse, ErrorCode, Guest, Header, Offer, PaymentId, ResourceInfo,
@@ -105,6 +107,17 @@ impl quoting::Guest for Payments {
 impl payment_metered::Guest for Payments {
     fn settle(payment: AuthorizedPayment, amount: String) -> Settlement {
         settle::settle_part(&ports(), Settings::from_environment(), payment, amount)
+    }
+}
+
+impl finality::Guest for Payments {
+    fn standing(payment: AuthorizedPayment, transaction: String) -> finality::Verdict {
+        settle::standing(
+            &ports(),
+            Settings::from_environment(),
+            payment,
+            &transaction,
+        )
     }
 }
 

@@ -18,6 +18,7 @@ use crate::chain::{self, Claim, Finding, Rpc};
 use crate::error::{Error, code};
 use crate::evm;
 use crate::facilitator::{self, Expected, Settled};
+use crate::finality::Verdict;
 use crate::networks;
 use crate::ports::{Clock, Http, HttpError, Ports};
 use crate::respond;
@@ -89,6 +90,26 @@ pub fn reconcile<C, H: Http, T: Clock>(
     match Case::open(ports, payment) {
         Ok(mut case) => case.reconcile(settings),
         Err(unknown) => *unknown,
+    }
+}
+
+/// Whether a payment that a transaction settled still stands. Only a chain that can be asked takes one back.
+pub fn standing<C, H: Http, T: Clock>(
+    ports: &Ports<C, H, T>,
+    settings: Result<Settings, Error>,
+    payment: AuthorizedPayment,
+    transaction: &str,
+) -> Verdict {
+    let (Ok(settings), Ok(case)) = (settings, Case::open(ports, payment)) else {
+        return Verdict::Unclear;
+    };
+    let Some(rpc) = case.rpc(&settings) else {
+        return Verdict::Stands;
+    };
+    match chain::find(&rpc, &case.claim, Some(transaction)) {
+        Ok(Finding::Made(_)) => Verdict::Stands,
+        Ok(Finding::Open | Finding::NotMade(..)) => Verdict::Gone,
+        Ok(Finding::Unclear(_)) | Err(_) => Verdict::Unclear,
     }
 }
 

@@ -165,6 +165,7 @@ pub(super) const PAYMENTS: World = World {
         "hypervisor:plugin/payment-fields",
         "hypervisor:plugin/payment-metered",
         "hypervisor:plugin/quote",
+        "hypervisor:plugin/finality",
     ],
     plugin: "payments",
     has_network: true,

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use hypervisor_ledger::{Bounds, Ledger, Store, TABLES};
+use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::account::Full;
 use crate::config::{self, Config};
 use crate::error::Error;
-use crate::executor::{Header, PaymentError, PluginSet, ResourceInfo, Unanswered};
+use crate::executor::{Header, Offer, PaymentError, PluginSet, ResourceInfo, Unanswered};
 use crate::state::State as Folder;
 
 pub(crate) use hypervisor_ledger::{
@@ -38,6 +39,8 @@ pub(crate) struct Payments {
     /// The longest that one waits for the payer's own other payments.
     timeout: Duration,
     hold: Duration,
+    /// How long after a settlement it is looked at again; none for never.
+    recheck: Option<Duration>,
     public_url: String,
     /// Rings when a payment has come into doubt.
     doubt: Notify,
@@ -82,6 +85,7 @@ impl Payments {
             wall: settings.wall,
             timeout: settings.timeout,
             hold: settings.hold,
+            recheck: settings.rechecks().then_some(settings.recheck),
             public_url: settings.public_url.trim_end_matches('/').to_owned(),
             doubt: Notify::new(),
         })
@@ -152,6 +156,7 @@ fn opened(folder: &Folder, settings: &config::Payments) -> Result<Ledger, Error>
         held_each: settings.held_each.as_u64(),
         held_payer: settings.held_payer.as_u64(),
         unsettled: settings.unsettled,
+        watches: settings.rechecks(),
     };
     let rows = folder.store("payments", &TABLES)?;
     let earlier = folder.folder().join("payments.redb");
@@ -162,7 +167,18 @@ fn opened(folder: &Folder, settings: &config::Payments) -> Result<Ledger, Error>
     Ok(Ledger::new(store))
 }
 
-/// Checks `[payments]` as a start would, without opening the store.
+/// What is sold at a route.
+#[derive(Debug, Serialize)]
+pub struct Sold {
+    /// The route.
+    pub route: &'static str,
+    /// What it costs, in the operator's words.
+    pub price: String,
+    /// What that comes to: the ways to pay it.
+    pub offers: Vec<Offer>,
+}
+
+/// Checks `[payments]` as a start would, without opening the store: what would be sold.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -170,11 +186,26 @@ pub async fn check(
     config: &Config,
     plugins: &PluginSet,
     routes: &[&'static str],
-) -> Result<(), Error> {
-    if let Some(engine) = plugins.payments() {
-        Teller::open(config, engine, routes).await?;
+) -> Result<Vec<Sold>, Error> {
+    let Some(engine) = plugins.payments() else {
+        return Ok(Vec::new());
+    };
+    let teller = Teller::open(config, engine, routes).await?;
+    let mut sold = Vec::new();
+    for route in routes {
+        let offers = teller.offers_of(route).await;
+        sold.push(Sold {
+            route,
+            price: match teller.metered(route) {
+                None => teller.price_of(route).to_owned(),
+                Some((_, words)) => {
+                    format!("{} at most, by use: {words}", teller.price_of(route))
+                }
+            },
+            offers: offers.map_err(|e| Error::Payments(e.to_string()))?.to_vec(),
+        });
     }
-    Ok(())
+    Ok(sold)
 }
 
 /// Header fields as a component gives them, in the form that the ledger keeps.

@@ -21,4 +21,5 @@ mod lies;
 mod metered;
 mod oracle;
 mod quotes;
+mod reorg;
 mod swap;
