@@ -21,7 +21,7 @@ source "$root/scripts/node.sh"
 
 # What node_modules is installed from.
 wanted() {
-    (cd "$rig" && cat .npmrc package.json package-lock.json no-wagmi/package.json | sha256sum | cut -d' ' -f1)
+    (cd "$rig" && cat .npmrc package.json package-lock.json no-wagmi/package.json nothing/package.json | sha256sum | cut -d' ' -f1)
 }
 
 # Two runs at once would install the same things twice and get in each other's way.
@@ -33,4 +33,5 @@ fi
 setup_node "$node_minimum"
 say "Node.js … ok ($(node --version))"
 install_packages "$rig" "$(wanted)" 'payment test packages'
+node "$rig/permit2.mjs"
 say 'payment test packages … ok'

@@ -5,6 +5,8 @@ import { createRequire } from 'node:module';
 // viem carries the code and does not export it.
 import { multicall3Bytecode } from './node_modules/viem/_esm/constants/contracts.js';
 
+import { permit2Code } from './permit2.mjs';
+
 const require = createRequire(import.meta.url);
 
 /** Where they are; USDC and Multicall3 at their true addresses on Base Sepolia. */
@@ -46,6 +48,7 @@ export async function install(chain) {
     [addresses.plainToken]: plainToken.deployedBytecode,
     [addresses.wallet]: wallet.deployedBytecode,
     [signatureChecker]: checker.deployedBytecode,
+    ...permit2Code(),
   };
   await Promise.all(Object.entries(code).map(([address, bytecode]) => chain.setCode({ address, bytecode })));
 }

@@ -1,6 +1,6 @@
-// The official facilitator (@x402/core with the exact scheme of @x402/evm, versions 1 and 2) on a free loopback port.
+// The official facilitator (@x402/core with the schemes exact, versions 1 and 2, and upto of @x402/evm) on a free loopback port.
 // Usage: node facilitator.mjs RPC_URL [CONFIRMATION_TIMEOUT_MS]
-// Prints {url}. GET /calls counts the calls so far: {verify, settle}.
+// Prints {url, account}. GET /calls counts the calls so far: {verify, settle}.
 
 import { createServer } from 'node:http';
 import { json } from 'node:stream/consumers';
@@ -8,6 +8,7 @@ import { json } from 'node:stream/consumers';
 import { x402Facilitator } from '@x402/core/facilitator';
 import { toFacilitatorEvmSigner } from '@x402/evm';
 import { registerExactEvmScheme } from '@x402/evm/exact/facilitator';
+import { UptoEvmScheme } from '@x402/evm/upto/facilitator';
 import { createTestClient, http, parseEther, publicActions, walletActions } from 'viem';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import { baseSepolia } from 'viem/chains';
@@ -44,6 +45,7 @@ const signer = toFacilitatorEvmSigner(
 );
 const facilitator = new x402Facilitator();
 registerExactEvmScheme(facilitator, { signer, networks: `eip155:${baseSepolia.id}` });
+facilitator.register(`eip155:${baseSepolia.id}`, new UptoEvmScheme(signer));
 
 const calls = { verify: 0, settle: 0 };
 const routes = {
@@ -73,4 +75,6 @@ const server = createServer(async (request, response) => {
   const [status, body] = await answer(request);
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
 });
-server.listen(0, '127.0.0.1', () => ready({ url: `http://127.0.0.1:${server.address().port}` }));
+server.listen(0, '127.0.0.1', () =>
+  ready({ url: `http://127.0.0.1:${server.address().port}`, account: account.address }),
+);

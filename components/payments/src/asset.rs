@@ -1,6 +1,6 @@
 //! The tokens that prices may be in: the operator's own, and those known by name.
 
-use serde_json::json;
+use serde_json::{Map, Value};
 
 use crate::networks;
 use crate::quoting::Asset;
@@ -59,50 +59,78 @@ const USDC: [(&str, &str, &str); 10] = [
     ),
 ];
 
-/// A token, and the domain that authorizations of it are signed for.
+/// A token, and how it is transferred.
 #[derive(Debug)]
 pub struct Token {
     pub address: String,
     pub decimals: u8,
-    name: String,
-    version: String,
+    /// `name` and `version` of the EIP-712 domain that authorizations of it are signed for.
+    domain: Option<(String, String)>,
+    /// By Permit2, in `exact` too.
+    by_permit2: bool,
 }
 
 impl Token {
-    /// The `extra` of an offer: the EIP-712 domain, and the flow of its payment where that is not the usual one.
-    pub fn extra(&self, flow: Option<&str>) -> String {
-        let mut extra = json!({"name": self.name, "version": self.version});
-        if let (Some(flow), Some(extra)) = (flow, extra.as_object_mut()) {
+    /// What offers carry besides: the EIP-712 domain; where it is paid by Permit2, that it is, and in `upto` by which facilitator; and
+    /// the flow of its payment where that is not the usual one.
+    pub fn extra(&self, facilitator: Option<&str>, flow: Option<&str>) -> String {
+        let mut extra = Map::new();
+        if let Some((name, version)) = &self.domain {
+            extra.insert("name".to_owned(), name.clone().into());
+            extra.insert("version".to_owned(), version.clone().into());
+        }
+        if self.by_permit2 || facilitator.is_some() {
+            extra.insert("assetTransferMethod".to_owned(), "permit2".into());
+        }
+        if let Some(account) = facilitator {
+            extra.insert("facilitatorAddress".to_owned(), account.into());
+        }
+        if let Some(flow) = flow {
             extra.insert("paymentFlow".to_owned(), flow.into());
         }
-        extra.to_string()
+        Value::Object(extra).to_string()
     }
 
-    /// One that the operator describes. Beside what every asset has, it has `name` and `version`.
+    /// One that the operator describes. Beside what every asset has, it has `name` and `version`, or `transfer = "permit2"`.
     fn described(asset: &Asset) -> Result<Self, String> {
         let wrong =
             |problem: String| format!("the asset {} on {}: {problem}", asset.symbol, asset.network);
-        let domain = ["name", "version"];
+        let keys = ["name", "version", "transfer"];
         let mut details = asset.details.iter().map(|(key, _)| key.as_str());
-        if let Some(key) = details.find(|key| !domain.contains(key)) {
+        if let Some(key) = details.find(|key| !keys.contains(key)) {
             return Err(wrong(format!(
-                "unknown key `{key}`; it may have `name` and `version`"
+                "unknown key `{key}`; it may have `name`, `version` and `transfer`"
             )));
         }
-        let [name, version] = domain.map(|key| {
+        let [name, version, transfer] = keys.map(|key| {
             let detail = asset.details.iter().find(|(known, _)| known == key);
             let text = detail.map(|(_, text)| text.clone());
-            text.filter(|text| !text.is_empty()).ok_or_else(|| {
-                wrong(format!(
-                    "`{key}` is missing: that of the token's EIP-712 domain"
-                ))
-            })
+            text.filter(|text| !text.is_empty())
         });
+        let by_permit2 = match transfer.as_deref() {
+            None | Some("eip3009") => false,
+            Some("permit2") => true,
+            Some(_) => {
+                return Err(wrong("`transfer` is \"eip3009\" or \"permit2\"".to_owned()));
+            }
+        };
+        let missing = |key: &str| {
+            wrong(format!(
+                "`{key}` is missing: that of the token's EIP-712 domain; a token without EIP-3009 has `transfer = \"permit2\"` instead"
+            ))
+        };
+        let domain = match (name, version) {
+            (None, None) if by_permit2 => None,
+            (name, version) => Some((
+                name.ok_or_else(|| missing("name"))?,
+                version.ok_or_else(|| missing("version"))?,
+            )),
+        };
         Ok(Self {
             address: asset.address.clone(),
             decimals: asset.decimals,
-            name: name?,
-            version: version?,
+            domain,
+            by_permit2,
         })
     }
 }
@@ -119,8 +147,8 @@ pub fn find(symbol: &str, network: &str, own: &[Asset]) -> Result<Token, String>
         Some((_, address, name)) => Ok(Token {
             address: (*address).to_owned(),
             decimals: 6,
-            name: (*name).to_owned(),
-            version: "2".to_owned(),
+            domain: Some(((*name).to_owned(), "2".to_owned())),
+            by_permit2: false,
         }),
         None => Err(format!(
             "{symbol} on {network} is not known; describe it in [[payments.assets]]"
@@ -148,9 +176,19 @@ mod tests {
         let own = [euro(&[("version", "1"), ("name", "Euro")])];
         let token = find("EURC", "eip155:84532", &own).unwrap();
         assert_eq!((token.decimals, &token.address), (2, &own[0].address));
-        assert_eq!(token.extra(None), r#"{"name":"Euro","version":"1"}"#);
+        assert_eq!(token.extra(None, None), r#"{"name":"Euro","version":"1"}"#);
         let elsewhere = find("EURC", "eip155:1", &own).unwrap_err();
         assert!(elsewhere.contains("[[payments.assets]]"), "{elsewhere}");
+    }
+
+    #[test]
+    fn a_token_without_a_domain_of_its_own_is_paid_by_permit2() {
+        let own = [euro(&[("transfer", "permit2")])];
+        let token = find("EURC", "eip155:84532", &own).unwrap();
+        assert_eq!(
+            token.extra(None, None),
+            r#"{"assetTransferMethod":"permit2"}"#
+        );
     }
 
     #[test]
@@ -162,6 +200,8 @@ mod tests {
                 &[("name", "Euro"), ("version", "1"), ("nmae", "x")],
                 "`nmae`",
             ),
+            (&[("transfer", "carrier pigeon")], "`transfer` is"),
+            (&[("transfer", "permit2"), ("name", "Euro")], "`version`"),
         ] {
             let error = find("EURC", "eip155:84532", &[euro(details)]).unwrap_err();
             assert!(error.contains(word), "{error}");

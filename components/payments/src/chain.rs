@@ -1,6 +1,8 @@
 //! What became of an authorization, by the chain itself: Ethereum's JSON-RPC.
 //!
-//! The token is asked whether the nonce is used (EIP-3009), and its events say by what.
+//! The token is asked whether the nonce is used (EIP-3009), and its events say by what. What was signed for Permit2 is in [`permit2`].
+
+mod permit2;
 
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::{SolCall, SolEvent};
@@ -11,6 +13,7 @@ use crate::contract::{AuthorizationCanceled, AuthorizationUsed, Transfer, author
 use crate::error::code;
 use crate::evm;
 use crate::json;
+use crate::permit2::nonce;
 use crate::ports::Http;
 
 /// The most that is read of an answer, in bytes: a block's list of transactions, a crowded receipt.
@@ -30,6 +33,7 @@ pub struct Claim {
     pay_to: Address,
     amount: U256,
     nonce: B256,
+    is_permit2: bool,
     valid_before: u64,
     since: u64,
 }
@@ -37,12 +41,17 @@ pub struct Claim {
 impl Claim {
     /// The transfer that a payment authorizes, not made before `since`.
     pub fn new(payment: &AuthorizedPayment, since: u64) -> Option<Self> {
+        let permitted = nonce(&payment.id.nonce);
         Some(Self {
             asset: evm::address(&payment.id.asset)?,
             payer: evm::address(&payment.id.payer)?,
             pay_to: evm::address(&payment.pay_to)?,
             amount: evm::amount(&payment.amount)?,
-            nonce: evm::word(&payment.id.nonce)?,
+            nonce: match permitted {
+                Some(nonce) => nonce.into(),
+                None => evm::word(&payment.id.nonce)?,
+            },
+            is_permit2: permitted.is_some(),
             valid_before: payment.valid_before,
             since,
         })
@@ -142,8 +151,21 @@ pub fn confirm<H: Http>(
     transaction: &str,
 ) -> Result<Option<bool>, String> {
     rpc.check_chain()?;
-    let receipt = rpc.receipt(transaction)?;
-    Ok(receipt.map(|receipt| transfers(&receipt, claim) == Transfers::Ours))
+    match rpc.receipt(transaction)? {
+        None => Ok(None),
+        Some(receipt) => is_ours(rpc, claim, (transaction, &receipt)).map(Some),
+    }
+}
+
+fn is_ours<H: Http>(
+    rpc: &Rpc<'_, H>,
+    claim: &Claim,
+    (transaction, receipt): (&str, &Value),
+) -> Result<bool, String> {
+    if claim.is_permit2 {
+        return permit2::made(rpc, claim, (transaction, receipt));
+    }
+    Ok(transfers(receipt, claim) == Transfers::Ours)
 }
 
 /// Finds out what became of an authorization. `known` is a transaction that is thought to hold it.
@@ -155,12 +177,28 @@ pub fn find<H: Http>(
     rpc.check_chain()?;
     if let Some(known) = known
         && let Some(receipt) = rpc.receipt(known)?
-        && transfers(&receipt, claim) == Transfers::Ours
+        && is_ours(rpc, claim, (known, &receipt))?
     {
         return Ok(Finding::Made(known.to_owned()));
     }
     // State and time are asked of the same block.
     let (number, timestamp) = rpc.block("latest")?;
+    let is_used = if claim.is_permit2 {
+        permit2::is_used(rpc, claim, number)?
+    } else {
+        is_used(rpc, claim, number)?
+    };
+    match is_used {
+        false if timestamp > claim.valid_before => Ok(Finding::NotMade(
+            code::VALID_BEFORE,
+            "the authorization expired unused",
+        )),
+        false => Ok(Finding::Open),
+        true => search(rpc, claim, number),
+    }
+}
+
+fn is_used<H: Http>(rpc: &Rpc<'_, H>, claim: &Claim, number: u64) -> Result<bool, String> {
     let call = authorizationStateCall {
         authorizer: claim.payer,
         nonce: claim.nonce,
@@ -172,58 +210,40 @@ pub fn find<H: Http>(
             hex(number),
         ]),
     )?;
-    match used.as_str().and_then(evm::word) {
-        None => {
-            Err("the RPC endpoint: the token does not tell whether the nonce is used".to_owned())
-        }
-        Some(B256::ZERO) if timestamp > claim.valid_before => Ok(Finding::NotMade(
-            code::VALID_BEFORE,
-            "the authorization expired unused",
-        )),
-        Some(B256::ZERO) => Ok(Finding::Open),
-        Some(_) => search(rpc, claim, number),
-    }
+    let used = used.as_str().and_then(evm::word).ok_or_else(|| {
+        "the RPC endpoint: the token does not tell whether the nonce is used".to_owned()
+    })?;
+    Ok(used != B256::ZERO)
 }
 
 /// Finds what the nonce was used by, from `newest` backwards.
 fn search<H: Http>(rpc: &Rpc<'_, H>, claim: &Claim, newest: u64) -> Result<Finding, String> {
     let mut newest = newest;
+    let (address, topics) = if claim.is_permit2 {
+        permit2::filter(claim)
+    } else {
+        filter(claim)
+    };
     for _ in 0..SEARCHES {
         let oldest = newest.saturating_sub(BLOCKS - 1);
         let logs = rpc.call(
             "eth_getLogs",
             json!([{
-                "address": evm::text(claim.asset),
+                "address": address,
                 "fromBlock": hex(oldest),
                 "toBlock": hex(newest),
-                "topics": [
-                    [
-                        evm::text(AuthorizationUsed::SIGNATURE_HASH),
-                        evm::text(AuthorizationCanceled::SIGNATURE_HASH),
-                    ],
-                    evm::text(claim.payer.into_word()),
-                    evm::text(claim.nonce),
-                ],
+                "topics": topics,
             }]),
         )?;
-        let found = logs
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Log::read)
-            .find_map(|log| Some((log.use_of_nonce(claim)?, log.transaction)));
-        match found {
-            Some((Use::Cancelled, _)) => {
-                return Ok(Finding::NotMade(
-                    code::NONCE_USED,
-                    "the payer cancelled the authorization",
-                ));
+        for log in logs.as_array().into_iter().flatten().filter_map(Log::read) {
+            let told = if claim.is_permit2 {
+                permit2::tell(rpc, claim, &log)?
+            } else {
+                tell(rpc, claim, &log)?
+            };
+            if let Some(finding) = told {
+                return Ok(finding);
             }
-            Some((Use::Used, Some(transaction))) => return judge(rpc, claim, &transaction),
-            Some((Use::Used, None)) => {
-                return Err("the RPC endpoint: an event without a transaction".to_owned());
-            }
-            None => {}
         }
         let (_, timestamp) = rpc.block(&hex(oldest))?;
         if oldest == 0 || timestamp.saturating_add(CLOCK_SLACK) < claim.since {
@@ -236,6 +256,36 @@ fn search<H: Http>(rpc: &Rpc<'_, H>, claim: &Claim, newest: u64) -> Result<Findi
     Ok(Finding::Unclear(
         "the nonce is used, by a transaction too far back to be found",
     ))
+}
+
+/// What `eth_getLogs` is asked for.
+fn filter(claim: &Claim) -> (Value, Value) {
+    (
+        evm::text(claim.asset).into(),
+        json!([
+            [
+                evm::text(AuthorizationUsed::SIGNATURE_HASH),
+                evm::text(AuthorizationCanceled::SIGNATURE_HASH),
+            ],
+            evm::text(claim.payer.into_word()),
+            evm::text(claim.nonce),
+        ]),
+    )
+}
+
+/// What an event says of the nonce.
+fn tell<H: Http>(rpc: &Rpc<'_, H>, claim: &Claim, log: &Log) -> Result<Option<Finding>, String> {
+    match (log.use_of_nonce(claim), &log.transaction) {
+        (None, _) => Ok(None),
+        (Some(Use::Cancelled), _) => Ok(Some(Finding::NotMade(
+            code::NONCE_USED,
+            "the payer cancelled the authorization",
+        ))),
+        (Some(Use::Used), Some(transaction)) => judge(rpc, claim, transaction).map(Some),
+        (Some(Use::Used), None) => {
+            Err("the RPC endpoint: an event without a transaction".to_owned())
+        }
+    }
 }
 
 /// What the transaction that used the nonce transferred.

@@ -3,7 +3,8 @@
 use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::{Eip712Domain, SolStruct, sol};
 
-use crate::offer::Terms;
+use crate::offer::{Method, Terms};
+use crate::permit2::{self, Permit};
 
 sol! {
     #[derive(Debug)]
@@ -21,6 +22,11 @@ sol! {
     event Transfer(address indexed from, address indexed to, uint256 value);
 
     function authorizationState(address authorizer, bytes32 nonce) external view returns (bool);
+
+    // Permit2's.
+    event UnorderedNonceInvalidation(address indexed owner, uint256 word, uint256 mask);
+
+    function nonceBitmap(address owner, uint256 word) external view returns (uint256);
 }
 
 /// What the payer signs.
@@ -38,13 +44,23 @@ pub struct Authorization {
     pub valid_before: U256,
     /// Makes it unique.
     pub nonce: B256,
+    /// What Permit2 needs besides; none of an authorization by EIP-3009.
+    pub permit: Option<Permit>,
 }
 
-/// The hash that is signed (EIP-712), under the domain of the offer's token.
+/// The hash that is signed (EIP-712), under the domain of Permit2 or of the offer's token.
 pub fn signing_hash(authorization: &Authorization, terms: &Terms) -> B256 {
+    if let Some(permit) = &authorization.permit {
+        return permit2::signing_hash(authorization, permit, terms.chain_id);
+    }
+    // An offer for Permit2 has no such domain, and `offline` refuses what was signed under one.
+    let (name, version) = match &terms.method {
+        Method::Eip3009 { name, version } => (name.as_str(), version.as_str()),
+        Method::Permit2 { .. } => ("", ""),
+    };
     let domain = Eip712Domain::new(
-        Some(terms.token_name.clone().into()),
-        Some(terms.token_version.clone().into()),
+        Some(name.to_owned().into()),
+        Some(version.to_owned().into()),
         Some(U256::from(terms.chain_id)),
         Some(terms.asset),
         None,

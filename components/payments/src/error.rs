@@ -39,7 +39,7 @@ impl From<Error> for ErrorCode {
     }
 }
 
-/// Reason codes of the x402 specification (version 2, section 9), and the two of it that its SDKs add.
+/// Reason codes of the x402 specification (version 2, section 9), the two of it that its SDKs add, and theirs for Permit2.
 pub mod code {
     pub const PAYMENT_REQUIRED: &str = "payment_required";
     pub const INVALID_PAYLOAD: &str = "invalid_payload";
@@ -53,6 +53,17 @@ pub mod code {
     pub const VALUE_MISMATCH: &str = "invalid_exact_evm_payload_authorization_value_mismatch";
     pub const RECIPIENT: &str = "invalid_exact_evm_payload_recipient_mismatch";
     pub const SIGNATURE: &str = "invalid_exact_evm_payload_signature";
+    pub const PERMIT2_ALLOWANCE: &str = "permit2_allowance_required";
+    pub const PERMIT2_AMOUNT: &str = "permit2_amount_mismatch";
+    pub const PERMIT2_DEADLINE: &str = "permit2_deadline_expired";
+    pub const PERMIT2_EARLY: &str = "permit2_not_yet_valid";
+    pub const PERMIT2_NONCE: &str = "permit2_invalid_nonce";
+    pub const PERMIT2_RECIPIENT: &str = "invalid_permit2_recipient_mismatch";
+    pub const PERMIT2_SIGNATURE: &str = "invalid_permit2_signature";
+    pub const PERMIT2_SPENDER: &str = "invalid_permit2_spender";
+    pub const PERMIT2_TOKEN: &str = "permit2_token_mismatch";
+    pub const UPTO_EXCEEDED: &str = "invalid_upto_evm_payload_settlement_exceeds_amount";
+    pub const UPTO_FACILITATOR: &str = "upto_facilitator_mismatch";
     pub const NONCE_USED: &str = "invalid_exact_evm_nonce_already_used";
     pub const UNEXPECTED_VERIFY: &str = "unexpected_verify_error";
     pub const UNEXPECTED_SETTLE: &str = "unexpected_settle_error";
@@ -61,7 +72,7 @@ pub mod code {
 /// Why a payment is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// 400 for what is malformed, 402 for the rest (specs/transports-v2/http.md).
+    /// 400 for what is malformed, 412 where Permit2 lacks an allowance, 402 for the rest (specs/transports-v2/http.md).
     pub status: u16,
     /// The protocol's reason code.
     pub code: Cow<'static, str>,
@@ -72,9 +83,13 @@ pub struct Refusal {
 impl Refusal {
     /// A well-formed payment that is not acceptable.
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        let code = code.into();
         Self {
-            status: 402,
-            code: code.into(),
+            status: match code.as_ref() {
+                code::PERMIT2_ALLOWANCE => 412,
+                _ => 402,
+            },
+            code,
             message: message.into(),
         }
     }

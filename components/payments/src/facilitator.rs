@@ -27,7 +27,7 @@ const LONGEST_CODE: usize = 96;
 /// said of a payment that was made a moment ago (a used nonce, a simulation that fails), and those of x402-rs.
 ///
 /// Any other word, `timeout` or one of tomorrow, does not say that nothing was sent.
-const DEFINITE: [&str; 38] = [
+const DEFINITE: [&str; 50] = [
     "insufficient_funds",
     "invalid_exact_evm_insufficient_balance",
     "invalid_exact_evm_payload_authorization_valid_after",
@@ -63,6 +63,18 @@ const DEFINITE: [&str; 38] = [
     "asset_mismatch",
     "accepted_requirements_mismatch",
     "permit2_allowance_required",
+    "permit2_amount_mismatch",
+    "permit2_deadline_expired",
+    "permit2_insufficient_balance",
+    "permit2_not_yet_valid",
+    "permit2_proxy_not_deployed",
+    "permit2_token_mismatch",
+    "invalid_permit2_recipient_mismatch",
+    "invalid_permit2_signature",
+    "invalid_permit2_spender",
+    "invalid_upto_evm_payload_settlement_exceeds_amount",
+    "unsupported_payload_type",
+    "upto_facilitator_mismatch",
     "unsupported_chain",
     "unsupported_network",
     "unsupported_asset",

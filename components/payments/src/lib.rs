@@ -1,4 +1,5 @@
-//! Takes payments by x402: the scheme `exact` on EVM chains (EIP-3009), versions 2 and 1 of the protocol.
+//! Takes payments by x402 on EVM chains, versions 2 and 1 of the protocol: the scheme `exact` by EIP-3009, and `exact` and `upto` by
+//! Permit2.
 //!
 //! The operator sets it up by environment variables (see [`settings`]):
 //!
@@ -32,6 +33,7 @@ mod networks;
 mod offer;
 mod offline;
 mod payload;
+mod permit2;
 mod ports;
 mod quote;
 mod respond;
@@ -44,7 +46,7 @@ mod verify;
 mod tests;
 
 use bindings::exports::hypervisor::plugin::{
-    finality, payment as api, payment_catalogue as catalogue_api, quote as quoting,
+    finality, payment as api, payment_catalogue as catalogue_api, payment_metered, quote as quoting,
 };
 
 use api::{
@@ -61,7 +63,7 @@ use settings::Settings;
 mod bindings {
     wit_bindgen::generate!({
         path: "../../wit",
-        world: "hypervisor:plugin/payments-with-catalogue",
+        world: "hypervisor:plugin/payments-with-metered",
         generate_all,
     });
 
@@ -116,8 +118,17 @@ impl quoting::Guest for Payments {
         pay_to: String,
         terms: quoting::Terms,
     ) -> Result<Vec<Offer>, ErrorCode> {
-        let settles_first = settings::is_set("SETTLE_FIRST");
-        Ok(quote::quote(&price, &pay_to, &terms, settles_first)?)
+        let how = quote::How {
+            facilitator: Settings::upto_facilitator()?,
+            settles_first: settings::is_set("SETTLE_FIRST"),
+        };
+        Ok(quote::quote(&price, &pay_to, &terms, &how)?)
+    }
+}
+
+impl payment_metered::Guest for Payments {
+    fn settle(payment: AuthorizedPayment, amount: String) -> Settlement {
+        settle::settle_part(&ports(), Settings::from_environment(), payment, amount)
     }
 }
 

@@ -7,8 +7,10 @@ use crate::api::{Offer, ResourceInfo};
 use crate::error::Error;
 use crate::{evm, json, networks};
 
-/// The one scheme that this component knows.
-pub const SCHEME: &str = "exact";
+/// The amount that was signed is transferred.
+pub const EXACT: &str = "exact";
+/// At most the amount that was signed is transferred.
+pub const UPTO: &str = "upto";
 /// The flow of a payment that is settled before what it pays for: as `extra.paymentFlow` says it, where it is not the usual one.
 pub const UPFRONT: &str = "upfront";
 /// An authorization must be good for so much longer when it is verified: a facilitator refuses it later (@x402/evm).
@@ -35,18 +37,36 @@ pub struct Terms {
     pub amount: U256,
     /// Who is paid.
     pub pay_to: Address,
-    /// The `name` of the token's EIP-712 domain.
-    pub token_name: String,
-    /// The `version` of the token's EIP-712 domain.
-    pub token_version: String,
+    /// How the token is transferred.
+    pub method: Method,
     /// All of the offer's `extra`.
     pub extra: Map<String, Value>,
 }
 
+/// How a token is transferred: `extra.assetTransferMethod`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// By the token itself.
+    Eip3009 {
+        /// The `name` of the token's EIP-712 domain.
+        name: String,
+        /// Its `version`.
+        version: String,
+    },
+    /// By Permit2, for any ERC-20.
+    Permit2 {
+        /// The account of the only facilitator that can settle: in `upto`.
+        facilitator: Option<Address>,
+    },
+}
+
 impl Terms {
-    /// The name of the chain in version 1, if it has one.
+    /// The name of the chain in version 1, if it has one and the offer can be paid in that version: by EIP-3009.
     pub fn v1_network(&self) -> Option<&'static str> {
-        networks::v1_name(self.chain_id)
+        match self.method {
+            Method::Eip3009 { .. } => networks::v1_name(self.chain_id),
+            Method::Permit2 { .. } => None,
+        }
     }
 
     /// `PaymentRequirements` of version 2.
@@ -216,9 +236,9 @@ fn described(index: usize) -> String {
 }
 
 fn terms(offer: &Offer) -> Result<Terms, String> {
-    if offer.scheme != SCHEME {
+    if ![EXACT, UPTO].contains(&offer.scheme.as_str()) {
         return Err(format!(
-            "the scheme {:?} is not supported: use exact",
+            "the scheme {:?} is not supported: use exact or upto",
             shortened(&offer.scheme)
         ));
     }
@@ -253,21 +273,16 @@ fn terms(offer: &Offer) -> Result<Terms, String> {
         ));
     }
     let extra = extra(offer.extra.as_deref())?;
-    let text = |key: &'static str| match json::optional_text(&extra, key) {
-        Ok(Some(text)) if !text.is_empty() => Ok(text.to_owned()),
-        _ => Err(format!(
-            "extra has no text {key:?}: give the name and the version of the token's EIP-712 domain"
-        )),
-    };
-    let (token_name, token_version) = (text("name")?, text("version")?);
-    for (key, known) in [
-        ("assetTransferMethod", &["eip3009"][..]),
-        ("paymentFlow", &["authorization", UPFRONT]),
-    ] {
-        let value = extra.get(key);
-        if value.is_some_and(|value| known.iter().all(|it| value != it)) {
-            return Err(format!("extra {key:?} can only be {}", known.join(" or ")));
-        }
+    let method = method(&offer.scheme, &extra)?;
+    let flows = ["authorization", UPFRONT];
+    if extra
+        .get("paymentFlow")
+        .is_some_and(|flow| flows.iter().all(|it| flow != it))
+    {
+        return Err(format!(
+            "extra \"paymentFlow\" can only be {}",
+            flows.join(" or ")
+        ));
     }
     Ok(Terms {
         offer: offer.clone(),
@@ -275,10 +290,40 @@ fn terms(offer: &Offer) -> Result<Terms, String> {
         asset,
         amount,
         pay_to,
-        token_name,
-        token_version,
+        method,
         extra,
     })
+}
+
+fn method(scheme: &str, extra: &Map<String, Value>) -> Result<Method, String> {
+    let text = |key: &'static str, which: &str| match json::optional_text(extra, key) {
+        Ok(Some(text)) if !text.is_empty() => Ok(text.to_owned()),
+        _ => Err(format!("extra has no text {key:?}: {which}")),
+    };
+    let method = extra.get("assetTransferMethod").map(Value::as_str);
+    match (scheme, method) {
+        (EXACT, None | Some(Some("eip3009"))) => {
+            let which = "give the name and the version of the token's EIP-712 domain";
+            Ok(Method::Eip3009 {
+                name: text("name", which)?,
+                version: text("version", which)?,
+            })
+        }
+        (EXACT, Some(Some("permit2"))) => Ok(Method::Permit2 { facilitator: None }),
+        (UPTO, Some(Some("permit2"))) => {
+            let which = "give the account by which the facilitator settles";
+            let facilitator = evm::address(&text("facilitatorAddress", which)?);
+            facilitator
+                .map(|account| Method::Permit2 {
+                    facilitator: Some(account),
+                })
+                .ok_or_else(|| "extra \"facilitatorAddress\" is not an address".to_owned())
+        }
+        _ => Err(
+            "extra \"assetTransferMethod\" can only be \"eip3009\" or \"permit2\", and for upto \"permit2\""
+                .to_owned(),
+        ),
+    }
 }
 
 fn extra(text: Option<&str>) -> Result<Map<String, Value>, String> {

@@ -9,8 +9,9 @@ use alloy_primitives::{U256, uint};
 use crate::contract::{address_of, signing_hash};
 use crate::error::{Refusal, code};
 use crate::header::Version;
-use crate::offer::{LEAST_REMAINING, Terms};
+use crate::offer::{LEAST_REMAINING, Method, Terms};
 use crate::payload::Payment;
+use crate::permit2;
 use crate::ports::Crypto;
 
 /// How much longer than the offer allows an authorization may run, in seconds: for a client whose clock is ahead.
@@ -49,13 +50,13 @@ fn window(payment: &Payment, terms: &Terms, now: u64) -> Result<(), Refusal> {
     let authorization = &payment.authorization;
     if authorization.valid_after > U256::from(now) {
         return Err(Refusal::new(
-            code::VALID_AFTER,
+            payment.word(code::VALID_AFTER, code::PERMIT2_EARLY),
             "the authorization is not valid yet",
         ));
     }
     if authorization.valid_before < U256::from(now.saturating_add(LEAST_REMAINING)) {
         return Err(Refusal::new(
-            code::VALID_BEFORE,
+            payment.word(code::VALID_BEFORE, code::PERMIT2_DEADLINE),
             "the authorization has expired or is about to",
         ));
     }
@@ -64,19 +65,30 @@ fn window(payment: &Payment, terms: &Terms, now: u64) -> Result<(), Refusal> {
         .saturating_add(SLACK);
     if authorization.valid_before > U256::from(latest) {
         return Err(Refusal::new(
-            code::VALID_BEFORE,
+            payment.word(code::VALID_BEFORE, code::PERMIT2_DEADLINE),
             "the authorization runs longer than maxTimeoutSeconds allows",
         ));
     }
     Ok(())
 }
 
-/// Whether price and recipient are the offer's. The asset is not compared: it is in no field of the authorization, but in the hash that is signed.
+/// Whether method, price and recipient are the offer's. By EIP-3009 the asset is not compared: it is in no field of the authorization,
+/// but in the hash that is signed.
 pub fn money(payment: &Payment, terms: &Terms) -> Result<(), Refusal> {
+    match (&payment.authorization.permit, &terms.method) {
+        (Some(permit), _) => permit2::check(permit, terms)?,
+        (None, Method::Eip3009 { .. }) => {}
+        (None, Method::Permit2 { .. }) => {
+            return Err(Refusal::new(
+                code::INVALID_PAYLOAD,
+                "the offer is paid by Permit2, not by EIP-3009",
+            ));
+        }
+    }
     if payment.authorization.value != terms.amount {
         let code = match payment.version {
             Version::V1 => code::VALUE,
-            Version::V2 => code::VALUE_MISMATCH,
+            Version::V2 => payment.word(code::VALUE_MISMATCH, code::PERMIT2_AMOUNT),
         };
         return Err(Refusal::new(
             code,
@@ -85,7 +97,7 @@ pub fn money(payment: &Payment, terms: &Terms) -> Result<(), Refusal> {
     }
     if payment.authorization.to != terms.pay_to {
         return Err(Refusal::new(
-            code::RECIPIENT,
+            payment.word(code::RECIPIENT, code::PERMIT2_RECIPIENT),
             "the authorization pays someone else",
         ));
     }
@@ -98,7 +110,8 @@ pub fn signature(
     terms: &Terms,
     crypto: &impl Crypto,
 ) -> Result<Verdict, String> {
-    let refused = |message: &str| Ok(Verdict::Refused(Refusal::new(code::SIGNATURE, message)));
+    let code = payment.word(code::SIGNATURE, code::PERMIT2_SIGNATURE);
+    let refused = |message: &str| Ok(Verdict::Refused(Refusal::new(code, message)));
     if payment.signature.is_empty() {
         return refused("the signature is empty");
     }

@@ -1,6 +1,6 @@
 //! A payment as the client sent it, and the offer that it is for.
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, U256};
 use serde_json::{Map, Value};
 
 use crate::api::{Header, PaymentId};
@@ -8,8 +8,8 @@ use crate::contract::Authorization;
 use crate::error::{Refusal, code};
 use crate::header::{self, Version};
 use crate::json;
-use crate::offer::{SCHEME, Terms};
-use crate::{evm, networks};
+use crate::offer::{EXACT, Terms};
+use crate::{evm, networks, permit2};
 
 /// A well-formed payment. Nothing in it has been checked against anything.
 #[derive(Clone, Debug)]
@@ -53,12 +53,16 @@ fn payment(version: Version, raw: Map<String, Value>) -> Result<Payment, Refusal
         _ => return Err(Refusal::malformed("x402Version is not a number")),
     }
     let payload = object(&raw, "payload")?;
-    if !payload.contains_key("authorization") {
-        return Err(Refusal::malformed(
-            "payload has no authorization: only EIP-3009 is supported",
-        ));
-    }
-    let authorization = authorization(object(payload, "authorization")?)?;
+    let has = |key| payload.contains_key(key);
+    let authorization = match (has("authorization"), has("permit2Authorization")) {
+        (true, false) => authorization(object(payload, "authorization")?)?,
+        (false, true) => permit2::read(object(payload, "permit2Authorization")?)?,
+        _ => {
+            return Err(Refusal::malformed(
+                "payload has neither authorization (EIP-3009) nor permit2Authorization alone",
+            ));
+        }
+    };
     let signature = evm::any_bytes(text(payload, "signature")?)
         .ok_or_else(|| Refusal::malformed("signature is not hexadecimal with 0x"))?;
     Ok(Payment {
@@ -70,33 +74,39 @@ fn payment(version: Version, raw: Map<String, Value>) -> Result<Payment, Refusal
 }
 
 fn authorization(members: &Map<String, Value>) -> Result<Authorization, Refusal> {
-    let address = |key| {
-        evm::address(text(members, key)?).ok_or_else(|| {
-            Refusal::malformed(format!(
-                "{key} is not an address: 0x and 40 hexadecimal digits"
-            ))
-        })
-    };
-    let number = |key| {
-        evm::amount(text(members, key)?).ok_or_else(|| {
-            Refusal::malformed(format!(
-                "{key} is not a decimal number of at most 256 bits without sign or leading zeros"
-            ))
-        })
-    };
     Ok(Authorization {
-        from: address("from")?,
-        to: address("to")?,
-        value: number("value")?,
-        valid_after: number("validAfter")?,
-        valid_before: number("validBefore")?,
+        from: owner(members, "from")?,
+        to: owner(members, "to")?,
+        value: number(members, "value")?,
+        valid_after: number(members, "validAfter")?,
+        valid_before: number(members, "validBefore")?,
         nonce: evm::word(text(members, "nonce")?).ok_or_else(|| {
             Refusal::malformed("nonce is not 32 bytes: 0x and 64 hexadecimal digits")
         })?,
+        permit: None,
     })
 }
 
-fn object<'a>(
+/// The address under `key`.
+pub fn owner(members: &Map<String, Value>, key: &'static str) -> Result<Address, Refusal> {
+    evm::address(text(members, key)?).ok_or_else(|| {
+        Refusal::malformed(format!(
+            "{key} is not an address: 0x and 40 hexadecimal digits"
+        ))
+    })
+}
+
+/// The number under `key`.
+pub fn number(members: &Map<String, Value>, key: &'static str) -> Result<U256, Refusal> {
+    evm::amount(text(members, key)?).ok_or_else(|| {
+        Refusal::malformed(format!(
+            "{key} is not a decimal number of at most 256 bits without sign or leading zeros"
+        ))
+    })
+}
+
+/// The object under `key`.
+pub fn object<'a>(
     members: &'a Map<String, Value>,
     key: &'static str,
 ) -> Result<&'a Map<String, Value>, Refusal> {
@@ -106,7 +116,8 @@ fn object<'a>(
         .ok_or_else(|| Refusal::malformed(format!("{key} is not an object")))
 }
 
-fn text<'a>(members: &'a Map<String, Value>, key: &'static str) -> Result<&'a str, Refusal> {
+/// The text under `key`.
+pub fn text<'a>(members: &'a Map<String, Value>, key: &'static str) -> Result<&'a str, Refusal> {
     json::optional_text(members, key)
         .ok()
         .flatten()
@@ -114,6 +125,24 @@ fn text<'a>(members: &'a Map<String, Value>, key: &'static str) -> Result<&'a st
 }
 
 impl Payment {
+    /// The reason code for the way in which it is authorized.
+    pub fn word(&self, eip3009: &'static str, permit2: &'static str) -> &'static str {
+        match self.authorization.permit {
+            None => eip3009,
+            Some(_) => permit2,
+        }
+    }
+
+    /// The instant from which on it can no longer be settled; none where that does not fit 64 bits.
+    pub fn ends(&self) -> Option<u64> {
+        let last = u64::try_from(self.authorization.valid_before).ok()?;
+        // Permit2 still takes it in the second of its deadline.
+        match self.authorization.permit {
+            None => Some(last),
+            Some(_) => last.checked_add(1),
+        }
+    }
+
     /// The name that the payment has if it is good for the offer that the client says it is for.
     ///
     /// `None` for a payment of version 1, which does not say in which asset it pays: see [`crate::verify::identify`].
@@ -148,7 +177,10 @@ impl Payment {
             chain: chain.to_owned(),
             asset: evm::text(asset),
             payer: evm::text(self.authorization.from),
-            nonce: evm::text(self.authorization.nonce),
+            nonce: match self.authorization.permit {
+                None => evm::text(self.authorization.nonce),
+                Some(_) => permit2::name(self.authorization.nonce),
+            },
         }
     }
 
@@ -159,7 +191,7 @@ impl Payment {
     pub fn candidates<'a>(&self, terms: &'a [Terms]) -> Result<Vec<&'a Terms>, Refusal> {
         match self.version {
             Version::V1 => {
-                let network = named(&self.raw, &|network| {
+                let network = named(&self.raw, &[EXACT], &|network| {
                     terms
                         .iter()
                         .any(|terms| terms.v1_network() == Some(network))
@@ -171,7 +203,8 @@ impl Payment {
             }
             Version::V2 => {
                 let accepted = object(&self.raw, "accepted")?;
-                let network = named(accepted, &|network| {
+                let schemes: Vec<&str> = terms.iter().map(|it| it.offer.scheme.as_str()).collect();
+                let network = named(accepted, &schemes, &|network| {
                     terms.iter().any(|terms| terms.offer.network == network)
                 })?;
                 let offered = terms
@@ -200,9 +233,10 @@ impl Payment {
 /// Checks the scheme, and the network by `offered`; returns the network.
 fn named<'a>(
     members: &'a Map<String, Value>,
+    schemes: &[&str],
     offered: &dyn Fn(&str) -> bool,
 ) -> Result<&'a str, Refusal> {
-    if text(members, "scheme")? != SCHEME {
+    if !schemes.contains(&text(members, "scheme")?) {
         return Err(Refusal::new(
             code::UNSUPPORTED_SCHEME,
             "the scheme is not one that was offered",

@@ -9,24 +9,23 @@ use crate::{networks, offer};
 /// The asset of a price in dollars.
 const DOLLARS: &str = "USDC";
 
+/// What of the settings is in an offer.
+#[derive(Default)]
+pub struct How {
+    /// The account of the facilitator that settles `upto`.
+    pub facilitator: Option<String>,
+    /// Payments are settled before what they pay for.
+    pub settles_first: bool,
+}
+
 /// The offers for a price, which this component takes.
-pub fn quote(
-    price: &str,
-    pay_to: &str,
-    terms: &Terms,
-    settles_first: bool,
-) -> Result<Vec<Offer>, Error> {
-    let offers = offers(price, pay_to, terms, settles_first).map_err(Error::Offer)?;
+pub fn quote(price: &str, pay_to: &str, terms: &Terms, how: &How) -> Result<Vec<Offer>, Error> {
+    let offers = offers(price, pay_to, terms, how).map_err(Error::Offer)?;
     offer::check(&offers)?;
     Ok(offers)
 }
 
-fn offers(
-    price: &str,
-    pay_to: &str,
-    terms: &Terms,
-    settles_first: bool,
-) -> Result<Vec<Offer>, String> {
+fn offers(price: &str, pay_to: &str, terms: &Terms, how: &How) -> Result<Vec<Offer>, String> {
     let price = Price::parse(price)?;
     if terms.networks.is_empty() {
         return Err("`networks` is empty: name at least one chain, such as \"base\"".to_owned());
@@ -34,13 +33,20 @@ fn offers(
     if pay_to.is_empty() {
         return Err("`pay_to` is empty: name the account that is paid".to_owned());
     }
+    if terms.scheme == offer::UPTO && how.facilitator.is_none() {
+        return Err(
+            "the scheme upto needs UPTO_FACILITATOR in [payments.settings]: the `facilitatorAddress` that the first facilitator's /supported names for upto"
+                .to_owned(),
+        );
+    }
+    let facilitator = (how.facilitator.as_deref()).filter(|_| terms.scheme == offer::UPTO);
     let offer = |network: &String| {
         let network = networks::identifier(network)?;
         let token: Token = asset::find(&price.symbol, &network, &terms.assets)?;
         Ok(Offer {
             scheme: terms.scheme.clone(),
             amount: price.in_smallest_units(token.decimals)?,
-            extra: Some(token.extra(settles_first.then_some(offer::UPFRONT))),
+            extra: Some(token.extra(facilitator, how.settles_first.then_some(offer::UPFRONT))),
             asset: token.address,
             network,
             pay_to: pay_to.to_owned(),
@@ -152,7 +158,7 @@ mod tests {
     #[test]
     fn a_price_becomes_one_offer_for_each_network() {
         let terms = terms(&["base-sepolia", "eip155:8453"]);
-        let offers = quote("0.01 USDC", PAY_TO, &terms, false).unwrap();
+        let offers = quote("0.01 USDC", PAY_TO, &terms, &How::default()).unwrap();
         let [sepolia, base] = offers.as_slice() else {
             panic!("two offers")
         };
@@ -173,7 +179,11 @@ mod tests {
 
     #[test]
     fn an_offer_that_is_settled_first_says_so() {
-        let offers = quote("0.01 USDC", PAY_TO, &terms(&["base"]), true).unwrap();
+        let how = How {
+            settles_first: true,
+            ..How::default()
+        };
+        let offers = quote("0.01 USDC", PAY_TO, &terms(&["base"]), &how).unwrap();
         let extra = offers[0].extra.as_deref().unwrap();
         assert!(extra.contains(r#""paymentFlow":"upfront""#), "{extra}");
     }
@@ -181,7 +191,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_in_words_of_the_configuration() {
         let error = |price: &str, pay_to: &str, terms: &Terms| {
-            let error = quote(price, pay_to, terms, false).unwrap_err();
+            let error = quote(price, pay_to, terms, &How::default()).unwrap_err();
             assert!(matches!(error, Error::Offer(_)));
             error.to_string()
         };
@@ -202,10 +212,38 @@ mod tests {
             assert!(error.contains(word), "{word}: {error}");
         }
         let odd = Terms {
+            scheme: "barter".to_owned(),
+            ..terms(&["base"])
+        };
+        assert!(error("1 USDC", PAY_TO, &odd).contains("use exact or upto"));
+        let lost = Terms {
             scheme: "upto".to_owned(),
             ..terms(&["base"])
         };
-        assert!(error("1 USDC", PAY_TO, &odd).contains("use exact"));
+        assert!(error("1 USDC", PAY_TO, &lost).contains("UPTO_FACILITATOR"));
+    }
+
+    #[test]
+    fn an_offer_of_upto_names_the_facilitator_that_settles_it() {
+        let terms = Terms {
+            scheme: "upto".to_owned(),
+            ..terms(&["base-sepolia"])
+        };
+        let how = How {
+            facilitator: Some(PAY_TO.to_owned()),
+            ..How::default()
+        };
+        let offers = quote("0.05 USDC", PAY_TO, &terms, &how).unwrap();
+        let extra: serde_json::Value =
+            serde_json::from_str(offers[0].extra.as_deref().unwrap()).unwrap();
+        assert_eq!(
+            extra,
+            serde_json::json!({
+                "name": "USDC", "version": "2",
+                "assetTransferMethod": "permit2", "facilitatorAddress": PAY_TO,
+            })
+        );
+        assert_eq!(offers[0].amount, "50000");
     }
 
     proptest::proptest! {

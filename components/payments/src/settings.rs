@@ -8,11 +8,12 @@
 //! | `SHARED_ACCOUNT` | `1`: other hosts are paid on the same account, so a transfer that is found may be theirs | not set |
 //! | `SETTLE_FIRST` | `1`: payments are settled before what they pay for | not set |
 //! | `PAYMENT_IDENTIFIER` | `off`, `optional` or `required`: names that clients give what they buy | optional |
+//! | `UPTO_FACILITATOR` | the account by which the first facilitator settles `upto`: `facilitatorAddress` of its `/supported` | none: no `upto` |
 //! | `FACILITATOR_TIMEOUT_MS` | the longest that one request may take, 100 to 120000 | 10000 for verify and the RPC, 20000 for settle |
 
 use crate::error::Error;
 use crate::extensions::identifier;
-use crate::networks;
+use crate::{evm, networks};
 
 const MOST_FACILITATORS: usize = 8;
 const MOST_RPC_URLS: usize = 64;
@@ -55,6 +56,18 @@ impl Settings {
             rpc: rpc_urls(get("RPC_URLS"))?,
             confirmations: confirmations(get("CONFIRMATIONS"))?,
         })
+    }
+
+    /// The account of the facilitator that settles `upto`.
+    pub fn upto_facilitator() -> Result<Option<String>, Error> {
+        let account = std::env::var("UPTO_FACILITATOR").ok();
+        match account.as_deref().map(evm::address) {
+            Some(None) => Err(Error::Setting {
+                variable: "UPTO_FACILITATOR",
+                problem: "not an address: 0x and 40 hexadecimal digits".to_owned(),
+            }),
+            _ => Ok(account),
+        }
     }
 
     /// How many blocks on top of a transfer make it final.

@@ -9,9 +9,14 @@
 //!
 //! Everything else is unknown, a facilitator that cannot be reached too: nothing was sent, and it can be later.
 
+use std::borrow::Cow;
+
+use alloy_primitives::U256;
+
 use crate::api::{AuthorizedPayment, Settlement, UnknownSettlement};
 use crate::chain::{self, Claim, Finding, Rpc};
 use crate::error::{Error, code};
+use crate::evm;
 use crate::extensions::receipt;
 use crate::facilitator::{self, Expected, Settled};
 use crate::finality::Verdict;
@@ -52,6 +57,29 @@ pub fn settle<C: Crypto, H: Http, T: Clock>(
             transaction,
         }) => case.unknown(reason, transaction),
         Err(error) => case.unknown(format!("the facilitator: {error}"), None),
+    }
+}
+
+/// Transfers `amount` of what was signed for at most `payment.amount`.
+pub fn settle_part<C: Crypto, H: Http, T: Clock>(
+    ports: &Ports<C, H, T>,
+    settings: Result<Settings, Error>,
+    mut payment: AuthorizedPayment,
+    amount: String,
+) -> Settlement {
+    let most = evm::amount(&payment.amount);
+    let within = evm::amount(&amount).is_some_and(|it| Some(it) <= most && it > U256::ZERO);
+    let is_upto = State::decode(&payment.state).is_ok_and(|state| state.is_upto());
+    if within && is_upto {
+        payment.amount = amount;
+        return settle(ports, settings, payment);
+    }
+    match Case::open(ports, payment) {
+        Ok(mut case) => case.failed(
+            code::UPTO_EXCEEDED,
+            "only from 1 to what was signed can be taken, and by the scheme upto",
+        ),
+        Err(unknown) => *unknown,
     }
 }
 
@@ -131,10 +159,18 @@ impl<'a, C: Crypto, H: Http, T: Clock> Case<'a, C, H, T> {
     /// long as nothing was. The token takes it once, however often this is done.
     fn submit(&mut self, settings: &Settings) -> Result<Settled, HttpError> {
         let state = &self.state;
-        let request = facilitator::request(state.version(), &state.payload, &state.requirements)
+        let mut requirements = Cow::Borrowed(&state.requirements);
+        if state.is_upto()
+            && let Some(amount) = requirements.to_mut().get_mut("amount")
+        {
+            *amount = self.payment.amount.clone().into();
+        }
+        let request = facilitator::request(state.version(), &state.payload, &requirements)
             .map_err(|error| HttpError::NotSent(error.to_string()))?;
         let verified = state.facilitator.clone();
-        let others = settings.facilitators.iter().filter(|it| **it != verified);
+        // What is signed for one facilitator, no other can settle.
+        let is_free = !state.is_upto();
+        let others = (settings.facilitators.iter()).filter(|it| is_free && **it != verified);
         let mut answer = Err(HttpError::NotSent("none is configured".to_owned()));
         for url in [&verified, &verified].into_iter().chain(others) {
             let url = format!("{url}/settle");

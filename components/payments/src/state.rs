@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::header::Version;
-use crate::offer::Resource;
+use crate::offer::{Resource, UPTO};
 
 /// The form of the state. A component that changes it takes the next number and still reads this one.
 const FORM: u8 = 2;
@@ -74,6 +74,11 @@ impl State {
             1 => Version::V1,
             _ => Version::V2,
         }
+    }
+
+    /// Whether less than was signed for may be taken.
+    pub fn is_upto(&self) -> bool {
+        self.requirements.get("scheme").is_some_and(|it| it == UPTO)
     }
 
     /// For the host to store.

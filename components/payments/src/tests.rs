@@ -7,6 +7,7 @@ mod headers;
 mod kit;
 mod ledger;
 mod oracle;
+mod permit2;
 mod reconciling;
 mod settling;
 mod verifying;

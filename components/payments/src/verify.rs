@@ -10,7 +10,7 @@ use crate::error::{Error, Refusal, code};
 use crate::extensions::identifier;
 use crate::facilitator::{self, Expected, Verified};
 use crate::header::Version;
-use crate::offer::{self, Resource, Terms};
+use crate::offer::{self, Method, Resource, Terms};
 use crate::offline::{self, Verdict};
 use crate::payload::{self, Payment};
 use crate::ports::{Clock, Crypto, Http, Ports};
@@ -124,7 +124,7 @@ fn ask<C, H: Http, T>(
     terms: &Terms,
     now: u64,
 ) -> Result<Result<AuthorizedPayment, Refusal>, Error> {
-    let Ok(valid_before) = u64::try_from(payment.authorization.valid_before) else {
+    let Some(valid_before) = payment.ends() else {
         // Not reached: the window was checked.
         return Ok(Err(Refusal::new(
             code::VALID_BEFORE,
@@ -155,7 +155,14 @@ fn ask<C, H: Http, T>(
     };
 
     let mut problems = Vec::new();
-    for (index, facilitator) in settings.facilitators.iter().enumerate() {
+    // What is signed for one facilitator, no other can settle.
+    let asked = match terms.method {
+        Method::Permit2 {
+            facilitator: Some(_),
+        } => 1,
+        _ => settings.facilitators.len(),
+    };
+    for (index, facilitator) in settings.facilitators.iter().take(asked).enumerate() {
         let answer = ports.http.post(
             &format!("{facilitator}/verify"),
             &request,

@@ -171,8 +171,8 @@ pub enum OfferRefusal {
     /// It is not what x402 says an offer is.
     #[error("it is malformed: {0}")]
     Malformed(String),
-    /// Only `exact` is supported.
-    #[error("its scheme is {0:?}, and only \"exact\" is supported")]
+    /// Only `exact` and `upto` are supported.
+    #[error("its scheme is {0:?}, and only \"exact\" and \"upto\" are supported")]
     Scheme(String),
     /// The network is not among those that are known or allowed.
     #[error("its network is {network:?}, and allowed are {allowed}")]
@@ -200,8 +200,8 @@ pub enum OfferRefusal {
         /// Name and version of the token.
         known: String,
     },
-    /// It wants something other than a signed EIP-3009 authorization.
-    #[error("it asks for {0:?}, and only EIP-3009 authorizations are supported")]
+    /// It wants something other than a signed authorization by EIP-3009 or for Permit2.
+    #[error("it asks for {0:?}, and only authorizations by EIP-3009 and for Permit2 are supported")]
     Method(String),
     /// The authorization would be valid for too long, or not at all.
     #[error(

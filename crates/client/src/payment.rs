@@ -1,9 +1,10 @@
-//! Payment with x402 version 2, scheme `exact`: a token's owner signs an EIP-3009 authorization of one transfer, and the
-//! host has it settled on the chain.
+//! Payment with x402 version 2, schemes `exact` and `upto`: a token's owner signs an authorization of one transfer, by EIP-3009 or for
+//! Permit2, and the host has it settled on the chain.
 //!
 //! A [`Payer`] is a [`Wallet`] and a [`PaymentPolicy`]. The policy decides which of a host's offers is taken: the token must be known,
 //! its signing domain comes from the table here and never from the host, and its price must be under the cap. What
-//! is signed names amount, recipient, token, chain and a random nonce, so a host can take that amount once and nothing else.
+//! is signed names amount, recipient, token, chain and a random nonce, so a host can take that amount once and nothing else; of `upto`
+//! it takes what the run used, and its report says how that adds up.
 //!
 //! ```no_run
 //! use hypervisor_client::{Client, Program};
@@ -15,7 +16,7 @@
 //! let session = Client::new("https://host.example")?.open_session().await?;
 //! let paid = session.run_wasm_paid(Program::new(b"\0asm"), &payer).await?;
 //! if let Some(receipt) = paid.receipt() {
-//!     println!("{} in transaction {}", receipt.authorization.price(), receipt.transaction);
+//!     println!("{} in transaction {}", receipt.price(), receipt.transaction);
 //! }
 //! # Ok(())
 //! # }
@@ -30,6 +31,7 @@ mod authorization;
 mod challenge;
 mod exchange;
 mod network;
+mod permit2;
 mod policy;
 mod settlement;
 mod wallet;
@@ -40,6 +42,7 @@ pub use asset::Asset;
 pub use authorization::Authorization;
 pub use exchange::{DEFAULT_PATIENCE, Payer};
 pub use network::Network;
+pub use permit2::Method;
 pub use policy::{MAX_VALIDITY_SECONDS, PaymentPolicy};
 pub use settlement::{Payment, PaymentReceipt};
 pub use wallet::Wallet;
@@ -94,6 +97,16 @@ pub(crate) fn in_words(code: &str) -> String {
         }
         "invalid_exact_evm_payload_authorization_valid_after" => {
             "what was signed is not valid yet: is this machine's clock right?"
+        }
+        "permit2_allowance_required" => {
+            "the payer's account has not let Permit2 transfer its token: have it call approve(0x000000000022D473030F116dDEE9F6B43aC78BA3, amount) of the token once, with any wallet; that takes a little of the chain's own coin, which this program does not spend"
+        }
+        "permit2_insufficient_balance" => "the payer's account holds too little of the token",
+        "permit2_deadline_expired" => {
+            "what was signed is no longer valid, or not for long enough: is this machine's clock right?"
+        }
+        "upto_facilitator_mismatch" => {
+            "the host names an account that its facilitator does not settle by: tell its operator"
         }
         "invalid_exact_evm_nonce_already_used" => "this payment was used or cancelled before",
         "invalid_exact_evm_payload_signature" | "invalid_exact_evm_signature" => {

@@ -61,6 +61,11 @@ impl Turn {
         &self.record.payment
     }
 
+    /// Less is taken than was authorized: from here on the payment is one of this amount.
+    pub fn take(&mut self, amount: String) {
+        self.record.payment.amount = amount;
+    }
+
     /// The transaction and the header fields of a settlement that was made.
     pub fn settled(&self) -> Option<(&str, &Fields)> {
         match &self.record.state {

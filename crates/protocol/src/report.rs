@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Commitment, Error, HexArray, HexBytes, format};
+use crate::{Commitment, Error, HexArray, HexBytes, Metered, format};
 
 /// The version of [`Report`] that this crate writes and reads.
 pub const VERSION: u32 = 1;
@@ -43,6 +43,9 @@ pub struct Report {
     /// The payment, when the run was charged for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment: Option<PaymentReceipt>,
+    /// How the price adds up, where the run is paid by use. Not in the signed receipt, which others may see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metered: Option<Metered>,
 }
 
 /// How a run ended. A map with the key `kind` and the fields of that kind.
@@ -226,6 +229,7 @@ impl Report {
             request_commitment,
             policy: None,
             payment: None,
+            metered: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The payment component: each call into an instance of its own, since payers are each other's strangers.
 
 mod finality;
+mod metered;
 mod more;
 mod quote;
 

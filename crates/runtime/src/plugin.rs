@@ -163,6 +163,7 @@ pub(super) const PAYMENTS: World = World {
     export: "hypervisor:plugin/payment",
     optional: &[
         "hypervisor:plugin/payment-fields",
+        "hypervisor:plugin/payment-metered",
         "hypervisor:plugin/quote",
         "hypervisor:plugin/finality",
     ],

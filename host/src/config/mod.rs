@@ -7,6 +7,7 @@ mod admin;
 mod agents;
 mod attestation;
 mod limits;
+mod metered;
 mod payments;
 mod runtime;
 mod unknown;
@@ -21,6 +22,7 @@ pub use admin::{Admin, Place};
 pub use agents::{Agents, Deploy};
 pub use attestation::{Attestation, AttestationBackend};
 pub use limits::Limits;
+pub use metered::Metered;
 pub use payments::{Asset, Charging, Payments};
 
 use crate::error::Error;

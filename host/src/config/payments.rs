@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use super::Limits;
+use super::{Limits, Metered};
 use crate::error::Error;
 use crate::executor::Source;
 use hypervisor_egress::Origin;
@@ -75,6 +75,8 @@ pub struct Payments {
     pub public_url: String,
     /// Further environment variables of the component: its own settings.
     pub settings: BTreeMap<String, String>,
+    /// What is paid by use.
+    pub metered: Metered,
 }
 
 /// What is charged of an execution whose program the payer brings, and who therefore decides how it ends.
@@ -201,7 +203,7 @@ impl Payments {
             let message = format!("{taken} is set by a key of [payments] of its own");
             return wrong("payments.settings", message);
         }
-        Ok(())
+        self.metered.validate(self.settle_first)
     }
 
     /// Whether settlements are looked at again: only a chain that can be asked takes one back.
@@ -252,6 +254,7 @@ impl Default for Payments {
             held_payer: ByteSize::mib(64),
             public_url: String::new(),
             settings: BTreeMap::new(),
+            metered: Metered::default(),
         }
     }
 }
@@ -263,9 +266,17 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_by_its_key() {
         type Spoil = fn(&mut Payments);
-        let changes: [(&str, Spoil); 7] = [
+        let changes: [(&str, Spoil); 9] = [
             ("payments.wall", |it| it.wall = Duration::ZERO),
             ("payments.timeout", |it| it.timeout = Duration::ZERO),
+            ("payments.metered", |it| {
+                it.metered.routes.push("/a".to_owned());
+            }),
+            ("payments.metered", |it| {
+                it.metered.routes.push("/a".to_owned());
+                it.metered.base = "$0.01".to_owned();
+                it.settle_first = true;
+            }),
             ("payments.networks", |it| {
                 it.networks = vec!["base".to_owned(); 2];
             }),

@@ -39,7 +39,11 @@ pub(super) fn execution(
     route: &Route,
     (headers, format): (&HeaderMap, ContentFormat),
 ) -> ResourceInfo {
-    let what = (EXECUTION, Some(format.media_type()));
+    let description = match teller.metered(&route.path) {
+        None => EXECUTION.to_owned(),
+        Some((_, words)) => format!("{EXECUTION}; by use, up to the price: {words}"),
+    };
+    let what = (description.as_str(), Some(format.media_type()));
     let metadata = teller.metadata(Method::POST.as_str(), None);
     payments.resource(&route.path, headers, what, metadata)
 }

@@ -1,5 +1,6 @@
 //! Payments: the component that speaks the protocol and makes the offers, and the ledger of what was paid.
 
+mod metered;
 mod prices;
 mod reconcile;
 mod teller;
@@ -24,6 +25,7 @@ pub(crate) use hypervisor_ledger::{
     Answer, Claim, Ended, Error as LedgerError, Fields, Key, Outcome, Payment, PaymentId, Place,
     Record, Request, Turn, digest, key,
 };
+pub(crate) use metered::Tariffs;
 pub(crate) use teller::{Teller, Verified};
 pub use trial::{Challenge, Failed, Trial, trial};
 
@@ -210,7 +212,12 @@ pub async fn check(
         let offers = teller.offers_of(route).await;
         sold.push(Sold {
             route,
-            price: teller.price_of(route).to_owned(),
+            price: match teller.metered(route) {
+                None => teller.price_of(route).to_owned(),
+                Some((_, words)) => {
+                    format!("{} at most, by use: {words}", teller.price_of(route))
+                }
+            },
             offers: offers.map_err(|e| Error::Payments(e.to_string()))?.to_vec(),
         });
     }

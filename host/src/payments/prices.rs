@@ -17,8 +17,8 @@ const MOST_OFFERS: usize = 32;
 /// Digits of an amount of 256 bits.
 const MOST_DIGITS: usize = 78;
 
-/// A price and who is paid.
-type Price = (String, String);
+/// A price, who is paid, and the scheme.
+type Price = (String, String, String);
 
 /// The offers that one component made.
 #[derive(Clone)]
@@ -41,6 +41,46 @@ impl Prices {
         own.unwrap_or(&self.settings.price)
     }
 
+    /// What is paid by use.
+    pub(super) fn metered(&self) -> &config::Metered {
+        &self.settings.metered
+    }
+
+    /// Whether a route is paid by use.
+    pub(super) fn is_metered(&self, route: &str) -> bool {
+        self.metered().routes.iter().any(|it| it == route)
+    }
+
+    /// The offers of a route; of one that is paid by use, they are of the most that it costs.
+    ///
+    /// # Errors
+    /// What is wrong with its price, in words.
+    pub(super) async fn offers_of(
+        &self,
+        engine: &PaymentEngine,
+        route: &str,
+    ) -> Result<Arc<[Offer]>, String> {
+        let price = self.of_route(route);
+        match self.is_metered(route) {
+            true => self.metered_offers(engine, price).await,
+            false => self.offers(engine, price, None).await,
+        }
+    }
+
+    /// The offers for a price of what is paid by use.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub(super) async fn metered_offers(
+        &self,
+        engine: &PaymentEngine,
+        price: &str,
+    ) -> Result<Arc<[Offer]>, String> {
+        let scheme = &self.metered().scheme;
+        self.made(engine, price, (&self.settings.pay_to, scheme))
+            .await
+    }
+
     /// The offers for a price, paid to the operator or to `pay_to`. The component is asked once, and looks at them besides.
     ///
     /// # Errors
@@ -52,13 +92,24 @@ impl Prices {
         pay_to: Option<&str>,
     ) -> Result<Arc<[Offer]>, String> {
         let pay_to = pay_to.unwrap_or(&self.settings.pay_to);
-        let key = (price.to_owned(), pay_to.to_owned());
+        self.made(engine, price, (pay_to, &self.settings.scheme))
+            .await
+    }
+
+    async fn made(
+        &self,
+        engine: &PaymentEngine,
+        price: &str,
+        (pay_to, scheme): (&str, &str),
+    ) -> Result<Arc<[Offer]>, String> {
+        let key = (price.to_owned(), pay_to.to_owned(), scheme.to_owned());
         let made = async {
             let offers = if engine.quotes() {
-                let quoted = engine.quote(price, pay_to, &terms(&self.settings)).await;
+                let terms = terms(&self.settings, scheme);
+                let quoted = engine.quote(price, pay_to, &terms).await;
                 answered(quoted.map_err(|e| e.to_string())?)?
             } else {
-                by_rule(&self.settings, price, pay_to)?
+                by_rule(&self.settings, price, (pay_to, scheme))?
             };
             is_sound(&offers)?;
             let challenged = engine.challenge(&resource("/"), &offers).await;
@@ -80,7 +131,7 @@ pub(super) fn resource(path: &str) -> ResourceInfo {
     }
 }
 
-fn terms(settings: &Payments) -> Terms {
+fn terms(settings: &Payments, scheme: &str) -> Terms {
     let asset = |asset: &config::Asset| Asset {
         symbol: asset.symbol.clone(),
         network: asset.network.clone(),
@@ -90,7 +141,7 @@ fn terms(settings: &Payments) -> Terms {
     };
     Terms {
         networks: settings.networks.clone(),
-        scheme: settings.scheme.clone(),
+        scheme: scheme.to_owned(),
         max_timeout_seconds: settings.timeout.as_secs().max(1),
         assets: settings.assets.iter().map(asset).collect(),
     }
@@ -130,7 +181,11 @@ fn is_sound(offers: &[Offer]) -> Result<(), String> {
 
 /// The offers of a price for a component that makes none: `AMOUNT SYMBOL`, on every network as it is written, in the asset of
 /// `[[payments.assets]]` that has this symbol there.
-fn by_rule(settings: &Payments, price: &str, pay_to: &str) -> Result<Vec<Offer>, String> {
+fn by_rule(
+    settings: &Payments,
+    price: &str,
+    (pay_to, scheme): (&str, &str),
+) -> Result<Vec<Offer>, String> {
     let form = || {
         format!(
             "`{price}` is not a price that the host can read, and this component has no `quote`; write it as an amount and the symbol of an asset in [[payments.assets]]"
@@ -161,7 +216,7 @@ fn by_rule(settings: &Payments, price: &str, pay_to: &str) -> Result<Vec<Offer>,
         let digits = format!("{whole}{fraction:0<decimals$}");
         let extra = serde_json::to_string(&asset.details).ok();
         Ok(Offer {
-            scheme: settings.scheme.clone(),
+            scheme: scheme.to_owned(),
             network: network.clone(),
             asset: asset.address.clone(),
             amount: digits.trim_start_matches('0').to_owned(),
@@ -193,14 +248,13 @@ mod tests {
         Payments {
             networks: vec!["here".to_owned(), "there:1".to_owned()],
             assets: vec![credit("here", 0), there],
-            scheme: "by-hand".to_owned(),
             ..Payments::default()
         }
     }
 
     #[test]
     fn the_rule_takes_networks_as_they_are_written_and_assets_as_they_are_described() {
-        let offers = by_rule(&settings(), "20 CREDIT", "somebody").unwrap();
+        let offers = by_rule(&settings(), "20 CREDIT", ("somebody", "by-hand")).unwrap();
         is_sound(&offers).unwrap();
         let [here, there] = offers.as_slice() else {
             panic!("two offers")
@@ -234,17 +288,17 @@ mod tests {
             ("1 DOGE", "DOGE on here is not described"),
             ("0.5 CREDIT", "more decimal places"),
         ] {
-            let error = by_rule(&settings(), price, "somebody").unwrap_err();
+            let error = by_rule(&settings(), price, ("somebody", "by-hand")).unwrap_err();
             assert!(error.contains(words), "{price}: {error}");
         }
     }
 
     #[test]
     fn offers_of_nothing_none_and_too_many_are_refused() {
-        let offers = by_rule(&settings(), "0.00 CREDIT", "somebody").unwrap();
+        let offers = by_rule(&settings(), "0.00 CREDIT", ("somebody", "by-hand")).unwrap();
         assert!(is_sound(&offers).unwrap_err().contains("above 0"));
         assert!(is_sound(&[]).unwrap_err().contains("0 offers"));
-        let offer = by_rule(&settings(), "1 CREDIT", "somebody")
+        let offer = by_rule(&settings(), "1 CREDIT", ("somebody", "by-hand"))
             .unwrap()
             .remove(0);
         assert!(is_sound(&vec![offer.clone(); MOST_OFFERS]).is_ok());
@@ -254,7 +308,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn the_rule_reads_any_text_or_refuses_it(text in "\\PC*") {
-            let _ = by_rule(&settings(), &text, "somebody");
+            let _ = by_rule(&settings(), &text, ("somebody", "by-hand"));
         }
     }
 }

@@ -8,7 +8,7 @@ use hypervisor_ledger::{Outcome, Payment, PaymentId, Settler, Standing, digest};
 use serde_json::{Value, json};
 
 use super::prices::Prices;
-use super::{PaymentFault, pairs};
+use super::{PaymentFault, Tariffs, pairs};
 use crate::agents::Deployed;
 use crate::config::Config;
 use crate::error::Error;
@@ -25,6 +25,8 @@ pub(crate) struct Teller {
     prices: Prices,
     /// Where the component's catalogue is to be seen.
     catalogue: Arc<[String]>,
+    /// What use costs, where anything is paid by use.
+    tariffs: Option<Tariffs>,
 }
 
 /// Skills of an agent that the component is told of: what it is told is bounded.
@@ -42,25 +44,35 @@ impl Teller {
         engine: &Arc<PaymentEngine>,
         routes: &[&'static str],
     ) -> Result<Self, Error> {
-        let mut unknown = config.payments.prices.keys();
-        if let Some(path) = unknown.find(|path| !routes.contains(&path.as_str())) {
+        let settings = &config.payments;
+        let priced = settings.prices.keys().map(|path| ("payments.prices", path));
+        let metered = (settings.metered.routes.iter()).map(|path| ("payments.metered", path));
+        let mut unknown = priced.chain(metered);
+        if let Some((key, path)) = unknown.find(|(_, path)| !routes.contains(&path.as_str())) {
             return Err(Error::ConfigValue {
-                key: "payments.prices",
+                key,
                 message: format!("`{path}` is no paid route; those are {}", routes.join(", ")),
             });
         }
-        let teller = Self {
-            engine: Arc::clone(engine),
-            prices: Prices::new(&config.payments),
-            catalogue: paths(engine).await?.into(),
-        };
+        let prices = Prices::new(settings);
         for route in routes {
-            let price = teller.prices.of_route(route);
-            teller.offers(price, None).await.map_err(|words| {
+            let price = prices.of_route(route);
+            prices.offers_of(engine, route).await.map_err(|words| {
                 Error::Payments(format!("the price of {route}, `{price}`: {words}"))
             })?;
         }
-        Ok(teller)
+        let tariffs = match settings.metered.routes.as_slice() {
+            [] => None,
+            _ => Some(Tariffs::of(engine, &prices).await.map_err(|words| {
+                Error::Payments(format!("what use costs, [payments.metered]: {words}"))
+            })?),
+        };
+        Ok(Self {
+            engine: Arc::clone(engine),
+            prices,
+            catalogue: paths(engine).await?.into(),
+            tariffs,
+        })
     }
 
     /// The offers for a price, paid to `pay_to` where it names an account, and else to the operator. They are asked for once.
@@ -85,7 +97,15 @@ impl Teller {
     /// # Errors
     /// As those of a component that does not answer.
     pub(crate) async fn offers_of(&self, route: &str) -> Result<Arc<[Offer]>, PaymentFault> {
-        self.offers_now(self.prices.of_route(route), None).await
+        let offers = self.prices.offers_of(&self.engine, route).await;
+        offers.map_err(|_| no_offers())
+    }
+
+    /// What use costs on a route, and in words, where it is paid by use.
+    pub(crate) fn metered(&self, route: &str) -> Option<(Tariffs, String)> {
+        let tariffs = self.tariffs.as_ref()?;
+        let is_metered = self.prices.is_metered(route);
+        is_metered.then(|| (tariffs.clone(), self.prices.metered().words()))
     }
 
     /// The offers for a price that was taken before.
@@ -97,10 +117,7 @@ impl Teller {
         price: &str,
         pay_to: Option<&str>,
     ) -> Result<Arc<[Offer]>, PaymentFault> {
-        self.offers(price, pay_to).await.map_err(|_| {
-            tracing::error!("the payment component makes no offers of a price that it took before");
-            PaymentFault::Component
-        })
+        self.offers(price, pay_to).await.map_err(|_| no_offers())
     }
 
     /// The header fields in which the component looks for payments.
@@ -218,6 +235,18 @@ impl Teller {
         let settled = self.engine.settle(&authorized(payment)).await;
         counted(outcome(payment, settled))
     }
+
+    /// Transfers what a payment came to, of what was signed for it.
+    pub(crate) async fn settle_part(&self, signed: &Payment, payment: &Payment) -> Outcome {
+        let signed = authorized(signed);
+        let settled = self.engine.settle_part(&signed, &payment.amount);
+        counted(outcome(payment, settled.await))
+    }
+}
+
+fn no_offers() -> PaymentFault {
+    tracing::error!("the payment component makes no offers of a price that it took before");
+    PaymentFault::Component
 }
 
 impl Settler for Teller {
@@ -277,7 +306,11 @@ fn outcome(payment: &Payment, settlement: Result<Settlement, Unanswered>) -> Out
         }
         Ok(Settlement::Unknown(doubt)) if name(doubt.payment.id.clone()) == payment.id => {
             tracing::warn!(reason = word(&doubt.reason), "a settlement is in doubt");
-            unknown(entered(doubt.payment))
+            // How much is asked about is not the component's to change.
+            unknown(Payment {
+                amount: payment.amount.clone(),
+                ..entered(doubt.payment)
+            })
         }
         Ok(Settlement::Settled(_) | Settlement::Unknown(_)) => {
             tracing::error!("the payment component answered for another payment");

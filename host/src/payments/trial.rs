@@ -92,7 +92,7 @@ pub async fn trial(
         return Err(Error::Payments(message));
     }
     let prices = Prices::new(&config.payments);
-    let offers = prices.offers(engine, prices.of_route(route), None).await;
+    let offers = prices.offers_of(engine, route).await;
     let offers = offers
         .map_err(|words| Error::Payments(format!("the price of {route}: {words}")))?
         .to_vec();

@@ -18,7 +18,7 @@ use crate::attestation::now;
 use crate::executor::{Charge, Header, Offer, ResourceInfo};
 use crate::payments::{
     self, Answer as Kept, Claim, Ended, Outcome, Payment, PaymentFault, PaymentId, Payments, Place,
-    Record, Request, Teller, Turn, Verified,
+    Record, Request, Tariffs, Teller, Turn, Verified,
 };
 use crate::snapshot::Snapshot;
 
@@ -28,6 +28,8 @@ pub(crate) struct Sale {
     pub(crate) offers: Arc<[Offer]>,
     /// The header fields of the request.
     pub(crate) headers: Vec<Header>,
+    /// What use costs, where it is paid by use: the offers are then of the most that it costs.
+    pub(crate) tariffs: Option<Tariffs>,
 }
 
 impl Sale {
@@ -61,6 +63,7 @@ impl Sale {
                 Method::HEAD => Vec::new(),
                 _ => payments::headers(headers),
             },
+            tariffs: None,
         }))
     }
 }
@@ -327,7 +330,7 @@ pub(super) async fn before<W: Way>(
     if !will_run || !payments.settle_first {
         return Ok(());
     }
-    match Box::pin(transfer(payments, teller(call)?, turn, None)).await? {
+    match Box::pin(transfer(payments, teller(call)?, turn, (None, None))).await? {
         Ended::Settled => Ok(()),
         Ended::Failed(headers) => Err(Box::pin(unpaid(call, headers)).await),
         Ended::Unknown => {
@@ -387,10 +390,20 @@ async fn settled<W: Way>(
         turn.release();
         return Ok((answer, Vec::new()));
     }
+    let (ran, signed) = match metered(call, &mut turn, ran)? {
+        (ran, Taken::All) => (ran, None),
+        (ran, Taken::Part(signed)) => (ran, Some(*signed)),
+        (ran, Taken::Nothing) => {
+            let answer = W::seal(call, host, ran, None)?;
+            turn.release();
+            return Ok((answer, Vec::new()));
+        }
+    };
     let sealed = receipt(turn.payment(), None);
     let mut answer = W::seal(call, host, ran, Some(&sealed))?;
     let kept = W::keep(&answer)?;
-    match transfer(payments, teller(call)?, &mut turn, Some(&kept)).await? {
+    let of = (Some(&kept), signed.as_ref());
+    match transfer(payments, teller(call)?, &mut turn, of).await? {
         Ended::Settled => {}
         Ended::Failed(headers) => return Err(unpaid(call, headers).await),
         Ended::Unknown => {
@@ -413,6 +426,38 @@ async fn settled<W: Way>(
     Ok((answer, fields))
 }
 
+/// What is taken of a payment.
+enum Taken {
+    All,
+    /// Less than was signed for, which this is.
+    Part(Box<Payment>),
+    Nothing,
+}
+
+/// What use comes to, where that is what is paid: the turn is from here on on a payment of so much.
+fn metered<W: Way>(
+    call: &Call<W>,
+    turn: &mut Turn,
+    ran: W::Ran,
+) -> Result<(W::Ran, Taken), Refusal> {
+    let tariffs = call.sale.as_ref().and_then(|sale| sale.tariffs.as_ref());
+    let Some((tariffs, used)) = tariffs.zip(W::used(&ran)) else {
+        return Ok((ran, Taken::All));
+    };
+    let bill = tariffs
+        .bill(turn.payment(), used)
+        .ok_or_else(|| Refusal::internal("a payment in an asset in which use has no price"))?;
+    let taken = match bill.total.as_str() {
+        "0" => Taken::Nothing,
+        total => {
+            let signed = turn.payment().clone();
+            turn.take(total.to_owned());
+            Taken::Part(Box::new(signed))
+        }
+    };
+    Ok((W::metered(ran, bill), taken))
+}
+
 /// Pauses before each question what became of a settlement that nobody knows, while its client waits.
 const QUESTIONS: [Duration; 3] = [
     Duration::ZERO,
@@ -420,16 +465,19 @@ const QUESTIONS: [Duration; 3] = [
     Duration::from_secs(1),
 ];
 
-/// Moves the money. What became of a lost answer is often one question away.
+/// Moves the money, of what was `signed` where less is taken. What became of a lost answer is often one question away.
 async fn transfer(
     payments: &Payments,
     teller: &Teller,
     turn: &mut Turn,
-    answer: Option<&Kept>,
+    (answer, signed): (Option<&Kept>, Option<&Payment>),
 ) -> Result<Ended, Refusal> {
     let began = Instant::now();
     tokio::task::block_in_place(|| turn.settling(answer))?;
-    let mut outcome = teller.settle(turn.payment()).await;
+    let mut outcome = match signed {
+        None => teller.settle(turn.payment()).await,
+        Some(signed) => teller.settle_part(signed, turn.payment()).await,
+    };
     for pause in QUESTIONS {
         let Outcome::Unknown(payment) = &outcome else {
             break;

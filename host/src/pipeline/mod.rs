@@ -26,6 +26,7 @@ use crate::executor::{Chain, Charge, HttpBody};
 use crate::payments::Answer as Kept;
 use crate::snapshot::Snapshot;
 use hypervisor_protocol::PaymentReceipt;
+use hypervisor_protocol::metered::{Metered, Used};
 
 use body::Received;
 use charge::{Bill, Recalled};
@@ -124,6 +125,16 @@ pub(crate) trait Way: Send + Sync + Sized + 'static {
 
     /// Whether how it ended is paid for. `always`: what the payer brought is, however it ended.
     fn is_charged(call: &Call<Self>, ran: &Self::Ran, always: bool) -> bool;
+
+    /// What it used, where a call of this way can be paid by use.
+    fn used(_: &Self::Ran) -> Option<Used> {
+        None
+    }
+
+    /// Puts into the answer how its price adds up.
+    fn metered(ran: Self::Ran, _: Metered) -> Self::Ran {
+        ran
+    }
 
     /// What is given away of an end that is not paid for.
     fn uncharged(_: &Call<Self>, ran: Self::Ran) -> Self::Ran {

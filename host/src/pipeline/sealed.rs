@@ -6,6 +6,7 @@ mod prepare;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hypervisor_protocol::metered::{Metered, Used};
 use hypervisor_protocol::{
     Claim, Commitment, ContentFormat, ExecuteResponse, HexBytes, HostSession, OpenRequest,
     Operation, PaymentReceipt, PolicyDecision, ProblemType, PublicKey, Report,
@@ -61,6 +62,7 @@ pub(crate) struct Authorized {
     digest: [u8; 32],
     work: Result<Work, Exit>,
     policy: Option<PolicyDecision>,
+    received: u64,
     share: Share,
 }
 
@@ -70,7 +72,10 @@ pub(crate) struct Ran {
     claim: Claim,
     digest: [u8; 32],
     policy: Option<PolicyDecision>,
+    /// Bytes of what was asked for.
+    received: u64,
     done: Done,
+    metered: Option<Metered>,
 }
 
 /// A sealed answer.
@@ -192,6 +197,7 @@ impl Way for Sealed {
             digest,
             work,
             policy,
+            received: sizes.total(),
             share,
         })
     }
@@ -220,6 +226,7 @@ impl Way for Sealed {
             digest,
             work,
             policy,
+            received,
             share: _share,
         } = ready;
         let done = match work {
@@ -233,12 +240,32 @@ impl Way for Sealed {
             claim,
             digest,
             policy,
+            received,
             done,
+            metered: None,
         })
     }
 
     fn is_charged(call: &Call<Self>, ran: &Ran, always: bool) -> bool {
         ran.done.is_charged || (always && call.way.brings_program() && ran.done.has_run())
+    }
+
+    fn used(ran: &Ran) -> Option<Used> {
+        let outcome = &ran.done.outcome;
+        let sent = outcome.stdout.len().saturating_add(outcome.stderr.len());
+        Some(Used {
+            cpu_microseconds: micros(outcome.cpu),
+            wall_microseconds: micros(outcome.wall),
+            peak_memory_bytes: outcome.peak_memory,
+            traffic_bytes: ran.received.saturating_add(sent as u64),
+        })
+    }
+
+    fn metered(ran: Ran, metered: Metered) -> Ran {
+        Ran {
+            metered: Some(metered),
+            ..ran
+        }
     }
 
     /// The program's owner pays by how it ends: what it wrote by then is not given away, nor anything that it could speak by.
@@ -263,6 +290,8 @@ impl Way for Sealed {
             digest,
             policy,
             done,
+            metered,
+            ..
         } = ran;
         let (outcome, sequence) = (done.outcome, claim.sequence());
         let report = Report {
@@ -275,6 +304,7 @@ impl Way for Sealed {
             peak_memory_bytes: outcome.peak_memory,
             policy,
             payment: payment.cloned(),
+            metered,
             ..Report::with_digest(digest, exchange.commitment)
         }
         .encode()?;

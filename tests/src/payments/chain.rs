@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::permit2::PERMIT2;
 use super::script::Script;
 use super::sign::{Address, Payer, Version, keccak, random, word};
 
@@ -140,6 +141,22 @@ impl Chain {
             // Money that was minted came from nobody.
             .filter(|transfer| transfer.from != Address([0; 20]))
             .collect()
+    }
+
+    /// Has a payer let Permit2 transfer its USDC.
+    pub async fn approve_permit2(&self, payer: &Payer) {
+        let from = payer.address().to_string();
+        let data = calldata(
+            "approve(address,uint256)",
+            &[PERMIT2.parse::<Address>().unwrap().word(), [0xff; 32]],
+        );
+        self.rpc("anvil_setBalance", json!([from, "0xde0b6b3a7640000"]))
+            .await;
+        self.rpc("anvil_impersonateAccount", json!([from])).await;
+        let approval = json!({"from": from, "to": self.usdc.to_string(), "data": data});
+        self.rpc("eth_sendTransaction", json!([approval])).await;
+        self.rpc("anvil_stopImpersonatingAccount", json!([from]))
+            .await;
     }
 
     /// Whether transactions are mined as they come (as at the start) or only by [`Chain::mine`].

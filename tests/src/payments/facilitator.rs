@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::account::Address;
 use super::chain::Chain;
 use super::script::Script;
 
@@ -13,6 +14,7 @@ pub struct Facilitator {
     _script: Script,
     http: reqwest::Client,
     url: String,
+    account: Address,
 }
 
 /// How often a facilitator was asked.
@@ -42,12 +44,18 @@ impl Facilitator {
             _script: script,
             http: reqwest::Client::new(),
             url: facts["url"].as_str().unwrap().to_owned(),
+            account: facts["account"].as_str().unwrap().parse().unwrap(),
         }
     }
 
     /// Its address, without a slash at the end.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The account that it settles from.
+    pub fn account(&self) -> Address {
+        self.account
     }
 
     /// How often it was asked.

@@ -9,6 +9,7 @@ pub mod facilitator;
 pub mod faulty;
 pub mod official;
 pub mod oracle;
+pub mod permit2;
 pub mod script;
 pub mod sign;
 

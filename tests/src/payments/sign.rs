@@ -116,7 +116,8 @@ pub fn digest(domain: &Domain, authorization: &Authorization) -> [u8; 32] {
     keccak(&[b"\x19\x01".as_slice(), &separator, &message].concat())
 }
 
-fn hash_struct(type_name: &str, words: &[[u8; 32]]) -> [u8; 32] {
+/// The hash of a structure of EIP-712: of its type, and of its members, each a word.
+pub fn hash_struct(type_name: &str, words: &[[u8; 32]]) -> [u8; 32] {
     keccak(&[keccak(type_name.as_bytes()).as_slice(), &words.concat()].concat())
 }
 

@@ -81,8 +81,12 @@ fn a_chain_without_a_name_in_version_1_is_offered_in_version_2_alone() {
 #[test]
 fn an_offer_that_cannot_be_used_is_named_with_what_is_wrong() {
     type Spoil = fn(&mut Offer);
-    let cases: [(Spoil, &str); 13] = [
-        (|offer| offer.scheme = "upto".to_owned(), "scheme"),
+    let cases: [(Spoil, &str); 15] = [
+        (|offer| offer.scheme = "barter".to_owned(), "scheme"),
+        (
+            |offer| offer.scheme = "upto".to_owned(),
+            "assetTransferMethod",
+        ),
         (|offer| offer.network = "base".to_owned(), "network"),
         (|offer| offer.network = "solana:1".to_owned(), "network"),
         (|offer| offer.asset = "USDC".to_owned(), "asset"),
@@ -102,10 +106,17 @@ fn an_offer_that_cannot_be_used_is_named_with_what_is_wrong() {
         (
             |offer| {
                 offer.extra = Some(
-                    r#"{"name":"a","version":"2","assetTransferMethod":"permit2"}"#.to_owned(),
+                    r#"{"name":"a","version":"2","assetTransferMethod":"erc7710"}"#.to_owned(),
                 );
             },
             "assetTransferMethod",
+        ),
+        (
+            |offer| {
+                offer.scheme = "upto".to_owned();
+                offer.extra = Some(r#"{"assetTransferMethod":"permit2"}"#.to_owned());
+            },
+            "facilitatorAddress",
         ),
         (|offer| offer.extra = Some("[]".to_owned()), "object"),
     ];

@@ -259,16 +259,6 @@ fn a_payment_for_another_routes_offer_is_refused() {
 }
 
 #[test]
-fn permit2_is_refused_by_name() {
-    let headers = edited(|payment| {
-        let signature = payment["payload"]["signature"].clone();
-        payment["payload"] = json!({"signature": signature, "permit2Authorization": {}});
-    });
-    let refusal = Shop::new().refused_offline(&headers);
-    assert!(refusal.message.unwrap().contains("EIP-3009"));
-}
-
-#[test]
 fn refusals_hold_nothing_of_the_payment() {
     let headers = edited(|payment| payment["payload"]["authorization"]["value"] = json!("1234x"));
     let refusal = Shop::new().refused_offline(&headers);

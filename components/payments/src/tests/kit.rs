@@ -14,7 +14,8 @@ use crate::api::{
 };
 use crate::contract::{Authorization, address_of, signing_hash};
 use crate::error::Error;
-use crate::offer;
+use crate::offer::{self, Method};
+use crate::permit2::{EXACT_PROXY, Permit, UPTO_PROXY};
 use crate::ports::{Answer, Clock, Crypto, Http, HttpError, Ports, Vouched};
 use crate::settings::Settings;
 use crate::{evm, settle, verify};
@@ -178,6 +179,17 @@ impl Shop {
         (settlement, asked(ports))
     }
 
+    pub fn settle_part(
+        &self,
+        payment: AuthorizedPayment,
+        amount: &str,
+        replies: Vec<Reply>,
+    ) -> (Settlement, Asked) {
+        let ports = self.ports(replies);
+        let settlement = settle::settle_part(&ports, self.settings(), payment, amount.to_owned());
+        (settlement, asked(ports))
+    }
+
     pub fn reconcile(
         &self,
         payment: AuthorizedPayment,
@@ -218,6 +230,43 @@ pub fn usdc() -> Offer {
     }
 }
 
+/// The account by which the facilitator settles.
+pub const FACILITATOR: &str = "0x3333333333333333333333333333333333333333";
+
+/// The same price in a token that is paid by Permit2.
+pub fn plain() -> Offer {
+    Offer {
+        extra: Some(r#"{"assetTransferMethod":"permit2"}"#.to_owned()),
+        ..usdc()
+    }
+}
+
+/// At most 0.01 USDC.
+pub fn upto() -> Offer {
+    let extra = json!({
+        "name": "USDC", "version": "2",
+        "assetTransferMethod": "permit2", "facilitatorAddress": FACILITATOR,
+    });
+    Offer {
+        scheme: "upto".to_owned(),
+        extra: Some(extra.to_string()),
+        ..usdc()
+    }
+}
+
+/// What is signed for Permit2 where an offer is paid by it.
+fn permit(offer: &Offer) -> Option<Permit> {
+    let terms = offer::check(std::slice::from_ref(offer)).unwrap();
+    match terms[0].method {
+        Method::Eip3009 { .. } => None,
+        Method::Permit2 { facilitator } => Some(Permit {
+            token: terms[0].asset,
+            spender: facilitator.map_or(EXACT_PROXY, |_| UPTO_PROXY),
+            facilitator,
+        }),
+    }
+}
+
 /// The client's key.
 pub fn key() -> SigningKey {
     SigningKey::from_slice(&[7; 32]).unwrap()
@@ -250,6 +299,7 @@ impl Purse {
                 valid_after: U256::ZERO,
                 valid_before: U256::from(NOW + offer.max_timeout_seconds),
                 nonce: [9; 32].into(),
+                permit: permit(offer),
             },
             offer: offer.clone(),
             signed_for: offer.clone(),
@@ -265,6 +315,30 @@ impl Purse {
         let mut bytes = signature.to_bytes().to_vec();
         bytes.push(27 + id.to_byte());
         let authorization = &self.authorization;
+        if let Some(permit) = &authorization.permit {
+            let mut payload = json!({
+                "signature": evm::text((self.mend)(bytes)),
+                "permit2Authorization": {
+                    "from": evm::text(authorization.from),
+                    "permitted": {
+                        "token": evm::text(permit.token),
+                        "amount": authorization.value.to_string(),
+                    },
+                    "spender": evm::text(permit.spender),
+                    "nonce": U256::from_be_bytes(authorization.nonce.0).to_string(),
+                    "deadline": authorization.valid_before.to_string(),
+                    "witness": {
+                        "to": evm::text(authorization.to),
+                        "validAfter": authorization.valid_after.to_string(),
+                    },
+                },
+            });
+            if let Some(facilitator) = permit.facilitator {
+                payload["permit2Authorization"]["witness"]["facilitator"] =
+                    evm::text(facilitator).into();
+            }
+            return payload;
+        }
         json!({
             "signature": evm::text((self.mend)(bytes)),
             "authorization": {

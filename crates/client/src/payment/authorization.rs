@@ -1,4 +1,4 @@
-//! What is signed: an EIP-3009 authorization of one transfer.
+//! What is signed: an authorization of one transfer, by EIP-3009 or for Permit2.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,36 +8,69 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::payment::amount::word;
 use crate::payment::challenge::{Challenge, Json};
+use crate::payment::permit2::{self, Method};
 use crate::payment::policy::Offer;
 use crate::payment::{Address, Amount, Asset, Wallet, keccak256};
 
 /// How long before now an authorization starts to be valid, seconds: clocks of chains and payers differ.
 const BACKDATED_SECONDS: u64 = 600;
 
-/// Leave to move an amount of a token from one account to another, once, within a time (EIP-3009). It holds no signature.
+/// Leave to move an amount of a token from one account to another, once, within a time. It holds no signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorization {
     /// The token, and with it the chain.
     pub asset: Asset,
+    /// How it is moved.
+    pub method: Method,
     /// Who pays.
     pub from: Address,
     /// Who is paid.
     pub to: Address,
-    /// How much.
+    /// How much; at the most, if [`Method::is_upto`].
     pub amount: Amount,
     /// Seconds since the Unix epoch after which it is valid.
     pub valid_after: u64,
     /// Seconds since the Unix epoch before which it is valid: later nobody can settle it.
     pub valid_before: u64,
-    /// Random; a token takes each once. `authorizationState(from, nonce)` of the token says whether it was.
+    /// Random; a token takes each once. `authorizationState(from, nonce)` of the token says whether it was, and for Permit2 a bit of its
+    /// `nonceBitmap`.
     pub nonce: [u8; 32],
 }
 
-/// `payload` of scheme `exact` on EVM chains: numbers are decimal strings.
+/// `payload` on EVM chains: numbers are decimal strings.
 #[derive(Serialize)]
-struct ExactPayload {
+#[serde(rename_all = "camelCase")]
+struct Payload {
     signature: String,
-    authorization: WireAuthorization,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorization: Option<WireAuthorization>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permit2_authorization: Option<WirePermit>,
+}
+
+#[derive(Serialize)]
+struct WirePermit {
+    from: Address,
+    permitted: Permitted,
+    spender: Address,
+    nonce: String,
+    deadline: String,
+    witness: Witness,
+}
+
+#[derive(Serialize)]
+struct Permitted {
+    token: Address,
+    amount: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Witness {
+    to: Address,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    facilitator: Option<Address>,
+    valid_after: String,
 }
 
 #[derive(Serialize)]
@@ -59,7 +92,7 @@ struct PaymentPayload<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<&'a Json>,
     accepted: &'a Json,
-    payload: ExactPayload,
+    payload: Payload,
     #[serde(skip_serializing_if = "Option::is_none")]
     extensions: Option<&'a Json>,
 }
@@ -73,9 +106,15 @@ impl Authorization {
             .map_err(|_| signing("the clock is before 1970".to_owned()))?
             .as_secs();
         let mut nonce = [0; 32];
-        getrandom::fill(&mut nonce).map_err(|error| signing(format!("no randomness: {error}")))?;
+        let random = match offer.method {
+            Method::Eip3009 => nonce.as_mut_slice(),
+            // As many as fit what a number is written by.
+            Method::Permit2 { .. } => nonce.split_at_mut(16).1,
+        };
+        getrandom::fill(random).map_err(|error| signing(format!("no randomness: {error}")))?;
         Ok(Self {
             asset: offer.asset.clone(),
+            method: offer.method,
             from,
             to: offer.pay_to,
             amount: offer.amount,
@@ -90,13 +129,25 @@ impl Authorization {
         self.asset.show(self.amount)
     }
 
-    /// The nonce as `0x` and hex.
-    pub fn nonce_hex(&self) -> String {
-        const_hex::encode_prefixed(self.nonce)
+    /// The nonce as the protocol writes it: `0x` and hex for EIP-3009, a decimal number for Permit2.
+    pub fn nonce_text(&self) -> String {
+        match (self.method, self.nonce.split_last_chunk::<16>()) {
+            (Method::Permit2 { .. }, Some((_, number))) => u128::from_be_bytes(*number).to_string(),
+            _ => const_hex::encode_prefixed(self.nonce),
+        }
     }
 
     /// The digest that is signed (EIP-712).
-    pub(crate) fn digest(&self) -> [u8; 32] {
+    pub(crate) fn digest(&self) -> Result<[u8; 32], Error> {
+        match self.method {
+            Method::Eip3009 => Ok(self.transfer_digest()),
+            Method::Permit2 { facilitator } => {
+                permit2::digest(self, facilitator).ok_or_else(no_proxy)
+            }
+        }
+    }
+
+    fn transfer_digest(&self) -> [u8; 32] {
         let kind = keccak256(&[
             b"TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)",
         ]);
@@ -122,20 +173,19 @@ impl Authorization {
         challenge: &Challenge,
         accepted: &Json,
     ) -> Result<String, Error> {
+        let signature = const_hex::encode_prefixed(wallet.sign(&self.digest()?)?);
+        let (authorization, permit2_authorization) = match self.method {
+            Method::Eip3009 => (Some(self.transfer()), None),
+            Method::Permit2 { facilitator } => (None, Some(self.permit(facilitator)?)),
+        };
         let payload = PaymentPayload {
             x402_version: 2,
             resource: challenge.resource.as_deref(),
             accepted,
-            payload: ExactPayload {
-                signature: const_hex::encode_prefixed(wallet.sign(&self.digest())?),
-                authorization: WireAuthorization {
-                    from: self.from,
-                    to: self.to,
-                    value: self.amount.to_string(),
-                    valid_after: self.valid_after.to_string(),
-                    valid_before: self.valid_before.to_string(),
-                    nonce: self.nonce_hex(),
-                },
+            payload: Payload {
+                signature,
+                authorization,
+                permit2_authorization,
             },
             extensions: challenge.extensions.as_deref(),
         };
@@ -145,9 +195,50 @@ impl Authorization {
     }
 }
 
+impl Authorization {
+    fn transfer(&self) -> WireAuthorization {
+        WireAuthorization {
+            from: self.from,
+            to: self.to,
+            value: self.amount.to_string(),
+            valid_after: self.valid_after.to_string(),
+            valid_before: self.valid_before.to_string(),
+            nonce: self.nonce_text(),
+        }
+    }
+
+    fn permit(&self, facilitator: Option<Address>) -> Result<WirePermit, Error> {
+        Ok(WirePermit {
+            from: self.from,
+            permitted: Permitted {
+                token: self.asset.address,
+                amount: self.amount.to_string(),
+            },
+            spender: permit2::spender(facilitator).ok_or_else(no_proxy)?,
+            nonce: self.nonce_text(),
+            deadline: self.valid_before.to_string(),
+            witness: Witness {
+                to: self.to,
+                facilitator,
+                valid_after: self.valid_after.to_string(),
+            },
+        })
+    }
+}
+
+/// Not reached: the addresses are written in this program.
+fn no_proxy() -> Error {
+    Error::Signing {
+        reason: "the address of a proxy is none".to_owned(),
+    }
+}
+
 impl fmt::Display for Authorization {
     /// What one needs to find the payment on the chain.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.method.is_upto() {
+            f.write_str("at most ")?;
+        }
         write!(
             f,
             "{} on {} from payer {} to {}, nonce {}, ",
@@ -155,7 +246,7 @@ impl fmt::Display for Authorization {
             self.asset.network,
             self.from,
             self.to,
-            self.nonce_hex()
+            self.nonce_text()
         )?;
         match UNIX_EPOCH.checked_add(Duration::from_secs(self.valid_before)) {
             Some(end) => write!(f, "valid until {}", humantime::format_rfc3339_seconds(end)),
@@ -197,6 +288,7 @@ mod tests {
                 name: text(domain, "name").to_owned(),
                 version: text(domain, "version").to_owned(),
             },
+            method: Method::Eip3009,
             from: text(authorization, "from").parse().unwrap(),
             to: text(authorization, "to").parse().unwrap(),
             amount: text(authorization, "value").parse().unwrap(),
@@ -236,7 +328,10 @@ mod tests {
     #[test]
     fn the_payment_of_the_specification_recovers_to_its_payer() {
         let authorization = read(&specification());
-        let signer = signer(&authorization.digest(), text(&specification(), "signature"));
+        let signer = signer(
+            &authorization.digest().unwrap(),
+            text(&specification(), "signature"),
+        );
         assert_eq!(signer, authorization.from);
     }
 
@@ -244,7 +339,10 @@ mod tests {
     fn a_payment_that_was_settled_recovers_to_its_payer() {
         let settled: Value = serde_json::from_str(SETTLED).unwrap();
         let authorization = read(&settled);
-        let signer = signer(&authorization.digest(), text(&settled, "signature"));
+        let signer = signer(
+            &authorization.digest().unwrap(),
+            text(&settled, "signature"),
+        );
         assert_eq!(signer, authorization.from);
         let known = Asset::known().find(|asset| asset.address == authorization.asset.address);
         assert_eq!(known, Some(authorization.asset));
@@ -259,7 +357,7 @@ mod tests {
         assert!(!cases.is_empty());
         for case in cases {
             let authorization = read(case);
-            let digest = authorization.digest();
+            let digest = authorization.digest().unwrap();
             assert_eq!(
                 const_hex::encode_prefixed(authorization.asset.domain_separator()),
                 text(case, "domainSeparator")
@@ -289,7 +387,11 @@ mod tests {
         for (number, change) in changes.iter().enumerate() {
             let mut changed = original.clone();
             change(&mut changed, other);
-            assert_ne!(changed.digest(), original.digest(), "change {number}");
+            assert_ne!(
+                changed.digest().unwrap(),
+                original.digest().unwrap(),
+                "change {number}"
+            );
         }
     }
 

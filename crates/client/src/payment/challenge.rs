@@ -46,7 +46,7 @@ pub(crate) struct Requirements {
     pub(crate) extra: Extra,
 }
 
-/// The members of `extra` that scheme `exact` gives a meaning on EVM chains.
+/// The members of `extra` that the schemes give a meaning on EVM chains.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Extra {
@@ -54,6 +54,7 @@ pub(crate) struct Extra {
     pub(crate) version: Option<String>,
     pub(crate) asset_transfer_method: Option<String>,
     pub(crate) payment_flow: Option<String>,
+    pub(crate) facilitator_address: Option<String>,
 }
 
 /// A JSON object. (serde_json alone would take an array of the members' values too.)

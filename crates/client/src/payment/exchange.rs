@@ -212,7 +212,10 @@ enum Verdict {
 /// # Errors
 /// [`Error::PaidWithoutAnswer`]: nothing is left to decide.
 fn judge(client: &Client, answer: &Answer, signed: &Signed) -> Result<Verdict, Error> {
-    if answer.status == StatusCode::PAYMENT_REQUIRED {
+    // 412 is for what must be done once before such a payment: an allowance.
+    let is_challenge = answer.status == StatusCode::PRECONDITION_FAILED
+        && answer.headers.contains_key(PAYMENT_REQUIRED);
+    if is_challenge || answer.status == StatusCode::PAYMENT_REQUIRED {
         return Ok(refused(answer));
     }
     let error = client.refusal(answer);

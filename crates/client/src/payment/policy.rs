@@ -2,7 +2,7 @@
 
 use crate::error::{Error, OfferRefusal};
 use crate::payment::challenge::{Challenge, Json, Requirements, object};
-use crate::payment::{Address, Amount, Asset, Network, Price, cut};
+use crate::payment::{Address, Amount, Asset, Method, Network, Price, cut};
 
 /// Longest validity of an authorization that is signed, seconds.
 pub const MAX_VALIDITY_SECONDS: u64 = 3600;
@@ -19,6 +19,7 @@ pub struct PaymentPolicy {
 #[derive(Debug)]
 pub(crate) struct Offer<'a> {
     pub(crate) asset: &'a Asset,
+    pub(crate) method: Method,
     pub(crate) amount: Amount,
     pub(crate) pay_to: Address,
     pub(crate) validity_seconds: u64,
@@ -92,7 +93,7 @@ impl PaymentPolicy {
             max_timeout_seconds,
             extra,
         } = object(accepted.get()).map_err(OfferRefusal::Malformed)?;
-        if scheme != "exact" {
+        if !["exact", "upto"].contains(&scheme.as_str()) {
             return Err(OfferRefusal::Scheme(cut(&scheme)));
         }
         let chain = Network::from_caip2(&network)
@@ -110,17 +111,29 @@ impl PaymentPolicy {
                 asset: cut(&asset),
                 network: chain.to_string(),
             })?;
-        for (method, known) in [
-            (extra.asset_transfer_method, &["eip3009"][..]),
-            // Who is paid first says so; what is signed is the same.
-            (extra.payment_flow, &["authorization", "upfront"]),
-        ] {
-            if let Some(method) = method.filter(|it| !known.contains(&it.as_str())) {
-                return Err(OfferRefusal::Method(cut(&method)));
-            }
+        // Who is paid first says so; what is signed is the same.
+        let flows = ["authorization", "upfront"];
+        if let Some(flow) = (extra.payment_flow).filter(|it| !flows.contains(&it.as_str())) {
+            return Err(OfferRefusal::Method(cut(&flow)));
         }
-        if extra.name.as_ref() != Some(&known.name)
-            || extra.version.as_ref() != Some(&known.version)
+        let method = extra.asset_transfer_method.as_deref();
+        let method = match (scheme.as_str(), method) {
+            ("exact", None | Some("eip3009")) => Method::Eip3009,
+            ("exact", Some("permit2")) => Method::Permit2 { facilitator: None },
+            ("upto", None | Some("permit2")) => {
+                let account = extra.facilitator_address.as_deref();
+                let account =
+                    account.ok_or_else(|| malformed(&"it names no facilitatorAddress"))?;
+                Method::Permit2 {
+                    facilitator: Some(account.parse().map_err(|e: Error| malformed(&e))?),
+                }
+            }
+            (_, other) => return Err(OfferRefusal::Method(cut(other.unwrap_or_default()))),
+        };
+        // For Permit2 its own domain is signed.
+        if method == Method::Eip3009
+            && (extra.name.as_ref() != Some(&known.name)
+                || extra.version.as_ref() != Some(&known.version))
         {
             let shown = |part: Option<String>| {
                 part.map_or("nothing".to_owned(), |p| format!("{:?}", cut(&p)))
@@ -151,6 +164,7 @@ impl PaymentPolicy {
         }
         Ok(Offer {
             asset: known,
+            method,
             amount,
             pay_to,
             validity_seconds: max_timeout_seconds,
@@ -254,11 +268,11 @@ mod tests {
     }
 
     #[test]
-    fn only_signed_authorizations_of_scheme_exact_are_given() {
-        let refusal = judge(&policy("1"), &with("/scheme", json!("upto"))).unwrap_err();
+    fn only_signed_authorizations_of_known_schemes_are_given() {
+        let refusal = judge(&policy("1"), &with("/scheme", json!("barter"))).unwrap_err();
         assert!(matches!(refusal, OfferRefusal::Scheme(_)), "{refusal}");
         for (member, value) in [
-            ("assetTransferMethod", "permit2"),
+            ("assetTransferMethod", "erc7710"),
             ("paymentFlow", "escrow"),
         ] {
             let mut extra = offer()["extra"].clone();
@@ -273,6 +287,28 @@ mod tests {
         assert!(judge(&policy("1"), &with("/extra", extra.clone())).is_ok());
         extra["paymentFlow"] = json!("upfront");
         assert!(judge(&policy("1"), &with("/extra", extra)).is_ok());
+    }
+
+    #[test]
+    fn an_offer_of_upto_is_taken_at_its_maximum_and_names_who_takes_it() {
+        let account = "0x209693Bc6afc0C5328bA36FaF03C514EF312287C";
+        let mut upto = with("/scheme", json!("upto"));
+        let refusal = judge(&policy("1"), &upto).unwrap_err().to_string();
+        assert!(refusal.contains("facilitatorAddress"), "{refusal}");
+        upto["extra"]["facilitatorAddress"] = json!("nobody");
+        assert!(judge(&policy("1"), &upto).is_err());
+        upto["extra"] = json!({"facilitatorAddress": account});
+        assert_eq!(judge(&policy("0.01"), &upto), Ok(Amount::new(10_000)));
+        let refusal = judge(&policy("0.009"), &upto).unwrap_err();
+        assert!(
+            matches!(refusal, OfferRefusal::AboveCap { .. }),
+            "{refusal}"
+        );
+        upto["extra"]["assetTransferMethod"] = json!("eip3009");
+        let refusal = judge(&policy("1"), &upto).unwrap_err();
+        assert!(matches!(refusal, OfferRefusal::Method(_)), "{refusal}");
+        let permit = with("/extra", json!({"assetTransferMethod": "permit2"}));
+        assert!(judge(&policy("1"), &permit).is_ok());
     }
 
     #[test]

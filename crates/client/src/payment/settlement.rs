@@ -1,11 +1,11 @@
 //! PAYMENT-RESPONSE: what came of a payment, by the host's word.
 
-use hypervisor_protocol::Report;
+use hypervisor_protocol::{Metered, Report};
 use serde::Deserialize;
 
 use crate::error::Error;
 use crate::payment::challenge::decode;
-use crate::payment::{Address, Authorization, Network, printable};
+use crate::payment::{Address, Amount, Authorization, Network, printable};
 
 /// What became of paying for an execution. The host says so; only the chain can prove it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,17 @@ pub struct PaymentReceipt {
     pub transaction: String,
     /// What was signed and sent: payer, amount, asset, network.
     pub authorization: Authorization,
+    /// What was taken: the amount that was signed, or less where the run is paid by use.
+    pub paid: Amount,
+    /// How that adds up, by the sealed report, where the run is paid by use.
+    pub metered: Option<Metered>,
+}
+
+impl PaymentReceipt {
+    /// What was taken as people read it: `0.01 USDC`.
+    pub fn price(&self) -> String {
+        self.authorization.asset.show(self.paid)
+    }
 }
 
 /// SettlementResponse of x402 version 2.
@@ -85,8 +96,12 @@ impl Settlement {
         if payer.as_ref().is_some_and(other_payer) {
             return Err("it is for another payer".to_owned());
         }
-        let paid = authorization.amount.to_string();
-        if amount.as_ref().is_some_and(|amount| *amount != paid) {
+        let most = authorization.amount;
+        let paid = match amount {
+            None => most,
+            Some(amount) => amount.parse().map_err(|_| "its amount is none")?,
+        };
+        if paid > most || (paid < most && !authorization.method.is_upto()) {
             return Err("it is for another amount".to_owned());
         }
         let hash = transaction
@@ -96,6 +111,8 @@ impl Settlement {
         Ok(PaymentReceipt {
             transaction: format!("0x{}", hash.to_ascii_lowercase()),
             authorization,
+            paid,
+            metered: None,
         })
     }
 }
@@ -122,11 +139,24 @@ impl Payment {
     }
 
     /// Holds the receipt to the sealed report, which nobody between here and the host can change.
-    pub(crate) fn checked(self, report: &Report) -> Self {
+    pub(crate) fn checked(mut self, report: &Report) -> Self {
+        if let Self::Paid(receipt) = &mut self
+            && receipt.authorization.method.is_upto()
+        {
+            match bill(receipt, report) {
+                Ok(bill) => receipt.metered = Some(bill),
+                Err(reason) => {
+                    return Self::Unclear {
+                        authorization: Box::new(receipt.authorization.clone()),
+                        reason: reason.to_owned(),
+                    };
+                }
+            }
+        }
         let Some(authorization) = self.authorization() else {
             return self;
         };
-        let nonce = authorization.nonce_hex();
+        let nonce = authorization.nonce_text();
         let stated = report.payment.as_ref();
         let reason = match (
             &self,
@@ -178,6 +208,21 @@ impl Payment {
     }
 }
 
+/// How what was taken adds up, by the report's own numbers.
+fn bill(receipt: &PaymentReceipt, report: &Report) -> Result<Metered, &'static str> {
+    let bill = (report.metered.as_ref()).ok_or("the report does not say how its amount adds up")?;
+    if !bill.adds_up(report) {
+        return Err("what the report says of its price does not add up");
+    }
+    if bill.maximum != receipt.authorization.amount.to_string() {
+        return Err("the report is of another maximum than was signed");
+    }
+    if bill.total != receipt.paid.to_string() {
+        return Err("its amount is not what the report comes to");
+    }
+    Ok(bill.clone())
+}
+
 #[cfg(test)]
 mod tests {
     use base64::Engine;
@@ -186,13 +231,14 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::payment::{Amount, Asset};
+    use crate::payment::{Amount, Asset, Method};
 
     fn authorization() -> Authorization {
         Authorization {
             asset: Asset::known()
                 .find(|asset| asset.network == Network::new(84532))
                 .unwrap(),
+            method: Method::Eip3009,
             from: "0x857b06519E91e3A54538791bDbb0E22373e36b66"
                 .parse()
                 .unwrap(),
@@ -320,6 +366,56 @@ mod tests {
     #[test]
     fn another_payment_in_the_report_says_nothing_of_this_one() {
         assert_eq!(payment(&[]).checked(&report([8; 32], None)), payment(&[]));
+    }
+
+    fn by_use(paid: &str) -> Payment {
+        let facilitator = "0x209693Bc6afc0C5328bA36FaF03C514EF312287C".parse().ok();
+        let authorization = Authorization {
+            method: Method::Permit2 { facilitator },
+            ..authorization()
+        };
+        let mut response = response();
+        response["amount"] = json!(paid);
+        let header = STANDARD.encode(response.to_string()).into_bytes();
+        Payment::from_headers([header.as_slice()].into_iter(), authorization)
+    }
+
+    #[test]
+    fn what_was_taken_by_use_must_be_what_the_sealed_report_comes_to() {
+        use hypervisor_protocol::metered::{Tariff, Used};
+        let number = |number: u32| number.to_string();
+        let tariff = Tariff {
+            base: number(100),
+            processor_hour: number(3600),
+            memory_gib_hour: number(0),
+            traffic_gib: number(0),
+        };
+        let used = Used {
+            cpu_microseconds: 2_500_000,
+            ..Used::default()
+        };
+        let mut good = report([8; 32], None);
+        good.cpu_microseconds = used.cpu_microseconds;
+        good.metered = Metered::new(tariff, "10000", used);
+        let paid = by_use("103").checked(&good);
+        assert_eq!(paid.receipt().unwrap().price(), "0.000103 USDC");
+        assert_eq!(paid.receipt().unwrap().metered, good.metered);
+
+        let unclear = |payment: Payment, report: &Report| {
+            let checked = payment.checked(report);
+            assert!(matches!(checked, Payment::Unclear { .. }), "{checked:?}");
+        };
+        unclear(by_use("104"), &good);
+        unclear(by_use("10000"), &good);
+        unclear(by_use("10001"), &good);
+        let mut other = good.clone();
+        other.cpu_microseconds -= 1_000_000;
+        unclear(by_use("103"), &other);
+        other = good.clone();
+        other.metered.as_mut().unwrap().maximum = "20000".to_owned();
+        unclear(by_use("103"), &other);
+        other.metered = None;
+        unclear(by_use("103"), &other);
     }
 
     proptest! {

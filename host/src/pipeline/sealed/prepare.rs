@@ -33,6 +33,14 @@ pub(super) struct Sizes {
     argument_bytes: usize,
 }
 
+impl Sizes {
+    /// Bytes that were sent.
+    pub(super) fn total(&self) -> u64 {
+        let sum = [self.program, self.input, self.argument_bytes].into_iter();
+        sum.fold(0, |sum, size| sum.saturating_add(size as u64))
+    }
+}
+
 type Found = (Result<Work, Exit>, [u8; 32]);
 
 /// Makes ready what is asked for.

@@ -21,6 +21,7 @@ mod kills;
 pub(crate) mod kit;
 mod ledger;
 mod lies;
+mod metered;
 mod oracle;
 mod quotes;
 mod receipts;

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use hypervisor_client::payment::{
-    Asset, Authorization, Network, Payer, Payment, PaymentPolicy, Price, Wallet,
+    Asset, Authorization, Network, Payer, Payment, PaymentPolicy, PaymentReceipt, Price, Wallet,
 };
+use hypervisor_client::protocol::metered::{Metered, Tariff};
 use serde_json::{Value, json};
 
 use crate::Failure;
@@ -23,7 +24,8 @@ pub(crate) struct Pay {
     /// Pay for the run with the key in this file: 64 hex digits. The variable HV_PAY_KEY can hold the key instead.
     #[arg(long = "pay", value_name = "KEYFILE", requires = "max_price")]
     key_file: Option<PathBuf>,
-    /// Most to pay for the run, in units of the asset: 0.05 is five cents of a dollar coin.
+    /// Most to pay for the run, in units of the asset: 0.05 is five cents of a dollar coin. A host that is paid by use takes less, and
+    /// what it took is held against the sealed report.
     #[arg(long, value_name = "AMOUNT")]
     max_price: Option<Price>,
     /// Pay on this network only, such as base, base-sepolia or eip155:8453; may be given several times.
@@ -70,11 +72,15 @@ pub(crate) fn text(payment: &Payment) -> String {
         Payment::NotAsked => "nothing paid: the host did not ask for payment".to_owned(),
         Payment::Paid(receipt) => {
             let Authorization { asset, .. } = &receipt.authorization;
-            let (price, transaction) = (receipt.authorization.price(), &receipt.transaction);
-            format!(
+            let (price, transaction) = (receipt.price(), &receipt.transaction);
+            let paid = format!(
                 "paid {price} on {}, transaction {transaction}",
                 asset.network
-            )
+            );
+            match &receipt.metered {
+                None => paid,
+                Some(bill) => format!("{paid}\n{}", adds_up(receipt, bill)),
+            }
         }
         Payment::NotCharged(authorization) => format!(
             "not charged: the host sent no receipt; it could still settle what was signed: {authorization}"
@@ -86,6 +92,38 @@ pub(crate) fn text(payment: &Payment) -> String {
             "the receipt of the payment is not usable: {reason}; the payment may have been made: {authorization}"
         ),
     }
+}
+
+/// How the price of a run that is paid by use adds up.
+fn adds_up(receipt: &PaymentReceipt, bill: &Metered) -> String {
+    let asset = &receipt.authorization.asset;
+    let shown = |amount: &str| match amount.parse() {
+        Ok(amount) => asset.show(amount),
+        Err(_) => "?".to_owned(),
+    };
+    let Tariff {
+        base,
+        processor_hour,
+        memory_gib_hour,
+        traffic_gib,
+    } = &bill.tariff;
+    let capped = match bill.total == bill.maximum {
+        true => ", which is all that was signed for",
+        false => "",
+    };
+    format!(
+        "by use, of at most {}: {} for the run, {} for processor time at {} an hour, {} for memory at {} a GiB and hour, {} for {} bytes at {} a GiB; it adds up to {}{capped}",
+        shown(&bill.maximum),
+        shown(base),
+        shown(&bill.processor),
+        shown(processor_hour),
+        shown(&bill.memory),
+        shown(memory_gib_hour),
+        shown(&bill.traffic),
+        bill.traffic_bytes,
+        shown(traffic_gib),
+        shown(&bill.total),
+    )
 }
 
 /// The same for machines.
@@ -100,16 +138,20 @@ pub(crate) fn json(payment: &Payment) -> Value {
         return json!({ "status": status });
     };
     let asset = &authorization.asset;
+    let receipt = payment.receipt();
+    let amount = receipt.map_or(authorization.amount, |receipt| receipt.paid);
     json!({
         "status": status,
-        "amount": authorization.amount.in_units(asset.decimals),
+        "amount": amount.in_units(asset.decimals),
+        "maximum": authorization.amount.in_units(asset.decimals),
+        "metered": receipt.and_then(|receipt| receipt.metered.as_ref()),
         "asset": asset.symbol,
         "asset_address": asset.address,
         "network": asset.network,
         "transaction": payment.receipt().map(|receipt| &receipt.transaction),
         "payer": authorization.from,
         "pay_to": authorization.to,
-        "nonce": authorization.nonce_hex(),
+        "nonce": authorization.nonce_text(),
         "valid_before": authorization.valid_before,
     })
 }

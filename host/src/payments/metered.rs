@@ -1,0 +1,91 @@
+//! What use costs on the routes that are paid by use: the component makes offers of the operator's prices, and the host multiplies.
+
+use std::sync::Arc;
+
+use hypervisor_protocol::metered::{Metered, Tariff, Used};
+
+use super::Payment;
+use super::prices::Prices;
+use crate::executor::PaymentEngine;
+
+/// What use costs, in each asset that it may be paid in.
+#[derive(Clone)]
+pub(crate) struct Tariffs(Arc<[Priced]>);
+
+/// One of the tariff's prices.
+type Part = fn(&mut Tariff) -> &mut String;
+
+struct Priced {
+    network: String,
+    asset: String,
+    tariff: Tariff,
+}
+
+impl Tariffs {
+    /// Has the component say what the operator's prices of use come to.
+    ///
+    /// # Errors
+    /// What is wrong with them, in words.
+    pub(super) async fn of(engine: &PaymentEngine, prices: &Prices) -> Result<Self, String> {
+        if !engine.meters() {
+            return Err(
+                "this payment component cannot take less than was signed: it has no `payment-metered`"
+                    .to_owned(),
+            );
+        }
+        let settings = prices.metered();
+        let mut priced: Vec<Priced> = Vec::new();
+        let prices_of_use: [(&str, Part); 4] = [
+            (&settings.base, |tariff| &mut tariff.base),
+            (&settings.processor_hour, |tariff| {
+                &mut tariff.processor_hour
+            }),
+            (&settings.memory_hour, |tariff| &mut tariff.memory_gib_hour),
+            (&settings.traffic, |tariff| &mut tariff.traffic_gib),
+        ];
+        for (price, part) in prices_of_use
+            .into_iter()
+            .filter(|(price, _)| !price.is_empty())
+        {
+            let offers = prices.metered_offers(engine, price).await;
+            let offers = offers.map_err(|words| format!("`{price}`: {words}"))?;
+            for offer in offers.iter() {
+                if offer.amount.parse::<u128>().is_err() {
+                    return Err(format!("`{price}`: it is beyond 128 bits"));
+                }
+                let is_same = |it: &Priced| it.network == offer.network && it.asset == offer.asset;
+                let at = priced.iter().position(is_same).unwrap_or_else(|| {
+                    priced.push(Priced {
+                        network: offer.network.clone(),
+                        asset: offer.asset.clone(),
+                        tariff: free(),
+                    });
+                    priced.len().saturating_sub(1)
+                });
+                if let Some(priced) = priced.get_mut(at) {
+                    part(&mut priced.tariff).clone_from(&offer.amount);
+                }
+            }
+        }
+        Ok(Self(priced.into()))
+    }
+
+    /// What `used` costs whoever made the payment; none where the component, which may be another by now, has no price in its asset.
+    pub(crate) fn bill(&self, payment: &Payment, used: Used) -> Option<Metered> {
+        let id = &payment.id;
+        let is_same =
+            |it: &&Priced| it.network == id.chain && it.asset.eq_ignore_ascii_case(&id.asset);
+        let priced = self.0.iter().find(is_same)?;
+        Metered::new(priced.tariff.clone(), &payment.amount, used)
+    }
+}
+
+fn free() -> Tariff {
+    let [base, processor_hour, memory_gib_hour, traffic_gib] = [(); 4].map(|()| "0".to_owned());
+    Tariff {
+        base,
+        processor_hour,
+        memory_gib_hour,
+        traffic_gib,
+    }
+}

@@ -1,0 +1,311 @@
+//! Paid by use, and by Permit2: the most is signed for, what was used is taken, and the answer says how it adds up.
+
+use std::process::Command;
+
+use hypervisor_client::protocol::{ContentFormat, ExecuteResponse, OpenResponse};
+use hypervisor_tests::host::binary;
+use hypervisor_tests::payments::faulty::{self, Fault, Reply};
+use hypervisor_tests::payments::official::{self, Client, Request};
+use hypervisor_tests::payments::permit2::Permit;
+use hypervisor_tests::payments::{Address, Chain, Facilitator, Version};
+use hypervisor_tests::programs::component_file;
+use hypervisor_tests::{Answer, Host};
+
+use crate::payments::kit::{PRICE, Purchase, WASM, config, confirmed, header, reason};
+
+/// Sells by use, at most for one cent, what `facilitator` settles by its account.
+fn metered(chain: &Chain, facilitator: &str, account: Address) -> String {
+    let more = format!(
+        "{}\n[payments.metered]\nroutes = ['{WASM}']\nbase = '0.0001 USDC'\nprocessor_hour = '0.5 USDC'\n\
+         memory_hour = '0.05 USDC'\ntraffic = '1 USDC'\n[payments.settings]\nUPTO_FACILITATOR = '{account}'\n",
+        confirmed(chain),
+    );
+    config(chain, facilitator, &more)
+}
+
+struct Shop {
+    chain: Chain,
+    facilitator: Facilitator,
+    host: Host,
+}
+
+impl Shop {
+    async fn open() -> Self {
+        let chain = Chain::start();
+        let facilitator = Facilitator::start(&chain);
+        chain.approve_permit2(chain.payer(0)).await;
+        let host = Host::with(&metered(&chain, facilitator.url(), facilitator.account()));
+        Self {
+            chain,
+            facilitator,
+            host,
+        }
+    }
+
+    async fn permit(&self, purchase: &Purchase) -> Permit {
+        Permit::for_offer(self.chain.payer(0), &purchase.offer(Version::V2).await)
+    }
+}
+
+async fn pay(purchase: &Purchase, permit: &Permit) -> Answer {
+    purchase
+        .send(&[("PAYMENT-SIGNATURE", &permit.header())])
+        .await
+}
+
+/// What was charged by an answer, which says the same everywhere.
+fn charged(opened: &OpenResponse, answer: &Answer) -> u128 {
+    let report = &opened.report;
+    let bill = report.metered.as_ref().unwrap();
+    assert!(bill.adds_up(report), "{bill:?}");
+    let receipt = report.payment.as_ref().unwrap();
+    assert_eq!(receipt.amount, bill.total);
+    assert_eq!(
+        header(answer, "payment-response")["amount"],
+        bill.total.as_str()
+    );
+    assert_eq!(bill.maximum, PRICE.to_string());
+    bill.total.parse().unwrap()
+}
+
+#[tokio::test]
+async fn the_official_client_signs_a_maximum_and_pays_what_was_used() {
+    let shop = Shop::open().await;
+    let purchase = Purchase::of_echo(&shop.host, "by use").await;
+    let payer = shop.chain.payer(0);
+    let before = shop.chain.balance_of(payer.address()).await;
+    let request = Request {
+        url: &purchase.url,
+        method: "POST",
+        headers: &[("content-type", purchase.media_type())],
+        body: Some(&purchase.body),
+    };
+    let answer = official::pay(Client::Current, payer, &request)
+        .await
+        .unwrap();
+    let opened = purchase.opened(&answer);
+    assert_eq!(opened.result, b"by use\n");
+    let charged = charged(&opened, &answer);
+    assert!((100..PRICE).contains(&charged), "{charged}");
+    assert_eq!(
+        shop.chain.balance_of(payer.address()).await,
+        before - charged
+    );
+    assert_eq!(shop.chain.transfers().await.len(), 1);
+    // How it adds up is sealed: whoever sees the receipt sees no use.
+    let response: ExecuteResponse = ContentFormat::Cbor.decode(&answer.body).unwrap();
+    let receipt = response
+        .receipt
+        .map(|receipt| receipt.0)
+        .unwrap_or_default();
+    let open = String::from_utf8_lossy(&receipt).into_owned();
+    assert!(!open.contains("processor"), "{open}");
+}
+
+#[tokio::test]
+async fn a_payment_by_use_pays_for_one_request_and_its_answer_is_given_again() {
+    let shop = Shop::open().await;
+    let purchase = Purchase::of_echo(&shop.host, "once").await;
+    let permit = shop.permit(&purchase).await;
+    let first = pay(&purchase, &permit).await;
+    let amount = charged(&purchase.opened(&first), &first);
+    let again = pay(&purchase, &permit).await;
+    assert_eq!(again.body, first.body);
+    let other = Purchase::of_echo(&shop.host, "twice").await;
+    assert_eq!(pay(&other, &permit).await.status, 409);
+    let transfers = shop.chain.transfers().await;
+    assert_eq!(transfers.len(), 1);
+    assert_eq!(transfers[0].value, amount);
+    assert_eq!(transfers[0].to, shop.chain.pay_to());
+}
+
+#[tokio::test]
+async fn a_payment_that_could_not_be_taken_as_offered_runs_nothing() {
+    type Change = fn(&mut Permit);
+    let shop = Shop::open().await;
+    let purchase = Purchase::of_echo(&shop.host, "never").await;
+    let good = shop.permit(&purchase).await;
+    let other: Address = "0x1000000000000000000000000000000000000009"
+        .parse()
+        .unwrap();
+    let cases: [(Change, &str); 5] = [
+        (|permit| permit.amount += 1, "permit2_amount_mismatch"),
+        (|permit| permit.amount -= 1, "permit2_amount_mismatch"),
+        (
+            |permit| permit.facilitator = Some(permit.to),
+            "upto_facilitator_mismatch",
+        ),
+        (
+            |permit| permit.spender = permit.to,
+            "invalid_permit2_spender",
+        ),
+        (
+            |permit| permit.to = permit.signer.address(),
+            "invalid_permit2_recipient_mismatch",
+        ),
+    ];
+    for (change, code) in cases {
+        let mut permit = good.clone();
+        change(&mut permit);
+        let answer = pay(&purchase, &permit).await;
+        assert_eq!((answer.status, reason(&answer).as_str()), (402, code));
+    }
+    // Nobody but the facilitator is asked whether the one that is offered may settle.
+    let mut elsewhere = good.clone();
+    elsewhere.accepted["extra"]["facilitatorAddress"] = other.to_string().into();
+    elsewhere.facilitator = Some(other);
+    let answer = pay(&purchase, &elsewhere).await;
+    assert_eq!(reason(&answer), "invalid_payment_requirements");
+    // Who never let Permit2 transfer is told so with the status that x402 has for it.
+    let mut poor = good.clone();
+    poor.signer = shop.chain.payer(1).clone();
+    let answer = pay(&purchase, &poor).await;
+    assert_eq!(
+        (answer.status, reason(&answer).as_str()),
+        (412, "permit2_allowance_required")
+    );
+    assert_eq!(shop.facilitator.calls().await.settle, 0);
+    assert_eq!(shop.chain.transfers().await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_host_killed_while_it_settles_takes_what_its_answer_says_once() {
+    let chain = Chain::start();
+    let real = Facilitator::start(&chain);
+    chain.approve_permit2(chain.payer(0)).await;
+    for is_made in [true, false] {
+        let facilitator = faulty::Facilitator::start(Some(real.url())).await;
+        let mut host = Host::with(&metered(&chain, &facilitator.url(), real.account()));
+        let purchase = Purchase::of_echo(&host, "killed").await;
+        let offer = purchase.offer(Version::V2).await;
+        let permit = Permit::for_offer(chain.payer(0), &offer);
+        let before = chain.transfers().await.len();
+        facilitator.next_settle(match is_made {
+            true => Fault::none().held(),
+            false => Fault::instead(Reply::Dropped).held(),
+        });
+        let value = permit.header();
+        let headers = [("PAYMENT-SIGNATURE", value.as_str())];
+        tokio::select! {
+            answer = purchase.try_send(&headers) => panic!("{answer:?}"),
+            () = facilitator.held(1) => {}
+        }
+        host.kill_and_restart();
+        let purchase = purchase.moved(&host);
+        let answer = purchase.send(&headers).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let amount = charged(&purchase.opened(&answer), &answer);
+        let transfers = chain.transfers().await;
+        assert_eq!(transfers.len(), before + 1, "settled before: {is_made}");
+        assert_eq!(transfers[before].value, amount);
+        facilitator.release();
+    }
+}
+
+#[tokio::test]
+async fn the_official_client_pays_an_exact_price_in_a_token_by_permit2() {
+    let chain = Chain::start();
+    let facilitator = Facilitator::start(&chain);
+    let payer = chain.payer(0);
+    chain.approve_permit2(payer).await;
+    let more = format!(
+        "assets = [{{ symbol = 'COIN', network = 'base-sepolia', address = '{}', decimals = 6, transfer = 'permit2' }}]\n{}",
+        chain.usdc(),
+        confirmed(&chain),
+    );
+    let settings = config(&chain, facilitator.url(), &more).replace("0.01 USDC", "0.01 COIN");
+    let host = Host::with(&settings);
+    let purchase = Purchase::of_echo(&host, "any token").await;
+    let before = chain.balance_of(payer.address()).await;
+    let request = Request {
+        url: &purchase.url,
+        method: "POST",
+        headers: &[("content-type", purchase.media_type())],
+        body: Some(&purchase.body),
+    };
+    let answer = official::pay(Client::Current, payer, &request)
+        .await
+        .unwrap();
+    assert_eq!(purchase.opened(&answer).result, b"any token\n");
+    assert_eq!(chain.balance_of(payer.address()).await, before - PRICE);
+    // Its nonce, which the chain has in a bitmap, is good for one request.
+    let other = Purchase::of_echo(&host, "once more").await;
+    let permit = Permit::for_offer(payer, &other.offer(Version::V2).await);
+    let paid = pay(&other, &permit).await;
+    assert_eq!(other.opened(&paid).result, b"once more\n");
+    let third = Purchase::of_echo(&host, "not a third time").await;
+    assert_eq!(pay(&third, &permit).await.status, 409);
+    assert_eq!(chain.transfers().await.len(), 2);
+}
+
+#[tokio::test]
+async fn hv_signs_a_maximum_and_says_how_the_price_adds_up() {
+    let shop = Shop::open().await;
+    let folder = tempfile::tempdir().unwrap();
+    let hv = |payer: usize, most: &str| {
+        let key = folder.path().join(format!("key-{payer}"));
+        std::fs::write(&key, shop.chain.payer(payer).private_key()).unwrap();
+        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/guests/echo.wasm");
+        let output = Command::new(binary("hv"))
+            .args([
+                "run",
+                "--server",
+                shop.host.url(),
+                "--max-price",
+                most,
+                "--pay",
+            ])
+            .arg(&key)
+            .args([program, "--", "by hv"])
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code().unwrap(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let (status, _, said) = hv(0, "0.009");
+    assert!(status == 1 && said.contains("0.009"), "{said}");
+    let (status, _, said) = hv(1, "0.05");
+    assert!(status == 1 && said.contains("approve("), "{said}");
+    assert_eq!(shop.chain.transfers().await.len(), 0);
+    let (status, out, said) = hv(0, "0.05");
+    assert_eq!((status, out.as_str()), (0, "by hv\n"), "{said}");
+    let transfers = shop.chain.transfers().await;
+    let [taken] = transfers.as_slice() else {
+        panic!("{transfers:?}")
+    };
+    let price = format!("paid 0.{:06}", taken.value);
+    assert!(said.contains(price.trim_end_matches('0')), "{said}");
+    assert!(
+        said.contains("by use, of at most 0.01 USDC: 0.0001 USDC for the run"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_component_that_takes_all_or_nothing_sells_nothing_by_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hypervisor.toml");
+    let text = format!(
+        "executor_path = {:?}\n[payments]\ncomponent = {:?}\npay_to = 'acme'\nprice = '3 CREDIT'\n\
+         [payments.metered]\nroutes = ['{WASM}']\nscheme = 'voucher'\nbase = '1 CREDIT'\n\
+         [payments.settings]\nVOUCHER_ISSUER = '{}'\n",
+        folder.path().join("state"),
+        component_file("payments-voucher"),
+        "04".repeat(65),
+    );
+    std::fs::write(&file, text).unwrap();
+    let output = Command::new(binary("hypervisor-ctl"))
+        .args(["check", "--config"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(
+        !output.status.success() && said.contains("payment-metered"),
+        "{said}"
+    );
+}
