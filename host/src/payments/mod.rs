@@ -6,6 +6,8 @@ mod reconcile;
 mod teller;
 mod trial;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -44,7 +46,12 @@ pub(crate) struct Payments {
     public_url: String,
     /// Rings when a payment has come into doubt.
     doubt: Notify,
+    /// What was written is brought to the disk soon.
+    flushing: Arc<AtomicBool>,
 }
+
+/// How long what need not be on the disk at once may wait for it.
+const SOON: Duration = Duration::from_millis(500);
 
 /// Why a payment could not be looked at. Nothing was charged.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +95,7 @@ impl Payments {
             recheck: settings.rechecks().then_some(settings.recheck),
             public_url: settings.public_url.trim_end_matches('/').to_owned(),
             doubt: Notify::new(),
+            flushing: Arc::default(),
         })
     }
 
@@ -138,11 +146,18 @@ impl Payments {
         self.doubt.notify_one();
     }
 
-    /// Brings what the ledger wrote to the disk, in the background.
+    /// Brings what the ledger wrote to the disk, soon and in the background: with what else is written by then. Until then a crash
+    /// leaves doubt of what was settled, and nothing that is not cleared up after it.
     pub(crate) fn flush(&self) {
-        let ledger = self.ledger.clone();
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = ledger.flush() {
+        if self.flushing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (ledger, flushing) = (self.ledger.clone(), Arc::clone(&self.flushing));
+        tokio::spawn(async move {
+            tokio::time::sleep(SOON).await;
+            flushing.store(false, Ordering::Release);
+            let flushed = tokio::task::spawn_blocking(move || ledger.flush()).await;
+            if let Ok(Err(error)) = flushed {
                 tracing::error!(%error, "cannot write the payment store");
             }
         });
