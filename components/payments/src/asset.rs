@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::networks;
 use crate::quoting::Asset;
+use crate::svm;
 
 /// Circle's own USDC: chain, contract, and `name` of its EIP-712 domain, whose version is 2. It has six decimals.
 const USDC: [(&str, &str, &str); 10] = [
@@ -59,25 +60,35 @@ const USDC: [(&str, &str, &str); 10] = [
     ),
 ];
 
-/// A token, and the domain that authorizations of it are signed for.
+/// A token, and on an EVM chain the name and version of the domain that authorizations of it are signed for.
 #[derive(Debug)]
 pub struct Token {
     pub address: String,
     pub decimals: u8,
-    name: String,
-    version: String,
+    domain: Option<(String, String)>,
 }
 
 impl Token {
-    /// The EIP-712 domain, as offers carry it.
-    pub fn domain(&self) -> String {
-        json!({"name": self.name, "version": self.version}).to_string()
+    /// The EIP-712 domain, as offers carry it. `None` on chains that have none.
+    pub fn domain(&self) -> Option<String> {
+        let (name, version) = self.domain.as_ref()?;
+        Some(json!({"name": name, "version": version}).to_string())
     }
 
-    /// One that the operator describes. Beside what every asset has, it has `name` and `version`.
-    fn described(asset: &Asset) -> Result<Self, String> {
+    /// One that the operator describes. Beside what every asset has, it has `name` and `version` on an EVM chain, and nothing on Solana.
+    fn described(asset: &Asset, network: &str) -> Result<Self, String> {
         let wrong =
             |problem: String| format!("the asset {} on {}: {problem}", asset.symbol, asset.network);
+        if svm::is_network(network) {
+            if let Some((key, _)) = asset.details.first() {
+                return Err(wrong(format!("unknown key `{key}`")));
+            }
+            return Ok(Self {
+                address: asset.address.clone(),
+                decimals: asset.decimals,
+                domain: None,
+            });
+        }
         let domain = ["name", "version"];
         let mut details = asset.details.iter().map(|(key, _)| key.as_str());
         if let Some(key) = details.find(|key| !domain.contains(key)) {
@@ -97,8 +108,7 @@ impl Token {
         Ok(Self {
             address: asset.address.clone(),
             decimals: asset.decimals,
-            name: name?,
-            version: version?,
+            domain: Some((name?, version?)),
         })
     }
 }
@@ -107,16 +117,19 @@ impl Token {
 pub fn find(symbol: &str, network: &str, own: &[Asset]) -> Result<Token, String> {
     for asset in own {
         if asset.symbol == symbol && networks::identifier(&asset.network)? == network {
-            return Token::described(asset);
+            return Token::described(asset, network);
         }
     }
-    let mut known = USDC.iter().filter(|_| symbol == "USDC");
-    match known.find(|(chain, ..)| *chain == network) {
+    let evm = USDC
+        .iter()
+        .map(|(chain, address, name)| (chain, address, Some(*name)));
+    let solana = svm::USDC.iter().map(|(chain, mint)| (chain, mint, None));
+    let mut known = evm.chain(solana).filter(|_| symbol == "USDC");
+    match known.find(|(chain, ..)| **chain == network) {
         Some((_, address, name)) => Ok(Token {
             address: (*address).to_owned(),
             decimals: 6,
-            name: (*name).to_owned(),
-            version: "2".to_owned(),
+            domain: name.map(|name| (name.to_owned(), "2".to_owned())),
         }),
         None => Err(format!(
             "{symbol} on {network} is not known; describe it in [[payments.assets]]"
@@ -144,7 +157,7 @@ mod tests {
         let own = [euro(&[("version", "1"), ("name", "Euro")])];
         let token = find("EURC", "eip155:84532", &own).unwrap();
         assert_eq!((token.decimals, &token.address), (2, &own[0].address));
-        assert_eq!(token.domain(), r#"{"name":"Euro","version":"1"}"#);
+        assert_eq!(token.domain().unwrap(), r#"{"name":"Euro","version":"1"}"#);
         let elsewhere = find("EURC", "eip155:1", &own).unwrap_err();
         assert!(elsewhere.contains("[[payments.assets]]"), "{elsewhere}");
     }
@@ -162,5 +175,17 @@ mod tests {
             let error = find("EURC", "eip155:84532", &[euro(details)]).unwrap_err();
             assert!(error.contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn a_token_on_solana_has_no_domain() {
+        let mut own = euro(&[]);
+        own.network = "solana-devnet".to_owned();
+        let find = |own: &Asset| find("EURC", svm::NETWORKS[1].1, std::slice::from_ref(own));
+        assert_eq!(find(&own).unwrap().domain(), None);
+        own.details = vec![("name".to_owned(), "Euro".to_owned())];
+        assert!(find(&own).unwrap_err().contains("`name`"));
+        let usdc = super::find("USDC", svm::NETWORKS[0].1, &[]).unwrap();
+        assert_eq!(usdc.address, svm::USDC[0].1);
     }
 }

@@ -5,12 +5,13 @@ use serde_json::{Value, json};
 use crate::api::{ChallengeResponse, Header, Offer, ResourceInfo};
 use crate::error::{Error, Refusal, code};
 use crate::header::encode;
-use crate::offer::{self, Resource, Terms};
+use crate::offer::Resource;
+use crate::offered::{self, Offered};
 
 /// The challenge, before anything was paid.
 pub fn challenge(info: &ResourceInfo, offers: &[Offer]) -> Result<ChallengeResponse, Error> {
     let resource = Resource::new(info)?;
-    let terms = offer::check(offers)?;
+    let terms = offered::check(offers)?;
     render(&resource, &terms, &no_payment())
 }
 
@@ -22,14 +23,14 @@ pub fn no_payment() -> Refusal {
 /// The challenge that tells why a payment was refused.
 pub fn render(
     resource: &Resource,
-    terms: &[Terms],
+    terms: &[Offered],
     refusal: &Refusal,
 ) -> Result<ChallengeResponse, Error> {
     let v2 = json!({
         "x402Version": 2,
         "error": refusal.code,
         "resource": resource.v2(),
-        "accepts": terms.iter().map(Terms::v2).collect::<Vec<_>>(),
+        "accepts": terms.iter().map(Offered::v2).collect::<Vec<_>>(),
     });
     // A chain without a name in version 1 cannot be paid on with it.
     let accepts: Vec<Value> = terms

@@ -7,7 +7,7 @@ use crate::ports::{Clock, Crypto};
 
 /// `hypervisor:plugin/crypto`.
 ///
-/// Only the recovery goes through the host. Keccak stays here: an EIP-712 hash is five hashes of at most 256 bytes, and
+/// Only what is done with keys goes through the host. Keccak stays here: an EIP-712 hash is five hashes of at most 256 bytes, and
 /// crossing the boundary with each costs about what it saves.
 pub struct HostCrypto;
 
@@ -26,6 +26,19 @@ impl Crypto for HostCrypto {
             Err(ErrorCode::InvalidSignature | ErrorCode::HighS | ErrorCode::RecoveryFailed) => {
                 Ok(None)
             }
+            Err(other) => Err(other.to_string()),
+        }
+    }
+
+    fn ed25519(
+        &self,
+        key: &[u8; 32],
+        message: &[u8],
+        signature: &[u8; 64],
+    ) -> Result<bool, String> {
+        match crypto::ed25519_verify(key, message, signature) {
+            Ok(()) => Ok(true),
+            Err(ErrorCode::InvalidPublicKey | ErrorCode::VerificationFailed) => Ok(false),
             Err(other) => Err(other.to_string()),
         }
     }

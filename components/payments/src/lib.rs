@@ -1,10 +1,11 @@
-//! Takes payments by x402: the scheme `exact` on EVM chains (EIP-3009), versions 2 and 1 of the protocol.
+//! Takes payments by x402: the scheme `exact` on EVM chains (EIP-3009) and on Solana, versions 2 and 1 of the protocol.
 //!
 //! The operator sets it up by environment variables (see [`settings`]):
 //!
 //! ```text
 //! FACILITATORS=https://facilitator.example.org
 //! RPC_URLS=eip155:84532=https://rpc.example.org    # optional: confirms settlements on the chain
+//! FEE_PAYERS=solana=2wKupLR9q6wXYppw8Gr2NvWxKBUqm4PPJKkQfoxHDBg4    # on Solana: whom the facilitator pays the fee with
 //! ```
 //!
 //! What the operator and the owners of agents write as prices becomes offers in [`quote`]: which chains and tokens there are is known
@@ -29,15 +30,19 @@ mod http;
 mod json;
 mod networks;
 mod offer;
+mod offered;
 mod offline;
 mod payload;
+mod payment;
 mod ports;
 mod quote;
 mod respond;
 mod settings;
 mod settle;
 mod state;
+mod svm;
 mod verify;
+mod witness;
 
 #[cfg(test)]
 mod tests;
@@ -52,6 +57,7 @@ use host::{HostCrypto, SystemClock};
 use http::WasiHttp;
 use ports::Ports;
 use settings::Settings;
+use svm::fee_payers::FeePayers;
 
 /// What the world needs of the canonical ABI; the macro writes `unsafe` functions.
 #[expect(unsafe_code)]
@@ -90,7 +96,8 @@ impl quoting::Guest for Payments {
         pay_to: String,
         terms: quoting::Terms,
     ) -> Result<Vec<Offer>, ErrorCode> {
-        Ok(quote::quote(&price, &pay_to, &terms)?)
+        let fee_payers = FeePayers::from_environment()?;
+        Ok(quote::quote(&price, &pay_to, &terms, &fee_payers)?)
     }
 }
 

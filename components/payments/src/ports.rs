@@ -11,6 +11,10 @@ pub trait Crypto {
         signature: &[u8; 64],
         recovery_id: u8,
     ) -> Result<Option<[u8; 65]>, String>;
+
+    /// Whether an Ed25519 signature is of this message and key.
+    fn ed25519(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64])
+    -> Result<bool, String>;
 }
 
 /// An HTTP answer, whatever its status.

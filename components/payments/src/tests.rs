@@ -8,4 +8,5 @@ mod ledger;
 mod oracle;
 mod reconciling;
 mod settling;
+mod solana;
 mod verifying;

@@ -11,8 +11,10 @@ pub mod official;
 pub mod oracle;
 pub mod script;
 pub mod sign;
+pub mod solana;
 
 pub use account::{Address, Payer};
 pub use chain::Chain;
 pub use facilitator::Facilitator;
 pub use sign::{Payment, Version};
+pub use solana::Solana;

@@ -12,6 +12,7 @@ use tokio::process::Command;
 
 use super::script;
 use super::sign::Payer;
+use super::solana::Solana;
 use crate::raw::Answer;
 
 /// Which client.
@@ -54,6 +55,35 @@ impl<'a> Request<'a> {
 ///
 /// The client did not pay, or got no answer: its own words.
 pub async fn pay(client: Client, payer: &Payer, request: &Request<'_>) -> Result<Answer, String> {
+    let script = match client {
+        Client::Current => "client.mjs",
+        Client::Legacy => "client-v1.mjs",
+    };
+    run(script, &[], &payer.private_key(), request).await
+}
+
+/// Sends a request and pays on Solana if asked to: `@x402/fetch` with `@x402/svm`. Returns the last answer.
+///
+/// # Errors
+///
+/// As [`pay`].
+pub async fn pay_on_solana(solana: &Solana, request: &Request<'_>) -> Result<Answer, String> {
+    let arguments = [solana.rpc_url()];
+    run(
+        "client-solana.mjs",
+        &arguments,
+        solana.private_key(),
+        request,
+    )
+    .await
+}
+
+async fn run(
+    script: &str,
+    arguments: &[&str],
+    private_key: &str,
+    request: &Request<'_>,
+) -> Result<Answer, String> {
     #[derive(Deserialize)]
     struct Output {
         status: u16,
@@ -66,13 +96,11 @@ pub async fn pay(client: Client, payer: &Payer, request: &Request<'_>) -> Result
         "method": request.method,
         "headers": request.headers.iter().copied().collect::<HashMap<_, _>>(),
         "body": request.body.map(|body| BASE64_STANDARD.encode(body)),
-        "privateKey": payer.private_key(),
+        "privateKey": private_key,
     });
     let mut child = Command::new("node")
-        .arg(script::path(match client {
-            Client::Current => "client.mjs",
-            Client::Legacy => "client-v1.mjs",
-        }))
+        .arg(script::path(script))
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

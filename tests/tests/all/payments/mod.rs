@@ -20,4 +20,5 @@ mod ledger;
 mod lies;
 mod oracle;
 mod quotes;
+mod solana;
 mod swap;
