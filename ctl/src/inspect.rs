@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use hypervisor::executor::Surroundings;
 use hypervisor::manifest::{Manifest, hex};
 use hypervisor::parts::{Parts, load_config, runtime};
+use hypervisor::payments::Sold;
 use hypervisor::pipeline::PAID_ROUTES;
 use hypervisor_ctl::check::{Checked, Trial};
 use hypervisor_ctl::error::Error;
 use hypervisor_ctl::machine::Measured;
 use hypervisor_ctl::named;
-use hypervisor_ctl::output::{json, written};
+use hypervisor_ctl::output::{json, plain, written};
 use hypervisor_ctl::world::World;
 
 use crate::args::{Cli, Output};
@@ -54,10 +55,10 @@ pub(crate) fn configuration(cli: &Cli, output: Output) -> Result<(), Error> {
         facts,
         ..
     } = Parts::new(&config, None, &host_beside())?;
-    let plugins = runtime()?.block_on(async {
+    let (plugins, sold) = runtime()?.block_on(async {
         let plugins = executor.load_plugins(config.plugins()?).await?;
-        hypervisor::payments::check(&config, &plugins, &PAID_ROUTES).await?;
-        Ok::<_, hypervisor::error::Error>(plugins)
+        let sold = hypervisor::payments::check(&config, &plugins, &PAID_ROUTES).await?;
+        Ok::<_, hypervisor::error::Error>((plugins, sold))
     })?;
     let manifest = Manifest::new(&config, &plugins, facts.program_sha384());
     let digest = manifest.digest();
@@ -68,7 +69,7 @@ pub(crate) fn configuration(cli: &Cli, output: Output) -> Result<(), Error> {
             &mut out,
             &serde_json::json!({
                 "config": config, "manifest": manifest, "manifest_sha384": digest,
-                "plugins": named,
+                "plugins": named, "sold": sold,
                 "attestation": {
                     "backend": platform.backend().map_or("none", |backend| backend.name()),
                     "simulated_root": platform.simulated_root().map(|root| hex(root)),
@@ -83,6 +84,7 @@ pub(crate) fn configuration(cli: &Cli, output: Output) -> Result<(), Error> {
                 writeln!(out, "\n# ok; instances are allocated {allocation:?}")?;
                 writeln!(out, "# manifest SHA-384: {digest}")?;
                 named.iter().try_for_each(|plugin| plugin.print(&mut out))?;
+                sold.iter().try_for_each(|sold| price(&mut out, sold))?;
                 match (platform.backend(), platform.attester()) {
                     (Some(backend), _) => writeln!(out, "# attests by {backend}"),
                     (None, reason) => {
@@ -91,6 +93,21 @@ pub(crate) fn configuration(cli: &Cli, output: Output) -> Result<(), Error> {
                 }
             }),
     })
+}
+
+/// What a route costs: as the operator wrote it, and as it is offered.
+fn price(out: &mut impl Write, sold: &Sold) -> io::Result<()> {
+    writeln!(out, "# sold: {} for {}", sold.route, plain(&sold.price))?;
+    for offer in &sold.offers {
+        let [scheme, amount, asset] =
+            [&offer.scheme, &offer.amount, &offer.asset].map(|it| plain(it));
+        let [network, pay_to] = [&offer.network, &offer.pay_to].map(|it| plain(it));
+        writeln!(
+            out,
+            "#   {scheme}: {amount} of {asset} on {network}, to {pay_to}"
+        )?;
+    }
+    Ok(())
 }
 
 pub(crate) fn programs(

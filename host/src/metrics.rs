@@ -124,7 +124,7 @@ static DECISIONS: Family<5, 3> = Family::of_two(
         ["allowed", "denied", "failed"],
     ),
 );
-static PAYMENTS: Family<7> = Family::new(
+static PAYMENTS: Family<8> = Family::new(
     "hypervisor_payments_total",
     "What the payment component said of payments: whether one is good, and what became of it.",
     "end",
@@ -135,6 +135,7 @@ static PAYMENTS: Family<7> = Family::new(
         "settled",
         "failed",
         "unknown",
+        "taken-back",
         "other",
     ],
 );

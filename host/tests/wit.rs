@@ -170,6 +170,7 @@ fn the_interfaces_and_worlds_are_those_of_the_design() {
         [
             "attestation",
             "crypto",
+            "finality",
             "payment",
             "payment-fields",
             "policy",
@@ -187,6 +188,7 @@ fn the_interfaces_and_worlds_are_those_of_the_design() {
             "agent-service",
             "payments",
             "payments-with-fields",
+            "payments-with-finality",
             "payments-with-quote",
             "policy-engine",
             "policy-engine-with-rules",

@@ -47,7 +47,7 @@ mod witness;
 #[cfg(test)]
 mod tests;
 
-use bindings::exports::hypervisor::plugin::{payment as api, quote as quoting};
+use bindings::exports::hypervisor::plugin::{finality, payment as api, quote as quoting};
 
 use api::{
     AuthorizedPayment, ChallengeResponse, ErrorCode, Guest, Header, Offer, PaymentId, ResourceInfo,
@@ -64,7 +64,7 @@ use svm::fee_payers::FeePayers;
 mod bindings {
     wit_bindgen::generate!({
         path: "../../wit",
-        world: "hypervisor:plugin/payments-with-quote",
+        world: "hypervisor:plugin/payments-with-finality",
         generate_all,
     });
 
@@ -98,6 +98,17 @@ impl quoting::Guest for Payments {
     ) -> Result<Vec<Offer>, ErrorCode> {
         let fee_payers = FeePayers::from_environment()?;
         Ok(quote::quote(&price, &pay_to, &terms, &fee_payers)?)
+    }
+}
+
+impl finality::Guest for Payments {
+    fn standing(payment: AuthorizedPayment, transaction: String) -> finality::Verdict {
+        settle::standing(
+            &ports(),
+            Settings::from_environment(),
+            payment,
+            &transaction,
+        )
     }
 }
 

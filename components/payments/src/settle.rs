@@ -13,6 +13,7 @@ use crate::api::{AuthorizedPayment, Settlement, UnknownSettlement};
 use crate::chain::Finding;
 use crate::error::{Error, code};
 use crate::facilitator::{self, Expected, Settled};
+use crate::finality::Verdict;
 use crate::ports::{Clock, Http, HttpError, Ports};
 use crate::respond;
 use crate::settings::Settings;
@@ -61,6 +62,28 @@ pub fn reconcile<C, H: Http, T: Clock>(
     match Case::open(ports, payment) {
         Ok(mut case) => case.reconcile(settings),
         Err(unknown) => *unknown,
+    }
+}
+
+/// Whether a payment that a transaction settled still stands. Only a chain that can be asked takes one back.
+pub fn standing<C, H: Http, T: Clock>(
+    ports: &Ports<C, H, T>,
+    settings: Result<Settings, Error>,
+    payment: AuthorizedPayment,
+    transaction: &str,
+) -> Verdict {
+    let (Ok(settings), Ok(case)) = (settings, Case::open(ports, payment)) else {
+        return Verdict::Unclear;
+    };
+    let Some(witness) = case.witness(&settings) else {
+        return Verdict::Stands;
+    };
+    match witness.find(Some(transaction)) {
+        Ok(Finding::Made(_)) => Verdict::Stands,
+        // An endpoint that is behind is likelier than a confirmed transaction that was taken back, until that can be told for certain.
+        Ok(Finding::Open) if matches!(witness, Witness::Svm(..)) => Verdict::Unclear,
+        Ok(Finding::Open | Finding::NotMade(..)) => Verdict::Gone,
+        Ok(Finding::Unclear(_)) | Err(_) => Verdict::Unclear,
     }
 }
 

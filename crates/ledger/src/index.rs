@@ -1,8 +1,9 @@
-//! What is known of the rows without reading them: which answers are held, how much that is, and what was asked for in secret.
+//! What is known of the rows without reading them: which answers are held, how much that is, what was asked for in secret, what is
+//! in doubt, and what is to be looked at once more.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use crate::record::{Key, Record};
+use crate::record::{Key, Record, State};
 use crate::store::{Bounds, Held};
 
 /// What is known of the rows.
@@ -15,6 +16,10 @@ pub(crate) struct Index {
     of_purse: HashMap<[u8; 32], u64>,
     /// The payments of secret requests, by the request.
     secrets: HashMap<[u8; 32], Key>,
+    /// Payments in doubt: there is a row of each, or may be one.
+    doubts: HashSet<Key>,
+    /// Payments that were settled and are to be looked at once more, with the times since when they wait for it.
+    watched: BTreeSet<(u64, Key)>,
 }
 
 impl Index {
@@ -33,6 +38,39 @@ impl Index {
         if record.is_secret {
             self.secrets.entry(record.request).or_insert(*key);
         }
+    }
+
+    /// Notes how far a payment has come. `is_watched`: it is settled, and what it is asked about with is kept.
+    pub(crate) fn moved(&mut self, key: &Key, record: &Record, is_watched: bool) {
+        let waits = (record.created, *key);
+        match record.state {
+            State::Settled { .. } => self.doubts.remove(key),
+            State::Reserved | State::Settling | State::Unknown => self.doubts.insert(*key),
+        };
+        match is_watched {
+            true => self.watched.insert(waits),
+            false => self.watched.remove(&waits),
+        };
+    }
+
+    /// All payments in doubt.
+    pub(crate) fn doubts(&self) -> Vec<Key> {
+        self.doubts.iter().copied().collect()
+    }
+
+    /// Takes out payments that have waited since `before` for being looked at once more, `most` of them.
+    pub(crate) fn take_watched(&mut self, before: u64, most: usize) -> Vec<Key> {
+        let waited = self.watched.iter().take_while(|(since, _)| *since < before);
+        let taken: Vec<_> = waited.take(most).copied().collect();
+        for waits in &taken {
+            self.watched.remove(waits);
+        }
+        taken.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// Has a payment wait from `since` on for being looked at.
+    pub(crate) fn watch(&mut self, key: &Key, since: u64) {
+        self.watched.insert((since, *key));
     }
 
     /// Makes room for an answer, in the place of what was held for the payment. False where there is none.
@@ -69,9 +107,15 @@ impl Index {
         Some(held)
     }
 
+    /// A payment is free, and its row is gone.
+    pub(crate) fn freed(&mut self, key: &Key) {
+        self.doubts.remove(key);
+    }
+
     /// Forgets a payment.
     pub(crate) fn forget(&mut self, key: &Key, request: &[u8; 32]) {
         self.drop_answer(key);
+        self.doubts.remove(key);
         if self.paid_for(request) == Some(*key) {
             self.secrets.remove(request);
         }

@@ -1,6 +1,7 @@
 //! The ledger: the store, and who is working on which payment right now.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::{Semaphore, watch};
@@ -14,6 +15,24 @@ use crate::turn::{Ended, Place, Turn};
 pub trait Settler: Sync {
     /// What became of a payment that is in doubt.
     fn reconcile(&self, payment: &Payment) -> impl Future<Output = Outcome> + Send;
+
+    /// Whether what a transaction settled still stands.
+    fn standing(
+        &self,
+        payment: &Payment,
+        transaction: &str,
+    ) -> impl Future<Output = Standing> + Send;
+}
+
+/// Whether a payment that was settled is still made: a chain may take a block back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is, or nobody will ever say.
+    Stands,
+    /// It is not: it is in doubt.
+    Gone,
+    /// It cannot be told now.
+    Unclear,
 }
 
 /// The store, with one worker for each payment at a time.
@@ -30,7 +49,14 @@ pub(crate) struct Shared {
     unfreed: Mutex<HashMap<Key, [u8; 32]>>,
     /// What payers may have worked on at once, each for as long as one of them is.
     purses: Mutex<HashMap<[u8; 32], Weak<Semaphore>>>,
+    /// When what is over was last looked for, Unix seconds.
+    swept: AtomicU64,
 }
+
+/// Seconds between two searches for what is over, at the most: each reads all rows.
+const SWEEP: u64 = 60;
+/// Settled payments that are looked at in one round.
+const ROUND: usize = 64;
 
 /// A payment that is being worked on.
 #[derive(Clone)]
@@ -68,6 +94,7 @@ impl Ledger {
                 busy: Mutex::default(),
                 unfreed: Mutex::default(),
                 purses: Mutex::default(),
+                swept: AtomicU64::new(0),
             }),
         }
     }
@@ -224,7 +251,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Forgets what is over at `now`, then asks `settler` about all payments in doubt. How many are left.
+    /// Forgets what is over at `now`, once in a while, then asks `settler` about all payments in doubt. How many are left.
     ///
     /// # Errors
     /// [`Error`].
@@ -233,13 +260,48 @@ impl Ledger {
         settler: Option<&impl Settler>,
         (now, hold): (u64, u64),
     ) -> Result<usize, Error> {
-        self.shared.store.sweep(now, hold)?;
+        let swept = &self.shared.swept;
+        if now.abs_diff(swept.load(Ordering::Relaxed)) >= SWEEP.min(hold) {
+            swept.store(now, Ordering::Relaxed);
+            self.shared.store.sweep(now, hold)?;
+        }
         if let Some(settler) = settler {
-            for key in self.shared.store.in_doubt()? {
+            for key in self.shared.store.in_doubt() {
                 self.reconcile(settler, &key).await?;
             }
         }
-        Ok(self.shared.store.in_doubt()?.len())
+        Ok(self.shared.store.in_doubt().len())
+    }
+
+    /// Asks `settler` whether payments still stand that were set aside more than `after` seconds before `now`. Each is looked at
+    /// once; one that was taken back is in doubt from then on. Whether none waits any more.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn watch(
+        &self,
+        settler: &impl Settler,
+        (now, after): (u64, u64),
+    ) -> Result<bool, Error> {
+        let due = (self.shared.store).due(now.saturating_sub(after), ROUND);
+        for key in &due {
+            // Somebody who works on it may write it: it is looked at after that.
+            let Some(mut turn) = self.resume(key, true)? else {
+                if self.shared.busy().contains_key(key) {
+                    self.shared.store.later(key, now);
+                }
+                continue;
+            };
+            let Some((transaction, _)) = turn.settled() else {
+                continue;
+            };
+            match settler.standing(turn.payment(), transaction).await {
+                Standing::Stands => self.shared.store.stands(key)?,
+                Standing::Unclear => self.shared.store.later(key, now),
+                Standing::Gone => turn.taken_back(),
+            }
+        }
+        Ok(due.len() < ROUND)
     }
 
     /// Brings what was written to the disk: waits for it.

@@ -14,7 +14,7 @@ mod turn;
 
 pub use error::Error;
 pub use import::{ANSWERS as EARLIER_ANSWERS, RECORDS as EARLIER_RECORDS};
-pub use ledger::{Claim, Ledger, Settler};
+pub use ledger::{Claim, Ledger, Settler, Standing};
 pub use record::{
     Answer, Fields, Key, Outcome, Payment, PaymentId, Record, Request, State, digest, key,
 };

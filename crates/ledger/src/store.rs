@@ -3,7 +3,8 @@
 //! ```text
 //! payments        key → state, request, times, who pays whom and how much; under the key file: a used payment stays used
 //!                 whatever becomes of the platform's key
-//! authorizations  key → what the component settles and reconciles with; deleted once the payment is settled
+//! authorizations  key → what the component settles and reconciles with; deleted once the payment is settled, or once it was
+//!                 looked at again after that
 //! sealed-answers  key → an answer that only its client can open
 //! plain-answers   key → any other; under the platform's key, so that it ends with the host where there is none
 //! transactions    SHA-256 of chain and transaction → the key of the payment that it settled: it settles no other
@@ -76,6 +77,8 @@ pub struct Bounds {
     pub held_payer: u64,
     /// Payments of one payer in one token that are worked on at once before they are settled.
     pub unsettled: usize,
+    /// Payments that were settled are looked at once more ([`crate::Ledger::watch`]).
+    pub watches: bool,
 }
 
 /// The store. Its calls wait for the disk: keep them off the async threads.
@@ -128,8 +131,13 @@ impl Store {
                 // Nothing was submitted for what was only reserved: those payments are free again.
                 return self.forget(&found);
             }
+            let is_settled = matches!(record.state, State::Settled { .. });
+            let is_watched = is_settled
+                && self.bounds.watches
+                && (self.rows.get(self.authorizations, &found.key)).is_ok_and(|it| it.is_some());
             let mut index = self.index();
             index.note(&found.key, record);
+            index.moved(&found.key, record, is_watched);
             if let Some(answer) = held
                 && (answer.is_sealed || self.rows.is_lasting())
             {
@@ -247,13 +255,17 @@ impl Store {
         let authorization = std::mem::take(&mut kept.record.payment.state);
         let row = encode(&kept).map_err(|_| RowError::Seal("a payment has no CBOR"))?;
         let is_settled = matches!(record.state, State::Settled { .. });
+        let is_watched = is_settled && self.bounds.watches && !authorization.is_empty();
+        if !is_settled {
+            self.index().moved(key, record, false);
+        }
         let mut changes = vec![
             Change {
                 expect,
                 ..Change::put(PAYMENTS, key, &row)
             },
             Change {
-                value: (!is_settled).then_some(authorization.as_slice()),
+                value: (!is_settled || is_watched).then_some(authorization.as_slice()),
                 ..Change::delete(self.authorizations, key)
             },
         ];
@@ -266,7 +278,27 @@ impl Store {
                 ..Change::put(TRANSACTIONS, transaction, key)
             });
         }
-        self.rows.commit(&changes, sync)
+        self.rows.commit(&changes, sync)?;
+        if is_settled {
+            self.index().moved(key, record, is_watched);
+        }
+        Ok(())
+    }
+
+    /// Payments that were settled before `before` and are to be looked at now, `most` of them.
+    pub(crate) fn due(&self, before: u64, most: usize) -> Vec<Key> {
+        self.index().take_watched(before, most)
+    }
+
+    /// Has a payment looked at later, counted from `since`.
+    pub(crate) fn later(&self, key: &Key, since: u64) {
+        self.index().watch(key, since);
+    }
+
+    /// Forgets what a payment that stands would be asked about with.
+    pub(crate) fn stands(&self, key: &Key) -> Result<(), Error> {
+        let change = Change::delete(self.authorizations, key);
+        Ok(self.rows.commit(&[change], false)?)
     }
 
     /// Deletes a payment, whose transfer was not and will not be made; waits for the disk.
@@ -276,7 +308,9 @@ impl Store {
     pub fn release(&self, key: &Key) -> Result<(), Error> {
         let tables = [PAYMENTS, self.authorizations, SEALED_ANSWERS, PLAIN_ANSWERS];
         let changes = tables.map(|table| Change::delete(table, key));
-        Ok(self.rows.commit(&changes, true)?)
+        self.rows.commit(&changes, true)?;
+        self.index().freed(key);
+        Ok(())
     }
 
     /// Whether what is written can reach the disk, as far as is known.
@@ -290,9 +324,7 @@ impl Store {
             return Ok(None);
         };
         let mut record = decode::<Kept>(&row.value)?.record;
-        if !matches!(record.state, State::Settled { .. })
-            && let Some(row) = self.rows.get(self.authorizations, key)?
-        {
+        if let Some(row) = self.rows.get(self.authorizations, key)? {
             record.payment.state = row.value.to_vec();
         }
         Ok(Some(record))
@@ -308,15 +340,8 @@ impl Store {
     }
 
     /// Payments in doubt, `Settling` after a restart among them.
-    pub fn in_doubt(&self) -> Result<Vec<Key>, Error> {
-        let mut keys = Vec::new();
-        self.each(|found| {
-            if matches!(found.kept.record.state, State::Settling | State::Unknown) {
-                keys.push(found.key);
-            }
-            Ok(())
-        })?;
-        Ok(keys)
+    pub fn in_doubt(&self) -> Vec<Key> {
+        self.index().doubts()
     }
 
     /// Forgets what is over: answers after `hold` seconds, records `hold` seconds after the payment could still be used.

@@ -157,6 +157,19 @@ impl Turn {
         }
     }
 
+    /// Writes that what was settled was taken back: it is in doubt again.
+    pub(crate) fn taken_back(&mut self) {
+        if let Some((transaction, _)) = self.settled() {
+            let chain = &self.record.payment.id.chain;
+            tracing::error!(
+                chain,
+                transaction,
+                "the chain took a settled payment back; it is submitted again"
+            );
+        }
+        self.write(State::Unknown, None);
+    }
+
     fn write(&mut self, state: State, answer: Option<&Answer>) {
         self.record.state = state;
         let store = &self.shared.store;

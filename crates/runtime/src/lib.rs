@@ -63,9 +63,9 @@ pub use outgoing::{
     Chain, Connection, Egress, HttpBody, HttpError, HttpTimeouts, Moment, Sending, Sent,
 };
 pub use payment::{
-    Asset, AuthorizedPayment, ChallengeResponse, Header, Offer, PaymentEngine, PaymentError,
-    PaymentId, Receipt, ResourceInfo, Settlement, SettlementFailure, Terms, Unanswered,
-    UnknownSettlement, Verification,
+    Asset, AuthorizedPayment, ChallengeResponse, Finality, Header, Offer, PaymentEngine,
+    PaymentError, PaymentId, Receipt, ResourceInfo, Settlement, SettlementFailure, Terms,
+    Unanswered, UnknownSettlement, Verification,
 };
 pub use plugin::{PluginError, Source};
 pub use plugins::{

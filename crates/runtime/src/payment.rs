@@ -1,10 +1,11 @@
 //! The payment component: each call into an instance of its own, since payers are each other's strangers.
 
+mod finality;
 mod quote;
 
 use http::HeaderName;
 use wasmtime::Store;
-use wasmtime::component::InstancePre;
+use wasmtime::component::{ComponentNamedList, InstancePre, Lift, Lower};
 
 use super::guest::Guest;
 use super::linked::exported;
@@ -15,6 +16,7 @@ use super::sandbox::Sandboxes;
 use super::worlds::payments::PaymentPluginPre;
 use super::worlds::payments::exports::hypervisor::plugin::payment as wit;
 
+pub use finality::Finality;
 pub use quote::{Asset, Terms};
 pub use wit::{
     AuthorizedPayment, ChallengeResponse, ErrorCode as PaymentError, Header, Offer, PaymentId,
@@ -41,7 +43,6 @@ pub struct PaymentEngine {
     calls: Reserve,
     fields: Vec<HeaderName>,
     names_fields: bool,
-    quotes: bool,
 }
 
 /// The component did not answer: it trapped, reached a limit, or ran out of time.
@@ -75,7 +76,6 @@ impl PaymentEngine {
                 .collect::<Result<_, _>>()?,
         };
         Ok(Self {
-            quotes: quote::is_exported(&linked),
             pre: PaymentPluginPre::new(linked)?,
             sandboxes,
             calls,
@@ -164,6 +164,36 @@ impl PaymentEngine {
         let (answer, written) = called.await;
         log_written(NAME, &written);
         answer.map_err(|exit| unanswered(function, exit))
+    }
+
+    /// Whether it exports an interface that it need not have.
+    fn exports(&self, interface: &str) -> bool {
+        let component = self.pre.instance_pre().component();
+        component.get_export_index(None, interface).is_some()
+    }
+
+    /// Calls a function of such an interface.
+    async fn optional<P, R>(
+        &self,
+        (interface, name): (&str, &'static str),
+        arguments: P,
+    ) -> Result<R, Unanswered>
+    where
+        P: ComponentNamedList + Lower + Send + Sync,
+        R: ComponentNamedList + Lift + Send + Sync + 'static,
+    {
+        let _place = self.calls.enter().await;
+        let called = self.sandboxes.once(NAME, async |store| {
+            let linked = self.pre.instance_pre();
+            let instance = linked.instantiate_async(&mut *store).await?;
+            let function = exported(&instance, store, interface, name)
+                .ok_or_else(|| wasmtime::Error::msg(format!("it has no function `{name}`")))?;
+            let function = function.typed::<P, R>(&*store)?;
+            function.call_async(&mut *store, arguments).await
+        });
+        let (answer, written) = called.await;
+        log_written(NAME, &written);
+        answer.map_err(|exit| unanswered(name, exit))
     }
 }
 

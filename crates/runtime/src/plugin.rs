@@ -164,6 +164,7 @@ pub(super) const PAYMENTS: World = World {
     optional: &[
         "hypervisor:plugin/payment-fields",
         "hypervisor:plugin/quote",
+        "hypervisor:plugin/finality",
     ],
     plugin: "payments",
     has_network: true,

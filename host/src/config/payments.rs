@@ -50,6 +50,10 @@ pub struct Payments {
     pub shared_account: bool,
     /// Blocks on top of the one with the transfer that make a settlement final, by network as in `rpc`; by default none.
     pub confirmations: BTreeMap<String, u64>,
+    /// How long after a settlement it is looked at again, in case that the chain took it back: where `rpc` is set and the component
+    /// can tell; 0 s for never; by default `5m`.
+    #[serde(with = "humantime_serde")]
+    pub recheck: Duration,
     /// Time a client has from the challenge to the settlement; by default `2m`.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
@@ -196,6 +200,11 @@ impl Payments {
         Ok(())
     }
 
+    /// Whether settlements are looked at again: only a chain that can be asked takes one back.
+    pub(crate) fn rechecks(&self) -> bool {
+        !self.recheck.is_zero() && !self.rpc.is_empty()
+    }
+
     /// Every URL that the component may send requests to.
     pub fn endpoints(&self) -> impl Iterator<Item = &str> {
         let rpc = self.rpc.values();
@@ -231,6 +240,7 @@ impl Default for Payments {
             confirmations: BTreeMap::new(),
             timeout: Duration::from_secs(120),
             wall: Duration::from_secs(60),
+            recheck: Duration::from_secs(300),
             hold: Duration::from_secs(3600),
             held: ByteSize::gib(1),
             held_each: ByteSize::mib(16),

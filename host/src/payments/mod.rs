@@ -5,16 +5,19 @@ mod reconcile;
 mod teller;
 mod trial;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderMap;
 use hypervisor_ledger::{Bounds, Ledger, Store, TABLES};
+use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::account::Full;
 use crate::config::{self, Config};
 use crate::error::Error;
-use crate::executor::{Header, PaymentError, PluginSet, ResourceInfo, Unanswered};
+use crate::executor::{Header, Offer, PaymentError, PluginSet, ResourceInfo, Unanswered};
 use crate::state::State as Folder;
 
 pub(crate) use hypervisor_ledger::{
@@ -36,10 +39,17 @@ pub(crate) struct Payments {
     /// The longest that one waits for the payer's own other payments.
     timeout: Duration,
     hold: Duration,
+    /// How long after a settlement it is looked at again; none for never.
+    recheck: Option<Duration>,
     public_url: String,
     /// Rings when a payment has come into doubt.
     doubt: Notify,
+    /// What was written is brought to the disk soon.
+    flushing: Arc<AtomicBool>,
 }
+
+/// How long what need not be on the disk at once may wait for it.
+const SOON: Duration = Duration::from_millis(500);
 
 /// Why a payment could not be looked at. Nothing was charged.
 #[derive(Debug, thiserror::Error)]
@@ -80,8 +90,10 @@ impl Payments {
             wall: settings.wall,
             timeout: settings.timeout,
             hold: settings.hold,
+            recheck: settings.rechecks().then_some(settings.recheck),
             public_url: settings.public_url.trim_end_matches('/').to_owned(),
             doubt: Notify::new(),
+            flushing: Arc::default(),
         })
     }
 
@@ -132,11 +144,18 @@ impl Payments {
         self.doubt.notify_one();
     }
 
-    /// Brings what the ledger wrote to the disk, in the background.
+    /// Brings what the ledger wrote to the disk, soon and in the background: with what else is written by then. Until then a crash
+    /// leaves doubt of what was settled, and nothing that is not cleared up after it.
     pub(crate) fn flush(&self) {
-        let ledger = self.ledger.clone();
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = ledger.flush() {
+        if self.flushing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (ledger, flushing) = (self.ledger.clone(), Arc::clone(&self.flushing));
+        tokio::spawn(async move {
+            tokio::time::sleep(SOON).await;
+            flushing.store(false, Ordering::Release);
+            let flushed = tokio::task::spawn_blocking(move || ledger.flush()).await;
+            if let Ok(Err(error)) = flushed {
                 tracing::error!(%error, "cannot write the payment store");
             }
         });
@@ -150,6 +169,7 @@ fn opened(folder: &Folder, settings: &config::Payments) -> Result<Ledger, Error>
         held_each: settings.held_each.as_u64(),
         held_payer: settings.held_payer.as_u64(),
         unsettled: settings.unsettled,
+        watches: settings.rechecks(),
     };
     let rows = folder.store("payments", &TABLES)?;
     let earlier = folder.folder().join("payments.redb");
@@ -160,7 +180,18 @@ fn opened(folder: &Folder, settings: &config::Payments) -> Result<Ledger, Error>
     Ok(Ledger::new(store))
 }
 
-/// Checks `[payments]` as a start would, without opening the store.
+/// What is sold at a route.
+#[derive(Debug, Serialize)]
+pub struct Sold {
+    /// The route.
+    pub route: &'static str,
+    /// What it costs, in the operator's words.
+    pub price: String,
+    /// What that comes to: the ways to pay it.
+    pub offers: Vec<Offer>,
+}
+
+/// Checks `[payments]` as a start would, without opening the store: what would be sold.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -168,11 +199,21 @@ pub async fn check(
     config: &Config,
     plugins: &PluginSet,
     routes: &[&'static str],
-) -> Result<(), Error> {
-    if let Some(engine) = plugins.payments() {
-        Teller::open(config, engine, routes).await?;
+) -> Result<Vec<Sold>, Error> {
+    let Some(engine) = plugins.payments() else {
+        return Ok(Vec::new());
+    };
+    let teller = Teller::open(config, engine, routes).await?;
+    let mut sold = Vec::new();
+    for route in routes {
+        let offers = teller.offers_of(route).await;
+        sold.push(Sold {
+            route,
+            price: teller.price_of(route).to_owned(),
+            offers: offers.map_err(|e| Error::Payments(e.to_string()))?.to_vec(),
+        });
     }
-    Ok(())
+    Ok(sold)
 }
 
 /// Header fields as a component gives them, in the form that the ledger keeps.

@@ -18,7 +18,8 @@ impl Payments {
         Ok(())
     }
 
-    /// Clears doubts, those of before a restart first, and forgets what is over. Runs as long as the host.
+    /// Clears doubts, those of before a restart first, forgets what is over, and looks again at what was settled. Runs as long as
+    /// the host.
     pub(crate) async fn clear_doubts(&self, current: impl Fn() -> Option<Teller>) {
         let mut pause = SHORTEST;
         loop {
@@ -29,8 +30,16 @@ impl Payments {
                 self.flush();
                 pause = SHORTEST;
             }
-            let left = self.ledger.clear_doubts(teller.as_ref(), over);
-            match left.await {
+            let left = self.ledger.clear_doubts(teller.as_ref(), over).await;
+            if let (Some(teller), Some(after)) = (&teller, self.recheck) {
+                let watched = self.ledger.watch(teller, (now(), after.as_secs())).await;
+                match watched {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(error) => tracing::error!(%error, "cannot read the payment store"),
+                }
+            }
+            match left {
                 Ok(0) => pause = SHORTEST,
                 Ok(_) => pause = pause.saturating_mul(2).min(LONGEST),
                 Err(error) => tracing::error!(%error, "cannot read the payment store"),

@@ -4,15 +4,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::HeaderName;
-use hypervisor_ledger::{Outcome, Payment, PaymentId, Settler};
+use hypervisor_ledger::{Outcome, Payment, PaymentId, Settler, Standing};
 
 use super::prices::Prices;
 use super::{PaymentFault, pairs};
 use crate::config::Config;
 use crate::error::Error;
 use crate::executor::{
-    AuthorizedPayment, ChallengeResponse, Header, Offer, PaymentEngine, PaymentId as PluginId,
-    ResourceInfo, Settlement, Unanswered, Verification,
+    AuthorizedPayment, ChallengeResponse, Finality, Header, Offer, PaymentEngine,
+    PaymentId as PluginId, ResourceInfo, Settlement, Unanswered, Verification,
 };
 use crate::metrics;
 
@@ -63,6 +63,11 @@ impl Teller {
         pay_to: Option<&str>,
     ) -> Result<Arc<[Offer]>, String> {
         self.prices.offers(&self.engine, price, pay_to).await
+    }
+
+    /// What one of the host's own routes costs, in the operator's words.
+    pub(crate) fn price_of(&self, route: &str) -> &str {
+        self.prices.of_route(route)
     }
 
     /// The offers of one of the host's own routes.
@@ -173,6 +178,18 @@ impl Settler for Teller {
     async fn reconcile(&self, payment: &Payment) -> Outcome {
         let found = self.engine.reconcile(&authorized(payment)).await;
         counted(outcome(payment, found))
+    }
+
+    async fn standing(&self, payment: &Payment, transaction: &str) -> Standing {
+        let payment = authorized(payment);
+        match self.engine.standing(&payment, transaction).await {
+            None | Some(Ok(Finality::Stands)) => Standing::Stands,
+            Some(Ok(Finality::Gone)) => {
+                metrics::payment("taken-back");
+                Standing::Gone
+            }
+            Some(Ok(Finality::Unclear) | Err(_)) => Standing::Unclear,
+        }
     }
 }
 

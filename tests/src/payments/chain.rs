@@ -152,6 +152,16 @@ impl Chain {
         self.rpc("evm_mine", json!([])).await;
     }
 
+    /// What [`Chain::take_back`] goes back to.
+    pub async fn mark(&self) -> Value {
+        self.rpc("evm_snapshot", json!([])).await
+    }
+
+    /// Takes back all blocks since a mark, as a reorganization does.
+    pub async fn take_back(&self, mark: Value) {
+        self.rpc("evm_revert", json!([mark])).await;
+    }
+
     /// Moves the chain's clock forward. The facilitator's clock is this machine's and stays.
     pub async fn advance(&self, seconds: u64) {
         self.rpc("evm_increaseTime", json!([seconds])).await;

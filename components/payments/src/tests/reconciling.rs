@@ -12,6 +12,8 @@ use super::ledger::{
 };
 use crate::api::{AuthorizedPayment, Settlement};
 use crate::evm;
+use crate::finality::Verdict;
+use crate::settle;
 
 const RPC: &str = "http://rpc.example/";
 
@@ -158,6 +160,31 @@ fn an_unused_nonce_that_still_holds_is_submitted_again_and_confirmed() {
     let mut replies = open();
     replies.push(reply(200, &failure));
     assert!(matches!(reconcile(replies), Settlement::Unknown(_)));
+}
+
+#[test]
+fn what_was_settled_stands_until_the_chain_no_longer_has_it() {
+    let ours = || receipt(1, vec![nonce_used(), our_transfer()]);
+    let unused = |now| vec![chain_id(), no_receipt(), block(BLOCK, now), used(false)];
+    let mut moved = vec![chain_id(), no_receipt()];
+    moved.extend(nonce_used_with(vec![nonce_used(), our_transfer()]).split_off(1));
+    for (name, replies, expected) in [
+        ("as it was", vec![chain_id(), ours()], Verdict::Stands),
+        ("in another block", moved, Verdict::Stands),
+        ("unused", unused(NOW + 60), Verdict::Gone),
+        ("expired", unused(NOW + 61), Verdict::Gone),
+        ("no answer", vec![chain_id(), timeout()], Verdict::Unclear),
+    ] {
+        let shop = Shop::with_rpc();
+        let ports = shop.ports(replies);
+        let verdict = settle::standing(&ports, shop.settings(), pending(&shop), TRANSACTION);
+        assert_eq!(verdict, expected, "{name}");
+    }
+    // Where no chain can be asked, nobody is.
+    let shop = Shop::new();
+    let ports = shop.ports(Vec::new());
+    let verdict = settle::standing(&ports, shop.settings(), pending(&shop), TRANSACTION);
+    assert_eq!(verdict, Verdict::Stands);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use hypervisor_ledger::{
     Answer, Bounds, Claim, EARLIER_ANSWERS, EARLIER_RECORDS, Ended, Key, Ledger, Outcome, Payment,
-    PaymentId, Place, Record, Request, Settler, State, Store, TABLES, key,
+    PaymentId, Place, Record, Request, Settler, Standing, State, Store, TABLES, key,
 };
 use hypervisor_protocol::HexBytes;
 use hypervisor_store::{Keys, SealingKey, Store as Rows, Table, Under};
@@ -18,6 +18,7 @@ const BOUNDS: Bounds = Bounds {
     held_each: 1 << 24,
     held_payer: 1 << 26,
     unsettled: 1,
+    watches: false,
 };
 
 fn rows(folder: &Path, key: Option<u8>) -> Rows {
@@ -98,7 +99,7 @@ fn a_payment_is_set_aside_once_and_nothing_is_written_before_it_is_settled() {
         assert!(reserve().is_none());
     }
     let store = open(&folder);
-    assert_eq!(store.in_doubt().unwrap(), [key]);
+    assert_eq!(store.in_doubt(), [key]);
     assert_eq!(store.answer(&key).unwrap(), Some(answer()));
 }
 
@@ -156,6 +157,72 @@ impl Settler for Slow {
             transaction: "0x1".into(),
             headers: Vec::new(),
         }
+    }
+
+    async fn standing(&self, _: &Payment, _: &str) -> Standing {
+        Standing::Stands
+    }
+}
+
+/// Says how what was settled stands.
+struct Says(Standing);
+
+impl Settler for Says {
+    async fn reconcile(&self, payment: &Payment) -> Outcome {
+        Outcome::Unknown(Box::new(payment.clone()))
+    }
+
+    async fn standing(&self, payment: &Payment, transaction: &str) -> Standing {
+        assert_eq!(payment.state, [1, 2, 3], "what it is asked about with");
+        assert_eq!(transaction, "0xabc");
+        self.0
+    }
+}
+
+#[test]
+fn what_was_settled_is_looked_at_once_more_and_is_in_doubt_where_it_was_taken_back() {
+    for (standing, asked_again, in_doubt) in [
+        (Standing::Stands, false, false),
+        (Standing::Unclear, true, false),
+        (Standing::Gone, false, true),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let watching = Bounds {
+            watches: true,
+            ..BOUNDS
+        };
+        let (key, first) = record("1", State::Reserved);
+        let created = first.created;
+        {
+            let ledger = Ledger::new(open_with(&folder, None, watching));
+            let mut turn = (ledger.reserve(key, first, Place::UNBOUND))
+                .unwrap()
+                .unwrap();
+            turn.settling(None).unwrap();
+            let made = Outcome::Settled {
+                transaction: "0xabc".into(),
+                headers: Vec::new(),
+            };
+            assert!(matches!(turn.end(made, true), Ended::Settled));
+            drop(turn);
+            ledger.flush().unwrap();
+        }
+        // A restart forgets nothing of it.
+        let store = || open_with(&folder, None, watching);
+        let ledger = Ledger::new(store());
+        let watch = |ledger: &Ledger, says, now| {
+            at_once(ledger.watch(&Says(says), (now, 300)))
+                .unwrap()
+                .unwrap()
+        };
+        // Not yet: nobody is asked.
+        assert!(watch(&ledger, Standing::Gone, created + 300));
+        assert!(watch(&ledger, standing, created + 301));
+        drop(ledger);
+        let kept = store();
+        assert_eq!(!kept.in_doubt().is_empty(), in_doubt, "{standing:?}");
+        let state = kept.record(&key).unwrap().unwrap().payment.state;
+        assert_eq!(state.is_empty(), !asked_again && !in_doubt, "{standing:?}");
     }
 }
 
@@ -227,7 +294,7 @@ fn a_restart_frees_what_was_reserved_and_keeps_what_was_submitted() {
     assert_eq!(store.record(&settling.0).unwrap(), Some(settling.1));
     assert_eq!(store.record(&done.0).unwrap(), Some(settled_record(done.1)));
     assert_eq!(store.answer(&done.0).unwrap(), Some(answer()));
-    assert_eq!(store.in_doubt().unwrap(), [settling.0]);
+    assert_eq!(store.in_doubt(), [settling.0]);
 }
 
 #[test]

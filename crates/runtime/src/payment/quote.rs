@@ -1,15 +1,10 @@
 //! Asking for the offers that are made of a price, where the component makes them.
 
-use wasmtime::component::{ComponentType, InstancePre, Lower};
+use wasmtime::component::{ComponentType, Lower};
 
-use super::{NAME, Offer, PaymentEngine, PaymentError, Unanswered, unanswered};
-use crate::guest::Guest;
-use crate::linked::exported;
-use crate::said::log_written;
+use super::{Offer, PaymentEngine, PaymentError, Unanswered};
 
-/// The interface and its function.
 const INTERFACE: &str = "hypervisor:plugin/quote@0.1.1";
-const QUOTE: &str = "quote";
 
 /// What the operator set for all that is sold.
 #[derive(Debug, Clone, ComponentType, Lower)]
@@ -42,15 +37,10 @@ pub struct Asset {
     pub details: Vec<(String, String)>,
 }
 
-pub(super) fn is_exported(linked: &InstancePre<Guest>) -> bool {
-    let component = linked.component();
-    component.get_export_index(None, INTERFACE).is_some()
-}
-
 impl PaymentEngine {
     /// Whether it makes the offers of prices itself.
     pub fn quotes(&self) -> bool {
-        self.quotes
+        self.exports(INTERFACE)
     }
 
     /// The offers for a price, paid to `pay_to`.
@@ -60,21 +50,7 @@ impl PaymentEngine {
         pay_to: &str,
         terms: &Terms,
     ) -> Result<Result<Vec<Offer>, PaymentError>, Unanswered> {
-        let _place = self.calls.enter().await;
-        let quoted = self.sandboxes.once(NAME, async |store| {
-            let linked = self.pre.instance_pre();
-            let instance = linked.instantiate_async(&mut *store).await?;
-            let function = exported(&instance, store, INTERFACE, QUOTE)
-                .ok_or_else(|| wasmtime::Error::msg("it has no function `quote`"))?;
-            let function = function
-                .typed::<(&str, &str, &Terms), (Result<Vec<Offer>, PaymentError>,)>(&*store)?;
-            let (offers,) = function
-                .call_async(&mut *store, (price, pay_to, terms))
-                .await?;
-            Ok(offers)
-        });
-        let (answer, written) = quoted.await;
-        log_written(NAME, &written);
-        answer.map_err(|exit| unanswered(QUOTE, exit))
+        let quoted = self.optional((INTERFACE, "quote"), (price, pay_to, terms));
+        quoted.await.map(|(offers,)| offers)
     }
 }

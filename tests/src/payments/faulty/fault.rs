@@ -1,5 +1,7 @@
 //! What can go wrong with one call.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::Call;
@@ -12,6 +14,8 @@ pub struct Fault {
     pub(super) idle: bool,
     /// The answer waits for `release`.
     pub(super) held: bool,
+    /// And for so long before.
+    pub(super) late: Duration,
     pub(super) reply: Reply,
 }
 
@@ -34,6 +38,14 @@ impl Fault {
         Self {
             idle: true,
             ..Self::after(reply)
+        }
+    }
+
+    /// No fault: the answer takes so long.
+    pub fn late(late: Duration) -> Self {
+        Self {
+            late,
+            ..Self::none()
         }
     }
 

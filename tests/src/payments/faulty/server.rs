@@ -75,6 +75,9 @@ async fn perform(
     body: Bytes,
 ) -> Result<Response<Body>, BrokenOff> {
     let (status, honest) = honest_answer(&shared, call, fault.idle, body).await;
+    if !fault.late.is_zero() {
+        tokio::time::sleep(fault.late).await;
+    }
     if fault.held {
         shared.counts.send_modify(|counts| counts.held += 1);
         shared.gate().await;

@@ -1,8 +1,11 @@
 //! A shop: a chain, a facilitator and a host that sells executions.
 
+use std::process::{Command, Output};
+
 use hypervisor_client::protocol::{
     ContentFormat, ExecutePythonRequest, OpenResponse, Operation, PendingRequest,
 };
+use hypervisor_tests::host::binary;
 use hypervisor_tests::payments::{Chain, Facilitator, Payment, Version};
 use hypervisor_tests::programs::{component_file, guest};
 use hypervisor_tests::{Answer, Host, RawSession};
@@ -31,6 +34,17 @@ pub(crate) fn config(chain: &Chain, facilitator: &str, more: &str) -> String {
 /// The line that has settlements confirmed on the chain; goes last, after `[payments]`' own keys.
 pub(crate) fn confirmed(chain: &Chain) -> String {
     format!("rpc = {{ 'eip155:84532' = '{}' }}", chain.rpc_url())
+}
+
+/// What `check` says of a configuration.
+pub(crate) fn checked(config: &str) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hypervisor.toml");
+    let state = folder.path().join("state");
+    std::fs::write(&file, format!("executor_path = {state:?}\n{config}")).unwrap();
+    let mut check = Command::new(binary("hypervisor-ctl"));
+    check.args(["check", "--config"]).arg(&file);
+    check.output().unwrap()
 }
 
 pub(crate) struct Shop {

@@ -20,5 +20,6 @@ mod ledger;
 mod lies;
 mod oracle;
 mod quotes;
+mod reorg;
 mod solana;
 mod swap;

@@ -1,14 +1,11 @@
 //! The host against the table of good and bad payments that the official facilitator and the real token agree on.
 
-use std::process::Command;
-
 use hypervisor_tests::Host;
-use hypervisor_tests::host::binary;
 use hypervisor_tests::payments::oracle::{PRICE, ROWS, Row};
 use hypervisor_tests::payments::{Chain, Facilitator, Version};
 use serde_json::Value;
 
-use crate::payments::kit::{Purchase, config, confirmed, reason};
+use crate::payments::kit::{Purchase, checked, config, confirmed, reason};
 
 /// What became of a row on the whole path: served, or refused for a reason.
 type Verdict = Result<(), String>;
@@ -95,15 +92,7 @@ async fn every_row(version: Version) {
 
 /// A host with this configuration, or what it says when it refuses to start.
 fn start(config: &str) -> Result<Host, String> {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("hypervisor.toml");
-    let state = folder.path().join("state");
-    std::fs::write(&file, format!("executor_path = {state:?}\n{config}")).unwrap();
-    let checked = Command::new(binary("hypervisor-ctl"))
-        .args(["check", "--config"])
-        .arg(&file)
-        .output()
-        .unwrap();
+    let checked = checked(config);
     if checked.status.success() {
         Ok(Host::with(config))
     } else {

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use hypervisor_client::protocol::{Exit, Rejection};
 use hypervisor_tests::agents::{manifest, owner, rejection};
-use hypervisor_tests::payments::Version;
+use hypervisor_tests::payments::{Chain, Version};
 use hypervisor_tests::programs::{component_file, guest, released};
 use hypervisor_tests::raw::post;
 use hypervisor_tests::{Host, eventually};
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::agents::swap::SIMULATED;
 use crate::payments::agents::Call;
-use crate::payments::kit::{Purchase, Shop};
+use crate::payments::kit::{Purchase, Shop, checked, config};
 
 struct Issuer(SigningKey);
 
@@ -174,8 +174,6 @@ async fn a_component_of_0_1_0_that_makes_no_offers_sells_what_the_configuration_
 
 #[test]
 fn prices_that_the_component_cannot_read_stop_the_start_with_its_words() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("hypervisor.toml");
     let pay_to = format!("0x{}", "11".repeat(20));
     let base = "networks = ['base']";
     for (name, keys, words) in [
@@ -209,12 +207,7 @@ fn prices_that_the_component_cannot_read_stop_the_start_with_its_words() {
         let text = format!(
             "[payments]\ncomponent = {component:?}\n{keys}\nfacilitators = ['http://127.0.0.1:9']\n"
         );
-        std::fs::write(&file, text).unwrap();
-        let checked = std::process::Command::new(hypervisor_tests::host::binary("hypervisor-ctl"))
-            .args(["check", "--config"])
-            .arg(&file)
-            .output()
-            .unwrap();
+        let checked = checked(&text);
         assert_eq!(checked.status.code(), Some(1));
         let message = String::from_utf8(checked.stderr).unwrap();
         let route = "the price of /x402_execute/test/wasm";
@@ -226,16 +219,33 @@ fn prices_that_the_component_cannot_read_stop_the_start_with_its_words() {
 }
 
 #[test]
+fn check_prints_what_is_sold_in_words_and_in_units() {
+    let chain = Chain::start();
+    let sold = config(
+        &chain,
+        "http://127.0.0.1:9",
+        "prices = { '/x402_policy/unsafe/python' = '$2' }",
+    );
+    let checked = checked(&sold);
+    let printed = String::from_utf8(checked.stdout).unwrap();
+    assert!(checked.status.success(), "{printed}");
+    let usdc = "0x036CbD53842c5426634e7929541eC2318f3dCF7e";
+    for (route, price, amount) in [
+        ("/x402_execute/test/wasm", "0.01 USDC", 10_000),
+        ("/x402_policy/unsafe/python", "$2", 2_000_000),
+    ] {
+        let pay_to = chain.pay_to();
+        let lines = format!(
+            "# sold: {route} for {price}\n#   exact: {amount} of {usdc} on eip155:84532, to {pay_to}\n"
+        );
+        assert!(printed.contains(&lines), "{printed}");
+    }
+}
+
+#[test]
 fn a_component_of_another_world_is_no_payment_component() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("hypervisor.toml");
     let component = component_file("policy-rust");
-    std::fs::write(&file, format!("[payments]\ncomponent = {component:?}\n")).unwrap();
-    let checked = std::process::Command::new(hypervisor_tests::host::binary("hypervisor-ctl"))
-        .args(["check", "--config"])
-        .arg(&file)
-        .output()
-        .unwrap();
+    let checked = checked(&format!("[payments]\ncomponent = {component:?}\n"));
     assert_eq!(checked.status.code(), Some(1));
     let message = String::from_utf8(checked.stderr).unwrap();
     assert!(

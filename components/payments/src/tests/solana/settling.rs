@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use super::kit::{CURRENT, Draft, FIRST, NETWORK, PAYER, shop, shop_authorizes, shop_with_rpc, v2};
 use crate::api::Settlement;
+use crate::finality::Verdict;
+use crate::settle;
 use crate::svm::{self, code, message};
 use crate::tests::kit::{NOW, Reply, TRANSACTION, reply};
 
@@ -37,6 +39,27 @@ fn listed(entries: &[(&str, u64, Option<&str>)]) -> Reply {
 /// The chain's newest final block, this old.
 fn newest(time: u64) -> [Reply; 2] {
     [result(json!(9)), result(json!(time))]
+}
+
+#[test]
+fn what_was_settled_is_gone_when_it_expired_and_the_chain_does_not_have_it_and_not_before() {
+    let shop = shop_with_rpc();
+    let late = NOW + svm::LIFETIME + 1;
+    let expired = result(json!({"context": {"slot": 9}, "value": false}));
+    let missing = |time: u64| [vec![result(Value::Null)], newest(time).to_vec()].concat();
+    for (then, expected) in [
+        (vec![chain_has(CURRENT, Value::Null)], Verdict::Stands),
+        ([missing(NOW), vec![listed(&[])]].concat(), Verdict::Unclear),
+        (
+            [missing(late), vec![expired, listed(&[])]].concat(),
+            Verdict::Gone,
+        ),
+    ] {
+        let ports = shop.ports([vec![result(json!(GENESIS))], then].concat());
+        let payment = shop_authorizes(&v2(CURRENT));
+        let verdict = settle::standing(&ports, shop.settings(), payment, NAME);
+        assert_eq!(verdict, expected);
+    }
 }
 
 fn outcome(settlement: Settlement) -> Result<String, String> {
