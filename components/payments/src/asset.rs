@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::networks;
 use crate::quoting::Asset;
+use crate::svm;
 
 /// Circle's own USDC: chain, contract, and `name` of its EIP-712 domain, whose version is 2. It has six decimals.
 const USDC: [(&str, &str, &str); 10] = [
@@ -64,16 +65,16 @@ const USDC: [(&str, &str, &str); 10] = [
 pub struct Token {
     pub address: String,
     pub decimals: u8,
-    /// `name` and `version` of the EIP-712 domain that authorizations of it are signed for.
+    /// On an EVM chain: `name` and `version` of the EIP-712 domain that authorizations of it are signed for.
     domain: Option<(String, String)>,
     /// By Permit2, in `exact` too.
     by_permit2: bool,
 }
 
 impl Token {
-    /// What offers carry besides: the EIP-712 domain; where it is paid by Permit2, that it is, and in `upto` by which facilitator; and
-    /// the flow of its payment where that is not the usual one.
-    pub fn extra(&self, facilitator: Option<&str>, flow: Option<&str>) -> String {
+    /// What offers on an EVM chain carry besides: the EIP-712 domain; where it is paid by Permit2, that it is, and in `upto` by which
+    /// facilitator.
+    pub fn extra(&self, facilitator: Option<&str>) -> Map<String, Value> {
         let mut extra = Map::new();
         if let Some((name, version)) = &self.domain {
             extra.insert("name".to_owned(), name.clone().into());
@@ -85,16 +86,25 @@ impl Token {
         if let Some(account) = facilitator {
             extra.insert("facilitatorAddress".to_owned(), account.into());
         }
-        if let Some(flow) = flow {
-            extra.insert("paymentFlow".to_owned(), flow.into());
-        }
-        Value::Object(extra).to_string()
+        extra
     }
 
-    /// One that the operator describes. Beside what every asset has, it has `name` and `version`, or `transfer = "permit2"`.
-    fn described(asset: &Asset) -> Result<Self, String> {
+    /// One that the operator describes. Beside what every asset has, it has on an EVM chain `name` and `version`, or
+    /// `transfer = "permit2"`, and nothing on Solana.
+    fn described(asset: &Asset, network: &str) -> Result<Self, String> {
         let wrong =
             |problem: String| format!("the asset {} on {}: {problem}", asset.symbol, asset.network);
+        if svm::is_network(network) {
+            if let Some((key, _)) = asset.details.first() {
+                return Err(wrong(format!("unknown key `{key}`")));
+            }
+            return Ok(Self {
+                address: asset.address.clone(),
+                decimals: asset.decimals,
+                domain: None,
+                by_permit2: false,
+            });
+        }
         let keys = ["name", "version", "transfer"];
         let mut details = asset.details.iter().map(|(key, _)| key.as_str());
         if let Some(key) = details.find(|key| !keys.contains(key)) {
@@ -139,15 +149,19 @@ impl Token {
 pub fn find(symbol: &str, network: &str, own: &[Asset]) -> Result<Token, String> {
     for asset in own {
         if asset.symbol == symbol && networks::identifier(&asset.network)? == network {
-            return Token::described(asset);
+            return Token::described(asset, network);
         }
     }
-    let mut known = USDC.iter().filter(|_| symbol == "USDC");
-    match known.find(|(chain, ..)| *chain == network) {
+    let evm = USDC
+        .iter()
+        .map(|(chain, address, name)| (chain, address, Some(*name)));
+    let solana = svm::USDC.iter().map(|(chain, mint)| (chain, mint, None));
+    let mut known = evm.chain(solana).filter(|_| symbol == "USDC");
+    match known.find(|(chain, ..)| **chain == network) {
         Some((_, address, name)) => Ok(Token {
             address: (*address).to_owned(),
             decimals: 6,
-            domain: Some(((*name).to_owned(), "2".to_owned())),
+            domain: name.map(|name| (name.to_owned(), "2".to_owned())),
             by_permit2: false,
         }),
         None => Err(format!(
@@ -176,7 +190,8 @@ mod tests {
         let own = [euro(&[("version", "1"), ("name", "Euro")])];
         let token = find("EURC", "eip155:84532", &own).unwrap();
         assert_eq!((token.decimals, &token.address), (2, &own[0].address));
-        assert_eq!(token.extra(None, None), r#"{"name":"Euro","version":"1"}"#);
+        let extra = Value::Object(token.extra(None)).to_string();
+        assert_eq!(extra, r#"{"name":"Euro","version":"1"}"#);
         let elsewhere = find("EURC", "eip155:1", &own).unwrap_err();
         assert!(elsewhere.contains("[[payments.assets]]"), "{elsewhere}");
     }
@@ -185,10 +200,8 @@ mod tests {
     fn a_token_without_a_domain_of_its_own_is_paid_by_permit2() {
         let own = [euro(&[("transfer", "permit2")])];
         let token = find("EURC", "eip155:84532", &own).unwrap();
-        assert_eq!(
-            token.extra(None, None),
-            r#"{"assetTransferMethod":"permit2"}"#
-        );
+        let extra = Value::Object(token.extra(None)).to_string();
+        assert_eq!(extra, r#"{"assetTransferMethod":"permit2"}"#);
     }
 
     #[test]
@@ -206,5 +219,17 @@ mod tests {
             let error = find("EURC", "eip155:84532", &[euro(details)]).unwrap_err();
             assert!(error.contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn a_token_on_solana_has_no_domain() {
+        let mut own = euro(&[]);
+        own.network = "solana-devnet".to_owned();
+        let find = |own: &Asset| find("EURC", svm::NETWORKS[1].1, std::slice::from_ref(own));
+        assert!(find(&own).unwrap().extra(None).is_empty());
+        own.details = vec![("name".to_owned(), "Euro".to_owned())];
+        assert!(find(&own).unwrap_err().contains("`name`"));
+        let usdc = super::find("USDC", svm::NETWORKS[0].1, &[]).unwrap();
+        assert_eq!(usdc.address, svm::USDC[0].1);
     }
 }

@@ -71,23 +71,29 @@ pub enum Finding {
     Unclear(&'static str),
 }
 
-/// One chain's endpoint.
-pub struct Rpc<'a, H> {
+/// An endpoint of JSON-RPC, of any chain.
+pub struct Endpoint<'a, H> {
     /// HTTP.
     pub http: &'a H,
-    /// The endpoint.
+    /// Where it is.
     pub url: &'a str,
     /// The longest that a request may take.
     pub timeout_ms: u64,
+}
+
+/// One chain's endpoint.
+pub struct Rpc<'a, H> {
+    /// Where it is.
+    pub endpoint: Endpoint<'a, H>,
     /// The chain that it must be of.
     pub chain_id: u64,
     /// Blocks on top of the one with a transfer that make it final.
     pub confirmations: u64,
 }
 
-impl<H: Http> Rpc<'_, H> {
+impl<H: Http> Endpoint<'_, H> {
     /// Calls a method. Errors name neither the endpoint nor what was asked.
-    fn call(&self, method: &str, params: Value) -> Result<Value, String> {
+    pub fn call(&self, method: &str, params: Value) -> Result<Value, String> {
         let failed = |problem: &str| format!("the RPC endpoint: {method}: {problem}");
         let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let answer = self
@@ -104,6 +110,12 @@ impl<H: Http> Rpc<'_, H> {
             Some(result) if body.get("error").is_none_or(Value::is_null) => Ok(result),
             _ => Err(failed("an error instead of a result")),
         }
+    }
+}
+
+impl<H: Http> Rpc<'_, H> {
+    fn call(&self, method: &str, params: Value) -> Result<Value, String> {
+        self.endpoint.call(method, params)
     }
 
     /// An endpoint of another chain would know nothing of any nonce, and each payment would look as if it had failed.

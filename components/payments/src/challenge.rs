@@ -6,7 +6,8 @@ use crate::api::{ChallengeResponse, Header, Offer, ResourceInfo};
 use crate::error::{Error, Refusal, code};
 use crate::extensions;
 use crate::header::encode;
-use crate::offer::{self, Resource, Terms};
+use crate::offer::Resource;
+use crate::offered::{self, Offered};
 use crate::settings::Settings;
 
 /// The challenge, before anything was paid.
@@ -16,7 +17,7 @@ pub fn challenge(
     offers: &[Offer],
 ) -> Result<ChallengeResponse, Error> {
     let resource = Resource::new(info)?;
-    let terms = offer::check(offers)?;
+    let terms = offered::check(offers)?;
     render(settings, &resource, &terms, &no_payment())
 }
 
@@ -29,14 +30,14 @@ pub fn no_payment() -> Refusal {
 pub fn render(
     settings: &Settings,
     resource: &Resource,
-    terms: &[Terms],
+    terms: &[Offered],
     refusal: &Refusal,
 ) -> Result<ChallengeResponse, Error> {
     let v2 = json!({
         "x402Version": 2,
         "error": refusal.code,
         "resource": resource.v2(),
-        "accepts": terms.iter().map(Terms::v2).collect::<Vec<_>>(),
+        "accepts": terms.iter().map(Offered::v2).collect::<Vec<_>>(),
         "extensions": extensions::declared(settings, resource),
     });
     // A chain without a name in version 1 cannot be paid on with it.

@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 
-use alloy_primitives::Address;
 use serde_json::{Map, Value, json};
 
 use crate::api::AuthorizedPayment;
@@ -16,7 +15,8 @@ use crate::header::Version;
 use crate::json::{self, optional_text};
 use crate::networks;
 use crate::ports::Answer;
-use crate::respond::is_transaction;
+use crate::respond;
+use crate::svm;
 
 /// The most that is read of an answer, in bytes.
 pub const LONGEST_ANSWER: usize = 64 * 1024;
@@ -82,7 +82,7 @@ const DEFINITE: [&str; 50] = [
 
 /// Whether a reason says that nothing was sent.
 pub fn is_definite(reason: &str) -> bool {
-    DEFINITE.contains(&reason)
+    DEFINITE.contains(&reason) || svm::code::is_definite(reason)
 }
 
 /// The body of `/verify` and `/settle`.
@@ -97,8 +97,8 @@ pub fn request(version: Version, payload: &Value, requirements: &Value) -> Resul
 /// What every field of an answer that names the payment must say.
 #[derive(Clone, Debug)]
 pub struct Expected {
-    /// The payer.
-    pub payer: Address,
+    /// The payer, in the form that its payments are named by.
+    pub payer: String,
     /// The chain, as CAIP-2.
     pub network: String,
     /// Its name in version 1, for an answer in version 1.
@@ -110,9 +110,9 @@ pub struct Expected {
 impl Expected {
     /// From what was authorized.
     pub fn new(version: Version, payment: &AuthorizedPayment) -> Option<Self> {
-        let v1_network = networks::chain_id(&payment.id.chain).and_then(networks::v1_name);
+        let v1_network = networks::v1_name_of(&payment.id.chain);
         Some(Self {
-            payer: evm::address(&payment.id.payer)?,
+            payer: account(&payment.id.chain, &payment.id.payer)?,
             network: payment.id.chain.clone(),
             v1_network: v1_network.filter(|_| version == Version::V1),
             amount: payment.amount.clone(),
@@ -124,7 +124,7 @@ impl Expected {
         match optional_text(answer, "payer")? {
             // Some leave the payer empty where they did not get as far as finding it.
             None | Some("") => {}
-            Some(payer) if evm::address(payer) == Some(self.payer) => {}
+            Some(payer) if account(&self.network, payer).as_ref() == Some(&self.payer) => {}
             Some(_) => return Err("payer"),
         }
         match optional_text(answer, "network")? {
@@ -138,6 +138,14 @@ impl Expected {
             Some(_) => Err("amount"),
         }
     }
+}
+
+/// An account on a chain, in its one form.
+fn account(network: &str, text: &str) -> Option<String> {
+    if svm::is_network(network) {
+        return Some(svm::key::Key::parse(text)?.to_string());
+    }
+    evm::address(text).map(evm::text)
 }
 
 /// The answer of `/verify`.
@@ -158,7 +166,12 @@ pub fn read_verified(answer: &Answer, expected: &Expected) -> Verified {
         Err(_) => return Verified::Unusable(no_json(answer.status).into()),
     };
     let reason = reason(&body, "invalidReason");
+    let is_ours = |reason: &String| svm::code::FEE_PAYER_NOT_MANAGED.contains(&reason.as_str());
     match (body.get("isValid"), answer.status) {
+        // The payer cannot help it: another facilitator may have the key.
+        (Some(Value::Bool(false)), _) if reason.as_ref().is_some_and(is_ours) => {
+            Verified::Unusable("it does not have the key of the fee payer in FEE_PAYERS".into())
+        }
         (Some(Value::Bool(true)), 200..=299) => match expected.contradicted(&body) {
             Ok(()) => Verified::Valid,
             Err(field) => Verified::Unusable(format!("its answer is about another {field}").into()),
@@ -193,9 +206,9 @@ pub enum Settled {
 
 /// Reads the answer of `/settle`.
 pub fn read_settled(answer: &Answer, expected: &Expected) -> Settled {
-    let unknown = |reason: String, transaction: Option<&str>| Settled::Unknown {
+    let unknown = |reason: String, transaction: Option<String>| Settled::Unknown {
         reason,
-        transaction: transaction.map(str::to_owned),
+        transaction,
     };
     let Ok(body) = json::parse_object(&answer.body) else {
         return unknown(no_json(answer.status), None);
@@ -203,7 +216,7 @@ pub fn read_settled(answer: &Answer, expected: &Expected) -> Settled {
     let transaction = optional_text(&body, "transaction")
         .ok()
         .flatten()
-        .filter(|text| is_transaction(text));
+        .and_then(|text| respond::transaction(&expected.network, text));
     let reason = reason(&body, "errorReason");
     match body.get("success") {
         _ if answer.status >= 500 => unknown(
@@ -216,7 +229,7 @@ pub fn read_settled(answer: &Answer, expected: &Expected) -> Settled {
         ),
         Some(Value::Bool(true)) => {
             let named = matches!(optional_text(&body, "network"), Ok(Some(_)));
-            let doubt = match (expected.contradicted(&body), transaction, reason) {
+            let doubt = match (expected.contradicted(&body), &transaction, reason) {
                 _ if !(200..=299).contains(&answer.status) => {
                     format!("success with status {}", answer.status)
                 }
@@ -225,7 +238,7 @@ pub fn read_settled(answer: &Answer, expected: &Expected) -> Settled {
                 (Ok(()), _, Some(reason)) => format!("success with the error {reason}"),
                 (Ok(()), _, _) if !named => "success without a network".to_owned(),
                 (Ok(()), Some(transaction), None) => {
-                    return Settled::Made(transaction.to_lowercase());
+                    return Settled::Made(transaction.clone());
                 }
             };
             unknown(format!("the facilitator answered {doubt}"), transaction)

@@ -8,7 +8,7 @@ use crate::ports::{Clock, Crypto, Vouched};
 
 /// `hypervisor:plugin/crypto`.
 ///
-/// Only the recovery goes through the host. Keccak stays here: an EIP-712 hash is five hashes of at most 256 bytes, and
+/// Only what is done with keys goes through the host. Keccak stays here: an EIP-712 hash is five hashes of at most 256 bytes, and
 /// crossing the boundary with each costs about what it saves.
 pub struct HostCrypto;
 
@@ -42,6 +42,19 @@ impl Crypto for HostCrypto {
         let message = message(&Vouched { key, statement });
         let signature = signer.sign(message.as_bytes()).ok()?;
         Some((message, signature))
+    }
+
+    fn ed25519(
+        &self,
+        key: &[u8; 32],
+        message: &[u8],
+        signature: &[u8; 64],
+    ) -> Result<bool, String> {
+        match crypto::ed25519_verify(key, message, signature) {
+            Ok(()) => Ok(true),
+            Err(ErrorCode::InvalidPublicKey | ErrorCode::VerificationFailed) => Ok(false),
+            Err(other) => Err(other.to_string()),
+        }
     }
 }
 

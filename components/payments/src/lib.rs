@@ -1,11 +1,12 @@
-//! Takes payments by x402 on EVM chains, versions 2 and 1 of the protocol: the scheme `exact` by EIP-3009, and `exact` and `upto` by
-//! Permit2.
+//! Takes payments by x402, versions 2 and 1 of the protocol: on EVM chains the scheme `exact` by EIP-3009, and `exact` and `upto` by
+//! Permit2; on Solana `exact`.
 //!
 //! The operator sets it up by environment variables (see [`settings`]):
 //!
 //! ```text
 //! FACILITATORS=https://facilitator.example.org
 //! RPC_URLS=eip155:84532=https://rpc.example.org    # optional: confirms settlements on the chain
+//! FEE_PAYERS=solana=2wKupLR9q6wXYppw8Gr2NvWxKBUqm4PPJKkQfoxHDBg4    # on Solana: whom the facilitator pays the fee with
 //! ```
 //!
 //! What the operator and the owners of agents write as prices becomes offers in [`quote`]: which chains and tokens there are is known
@@ -31,8 +32,10 @@ mod http;
 mod json;
 mod networks;
 mod offer;
+mod offered;
 mod offline;
 mod payload;
+mod payment;
 mod permit2;
 mod ports;
 mod quote;
@@ -40,7 +43,9 @@ mod respond;
 mod settings;
 mod settle;
 mod state;
+mod svm;
 mod verify;
+mod witness;
 
 #[cfg(test)]
 mod tests;
@@ -57,6 +62,7 @@ use host::{HostCrypto, SystemClock};
 use http::WasiHttp;
 use ports::Ports;
 use settings::Settings;
+use svm::fee_payers::FeePayers;
 
 /// What the world needs of the canonical ABI; the macro writes `unsafe` functions.
 #[expect(unsafe_code)]
@@ -92,7 +98,7 @@ impl bindings::exports::hypervisor::plugin::payment_fields::Guest for Payments {
 impl bindings::exports::hypervisor::plugin::payment_identifier::Guest for Payments {
     fn identifier(headers: Vec<Header>) -> Option<String> {
         let policy = Settings::from_environment().ok()?.identifier;
-        let payment = payload::read(&headers).ok()??;
+        let payment = payment::read(&headers).ok()??;
         let id = extensions::identifier::of(&payment, policy).ok()?;
         id.map(str::to_owned)
     }
@@ -120,6 +126,7 @@ impl quoting::Guest for Payments {
     ) -> Result<Vec<Offer>, ErrorCode> {
         let how = quote::How {
             facilitator: Settings::upto_facilitator()?,
+            fee_payers: FeePayers::from_environment()?,
             settles_first: settings::is_set("SETTLE_FIRST"),
         };
         Ok(quote::quote(&price, &pay_to, &terms, &how)?)

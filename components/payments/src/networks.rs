@@ -1,5 +1,7 @@
 //! Names of chains: those that version 1 of the protocol gives them, and CAIP-2 identifiers, which version 2 uses.
 
+use crate::svm;
+
 /// Chain ids (EIP-155) and their names in version 1, as the protocol's SDK for TypeScript has them.
 const NAMES: [(u64, &str); 17] = [
     (1, "ethereum"),
@@ -31,17 +33,35 @@ const FURTHER: [(u64, &str); 3] = [
 /// The CAIP-2 identifier of a chain that is given by a name or by that identifier.
 pub fn identifier(name: &str) -> Result<String, String> {
     let known = || NAMES.iter().chain(&FURTHER);
+    if let Some((_, network)) = svm::NETWORKS.iter().find(|(known, _)| *known == name) {
+        return Ok((*network).to_owned());
+    }
     match known().find(|(_, known)| *known == name) {
         Some((id, _)) => Ok(format!("eip155:{id}")),
-        None if chain_id(name).is_some() => Ok(name.to_owned()),
+        None if is_identifier(name) => Ok(name.to_owned()),
         None => {
-            let known: Vec<&str> = known().map(|(_, name)| *name).collect();
+            let solana = svm::NETWORKS.iter().map(|(name, _)| *name);
+            let known: Vec<&str> = known().map(|(_, name)| *name).chain(solana).collect();
             Err(format!(
                 "`{}` is not a chain: known by name are {}; any other is named by its identifier, such as eip155:8453",
                 name.chars().take(80).collect::<String>(),
                 known.join(", ")
             ))
         }
+    }
+}
+
+/// Whether a text is the CAIP-2 identifier of a chain that payments may be on, in its one form.
+pub fn is_identifier(network: &str) -> bool {
+    chain_id(network).is_some() || svm::is_network(network)
+}
+
+/// The name in version 1 of a chain that is given by its CAIP-2 identifier, if it has one.
+pub fn v1_name_of(network: &str) -> Option<&'static str> {
+    let mut solana = svm::NETWORKS.iter().filter(|(_, known)| *known == network);
+    match chain_id(network) {
+        Some(id) => v1_name(id),
+        None => solana.next().map(|(name, _)| *name),
     }
 }
 
@@ -70,6 +90,11 @@ mod tests {
             ("base-sepolia", "eip155:84532"),
             ("optimism", "eip155:10"),
             ("eip155:99", "eip155:99"),
+            ("solana", "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp"),
+            (
+                "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1",
+                "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1",
+            ),
         ] {
             assert_eq!(identifier(name).as_deref(), Ok(id));
         }

@@ -71,40 +71,45 @@ impl Terms {
 
     /// `PaymentRequirements` of version 2.
     pub fn v2(&self) -> Value {
-        json!({
-            "scheme": self.offer.scheme,
-            "network": self.offer.network,
-            "amount": self.offer.amount,
-            "asset": self.offer.asset,
-            "payTo": self.offer.pay_to,
-            "maxTimeoutSeconds": self.offer.max_timeout_seconds,
-            "extra": self.extra,
-        })
+        v2(&self.offer, &self.extra)
     }
+}
 
-    /// `PaymentRequirements` of version 1, which describe the resource too. `None` for a chain that has no name in it.
-    pub fn v1(&self, resource: &Resource) -> Option<Value> {
-        let mut requirements = json!({
-            "scheme": self.offer.scheme,
-            "network": self.v1_network()?,
-            "maxAmountRequired": self.offer.amount,
-            "resource": resource.url,
-            // Both are required in version 1.
-            "description": resource.description.as_deref().unwrap_or_default(),
-            "mimeType": resource.mime_type.as_deref().unwrap_or_default(),
-            "payTo": self.offer.pay_to,
-            "maxTimeoutSeconds": self.offer.max_timeout_seconds,
-            "asset": self.offer.asset,
-            "extra": self.extra,
-        });
-        if let (Some(schema), Some(members)) = (
-            resource.metadata.get("outputSchema"),
-            requirements.as_object_mut(),
-        ) {
-            members.insert("outputSchema".to_owned(), schema.clone());
-        }
-        Some(requirements)
+/// `PaymentRequirements` of version 2, on any chain.
+pub fn v2(offer: &Offer, extra: &Map<String, Value>) -> Value {
+    json!({
+        "scheme": offer.scheme,
+        "network": offer.network,
+        "amount": offer.amount,
+        "asset": offer.asset,
+        "payTo": offer.pay_to,
+        "maxTimeoutSeconds": offer.max_timeout_seconds,
+        "extra": extra,
+    })
+}
+
+/// `PaymentRequirements` of version 1, which describe the resource too. `None` for a chain that has no name in it.
+pub fn v1(offer: &Offer, extra: &Map<String, Value>, resource: &Resource) -> Option<Value> {
+    let mut requirements = json!({
+        "scheme": offer.scheme,
+        "network": networks::v1_name_of(&offer.network)?,
+        "maxAmountRequired": offer.amount,
+        "resource": resource.url,
+        // Both are required in version 1.
+        "description": resource.description.as_deref().unwrap_or_default(),
+        "mimeType": resource.mime_type.as_deref().unwrap_or_default(),
+        "payTo": offer.pay_to,
+        "maxTimeoutSeconds": offer.max_timeout_seconds,
+        "asset": offer.asset,
+        "extra": extra,
+    });
+    if let (Some(schema), Some(members)) = (
+        resource.metadata.get("outputSchema"),
+        requirements.as_object_mut(),
+    ) {
+        members.insert("outputSchema".to_owned(), schema.clone());
     }
+    Some(requirements)
 }
 
 /// What is sold, checked.
@@ -213,8 +218,11 @@ fn tags(skills: Option<Value>) -> Option<Value> {
     (!tags.is_empty()).then(|| json!(tags))
 }
 
-/// Checks offers. The error says which one cannot be used, and why.
-pub fn check(offers: &[Offer]) -> Result<Vec<Terms>, Error> {
+/// Checks offers, each by `read`. The error says which one cannot be used, and why.
+pub fn check_each<T>(
+    offers: &[Offer],
+    read: impl Fn(&Offer) -> Result<T, String>,
+) -> Result<Vec<T>, Error> {
     if !(1..=MOST_OFFERS).contains(&offers.len()) {
         return Err(Error::Offer(format!(
             "{} offers: there must be 1 to {MOST_OFFERS}",
@@ -225,7 +233,7 @@ pub fn check(offers: &[Offer]) -> Result<Vec<Terms>, Error> {
         .iter()
         .enumerate()
         .map(|(index, offer)| {
-            terms(offer)
+            read(offer)
                 .map_err(|problem| Error::Offer(format!("offer {} {problem}", described(index))))
         })
         .collect()
@@ -235,7 +243,8 @@ fn described(index: usize) -> String {
     format!("{} of the list:", index + 1)
 }
 
-fn terms(offer: &Offer) -> Result<Terms, String> {
+/// Checks an offer on an EVM chain.
+pub fn terms(offer: &Offer) -> Result<Terms, String> {
     if ![EXACT, UPTO].contains(&offer.scheme.as_str()) {
         return Err(format!(
             "the scheme {:?} is not supported: use exact or upto",
@@ -244,7 +253,7 @@ fn terms(offer: &Offer) -> Result<Terms, String> {
     }
     let chain_id = networks::chain_id(&offer.network).ok_or_else(|| {
         format!(
-            "the network {:?} is not an EVM chain in CAIP-2 form, such as eip155:8453",
+            "the network {:?} is not a chain in CAIP-2 form, such as eip155:8453",
             shortened(&offer.network)
         )
     })?;
@@ -264,26 +273,10 @@ fn terms(offer: &Offer) -> Result<Terms, String> {
             shortened(&offer.amount)
         )
     })?;
-    // At the limit itself, a client that signs at once would be refused a second later.
-    if !(LEAST_REMAINING + 1..=LONGEST_TIMEOUT).contains(&offer.max_timeout_seconds) {
-        return Err(format!(
-            "max-timeout-seconds {} is not between {} and {LONGEST_TIMEOUT}",
-            offer.max_timeout_seconds,
-            LEAST_REMAINING + 1
-        ));
-    }
+    check_timeout(offer)?;
     let extra = extra(offer.extra.as_deref())?;
     let method = method(&offer.scheme, &extra)?;
-    let flows = ["authorization", UPFRONT];
-    if extra
-        .get("paymentFlow")
-        .is_some_and(|flow| flows.iter().all(|it| flow != it))
-    {
-        return Err(format!(
-            "extra \"paymentFlow\" can only be {}",
-            flows.join(" or ")
-        ));
-    }
+    check_flow(&extra)?;
     Ok(Terms {
         offer: offer.clone(),
         chain_id,
@@ -326,7 +319,32 @@ fn method(scheme: &str, extra: &Map<String, Value>) -> Result<Method, String> {
     }
 }
 
-fn extra(text: Option<&str>) -> Result<Map<String, Value>, String> {
+/// Checks the time that an offer leaves. At the limit itself, a client that signs at once would be refused a second later.
+pub fn check_timeout(offer: &Offer) -> Result<(), String> {
+    if (LEAST_REMAINING + 1..=LONGEST_TIMEOUT).contains(&offer.max_timeout_seconds) {
+        return Ok(());
+    }
+    Err(format!(
+        "max-timeout-seconds {} is not between {} and {LONGEST_TIMEOUT}",
+        offer.max_timeout_seconds,
+        LEAST_REMAINING + 1
+    ))
+}
+
+/// Checks when a payment is settled, where `extra` says it.
+pub fn check_flow(extra: &Map<String, Value>) -> Result<(), String> {
+    let flows = ["authorization", UPFRONT];
+    match extra.get("paymentFlow") {
+        Some(flow) if flows.iter().all(|it| flow != it) => Err(format!(
+            "extra \"paymentFlow\" can only be {}",
+            flows.join(" or ")
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Reads an offer's `extra`.
+pub fn extra(text: Option<&str>) -> Result<Map<String, Value>, String> {
     let text = text.unwrap_or("{}");
     if text.len() > LONGEST_EXTRA {
         return Err(format!("extra is longer than {LONGEST_EXTRA} bytes"));
@@ -335,6 +353,6 @@ fn extra(text: Option<&str>) -> Result<Map<String, Value>, String> {
 }
 
 /// As much of an operator's text as an error quotes.
-fn shortened(text: &str) -> String {
+pub fn shortened(text: &str) -> String {
     text.chars().take(80).collect()
 }

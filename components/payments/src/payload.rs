@@ -3,10 +3,10 @@
 use alloy_primitives::{Address, U256};
 use serde_json::{Map, Value};
 
-use crate::api::{Header, PaymentId};
+use crate::api::PaymentId;
 use crate::contract::Authorization;
 use crate::error::{Refusal, code};
-use crate::header::{self, Version};
+use crate::header::Version;
 use crate::json;
 use crate::offer::{EXACT, Terms};
 use crate::{evm, networks, permit2};
@@ -24,34 +24,8 @@ pub struct Payment {
     pub signature: Vec<u8>,
 }
 
-/// The payment in the headers of a request. `None` if there is none.
-pub fn read(headers: &[Header]) -> Result<Option<Payment>, Refusal> {
-    let Some(((version, raw), other)) = header::find(headers)? else {
-        return Ok(None);
-    };
-    let payment = payment(version, raw)?;
-    if let Some((version, raw)) = other {
-        let other = self::payment(version, raw)?;
-        if !payment.agrees_with(&other) {
-            return Err(Refusal::malformed(
-                "payment-signature and x-payment carry different payments: send one of them",
-            ));
-        }
-    }
-    Ok(Some(payment))
-}
-
-fn payment(version: Version, raw: Map<String, Value>) -> Result<Payment, Refusal> {
-    match raw.get("x402Version").map(Value::as_u64) {
-        Some(Some(number)) if number == version.number() => {}
-        Some(Some(_)) => {
-            return Err(Refusal::new(
-                code::INVALID_VERSION,
-                "x402Version is 2 in payment-signature and 1 in x-payment",
-            ));
-        }
-        _ => return Err(Refusal::malformed("x402Version is not a number")),
-    }
+/// Reads a payment on an EVM chain.
+pub fn payment(version: Version, raw: Map<String, Value>) -> Result<Payment, Refusal> {
     let payload = object(&raw, "payload")?;
     let has = |key| payload.contains_key(key);
     let authorization = match (has("authorization"), has("permit2Authorization")) {
@@ -71,6 +45,18 @@ fn payment(version: Version, raw: Map<String, Value>) -> Result<Payment, Refusal
         signature,
         raw,
     })
+}
+
+/// Whether the JSON says that it is of the version that its header is of.
+pub fn check_version(version: Version, raw: &Map<String, Value>) -> Result<(), Refusal> {
+    match raw.get("x402Version").map(Value::as_u64) {
+        Some(Some(number)) if number == version.number() => Ok(()),
+        Some(Some(_)) => Err(Refusal::new(
+            code::INVALID_VERSION,
+            "x402Version is 2 in payment-signature and 1 in x-payment",
+        )),
+        _ => Err(Refusal::malformed("x402Version is not a number")),
+    }
 }
 
 fn authorization(members: &Map<String, Value>) -> Result<Authorization, Refusal> {
@@ -158,7 +144,7 @@ impl Payment {
     }
 
     /// Whether this payment, of version 2, and one of version 1 are the same.
-    fn agrees_with(&self, v1: &Payment) -> bool {
+    pub fn agrees_with(&self, v1: &Payment) -> bool {
         let chain = self
             .raw
             .get("accepted")
@@ -209,7 +195,7 @@ impl Payment {
                 })?;
                 let offered = terms
                     .iter()
-                    .find(|terms| accepts(accepted, terms))
+                    .find(|terms| accepts(accepted, terms.v2(), &terms.extra))
                     .ok_or_else(|| {
                         let same_asset = terms.iter().any(|terms| {
                             terms.offer.network == network
@@ -231,7 +217,7 @@ impl Payment {
 }
 
 /// Checks the scheme, and the network by `offered`; returns the network.
-fn named<'a>(
+pub fn named<'a>(
     members: &'a Map<String, Value>,
     schemes: &[&str],
     offered: &dyn Fn(&str) -> bool,
@@ -254,8 +240,12 @@ fn named<'a>(
 
 /// What the client accepted is this offer: equal in all, but that its `extra` may hold more (@x402/core,
 /// `findMatchingRequirements`).
-fn accepts(accepted: &Map<String, Value>, terms: &Terms) -> bool {
-    let Value::Object(mut offered) = terms.v2() else {
+pub fn accepts(
+    accepted: &Map<String, Value>,
+    offered: Value,
+    offered_extra: &Map<String, Value>,
+) -> bool {
+    let Value::Object(mut offered) = offered else {
         return false;
     };
     offered.remove("extra");
@@ -264,8 +254,7 @@ fn accepts(accepted: &Map<String, Value>, terms: &Terms) -> bool {
         return false;
     };
     rest == offered
-        && terms
-            .extra
+        && offered_extra
             .iter()
             .all(|(key, value)| extra.get(key) == Some(value))
 }

@@ -15,6 +15,9 @@ pub trait Crypto {
     /// Signs, by a new key that the host vouches for, what `message` makes of it (ES256). Gives both. `None` where the host proves
     /// nothing.
     fn sign_vouched(&self, message: &dyn Fn(&Vouched) -> String) -> Option<(String, Vec<u8>)>;
+    /// Whether an Ed25519 signature is of this message and key.
+    fn ed25519(&self, key: &[u8; 32], message: &[u8], signature: &[u8; 64])
+    -> Result<bool, String>;
 }
 
 /// A key that was made for one signature, and what the host says of it.

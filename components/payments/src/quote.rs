@@ -1,10 +1,14 @@
 //! Prices as people write them, `0.01 USDC` or `$0.01`, made into offers: one for each network that the operator names.
 
+use serde_json::Value;
+
 use crate::api::Offer;
 use crate::asset::{self, Token};
 use crate::error::Error;
 use crate::quoting::Terms;
-use crate::{networks, offer};
+use crate::svm::fee_payers::FeePayers;
+use crate::svm::key::Key;
+use crate::{evm, networks, offer, offered, svm};
 
 /// The asset of a price in dollars.
 const DOLLARS: &str = "USDC";
@@ -14,6 +18,8 @@ const DOLLARS: &str = "USDC";
 pub struct How {
     /// The account of the facilitator that settles `upto`.
     pub facilitator: Option<String>,
+    /// Whom the facilitator pays the fees with, on Solana.
+    pub fee_payers: FeePayers,
     /// Payments are settled before what they pay for.
     pub settles_first: bool,
 }
@@ -21,7 +27,7 @@ pub struct How {
 /// The offers for a price, which this component takes.
 pub fn quote(price: &str, pay_to: &str, terms: &Terms, how: &How) -> Result<Vec<Offer>, Error> {
     let offers = offers(price, pay_to, terms, how).map_err(Error::Offer)?;
-    offer::check(&offers)?;
+    offered::check(&offers)?;
     Ok(offers)
 }
 
@@ -30,9 +36,6 @@ fn offers(price: &str, pay_to: &str, terms: &Terms, how: &How) -> Result<Vec<Off
     if terms.networks.is_empty() {
         return Err("`networks` is empty: name at least one chain, such as \"base\"".to_owned());
     }
-    if pay_to.is_empty() {
-        return Err("`pay_to` is empty: name the account that is paid".to_owned());
-    }
     if terms.scheme == offer::UPTO && how.facilitator.is_none() {
         return Err(
             "the scheme upto needs UPTO_FACILITATOR in [payments.settings]: the `facilitatorAddress` that the first facilitator's /supported names for upto"
@@ -40,20 +43,84 @@ fn offers(price: &str, pay_to: &str, terms: &Terms, how: &How) -> Result<Vec<Off
         );
     }
     let facilitator = (how.facilitator.as_deref()).filter(|_| terms.scheme == offer::UPTO);
+    let accounts = Accounts::read(pay_to)?;
     let offer = |network: &String| {
         let network = networks::identifier(network)?;
+        let Some(pay_to) = accounts.on(&network) else {
+            return Ok(None);
+        };
+        // There is only `exact` on Solana.
+        if facilitator.is_some() && svm::is_network(&network) {
+            return Ok(None);
+        }
         let token: Token = asset::find(&price.symbol, &network, &terms.assets)?;
-        Ok(Offer {
+        let mut extra = if svm::is_network(&network) {
+            svm::terms::extra(how.fee_payers.on(&network)?)
+        } else {
+            token.extra(facilitator)
+        };
+        if how.settles_first {
+            extra.insert("paymentFlow".to_owned(), offer::UPFRONT.into());
+        }
+        Ok(Some(Offer {
             scheme: terms.scheme.clone(),
             amount: price.in_smallest_units(token.decimals)?,
-            extra: Some(token.extra(facilitator, how.settles_first.then_some(offer::UPFRONT))),
+            extra: Some(Value::Object(extra).to_string()),
             asset: token.address,
             network,
             pay_to: pay_to.to_owned(),
             max_timeout_seconds: terms.max_timeout_seconds,
-        })
+        }))
     };
-    terms.networks.iter().map(offer).collect()
+    let offers: Result<Vec<Option<Offer>>, String> = terms.networks.iter().map(offer).collect();
+    let offers: Vec<Offer> = offers?.into_iter().flatten().collect();
+    if offers.is_empty() {
+        return Err("`pay_to` has no account on any of `networks`".to_owned());
+    }
+    Ok(offers)
+}
+
+/// The accounts that are paid, apart by spaces: one on EVM chains, one on Solana, or only one of the two. Where there is none for a
+/// network, nothing is offered on it.
+struct Accounts<'a> {
+    evm: Option<&'a str>,
+    solana: Option<&'a str>,
+}
+
+impl<'a> Accounts<'a> {
+    fn read(pay_to: &'a str) -> Result<Self, String> {
+        let mut accounts = Self {
+            evm: None,
+            solana: None,
+        };
+        for word in pay_to.split_whitespace() {
+            let account = if evm::address(word).is_some() {
+                &mut accounts.evm
+            } else if Key::parse(word).is_some() {
+                &mut accounts.solana
+            } else {
+                return Err(format!(
+                    "pay-to {:?} is not an address: 0x and 40 hexadecimal digits, or on Solana 32 bytes in base58",
+                    offer::shortened(word)
+                ));
+            };
+            if account.replace(word).is_some() {
+                return Err("`pay_to` names two accounts for one kind of chain".to_owned());
+            }
+        }
+        if accounts.evm.or(accounts.solana).is_none() {
+            return Err("`pay_to` is empty: name the account that is paid".to_owned());
+        }
+        Ok(accounts)
+    }
+
+    fn on(&self, network: &str) -> Option<&'a str> {
+        if svm::is_network(network) {
+            self.solana
+        } else {
+            self.evm
+        }
+    }
 }
 
 /// A price as it was written: a decimal number and the name of an asset.
@@ -177,6 +244,43 @@ mod tests {
         );
     }
 
+    const SOLANA_PAY_TO: &str = "cqyuNf6Ct21UWRZYEyPkBDHDWGwTkRcjSvvvvpexjFP";
+    const FEE_PAYER: &str = "5rfdkZHuKqXcppADVs6yCYNuF1nxkTm7i8HDWgSmNepM";
+
+    #[test]
+    fn a_network_is_offered_on_where_there_is_an_account_for_it() {
+        let terms = terms(&["base", "solana-devnet"]);
+        let how = How {
+            fee_payers: FeePayers::read(&format!("solana-devnet={FEE_PAYER}")).unwrap(),
+            ..How::default()
+        };
+        let quote = |pay_to: &str| quote("0.01 USDC", pay_to, &terms, &how).unwrap();
+        let accounts = |pay_to: &str| -> Vec<String> {
+            let offers = quote(pay_to).into_iter();
+            offers.map(|offer| offer.pay_to).collect()
+        };
+        let both = quote(&format!("{SOLANA_PAY_TO} {PAY_TO}"));
+        assert_eq!([&both[0].pay_to, &both[1].pay_to], [PAY_TO, SOLANA_PAY_TO]);
+        assert_eq!(
+            both[1].extra,
+            Some(format!(r#"{{"feePayer":"{FEE_PAYER}"}}"#))
+        );
+        assert_eq!(accounts(PAY_TO), [PAY_TO]);
+        assert_eq!(accounts(SOLANA_PAY_TO), [SOLANA_PAY_TO]);
+    }
+
+    #[test]
+    fn fee_payers_are_pairs_of_a_network_and_an_address() {
+        for bad in [
+            FEE_PAYER.to_owned(),
+            format!("base={FEE_PAYER}"),
+            "solana=0x1111111111111111111111111111111111111111".to_owned(),
+        ] {
+            let error = FeePayers::read(&bad).unwrap_err().to_string();
+            assert!(error.starts_with("FEE_PAYERS: a pair is"), "{error}");
+        }
+    }
+
     #[test]
     fn an_offer_that_is_settled_first_says_so() {
         let how = How {
@@ -206,6 +310,19 @@ mod tests {
                 "\"nobody\" is not an address",
             ),
             ("1 USDC", PAY_TO, &["bass"], "base-sepolia"),
+            ("1 USDC", PAY_TO, &["solana"], "no account on any"),
+            (
+                "1 USDC",
+                SOLANA_PAY_TO,
+                &["solana"],
+                "set FEE_PAYERS in [payments.settings]",
+            ),
+            (
+                "1 USDC",
+                "0x1111111111111111111111111111111111111111 0x2222222222222222222222222222222222222222",
+                &["base"],
+                "two accounts",
+            ),
             ("1 DOGE", PAY_TO, &["base"], "[[payments.assets]]"),
         ] {
             let error = error(price, pay_to, &terms(networks));

@@ -8,6 +8,7 @@ use crate::evm;
 use crate::extensions::receipt;
 use crate::header::{Version, encode};
 use crate::networks;
+use crate::svm;
 
 /// A payment that was made; `signed` is the receipt of the extension.
 pub fn receipt(
@@ -69,14 +70,16 @@ fn header(version: Version, response: &Value) -> Result<Header, Error> {
 
 /// The chain's name in the version.
 fn network(version: Version, payment: &AuthorizedPayment) -> &str {
-    let v1 = networks::chain_id(&payment.id.chain).and_then(networks::v1_name);
-    match (version, v1) {
+    match (version, networks::v1_name_of(&payment.id.chain)) {
         (Version::V1, Some(name)) => name,
         _ => &payment.id.chain,
     }
 }
 
-/// Whether `text` has the shape of a transaction's hash.
-pub fn is_transaction(text: &str) -> bool {
-    evm::word(text).is_some()
+/// The name of a transaction on a chain, in its one form. `None` if `text` does not have the shape of one.
+pub fn transaction(network: &str, text: &str) -> Option<String> {
+    if svm::is_network(network) {
+        return svm::is_transaction(text).then(|| text.to_owned());
+    }
+    evm::word(text).map(evm::text)
 }

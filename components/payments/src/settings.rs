@@ -5,6 +5,7 @@
 //! | `FACILITATORS` | URLs apart by spaces, tried in order | none: required |
 //! | `RPC_URLS` | pairs `CHAIN=URL` apart by spaces: `eip155:84532=https://rpc.example.org` | none |
 //! | `CONFIRMATIONS` | pairs `CHAIN=BLOCKS` apart by spaces: how many blocks on top of a transfer make it final | 0 |
+//! | `FEE_PAYERS` | pairs `NETWORK=ADDRESS` apart by spaces: whom the facilitator pays the fee with, on Solana | none: required on Solana |
 //! | `SHARED_ACCOUNT` | `1`: other hosts are paid on the same account, so a transfer that is found may be theirs | not set |
 //! | `SETTLE_FIRST` | `1`: payments are settled before what they pay for | not set |
 //! | `PAYMENT_IDENTIFIER` | `off`, `optional` or `required`: names that clients give what they buy | optional |
@@ -34,8 +35,8 @@ pub struct Settings {
     pub shared_account: bool,
     /// Whether purchases have names.
     pub identifier: identifier::Policy,
-    rpc: Vec<(u64, String)>,
-    confirmations: Vec<(u64, u64)>,
+    rpc: Vec<(String, String)>,
+    confirmations: Vec<(String, u64)>,
 }
 
 impl Settings {
@@ -71,18 +72,18 @@ impl Settings {
     }
 
     /// How many blocks on top of a transfer make it final.
-    pub fn confirmations(&self, chain_id: u64) -> u64 {
+    pub fn confirmations(&self, chain: &str) -> u64 {
         let mut known = self.confirmations.iter();
         known
-            .find(|(id, _)| *id == chain_id)
+            .find(|(known, _)| known == chain)
             .map_or(0, |(_, blocks)| *blocks)
     }
 
     /// The RPC endpoint of a chain.
-    pub fn rpc(&self, chain_id: u64) -> Option<&str> {
+    pub fn rpc(&self, chain: &str) -> Option<&str> {
         self.rpc
             .iter()
-            .find(|(id, _)| *id == chain_id)
+            .find(|(known, _)| known == chain)
             .map(|(_, url)| url.as_str())
     }
 }
@@ -116,28 +117,28 @@ fn facilitators(value: Option<String>) -> Result<Vec<String>, Error> {
     }
 }
 
-fn rpc_urls(value: Option<String>) -> Result<Vec<(u64, String)>, Error> {
+fn rpc_urls(value: Option<String>) -> Result<Vec<(String, String)>, Error> {
     let wrong = |problem: String| Error::Setting {
         variable: "RPC_URLS",
         problem,
     };
-    let mut urls: Vec<(u64, String)> = Vec::new();
+    let mut urls: Vec<(String, String)> = Vec::new();
     for pair in value.unwrap_or_default().split_whitespace() {
         let parts = pair
             .split_once('=')
-            .and_then(|(network, url)| Some((networks::chain_id(network)?, url)));
-        let Some((chain_id, url)) = parts else {
+            .filter(|(network, _)| networks::is_identifier(network));
+        let Some((chain, url)) = parts else {
             return Err(wrong(
                 "a pair is CHAIN=URL, for example eip155:84532=https://rpc.example.org".to_owned(),
             ));
         };
-        check_url(url).map_err(|problem| wrong(format!("eip155:{chain_id}: {problem}")))?;
-        if urls.iter().any(|(id, _)| *id == chain_id) {
+        check_url(url).map_err(|problem| wrong(format!("{chain}: {problem}")))?;
+        if urls.iter().any(|(known, _)| known == chain) {
             return Err(wrong(format!(
-                "eip155:{chain_id} occurs twice: one endpoint for each chain"
+                "{chain} occurs twice: one endpoint for each chain"
             )));
         }
-        urls.push((chain_id, url.to_owned()));
+        urls.push((chain.to_owned(), url.to_owned()));
     }
     if urls.len() > MOST_RPC_URLS {
         return Err(wrong(format!(
@@ -148,11 +149,12 @@ fn rpc_urls(value: Option<String>) -> Result<Vec<(u64, String)>, Error> {
     Ok(urls)
 }
 
-fn confirmations(value: Option<String>) -> Result<Vec<(u64, u64)>, Error> {
+fn confirmations(value: Option<String>) -> Result<Vec<(String, u64)>, Error> {
     let value = value.unwrap_or_default();
     let pairs = value.split_whitespace().map(|pair| {
         let (network, blocks) = pair.split_once('=')?;
-        Some((networks::chain_id(network)?, blocks.parse().ok()?))
+        let network = Some(network).filter(|network| networks::is_identifier(network))?;
+        Some((network.to_owned(), blocks.parse().ok()?))
     });
     pairs.collect::<Option<_>>().ok_or_else(|| Error::Setting {
         variable: "CONFIRMATIONS",
@@ -247,8 +249,11 @@ mod tests {
             settings.facilitators,
             ["http://a.example/x", "https://b.example"]
         );
-        assert_eq!(settings.rpc(84_532), Some("http://127.0.0.1:8545/?key=1"));
-        assert_eq!(settings.rpc(1), None);
+        assert_eq!(
+            settings.rpc("eip155:84532"),
+            Some("http://127.0.0.1:8545/?key=1")
+        );
+        assert_eq!(settings.rpc("eip155:1"), None);
         assert_eq!((settings.verify_ms, settings.settle_ms), (500, 500));
     }
 

@@ -14,18 +14,18 @@ use std::borrow::Cow;
 use alloy_primitives::U256;
 
 use crate::api::{AuthorizedPayment, Settlement, UnknownSettlement};
-use crate::chain::{self, Claim, Finding, Rpc};
+use crate::chain::Finding;
 use crate::error::{Error, code};
 use crate::evm;
 use crate::extensions::receipt;
 use crate::facilitator::{self, Expected, Settled};
 use crate::finality::Verdict;
 use crate::header::Version;
-use crate::networks;
 use crate::ports::{Clock, Crypto, Http, HttpError, Ports};
 use crate::respond;
 use crate::settings::Settings;
 use crate::state::State;
+use crate::witness::{Claim, Witness};
 
 /// How often, and in milliseconds how far apart, the chain is asked for a transaction that a facilitator named. The
 /// facilitator has seen it in a block; our endpoint may be a little behind.
@@ -105,11 +105,13 @@ pub fn standing<C: Crypto, H: Http, T: Clock>(
     let (Ok(settings), Ok(case)) = (settings, Case::open(ports, payment)) else {
         return Verdict::Unclear;
     };
-    let Some(rpc) = case.rpc(&settings) else {
+    let Some(witness) = case.witness(&settings) else {
         return Verdict::Stands;
     };
-    match chain::find(&rpc, &case.claim, Some(transaction)) {
+    match witness.find(Some(transaction)) {
         Ok(Finding::Made(_)) => Verdict::Stands,
+        // An endpoint that is behind is likelier than a confirmed transaction that was taken back, until that can be told for certain.
+        Ok(Finding::Open) if matches!(witness, Witness::Svm(..)) => Verdict::Unclear,
         Ok(Finding::Open | Finding::NotMade(..)) => Verdict::Gone,
         Ok(Finding::Unclear(_)) | Err(_) => Verdict::Unclear,
     }
@@ -141,8 +143,11 @@ impl<'a, C: Crypto, H: Http, T: Clock> Case<'a, C, H, T> {
             Ok(state) => state,
             Err(reason) => return Err(unknown(reason, payment)),
         };
-        let read =
-            Expected::new(state.version(), &payment).zip(Claim::new(&payment, state.verified_at));
+        let read = Expected::new(state.version(), &payment).zip(Claim::new(
+            &payment,
+            &state.payload,
+            state.verified_at,
+        ));
         let Some((expected, claim)) = read else {
             return Err(unknown("the payment is not one of this component", payment));
         };
@@ -188,14 +193,14 @@ impl<'a, C: Crypto, H: Http, T: Clock> Case<'a, C, H, T> {
     fn refused(&mut self, settings: &Settings, reason: String) -> Settlement {
         let is_definite = facilitator::is_definite(&reason);
         let message = "the facilitator did not settle the payment";
-        let Some(rpc) = self.rpc(settings) else {
+        let Some(witness) = self.witness(settings) else {
             return if is_definite {
                 self.failed(&reason, message)
             } else {
                 self.unknown(reason, None)
             };
         };
-        match chain::find(&rpc, &self.claim, None) {
+        match witness.find(None) {
             Ok(Finding::Open) if is_definite => self.failed(&reason, message),
             Ok(Finding::Open) => self.unknown(reason, None),
             found => self.found(settings, found),
@@ -227,8 +232,8 @@ impl<'a, C: Crypto, H: Http, T: Clock> Case<'a, C, H, T> {
         };
         // Whoever asks may not know: a host that was killed while it settled has the state of before.
         self.state.submitted = true;
-        if let Some(rpc) = self.rpc(&settings) {
-            match chain::find(&rpc, &self.claim, self.state.transaction.as_deref()) {
+        if let Some(witness) = self.witness(&settings) {
+            match witness.find(self.state.transaction.as_deref()) {
                 Ok(Finding::Open) => {}
                 found => return self.found(&settings, found),
             }
@@ -246,7 +251,7 @@ impl<'a, C: Crypto, H: Http, T: Clock> Case<'a, C, H, T> {
 
     /// A facilitator says that it was made: believed at once only where nobody else can be asked.
     fn made(&mut self, settings: &Settings, transaction: String) -> Settlement {
-        let Some(rpc) = self.rpc(settings) else {
+        let Some(witness) = self.witness(settings) else {
             return self.settled(&transaction);
         };
         let mut reason = "the transaction is not on the chain yet".to_owned();
@@ -254,7 +259,7 @@ impl<'a, C: Crypto, H: Http, T: Clock> Case<'a, C, H, T> {
             if pause > 0 {
                 self.ports.clock.pause(pause);
             }
-            match chain::confirm(&rpc, &self.claim, &transaction) {
+            match witness.confirm(&transaction) {
                 Ok(Some(true)) => return self.settled(&transaction),
                 Ok(Some(false)) => {
                     reason = "the transaction does not hold the transfer".to_owned();
@@ -267,18 +272,9 @@ impl<'a, C: Crypto, H: Http, T: Clock> Case<'a, C, H, T> {
         self.unknown(reason, Some(transaction))
     }
 
-    fn rpc<'b>(&self, settings: &'b Settings) -> Option<Rpc<'b, H>>
-    where
-        'a: 'b,
-    {
-        let chain_id = networks::chain_id(&self.payment.id.chain)?;
-        Some(Rpc {
-            http: &self.ports.http,
-            url: settings.rpc(chain_id)?,
-            timeout_ms: settings.verify_ms,
-            chain_id,
-            confirmations: settings.confirmations(chain_id),
-        })
+    fn witness<'b>(&'b self, settings: &'b Settings) -> Option<Witness<'b, H>> {
+        let network = &self.payment.id.chain;
+        Witness::new(settings, &self.ports.http, network, &self.claim)
     }
 
     fn settled(&mut self, transaction: &str) -> Settlement {
@@ -308,7 +304,7 @@ impl<'a, C: Crypto, H: Http, T: Clock> Case<'a, C, H, T> {
     /// Nobody knows. All that is known goes into the state.
     fn unknown(&mut self, reason: String, transaction: Option<String>) -> Settlement {
         if transaction.is_some() {
-            self.state.transaction = transaction.map(|hash| hash.to_lowercase());
+            self.state.transaction = transaction;
         }
         let mut payment = self.payment.clone();
         // The old state is still right, only poorer.

@@ -10,4 +10,5 @@ mod oracle;
 mod permit2;
 mod reconciling;
 mod settling;
+mod solana;
 mod verifying;

@@ -1,6 +1,6 @@
 //! `verify`: looks for a payment, checks it offline, asks a facilitator.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::api::{
     AuthorizedPayment, Header, Offer, PaymentId, Refusal as Refused, ResourceInfo, Verification,
@@ -10,12 +10,15 @@ use crate::error::{Error, Refusal, code};
 use crate::extensions::identifier;
 use crate::facilitator::{self, Expected, Verified};
 use crate::header::Version;
-use crate::offer::{self, Method, Resource, Terms};
+use crate::offer::{Method, Resource, Terms};
+use crate::offered::{self, Offered};
 use crate::offline::{self, Verdict};
-use crate::payload::{self, Payment};
+use crate::payload;
+use crate::payment::{self, Payment};
 use crate::ports::{Clock, Crypto, Http, Ports};
 use crate::settings::Settings;
 use crate::state::State;
+use crate::svm;
 
 /// Checks the payment in `headers`.
 pub fn verify<C: Crypto, H: Http, T: Clock>(
@@ -26,7 +29,7 @@ pub fn verify<C: Crypto, H: Http, T: Clock>(
     headers: &[Header],
 ) -> Result<Verification, Error> {
     let resource = Resource::new(info)?;
-    let terms = offer::check(offers)?;
+    let terms = offered::check(offers)?;
     let refused = |refusal: Refusal| {
         Ok(Verification::Refused(Refused {
             challenge: challenge::render(settings, &resource, &terms, &refusal)?,
@@ -35,7 +38,7 @@ pub fn verify<C: Crypto, H: Http, T: Clock>(
         }))
     };
 
-    let payment = match payload::read(headers) {
+    let payment = match payment::read(headers) {
         Ok(Some(payment)) => payment,
         Ok(None) => return refused(challenge::no_payment()),
         Err(refusal) => return refused(refusal),
@@ -44,14 +47,114 @@ pub fn verify<C: Crypto, H: Http, T: Clock>(
         return refused(refusal);
     }
     let now = ports.clock.now();
-    let chosen = match choose(&payment, &terms, now, &ports.crypto)? {
-        Ok(chosen) => chosen,
-        Err(refusal) => return refused(refusal),
+    let good = match payment {
+        Payment::Evm(payment) => good_on_evm(payment, &terms, &resource, now, &ports.crypto)?,
+        Payment::Svm(payment) => good_on_solana(payment, &terms, &resource, now, &ports.crypto)?,
     };
-    match ask(ports, settings, &resource, &payment, chosen, now)? {
-        Ok(authorized) => Ok(Verification::Authorized(authorized)),
+    match good.map(|good| ask(ports, settings, good, (&resource, now))) {
+        Ok(answer) => match answer? {
+            Ok(authorized) => Ok(Verification::Authorized(authorized)),
+            Err(refusal) => refused(refusal),
+        },
         Err(refusal) => refused(refusal),
     }
+}
+
+/// A payment that is good as far as can be said offline.
+struct Good {
+    version: Version,
+    payload: Value,
+    requirements: Value,
+    /// Its state is not written yet.
+    authorized: AuthorizedPayment,
+    /// It is signed for the first facilitator, and no other can settle it.
+    is_for_the_first: bool,
+}
+
+impl Good {
+    /// A payment for an offer. Refused in version 1 on a chain that has no name in it.
+    fn new(
+        (version, raw): (Version, Map<String, Value>),
+        terms: &Offered,
+        resource: &Resource,
+        id: PaymentId,
+        valid_before: u64,
+    ) -> Result<Self, Refusal> {
+        let requirements = match version {
+            Version::V2 => Some(terms.v2()),
+            Version::V1 => terms.v1(resource),
+        };
+        let offer = terms.offer();
+        Ok(Self {
+            version,
+            payload: Value::Object(raw),
+            requirements: requirements.ok_or_else(|| {
+                Refusal::new(
+                    code::INVALID_NETWORK,
+                    "the network has no name in version 1",
+                )
+            })?,
+            authorized: AuthorizedPayment {
+                id,
+                amount: offer.amount.clone(),
+                pay_to: offer.pay_to.clone(),
+                valid_before,
+                state: Vec::new(),
+            },
+            is_for_the_first: matches!(
+                terms,
+                Offered::Evm(Terms {
+                    method: Method::Permit2 {
+                        facilitator: Some(_)
+                    },
+                    ..
+                })
+            ),
+        })
+    }
+}
+
+fn good_on_evm(
+    payment: payload::Payment,
+    offered: &[Offered],
+    resource: &Resource,
+    now: u64,
+    crypto: &impl Crypto,
+) -> Result<Result<Good, Refusal>, Error> {
+    let terms = offered::evm(offered);
+    let chosen = match choose(&payment, &terms, now, crypto)? {
+        Ok(chosen) => chosen.clone(),
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let Some(valid_before) = payment.ends() else {
+        // Not reached: the window was checked.
+        return Ok(Err(Refusal::new(
+            code::VALID_BEFORE,
+            "validBefore does not fit 64 bits",
+        )));
+    };
+    let id = payment.id_for(&chosen.offer.network, chosen.asset);
+    let sent = (payment.version, payment.raw);
+    let terms = Offered::Evm(chosen);
+    Ok(Good::new(sent, &terms, resource, id, valid_before))
+}
+
+fn good_on_solana(
+    payment: svm::payment::Payment,
+    offered: &[Offered],
+    resource: &Resource,
+    now: u64,
+    crypto: &impl Crypto,
+) -> Result<Result<Good, Refusal>, Error> {
+    let chosen = match payment.choose(&offered::svm(offered), crypto)? {
+        Ok(chosen) => chosen.clone(),
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let id = payment.id_for(&chosen);
+    let sent = (payment.version, payment.raw);
+    let terms = Offered::Svm(chosen);
+    let valid_before = now.saturating_add(svm::LIFETIME);
+    Ok(Good::new(sent, &terms, resource, id, valid_before))
 }
 
 /// The offer that the payment is for.
@@ -59,7 +162,7 @@ pub fn verify<C: Crypto, H: Http, T: Clock>(
 /// Where version 1 leaves several, one that the payer's key signed goes before one that a contract may have signed for:
 /// offers of one price to one account in two tokens differ only in the hash.
 pub fn choose<'a>(
-    payment: &Payment,
+    payment: &payload::Payment,
     terms: &'a [Terms],
     now: u64,
     crypto: &impl Crypto,
@@ -90,12 +193,15 @@ pub fn choose<'a>(
 
 /// The name of the payment in `headers`, the same that [`verify`] gives it: whatever the time, and whatever became of it.
 pub fn identify(headers: &[Header], offers: &[Offer], crypto: &impl Crypto) -> Option<PaymentId> {
-    let payment = payload::read(headers).ok()??;
+    let payment = match payment::read(headers).ok()?? {
+        Payment::Evm(payment) => payment,
+        Payment::Svm(payment) => return payment.id(),
+    };
     if payment.version == Version::V2 {
         return payment.id();
     }
     // Version 1 does not say in which token it pays.
-    let terms = offer::check(offers).ok()?;
+    let terms = offered::evm(&offered::check(offers).ok()?);
     let candidates = payment.candidates(&terms).ok()?;
     let is_signed = |terms: &&&Terms| {
         matches!(
@@ -119,48 +225,25 @@ pub fn identify(headers: &[Header], offers: &[Offer], crypto: &impl Crypto) -> O
 fn ask<C, H: Http, T>(
     ports: &Ports<C, H, T>,
     settings: &Settings,
-    resource: &Resource,
-    payment: &Payment,
-    terms: &Terms,
-    now: u64,
+    good: Good,
+    (resource, now): (&Resource, u64),
 ) -> Result<Result<AuthorizedPayment, Refusal>, Error> {
-    let Some(valid_before) = payment.ends() else {
-        // Not reached: the window was checked.
-        return Ok(Err(Refusal::new(
-            code::VALID_BEFORE,
-            "validBefore does not fit 64 bits",
-        )));
-    };
-    let requirements = match payment.version {
-        Version::V2 => Some(terms.v2()),
-        Version::V1 => terms.v1(resource),
-    };
-    let Some(requirements) = requirements else {
-        return Ok(Err(Refusal::new(
-            code::INVALID_NETWORK,
-            "the network has no name in version 1",
-        )));
-    };
-    let payload = Value::Object(payment.raw.clone());
-    let request = facilitator::request(payment.version, &payload, &requirements)?;
-    let mut authorized = AuthorizedPayment {
-        id: payment.id_for(&terms.offer.network, terms.asset),
-        amount: terms.offer.amount.clone(),
-        pay_to: terms.offer.pay_to.clone(),
-        valid_before,
-        state: Vec::new(),
-    };
-    let Some(expected) = Expected::new(payment.version, &authorized) else {
+    let Good {
+        version,
+        payload,
+        requirements,
+        mut authorized,
+        is_for_the_first,
+    } = good;
+    let request = facilitator::request(version, &payload, &requirements)?;
+    let Some(expected) = Expected::new(version, &authorized) else {
         return Err(Error::Unavailable("the payer is not an address".to_owned()));
     };
 
     let mut problems = Vec::new();
-    // What is signed for one facilitator, no other can settle.
-    let asked = match terms.method {
-        Method::Permit2 {
-            facilitator: Some(_),
-        } => 1,
-        _ => settings.facilitators.len(),
+    let asked = match is_for_the_first {
+        true => 1,
+        false => settings.facilitators.len(),
     };
     for (index, facilitator) in settings.facilitators.iter().take(asked).enumerate() {
         let answer = ports.http.post(
@@ -172,13 +255,8 @@ fn ask<C, H: Http, T>(
         let problem = match answer {
             Ok(answer) => match facilitator::read_verified(&answer, &expected) {
                 Verified::Valid => {
-                    let state = State::new(
-                        payment.version,
-                        facilitator.clone(),
-                        payload,
-                        requirements,
-                        now,
-                    );
+                    let state =
+                        State::new(version, facilitator.clone(), payload, requirements, now);
                     authorized.state = state.of(resource).encode()?;
                     return Ok(Ok(authorized));
                 }

@@ -12,8 +12,10 @@ pub mod oracle;
 pub mod permit2;
 pub mod script;
 pub mod sign;
+pub mod solana;
 
 pub use account::{Address, Payer};
 pub use chain::Chain;
 pub use facilitator::Facilitator;
 pub use sign::{Payment, Version};
+pub use solana::Solana;

@@ -12,6 +12,7 @@ use tokio::process::Command;
 
 use super::script;
 use super::sign::Payer;
+use super::solana::Solana;
 use crate::raw::Answer;
 
 /// Which client.
@@ -58,7 +59,7 @@ pub async fn pay(client: Client, payer: &Payer, request: &Request<'_>) -> Result
         Client::Current => "client.mjs",
         Client::Legacy => "client-v1.mjs",
     };
-    paid(script, described(payer, request)).await
+    paid(script, &[], described(&payer.private_key(), request)).await
 }
 
 /// The same by the current client, which calls the purchase `identifier` by the official extension.
@@ -71,16 +72,16 @@ pub async fn pay_as(
     payer: &Payer,
     request: &Request<'_>,
 ) -> Result<Answer, String> {
-    let mut input = described(payer, request);
+    let mut input = described(&payer.private_key(), request);
     input["name"] = "pay".into();
     input["identifier"] = identifier.into();
-    paid(EXTENSIONS, input).await
+    paid(EXTENSIONS, &[], input).await
 }
 
 /// What the official validators have against the extensions of a challenge.
 pub async fn problems(extensions: &Value) -> Vec<String> {
     let input = json!({"name": "judge", "extensions": extensions});
-    let problems = run(EXTENSIONS, &input).await.unwrap();
+    let problems = run(EXTENSIONS, &[], &input).await.unwrap();
     serde_json::from_slice(&problems).unwrap()
 }
 
@@ -91,31 +92,41 @@ pub async fn problems(extensions: &Value) -> Vec<String> {
 /// Its words.
 pub async fn verified(receipt: &Value) -> Result<Value, String> {
     let input = json!({"name": "verify", "receipt": receipt});
-    let found = run(EXTENSIONS, &input).await?;
+    let found = run(EXTENSIONS, &[], &input).await?;
     Ok(serde_json::from_slice(&found).unwrap())
 }
 
 /// What the official client of the bazaar finds at a host.
 pub async fn discover(url: &str, query: &Value) -> Value {
     let input = json!({"name": "discover", "url": url, "query": query});
-    let found = run(EXTENSIONS, &input).await.unwrap();
+    let found = run(EXTENSIONS, &[], &input).await.unwrap();
     serde_json::from_slice(&found).unwrap()
+}
+
+/// Sends a request and pays on Solana if asked to: `@x402/fetch` with `@x402/svm`. Returns the last answer.
+///
+/// # Errors
+///
+/// As [`pay`].
+pub async fn pay_on_solana(solana: &Solana, request: &Request<'_>) -> Result<Answer, String> {
+    let input = described(solana.private_key(), request);
+    paid("client-solana.mjs", &[solana.rpc_url()], input).await
 }
 
 /// The script with the official extensions.
 const EXTENSIONS: &str = "extensions.mjs";
 
-fn described(payer: &Payer, request: &Request<'_>) -> Value {
+fn described(private_key: &str, request: &Request<'_>) -> Value {
     json!({
         "url": request.url,
         "method": request.method,
         "headers": request.headers.iter().copied().collect::<HashMap<_, _>>(),
         "body": request.body.map(|body| BASE64_STANDARD.encode(body)),
-        "privateKey": payer.private_key(),
+        "privateKey": private_key,
     })
 }
 
-async fn paid(script: &str, input: Value) -> Result<Answer, String> {
+async fn paid(script: &str, arguments: &[&str], input: Value) -> Result<Answer, String> {
     #[derive(Deserialize)]
     struct Output {
         status: u16,
@@ -123,7 +134,7 @@ async fn paid(script: &str, input: Value) -> Result<Answer, String> {
         body: String,
     }
 
-    let output: Output = serde_json::from_slice(&run(script, &input).await?).unwrap();
+    let output: Output = serde_json::from_slice(&run(script, arguments, &input).await?).unwrap();
     Ok(Answer {
         status: output.status,
         headers: HeaderMap::try_from(&output.headers).unwrap(),
@@ -132,9 +143,10 @@ async fn paid(script: &str, input: Value) -> Result<Answer, String> {
 }
 
 /// Runs a script with this input. What it printed, or its complaint.
-async fn run(script: &str, input: &Value) -> Result<Vec<u8>, String> {
+async fn run(script: &str, arguments: &[&str], input: &Value) -> Result<Vec<u8>, String> {
     let mut child = Command::new("node")
         .arg(script::path(script))
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

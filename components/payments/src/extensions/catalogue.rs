@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 use crate::catalogue_api::{Item, Page};
 use crate::error::Error;
 use crate::extensions::bazaar;
-use crate::offer::{self, Resource, Terms};
+use crate::offer::Resource;
+use crate::offered::{self, Offered};
 
 /// Where a host says what it sells: the path that is in use, and the one of the draft.
 const WELL_KNOWN: [&str; 2] = ["/.well-known/x402", "/.well-known/x402.json"];
@@ -24,7 +25,7 @@ pub fn paths() -> Vec<String> {
 /// One item, checked.
 struct Listed {
     resource: Resource,
-    terms: Vec<Terms>,
+    terms: Vec<Offered>,
     updated: u64,
 }
 
@@ -87,13 +88,13 @@ pub fn page(path: &str, query: &str, items: &[Item]) -> Result<Page, Error> {
 fn listed(item: &Item) -> Result<Listed, Error> {
     Ok(Listed {
         resource: Resource::new(&item.info)?,
-        terms: offer::check(&item.offers)?,
+        terms: offered::check(&item.offers)?,
         updated: item.updated,
     })
 }
 
 fn accepts(listed: &Listed) -> Value {
-    listed.terms.iter().map(Terms::v2).collect()
+    listed.terms.iter().map(Offered::v2).collect()
 }
 
 /// As `/.well-known/x402` has it: the resource in full, and how it is called.

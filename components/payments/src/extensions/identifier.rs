@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::error::{Error, Refusal};
-use crate::payload::Payment;
+use crate::payment::Payment;
 
 /// The extension.
 pub const NAME: &str = "payment-identifier";
@@ -66,7 +66,7 @@ pub fn of(payment: &Payment, policy: Policy) -> Result<Option<&str>, Refusal> {
     if policy == Policy::Off {
         return Ok(None);
     }
-    let carried = (payment.raw.get("extensions"))
+    let carried = (payment.raw().get("extensions"))
         .and_then(|extensions| extensions.get(NAME)?.get("info")?.get("id"));
     match carried {
         None | Some(Value::Null) if policy == Policy::Required => Err(Refusal::malformed(

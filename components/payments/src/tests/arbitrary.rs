@@ -3,12 +3,12 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::kit::{NOW, Purse, Shop, SoftCrypto, encode, header, payer, usdc};
+use super::kit::{NOW, Purse, Shop, SoftCrypto, encode, evm_terms, header, payer, read_evm, usdc};
 use crate::api::Verification;
 use crate::facilitator::{self, Expected, Settled, Verified};
 use crate::header::Version;
 use crate::ports::Answer;
-use crate::{evm, json as strict, offer, payload, verify};
+use crate::{evm, json as strict, verify};
 
 /// JSON of any shape, with the protocol's own words in it.
 fn any_json() -> impl Strategy<Value = Value> {
@@ -109,8 +109,8 @@ proptest! {
     #[test]
     fn a_payment_changed_anywhere_is_read_or_refused(payment in mutated_payment()) {
         let headers = [header("PAYMENT-SIGNATURE", &encode(&payment))];
-        let terms = offer::check(&[usdc()]).unwrap();
-        if let Ok(Some(payment)) = payload::read(&headers) {
+        let terms = evm_terms(&[usdc()]);
+        if let Some(payment) = read_evm(&headers) {
             verify::identify(&headers, &[usdc()], &SoftCrypto);
             verify::choose(&payment, &terms, NOW, &SoftCrypto).unwrap().ok();
         }
@@ -118,9 +118,9 @@ proptest! {
 
     #[test]
     fn any_signature_gets_a_verdict(signature in prop::collection::vec(any::<u8>(), 60..70)) {
-        let mut payment = payload::read(&Purse::new(&usdc()).v2()).unwrap().unwrap();
+        let mut payment = read_evm(&Purse::new(&usdc()).v2()).unwrap();
         payment.signature = signature;
-        let terms = offer::check(&[usdc()]).unwrap();
+        let terms = evm_terms(&[usdc()]);
         prop_assert!(verify::choose(&payment, &terms, NOW, &SoftCrypto).unwrap().is_ok());
     }
 

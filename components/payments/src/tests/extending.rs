@@ -7,7 +7,7 @@ use crate::api::Verification;
 use crate::catalogue_api::Item;
 use crate::challenge::challenge;
 use crate::extensions::{catalogue, identifier};
-use crate::payload;
+use crate::payment;
 
 const ID: &str = "pay_7d5d747be160e280504c099d984bcfe0";
 
@@ -33,7 +33,7 @@ fn an_identifier_is_read_as_the_payment_carries_it() {
         (identifier::Policy::Required, Some(ID)),
         (identifier::Policy::Off, None),
     ] {
-        let payment = payload::read(&purse(json!(ID)).v2()).unwrap().unwrap();
+        let payment = payment::read(&purse(json!(ID)).v2()).unwrap().unwrap();
         assert_eq!(identifier::of(&payment, policy).unwrap(), found);
     }
 }

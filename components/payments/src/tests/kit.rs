@@ -14,11 +14,13 @@ use crate::api::{
 };
 use crate::contract::{Authorization, address_of, signing_hash};
 use crate::error::Error;
-use crate::offer::{self, Method};
+use crate::offer::{Method, Terms};
+use crate::offered;
+use crate::payment::{self, Payment};
 use crate::permit2::{EXACT_PROXY, Permit, UPTO_PROXY};
 use crate::ports::{Answer, Clock, Crypto, Http, HttpError, Ports, Vouched};
 use crate::settings::Settings;
-use crate::{evm, settle, verify};
+use crate::{evm, payload, settle, verify};
 
 /// The time of most tests.
 pub const NOW: u64 = 1_800_000_000;
@@ -49,6 +51,19 @@ impl Crypto for SoftCrypto {
         Ok(VerifyingKey::recover_from_prehash(prehash, &signature, id)
             .ok()
             .map(|key| uncompressed(&key)))
+    }
+
+    fn ed25519(
+        &self,
+        key: &[u8; 32],
+        message: &[u8],
+        signature: &[u8; 64],
+    ) -> Result<bool, String> {
+        let Ok(key) = ed25519_dalek::VerifyingKey::from_bytes(key) else {
+            return Ok(false);
+        };
+        let signature = ed25519_dalek::Signature::from_bytes(signature);
+        Ok(key.verify_strict(message, &signature).is_ok())
     }
 }
 
@@ -201,6 +216,19 @@ impl Shop {
     }
 }
 
+/// The payment in the headers, which is one on an EVM chain.
+pub fn read_evm(headers: &[Header]) -> Option<payload::Payment> {
+    match payment::read(headers) {
+        Ok(Some(Payment::Evm(payment))) => Some(payment),
+        _ => None,
+    }
+}
+
+/// What `offers` are on EVM chains.
+pub fn evm_terms(offers: &[Offer]) -> Vec<Terms> {
+    offered::evm(&offered::check(offers).unwrap())
+}
+
 /// The requests of a call: URL and body.
 pub type Asked = Vec<(String, Value)>;
 
@@ -256,7 +284,7 @@ pub fn upto() -> Offer {
 
 /// What is signed for Permit2 where an offer is paid by it.
 fn permit(offer: &Offer) -> Option<Permit> {
-    let terms = offer::check(std::slice::from_ref(offer)).unwrap();
+    let terms = evm_terms(std::slice::from_ref(offer));
     match terms[0].method {
         Method::Eip3009 { .. } => None,
         Method::Permit2 { facilitator } => Some(Permit {
@@ -309,7 +337,7 @@ impl Purse {
     }
 
     fn payload(&self) -> Value {
-        let terms = offer::check(std::slice::from_ref(&self.signed_for)).unwrap();
+        let terms = evm_terms(std::slice::from_ref(&self.signed_for));
         let hash = signing_hash(&self.authorization, &terms[0]);
         let (signature, id) = key().sign_prehash_recoverable(&hash.0);
         let mut bytes = signature.to_bytes().to_vec();
@@ -354,7 +382,7 @@ impl Purse {
 
     /// The JSON of version 2.
     pub fn json(&self) -> Value {
-        let terms = offer::check(std::slice::from_ref(&self.offer)).unwrap();
+        let terms = evm_terms(std::slice::from_ref(&self.offer));
         let mut payment = json!({
             "x402Version": 2,
             "resource": {"url": "https://api.example.com/premium-data"},

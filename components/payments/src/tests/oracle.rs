@@ -5,20 +5,19 @@
 
 use alloy_primitives::{U256, b256};
 
-use super::kit::{NOW, Purse, Shop, SoftCrypto, header, payer, usdc};
+use super::kit::{NOW, Purse, Shop, SoftCrypto, evm_terms, header, payer, read_evm, usdc};
 use crate::contract::signing_hash;
 use crate::evm;
-use crate::offer::{self, Terms};
+use crate::offer::Terms;
 use crate::offline::{self, Verdict};
-use crate::payload;
 
 fn terms() -> Terms {
-    offer::check(&[usdc()]).unwrap().remove(0)
+    evm_terms(&[usdc()]).remove(0)
 }
 
 /// The verdict in one word, or the reason code.
 fn verdict_at(purse: &Purse, now: u64) -> String {
-    let payment = payload::read(&purse.v2()).unwrap().unwrap();
+    let payment = read_evm(&purse.v2()).unwrap();
     match offline::check(&payment, &terms(), now, &SoftCrypto).unwrap() {
         Verdict::Good => "good".to_owned(),
         Verdict::Undecided => "undecided".to_owned(),
@@ -199,7 +198,7 @@ const V1: &str = include_str!("../../../../tests/vectors/x402/v1-x-payment.txt")
 #[test]
 fn the_example_of_the_specification_is_good_while_it_is_valid() {
     for headers in [example("PAYMENT-SIGNATURE", V2), example("X-PAYMENT", V1)] {
-        let payment = payload::read(&headers).unwrap().unwrap();
+        let payment = read_evm(&headers).unwrap();
         let terms = terms();
         let verdict = |now| offline::check(&payment, &terms, now, &SoftCrypto).unwrap();
         assert_eq!(verdict(1_740_672_089), Verdict::Good);
@@ -222,9 +221,7 @@ fn the_example_is_refused_today() {
 fn the_examples_signature_is_not_good_where_other_examples_reuse_it() {
     // Other documents put these 65 bytes under authorizations that they do not sign. This is one of a draft of a scheme
     // with delayed settlement, as if it were `exact`.
-    let original = payload::read(&example("PAYMENT-SIGNATURE", V2))
-        .unwrap()
-        .unwrap();
+    let original = read_evm(&example("PAYMENT-SIGNATURE", V2)).unwrap();
     let mut offer = usdc();
     offer.network = "eip155:43114".to_owned();
     offer.asset = "0xb2F85b7AB3c2b6f62DF06dE6aE7D09c010a5096E".to_owned();
@@ -237,9 +234,9 @@ fn the_examples_signature_is_not_good_where_other_examples_reuse_it() {
     authorization.from = evm::address("0x855A4b2085B16065204c379439773a4F9Ef7F424").unwrap();
     authorization.valid_after = U256::from(1_786_822_425);
     authorization.valid_before = U256::from(1_786_826_025);
-    let mut payment = payload::read(&purse.v2()).unwrap().unwrap();
+    let mut payment = read_evm(&purse.v2()).unwrap();
     payment.signature = original.signature;
-    let terms = offer::check(&[offer]).unwrap().remove(0);
+    let terms = evm_terms(&[offer]).remove(0);
     let verdict = offline::check(&payment, &terms, 1_786_822_425, &SoftCrypto).unwrap();
     assert_eq!(verdict, Verdict::Undecided);
 }

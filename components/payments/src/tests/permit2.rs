@@ -4,6 +4,7 @@ use alloy_primitives::U256;
 use serde_json::{Value, json};
 
 use super::kit::{
+    evm_terms,
     FACILITATOR, NOW, Purse, Shop, TRANSACTION, decode, payer, plain, refused_connection, reply,
     success, timeout, upto, urls, usdc,
 };
@@ -11,7 +12,7 @@ use super::ledger::{BLOCK, block, chain_id, receipt, result, topic, transfer, wo
 use crate::api::{AuthorizedPayment, Offer, Settlement, Verification};
 use crate::contract::{Authorization, signing_hash};
 use crate::permit2::{PERMIT2, place};
-use crate::{evm, offer, permit2};
+use crate::{evm, permit2};
 
 fn shop(offer: Offer) -> Shop {
     Shop {
@@ -32,7 +33,7 @@ fn what_is_signed_is_what_another_library_hashes() {
             "0x277ad47b8b5ccaeb94a2a914220c172efa1b45070fd0952ff5d1cea64d1ced13",
         ),
     ] {
-        let terms = offer::check(std::slice::from_ref(&offer)).unwrap();
+        let terms = evm_terms(std::slice::from_ref(&offer));
         let authorization = Authorization {
             nonce: U256::from(7).into(),
             ..Purse::new(&offer).authorization
@@ -132,7 +133,7 @@ fn a_witness_that_names_another_facilitator_or_none_is_refused() {
 fn a_payment_by_the_other_method_is_refused_though_all_else_is_as_offered() {
     for (offered, paid) in [(usdc(), plain()), (plain(), usdc()), (upto(), usdc())] {
         let mut purse = Purse::new(&paid);
-        let accepted = offer::check(std::slice::from_ref(&offered)).unwrap()[0].v2();
+        let accepted = evm_terms(std::slice::from_ref(&offered))[0].v2();
         purse.edit = Box::new(move |payment| payment["accepted"] = accepted.clone());
         let refusal = shop(offered).refused_offline(&purse.v2());
         assert_eq!(refusal.reason, "invalid_payload");

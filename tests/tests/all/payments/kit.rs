@@ -17,7 +17,7 @@ pub(crate) const WASM: &str = "/x402_execute/test/wasm";
 pub(crate) const PYTHON: &str = "/x402_policy/unsafe/python";
 
 /// Lines of a configuration that name the payment component and its machine code.
-fn component() -> String {
+pub(crate) fn component() -> String {
     std::fs::read_to_string(component_file("payments").with_extension("toml")).unwrap()
 }
 

@@ -26,4 +26,5 @@ mod oracle;
 mod quotes;
 mod receipts;
 mod reorg;
+mod solana;
 mod swap;
