@@ -1,7 +1,7 @@
 # Each target is a few lines; what takes more is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests components templates payments demo release reproduce trusted test serve check bench clean
+.PHONY: help setup guests components templates packages payments demo release reproduce trusted test serve check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -17,6 +17,10 @@ components: setup ## build the plugins into target/components
 
 templates: setup ## build what `hv new` makes projects from into target/templates
 	@scripts/build-templates.sh
+
+packages: setup ## build what authors of components take from registries into target/packages
+	cargo build --locked -p hypervisor-tests --bin wit-package
+	@scripts/build-packages.sh target/debug/wit-package
 
 payments: ## install the payment tests' chain, facilitator and client
 	@scripts/setup-payments.sh
@@ -39,6 +43,8 @@ trusted: ## what is in the host's binary: lines of this project's Rust, and crat
 test: guests components templates payments ## run all tests
 	cargo build --workspace --bins --tests --locked
 	@scripts/compile-components.sh target/debug/hypervisor-ctl
+	@scripts/build-packages.sh target/debug/wit-package
+	@scripts/try-packages.sh
 	cargo test --workspace --locked
 	cargo test --manifest-path guests/Cargo.toml --target-dir guests/target --locked -p payments -p arxiv -p http-kit -p ask-policy
 

@@ -74,15 +74,10 @@ needs() {
 
 build_js() (
     cd "$1"
-    setup_node 20.19
-    local packages=$root/.tools/template-js
-    mkdir -p "$packages"
-    # The same for every template.
-    cp "$root/templates/js/package.json" "$packages"
-    diff <(needs package.json) <(needs "$packages/package.json") >/dev/null ||
+    setup_template_packages
+    diff <(needs package.json) <(needs "$template_packages/package.json") >/dev/null ||
         fail "the templates for JavaScript need different packages"
-    install_packages "$packages" "$(sha256sum <"$packages/package.json" | cut -d' ' -f1)" 'packages for JavaScript'
-    ln -s "$packages/node_modules" node_modules
+    ln -s "$template_packages/node_modules" node_modules
     npm run --silent build </dev/null >/dev/null
 )
 

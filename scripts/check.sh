@@ -11,6 +11,7 @@ step() {
 
 step cargo fmt --all --check
 step cargo fmt --manifest-path guests/Cargo.toml --all --check
+step rustfmt --check --edition 2024 packages/rust/src/lib.rs
 step scripts/budgets.sh
 step scripts/trusted.sh
 

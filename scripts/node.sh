@@ -73,3 +73,13 @@ install_packages() {
     (cd "$folder" && npm_quietly "${command[@]}")
     printf '%s\n' "$wanted" >"$stamp"
 }
+
+# What the projects in JavaScript are built with: that of templates/js, the same for all.
+template_packages=$root/.tools/template-js
+
+setup_template_packages() {
+    setup_node 20.19
+    mkdir -p "$template_packages"
+    cp "$root/templates/js/package.json" "$template_packages"
+    install_packages "$template_packages" "$(sha256sum <"$template_packages/package.json" | cut -d' ' -f1)" 'packages for JavaScript'
+}

@@ -9,6 +9,7 @@ mod isolation;
 mod layers;
 mod lifecycle;
 mod limits;
+mod packages;
 mod payment_rig;
 mod payments;
 mod plugins;

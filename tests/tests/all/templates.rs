@@ -35,11 +35,20 @@ async fn the_program_in_rust_greets_its_arguments_and_counts_lines() {
 
 #[tokio::test]
 async fn the_policy_in_rust_lets_run_what_is_on_its_list() {
+    decides_by_its_list(&template("rust-policy-engine")).await;
+}
+
+#[test]
+fn the_policies_in_javascript_and_python_are_policies_that_link() {
+    are_policies_that_link(&["js-policy-engine", "python-policy-engine"].map(template));
+}
+
+/// Runs one program that the rules of a policy list, and one that they do not.
+pub(crate) async fn decides_by_its_list(component: &Path) {
     let folder = TempDir::new().unwrap();
     let rules = folder.path().join("rules.txt");
     let listed = const_hex::encode(Sha256::digest(guest("hello")));
     std::fs::write(&rules, format!("# hello\n{listed}\n")).unwrap();
-    let component = template("rust-policy-engine");
     let host = Host::with(&format!(
         "[policy]\ncomponent = {component:?}\nrules = {rules:?}"
     ));
@@ -52,18 +61,52 @@ async fn the_policy_in_rust_lets_run_what_is_on_its_list() {
     assert_eq!(report.exit, Exit::Denied { reason });
 }
 
-#[test]
-fn the_policies_in_javascript_and_python_are_policies_that_link() {
+/// Asks `hypervisor-ctl check`, which is done long before they are compiled.
+pub(crate) fn are_policies_that_link(components: &[PathBuf]) {
     let output = Command::new(binary("hypervisor-ctl"))
         .args(["check", "--world", "policy-engine"])
-        .args(["js-policy-engine", "python-policy-engine"].map(template))
+        .args(components)
         .stdin(Stdio::null())
         .output()
         .unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{stdout}");
     let taken = "ok: loads as the plugin of [policy]";
-    assert_eq!(stdout.matches(taken).count(), 2, "{stdout}");
+    assert_eq!(stdout.matches(taken).count(), components.len(), "{stdout}");
+}
+
+#[test]
+fn the_test_that_a_new_project_holds_runs_its_component_under_a_host() {
+    let programs = binary("hypervisor");
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", programs.parent().unwrap().display());
+    let folder = TempDir::new().unwrap();
+    for (world, built, component) in [
+        ("agent-service", "rust", "agent.wasm"),
+        ("program", "rust-program", "program.wasm"),
+        ("policy-engine", "rust-policy-engine", "policy.wasm"),
+    ] {
+        let project = folder.path().join(world);
+        let run = |program: &Path, arguments: &[&str], at: &Path| {
+            let mut command = Command::new(program);
+            let command = command.args(arguments).current_dir(at).env("PATH", &path);
+            command.stdin(Stdio::null()).output().unwrap()
+        };
+        let new = ["new", "--template", "rust", "--world", world, world];
+        assert!(run(&binary("hv"), &new, folder.path()).status.success());
+        std::fs::copy(template(built), project.join(component)).unwrap();
+        let good = run(Path::new("sh"), &["test.sh"], &project);
+        let said = String::from_utf8_lossy(&good.stdout);
+        assert!(good.status.success() && said.contains("ok: "), "{good:?}");
+        // Another component in its place is told apart.
+        let other = match world {
+            "policy-engine" => b"".to_vec(),
+            _ => guest("echo"),
+        };
+        std::fs::write(project.join(component), other).unwrap();
+        let bad = run(Path::new("sh"), &["test.sh"], &project);
+        assert!(!bad.status.success(), "{bad:?}");
+    }
 }
 
 #[test]

@@ -105,6 +105,14 @@ impl World {
         }
     }
 
+    /// The interfaces that a component of this world may export besides, and that the host looks for.
+    fn optional(self) -> &'static [&'static str] {
+        match self {
+            Self::Payments => &["payment-fields", "quote", "finality"],
+            _ => &[],
+        }
+    }
+
     /// A package with a world `component` that is this one, and below it all that it refers to.
     pub(crate) fn package(self) -> Vec<(String, String)> {
         let plugin = version_of("hypervisor:plugin", PLUGIN);
@@ -116,8 +124,15 @@ impl World {
             ),
             world => format!("include hypervisor:plugin/{}@{plugin};", world.name()),
         };
+        let optional = match self.optional() {
+            [] => String::new(),
+            names => names.iter().fold(
+                "\n  // What it may export besides: take out what yours does not have.".to_owned(),
+                |text, name| format!("{text}\n  export hypervisor:plugin/{name}@{plugin};"),
+            ),
+        };
         let own = format!(
-            "package local:component;\n\n/// What the component imports and exports.\nworld component {{\n  {items}\n}}\n"
+            "package local:component;\n\n/// What the component imports and exports.\nworld component {{\n  {items}{optional}\n}}\n"
         );
         let deps = deps().map(|(path, text)| (path, text.to_owned()));
         std::iter::once(("world.wit".to_owned(), own))

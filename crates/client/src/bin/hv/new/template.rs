@@ -149,6 +149,9 @@ const C_PROGRAM: &[File] = files!["templates/c-program/":
     "program.c",
 ];
 
+/// A test that runs the component under a host, as it is in the project: for everything of one kind, whatever the language.
+const TESTS: &[File] = files!["templates/tests/": "agent.sh", "policy-engine.sh", "program.sh"];
+
 /// All there are; the first of a language is its default.
 const PROJECTS: &[Project] = &[
     project(Rust, AgentService, "rust", RUST, Wit::None),
@@ -250,7 +253,19 @@ impl Project {
         let wit = wit
             .into_iter()
             .map(|(path, text)| (format!("wit/{path}"), text.to_owned()));
-        own.chain(wit).collect()
+        let test = TESTS.iter().filter(|(path, _)| *path == self.test());
+        let test = test.map(|(_, text)| ("test.sh".to_owned(), text.replace(NAME, name)));
+        own.chain(wit).chain(test).collect()
+    }
+
+    /// Which of the tests is the project's.
+    fn test(&self) -> &'static str {
+        match self.world {
+            World::AgentService => "agent.sh",
+            World::AgentCommand | World::Program => "program.sh",
+            World::PolicyEngine => "policy-engine.sh",
+            World::Payments | World::ScriptEngine => "",
+        }
     }
 
     /// What to type next.
@@ -301,7 +316,7 @@ mod tests {
 
     #[test]
     fn every_file_of_a_template_is_embedded() {
-        let mut folders = BTreeSet::from(["README.md".to_owned()]);
+        let mut folders = BTreeSet::from(["README.md", "tests"].map(str::to_owned));
         for project in PROJECTS {
             let folder = Path::new(TEMPLATES).join(project.folder);
             let mut expected = BTreeSet::new();
