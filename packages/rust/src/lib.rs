@@ -60,10 +60,30 @@ pub mod payments {
         "hypervisor_plugin::payments": payment, payment_fields, quote
     );
 
-    #[cfg(feature = "payments-with-finality")]
+    #[cfg(all(
+        feature = "payments-with-finality",
+        not(feature = "payments-with-catalogue")
+    ))]
     world!(
         "hypervisor:plugin/payments-with-finality",
         "hypervisor_plugin::payments": payment, payment_fields, quote, finality
+    );
+
+    #[cfg(all(
+        feature = "payments-with-catalogue",
+        not(feature = "payments-with-metered")
+    ))]
+    world!(
+        "hypervisor:plugin/payments-with-catalogue",
+        "hypervisor_plugin::payments": payment, payment_fields, quote, finality, payment_identifier,
+            payment_catalogue
+    );
+
+    #[cfg(feature = "payments-with-metered")]
+    world!(
+        "hypervisor:plugin/payments-with-metered",
+        "hypervisor_plugin::payments": payment, payment_fields, quote, finality, payment_identifier,
+            payment_catalogue, payment_metered
     );
 
     impl payment::Header {

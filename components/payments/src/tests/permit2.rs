@@ -4,9 +4,8 @@ use alloy_primitives::U256;
 use serde_json::{Value, json};
 
 use super::kit::{
-    evm_terms,
-    FACILITATOR, NOW, Purse, Shop, TRANSACTION, decode, payer, plain, refused_connection, reply,
-    success, timeout, upto, urls, usdc,
+    FACILITATOR, NOW, Purse, Shop, TRANSACTION, decode, evm_terms, payer, plain,
+    refused_connection, reply, success, timeout, upto, urls, usdc,
 };
 use super::ledger::{BLOCK, block, chain_id, receipt, result, topic, transfer, word};
 use crate::api::{AuthorizedPayment, Offer, Settlement, Verification};

@@ -26,6 +26,7 @@ pub(crate) use files;
 const PLUGIN: &[File] = files!["wit/":
     "attestation.wit",
     "crypto.wit",
+    "payment-more.wit",
     "payment.wit",
     "policy-rules.wit",
     "policy.wit",
@@ -108,7 +109,14 @@ impl World {
     /// The interfaces that a component of this world may export besides, and that the host looks for.
     fn optional(self) -> &'static [&'static str] {
         match self {
-            Self::Payments => &["payment-fields", "quote", "finality"],
+            Self::Payments => &[
+                "payment-fields",
+                "quote",
+                "finality",
+                "payment-identifier",
+                "payment-catalogue",
+                "payment-metered",
+            ],
             _ => &[],
         }
     }
