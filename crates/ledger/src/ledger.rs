@@ -113,6 +113,7 @@ impl Ledger {
             if let Some(key) = brought {
                 found = self.look(key)?.map(|it| (*key, it));
             }
+            let is_brought = found.is_some();
             for name in request.names() {
                 if found.is_none()
                     && let Some(earlier) = self.shared.store.named(&name)
@@ -123,7 +124,10 @@ impl Ledger {
             let Some((key, (record, busy))) = found else {
                 return Ok(Claim::New);
             };
-            let is_same = record.request == request.digest;
+            // What names a payment is on its chain for all to see: an answer that anybody can read is for who brings the payment itself.
+            let proves_itself = request.is_secret || !is_brought;
+            let is_same = record.request == request.digest
+                && (proves_itself || record.scope.is_none_or(|it| it == request.scope));
             let may_be_another = match record.state {
                 State::Settled { ran: false, .. } => true,
                 // Of what a crash left in doubt nothing is held, so nothing has run for anybody: once it is known to be settled

@@ -121,6 +121,11 @@ impl Prices {
     }
 }
 
+/// What is said of a route that is not sold.
+pub(super) fn not_sold(path: &str, routes: &[&str]) -> String {
+    format!("`{path}` is no paid route; those are {}", routes.join(", "))
+}
+
 /// What is sold at `path` while the component is tried.
 pub(super) fn resource(path: &str) -> ResourceInfo {
     ResourceInfo {

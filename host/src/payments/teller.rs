@@ -7,7 +7,7 @@ use http::HeaderName;
 use hypervisor_ledger::{Outcome, Payment, PaymentId, Settler, Standing, digest};
 use serde_json::{Value, json};
 
-use super::prices::Prices;
+use super::prices::{Prices, not_sold};
 use super::{PaymentFault, Tariffs, pairs};
 use crate::agents::Deployed;
 use crate::config::Config;
@@ -51,7 +51,7 @@ impl Teller {
         if let Some((key, path)) = unknown.find(|(_, path)| !routes.contains(&path.as_str())) {
             return Err(Error::ConfigValue {
                 key,
-                message: format!("`{path}` is no paid route; those are {}", routes.join(", ")),
+                message: not_sold(path, routes),
             });
         }
         let prices = Prices::new(settings);

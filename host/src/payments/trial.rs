@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::prices::{Prices, resource};
+use super::prices::{Prices, not_sold, resource};
 use crate::config::Config;
 use crate::error::Error;
 use crate::executor::{
@@ -85,11 +85,7 @@ pub async fn trial(
         .payments()
         .ok_or_else(|| Error::Payments(absent.to_owned()))?;
     if !routes.contains(&route) {
-        let message = format!(
-            "`{route}` is no paid route; those are {}",
-            routes.join(", ")
-        );
-        return Err(Error::Payments(message));
+        return Err(Error::Payments(not_sold(route, routes)));
     }
     let prices = Prices::new(&config.payments);
     let offers = prices.offers_of(engine, route).await;

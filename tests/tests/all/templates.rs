@@ -112,15 +112,15 @@ fn the_test_that_a_new_project_holds_runs_its_component_under_a_host() {
 #[test]
 fn the_examples_of_the_documentation_are_the_templates() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let page = std::fs::read_to_string(root.join("docs/COMPONENTS.md")).unwrap();
-    for file in [
-        "rust-program/src/main.rs",
-        "python-program/app.py",
-        "js/agent.js",
-        "rust/src/lib.rs",
-        "js-policy-engine/policy.js",
-        "rust-policy-engine/src/lib.rs",
+    for (page, file) in [
+        ("PROGRAMS.md", "rust-program/src/main.rs"),
+        ("PROGRAMS.md", "python-program/app.py"),
+        ("AGENTS.md", "js/agent.js"),
+        ("AGENTS.md", "rust/src/lib.rs"),
+        ("PLUGINS.md", "js-policy-engine/policy.js"),
+        ("PLUGINS.md", "rust-policy-engine/src/lib.rs"),
     ] {
+        let page = std::fs::read_to_string(root.join("docs").join(page)).unwrap();
         let text = std::fs::read_to_string(root.join("templates").join(file)).unwrap();
         let indented = text.lines().map(|line| match line {
             "" => "\n".to_owned(),

@@ -113,6 +113,32 @@ fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
 }
 
 #[test]
+fn an_answer_that_anybody_can_read_is_for_who_brings_the_payment_as_it_was() {
+    for (is_secret, scope, is_answered) in [
+        (false, 8, true),
+        (false, 9, false),
+        // The request proves by itself whose it is.
+        (true, 9, true),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (key, record) = record("1", settled());
+        let store = open(&folder);
+        store.update(&key, &record, Some(&answer())).unwrap();
+        let request = Request {
+            digest: [7; 32],
+            scope: [scope; 32],
+            is_secret,
+            name: None,
+        };
+        let ledger = Ledger::new(store);
+        let claim = at_once(ledger.claim(Some(&key), &request)).unwrap();
+        let claim = claim.unwrap();
+        assert_eq!(matches!(claim, Claim::Answered(..)), is_answered);
+        assert_eq!(matches!(claim, Claim::Reused), !is_answered);
+    }
+}
+
+#[test]
 fn what_a_crash_left_in_doubt_may_be_for_another_request_where_no_answer_is_held() {
     for held in [None, Some(answer())] {
         let folder = tempfile::tempdir().unwrap();

@@ -5,6 +5,7 @@ use hypervisor_client::protocol::{ContentFormat, Exit, Operation};
 use hypervisor_tests::RawSession;
 use hypervisor_tests::agents::owner;
 use hypervisor_tests::payments::Version;
+use hypervisor_tests::payments::sign::Tamper;
 use hypervisor_tests::wire::Wire;
 
 use crate::agents::binary_http::{message, written};
@@ -25,6 +26,26 @@ async fn a_priced_agent_does_not_see_the_payment() {
         assert!(seen.contains("x-forwarded-prefix"), "{seen}");
         assert!(!seen.contains(name) && !seen.contains(&value.to_lowercase()));
     }
+}
+
+#[tokio::test]
+async fn who_read_a_payment_on_the_chain_does_not_get_its_answer() {
+    let shop = Shop::open();
+    shop.sell("http-hello", "").await;
+    let call = Call::get(&shop, "http-hello", "/private");
+    let payment = call.payment(&shop, Version::V2).await;
+    let bought = call.pay(&payment).await;
+    assert_eq!(bought.status, 200);
+    // Payer, amount, nonce and validity are in the transaction; the header that the payer sent is not.
+    let mut copied = payment.clone();
+    copied.tamper = Tamper::HighS;
+    let stolen = call.pay(&copied).await;
+    assert_eq!(
+        (stolen.status, stolen.problem().as_str()),
+        (409, "payment-reused")
+    );
+    assert_eq!(call.pay(&payment).await.body, bought.body);
+    assert_eq!(shop.chain.transfers().await.len(), 1);
 }
 
 #[tokio::test]

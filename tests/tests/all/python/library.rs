@@ -205,7 +205,7 @@ async fn the_documentation_lists_exactly_the_modules_that_cannot_be_imported() {
         )
         .collect();
 
-    let document = std::fs::read_to_string(root.join("../docs/COMPONENTS.md")).unwrap();
+    let document = std::fs::read_to_string(root.join("../docs/PROGRAMS.md")).unwrap();
     let (_, table) = document
         .split_once("| module | reason |\n|---|---|\n")
         .unwrap();
