@@ -107,15 +107,14 @@ impl Index {
         Some(held)
     }
 
-    /// A payment is free, and its row is gone.
-    pub(crate) fn freed(&mut self, key: &Key) {
+    /// The row of a payment is gone.
+    pub(crate) fn gone(&mut self, key: &Key) {
         self.doubts.remove(key);
     }
 
-    /// Forgets a payment.
+    /// Forgets what a payment was for. Its row may still be there.
     pub(crate) fn forget(&mut self, key: &Key, record: &Record) {
         self.drop_answer(key);
-        self.doubts.remove(key);
         for name in record.names() {
             if self.named(&name) == Some(*key) {
                 self.names.remove(&name);

@@ -309,7 +309,7 @@ impl Store {
         let tables = [PAYMENTS, self.authorizations, SEALED_ANSWERS, PLAIN_ANSWERS];
         let changes = tables.map(|table| Change::delete(table, key));
         self.rows.commit(&changes, true)?;
-        self.index().freed(key);
+        self.index().gone(key);
         Ok(())
     }
 
@@ -384,7 +384,9 @@ impl Store {
         ];
         match self.rows.commit(&changes, false) {
             Ok(()) => {
-                self.index().forget(key, record);
+                let mut index = self.index();
+                index.forget(key, record);
+                index.gone(key);
                 Ok(())
             }
             // Somebody is working on it.

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::path::Path;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
@@ -11,7 +12,10 @@ use hypervisor_ledger::{
     PaymentId, Place, Record, Request, Settler, Standing, State, Store, TABLES, key,
 };
 use hypervisor_protocol::HexBytes;
-use hypervisor_store::{Keys, SealingKey, Store as Rows, Table, Under};
+use hypervisor_store::{
+    Backend, Disk, Error as RowError, Keys, RawChange, RawRow, SealingKey, Store as Rows, Table,
+    Under,
+};
 
 const BOUNDS: Bounds = Bounds {
     held: 1 << 30,
@@ -21,11 +25,15 @@ const BOUNDS: Bounds = Bounds {
     watches: false,
 };
 
-fn rows(folder: &Path, key: Option<u8>) -> Rows {
+fn keys(folder: &Path, key: Option<u8>) -> Keys {
     let key = key.map(|key| SealingKey::new(zeroize::Zeroizing::new([key; 32])));
     let file = SealingKey::of_file(&folder.join("store.key")).unwrap();
-    let keys = Keys::new(key.as_ref(), &file).unwrap();
-    Rows::open(&folder.join("store/payments.redb"), keys, &TABLES).unwrap()
+    Keys::new(key.as_ref(), &file).unwrap()
+}
+
+fn rows(folder: &Path, key: Option<u8>) -> Rows {
+    let file = folder.join("store/payments.redb");
+    Rows::open(&file, keys(folder, key), &TABLES).unwrap()
 }
 
 /// The store in a folder; `key`: of the platform, if it has one.
@@ -205,6 +213,61 @@ impl Settler for Says {
         assert_eq!(transaction, "0xabc");
         self.0
     }
+}
+
+/// Rows on a disk that may be full.
+struct MayFail(Disk, Arc<AtomicBool>);
+
+impl Backend for MayFail {
+    fn get(&self, table: &str, key: &[u8]) -> Result<Option<RawRow>, RowError> {
+        self.0.get(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: &str,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, RawRow)>, RowError> {
+        self.0.scan(table, prefix, after, limit)
+    }
+
+    fn commit(&self, changes: Vec<RawChange>, durable: bool) -> Result<(), RowError> {
+        match self.1.load(Ordering::Relaxed) {
+            true => Err(RowError::Seal("full")),
+            false => self.0.commit(changes, durable),
+        }
+    }
+
+    fn clear(&mut self, table: &str) -> Result<(), RowError> {
+        self.0.clear(table)
+    }
+}
+
+#[test]
+fn a_payment_whose_row_could_not_be_deleted_is_freed_once_it_can_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let is_full = Arc::new(AtomicBool::new(false));
+    let disk = Disk::open(&folder.path().join("store/payments.redb")).unwrap();
+    let backend = Box::new(MayFail(disk, is_full.clone()));
+    let rows = Rows::over(backend, keys(folder.path(), None), &TABLES).unwrap();
+    let earlier = folder.path().join("payments.redb");
+    let ledger = Ledger::new(Store::open(rows, BOUNDS, &earlier).unwrap());
+    let (key, first) = record("1", State::Reserved);
+    let again = first.clone();
+    let mut turn = ledger.reserve(key, first, Place::UNBOUND).unwrap().unwrap();
+    turn.settling(None).unwrap();
+    is_full.store(true, Ordering::Relaxed);
+    turn.release();
+    drop(turn);
+    is_full.store(false, Ordering::Relaxed);
+    // Nobody is asked: that it was not made is known.
+    let unasked = Says(Standing::Stands);
+    let left = at_once(ledger.clear_doubts(Some(&unasked), (900, 1000))).unwrap();
+    assert_eq!(left.unwrap(), 0);
+    let reserved = ledger.reserve(key, again, Place::UNBOUND).unwrap();
+    assert!(reserved.is_some(), "it is good for another request");
 }
 
 #[test]
