@@ -5,9 +5,7 @@
 // Prints {rpc, facilitator, usdc, feePayer, payTo, payers: [{address, privateKey}]}. GET /calls counts calls: {verify, settle}.
 
 import { createHash } from 'node:crypto';
-import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
-import { json } from 'node:stream/consumers';
 
 import {
   createKeyPairSignerFromPrivateKeyBytes,
@@ -29,6 +27,7 @@ import { SOLANA_DEVNET_CAIP2, toFacilitatorSvmSigner, USDC_DEVNET_ADDRESS } from
 import { ExactSvmScheme } from '@x402/svm/exact/client';
 import { registerExactSvmScheme } from '@x402/svm/exact/facilitator';
 
+import { serve } from './desk.mjs';
 import { ready } from './stdio.mjs';
 
 // The binding itself: the package around it needs a Node.js newer than the tests do.
@@ -158,7 +157,7 @@ const methods = {
       .reverse(),
   // For the tests alone: a payment by the official client, not sent, and what a wallet has.
   async payment(accepted) {
-    const client = new ExactSvmScheme(payers[0].signer, { rpcUrl: address('/rpc') });
+    const client = new ExactSvmScheme(payers[0].signer, { rpcUrl: endpoint });
     return { ...(await client.createPaymentPayload(2, accepted)), accepted };
   },
   async usdcOf(owner) {
@@ -190,47 +189,24 @@ await fund(payee.address, 0n);
 svm.airdrop(bytes(feePayer.address), LAMPORTS);
 
 const facilitator = new x402Facilitator();
-const calls = { verify: 0, settle: 0 };
-const routes = {
-  'POST /rpc': rpc,
-  'GET /calls': () => calls,
-  'GET /supported': () => facilitator.getSupported(),
-  'POST /verify': ({ paymentPayload, paymentRequirements }) => {
-    calls.verify += 1;
-    return facilitator.verify(paymentPayload, paymentRequirements);
+// Where the JSON-RPC is, once it is served.
+let endpoint;
+serve(
+  facilitator,
+  (url) => {
+    endpoint = `${url}/rpc`;
+    registerExactSvmScheme(facilitator, {
+      signer: toFacilitatorSvmSigner(feePayer.signer, { defaultRpcUrl: endpoint }),
+      networks: SOLANA_DEVNET_CAIP2,
+    });
+    ready({
+      rpc: endpoint,
+      facilitator: url,
+      usdc: USDC_DEVNET_ADDRESS,
+      feePayer: feePayer.address,
+      payTo: payee.address,
+      payers: payers.map(({ address, privateKey }) => ({ address, privateKey })),
+    });
   },
-  'POST /settle': ({ paymentPayload, paymentRequirements }) => {
-    calls.settle += 1;
-    return facilitator.settle(paymentPayload, paymentRequirements);
-  },
-};
-
-async function answer(request) {
-  const route = routes[`${request.method} ${request.url}`];
-  if (!route) return [404, { error: 'no such path' }];
-  try {
-    return [200, await route(request.method === 'POST' ? await json(request) : undefined)];
-  } catch (error) {
-    return [error instanceof SyntaxError ? 400 : 500, { error: error.message }];
-  }
-}
-
-const server = createServer(async (request, response) => {
-  const [status, body] = await answer(request);
-  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
-});
-const address = (path) => `http://127.0.0.1:${server.address().port}${path}`;
-server.listen(0, '127.0.0.1', () => {
-  registerExactSvmScheme(facilitator, {
-    signer: toFacilitatorSvmSigner(feePayer.signer, { defaultRpcUrl: address('/rpc') }),
-    networks: SOLANA_DEVNET_CAIP2,
-  });
-  ready({
-    rpc: address('/rpc'),
-    facilitator: address(''),
-    usdc: USDC_DEVNET_ADDRESS,
-    feePayer: feePayer.address,
-    payTo: payee.address,
-    payers: payers.map(({ address, privateKey }) => ({ address, privateKey })),
-  });
-});
+  { 'POST /rpc': rpc },
+);

@@ -39,11 +39,10 @@ pub(super) fn execution(
     route: &Route,
     (headers, format): (&HeaderMap, ContentFormat),
 ) -> ResourceInfo {
-    let description = match teller.metered(&route.path) {
-        None => EXECUTION.to_owned(),
-        Some((_, words)) => format!("{EXECUTION}; by use, up to the price: {words}"),
-    };
-    let what = (description.as_str(), Some(format.media_type()));
+    let by_use = (teller.tariffs_of(&route.path))
+        .map(|it| format!("{EXECUTION}; by use, up to the price: {}", it.words()));
+    let description = by_use.as_deref().unwrap_or(EXECUTION);
+    let what = (description, Some(format.media_type()));
     let metadata = teller.metadata(Method::POST.as_str(), None);
     payments.resource(&route.path, headers, what, metadata)
 }

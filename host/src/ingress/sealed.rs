@@ -59,10 +59,9 @@ async fn serve(host: &Arc<Host>, route: Route, request: Request) -> Result<Respo
         let teller = snapshot.teller.as_ref();
         let teller = teller.ok_or_else(Refusal::takes_no_payments)?;
         let format = format_of(&request).unwrap_or(ContentFormat::Json);
-        let metered = teller.metered(&route.path);
         Some(Sale {
             info: catalogue::execution(payments, teller, &route, (request.headers(), format)),
-            tariffs: metered.map(|(tariffs, _)| tariffs),
+            tariffs: teller.tariffs_of(&route.path).cloned(),
             offers: teller.offers_of(&route.path).await?,
             // What has no body is told what it costs, whatever it brings.
             headers: match *request.method() {

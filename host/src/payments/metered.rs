@@ -10,7 +10,10 @@ use crate::executor::PaymentEngine;
 
 /// What use costs, in each asset that it may be paid in.
 #[derive(Clone)]
-pub(crate) struct Tariffs(Arc<[Priced]>);
+pub(crate) struct Tariffs {
+    priced: Arc<[Priced]>,
+    words: Arc<str>,
+}
 
 /// One of the tariff's prices.
 type Part = fn(&mut Tariff) -> &mut String;
@@ -67,7 +70,15 @@ impl Tariffs {
                 }
             }
         }
-        Ok(Self(priced.into()))
+        Ok(Self {
+            priced: priced.into(),
+            words: settings.words().into(),
+        })
+    }
+
+    /// What use costs, in the operator's words.
+    pub(crate) fn words(&self) -> &str {
+        &self.words
     }
 
     /// What `used` costs whoever made the payment; none where the component, which may be another by now, has no price in its asset.
@@ -75,7 +86,7 @@ impl Tariffs {
         let id = &payment.id;
         let is_same =
             |it: &&Priced| it.network == id.chain && it.asset.eq_ignore_ascii_case(&id.asset);
-        let priced = self.0.iter().find(is_same)?;
+        let priced = self.priced.iter().find(is_same)?;
         Metered::new(priced.tariff.clone(), &payment.amount, used)
     }
 }

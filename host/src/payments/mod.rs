@@ -141,7 +141,7 @@ impl Payments {
         place.await.map_err(|_| PaymentFault::Unsettled)
     }
 
-    /// A settlement is in doubt: writes it to the disk and tells the task that clears doubts.
+    /// A settlement is in doubt: tells the task that clears doubts.
     pub(crate) fn in_doubt(&self) {
         self.flush();
         self.doubt.notify_one();
@@ -210,13 +210,12 @@ pub async fn check(
     let mut sold = Vec::new();
     for route in routes {
         let offers = teller.offers_of(route).await;
+        let price = teller.price_of(route);
         sold.push(Sold {
             route,
-            price: match teller.metered(route) {
-                None => teller.price_of(route).to_owned(),
-                Some((_, words)) => {
-                    format!("{} at most, by use: {words}", teller.price_of(route))
-                }
+            price: match teller.tariffs_of(route) {
+                None => price.to_owned(),
+                Some(tariffs) => format!("{price} at most, by use: {}", tariffs.words()),
             },
             offers: offers.map_err(|e| Error::Payments(e.to_string()))?.to_vec(),
         });

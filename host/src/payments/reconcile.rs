@@ -30,19 +30,17 @@ impl Payments {
                 self.flush();
                 pause = SHORTEST;
             }
-            let left = self.ledger.clear_doubts(teller.as_ref(), over).await;
+            match self.ledger.clear_doubts(teller.as_ref(), over).await {
+                Ok(0) => pause = SHORTEST,
+                Ok(_) => pause = pause.saturating_mul(2).min(LONGEST),
+                Err(error) => tracing::error!(%error, "cannot read the payment store"),
+            }
             if let (Some(teller), Some(after)) = (&teller, self.recheck) {
-                let watched = self.ledger.watch(teller, (now(), after.as_secs())).await;
-                match watched {
+                match self.ledger.watch(teller, (now(), after.as_secs())).await {
                     Ok(true) => {}
                     Ok(false) => continue,
                     Err(error) => tracing::error!(%error, "cannot read the payment store"),
                 }
-            }
-            match left {
-                Ok(0) => pause = SHORTEST,
-                Ok(_) => pause = pause.saturating_mul(2).min(LONGEST),
-                Err(error) => tracing::error!(%error, "cannot read the payment store"),
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}

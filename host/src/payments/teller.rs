@@ -101,11 +101,10 @@ impl Teller {
         offers.map_err(|_| no_offers())
     }
 
-    /// What use costs on a route, and in words, where it is paid by use.
-    pub(crate) fn metered(&self, route: &str) -> Option<(Tariffs, String)> {
-        let tariffs = self.tariffs.as_ref()?;
-        let is_metered = self.prices.is_metered(route);
-        is_metered.then(|| (tariffs.clone(), self.prices.metered().words()))
+    /// What use costs on a route, where it is paid by use.
+    pub(crate) fn tariffs_of(&self, route: &str) -> Option<&Tariffs> {
+        let tariffs = self.tariffs.as_ref();
+        tariffs.filter(|_| self.prices.is_metered(route))
     }
 
     /// The offers for a price that was taken before.

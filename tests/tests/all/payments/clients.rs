@@ -4,7 +4,7 @@ use std::process::Command;
 
 use hypervisor_tests::Host;
 use hypervisor_tests::host::binary;
-use hypervisor_tests::payments::official::{self, Client, Request};
+use hypervisor_tests::payments::official::{self, Client};
 use serde_json::Value;
 
 use crate::payments::kit::{PRICE, Purchase, Shop};
@@ -14,13 +14,9 @@ async fn an_official_client_pays(client: Client) {
     let purchase = Purchase::of_echo(&shop.host, "official").await;
     let payer = shop.chain.payer(0);
     let before = shop.chain.balance_of(payer.address()).await;
-    let request = Request {
-        url: &purchase.url,
-        method: "POST",
-        headers: &[("content-type", purchase.media_type())],
-        body: Some(&purchase.body),
-    };
-    let answer = official::pay(client, payer, &request).await.unwrap();
+    let answer = purchase
+        .bought(async |request| official::pay(client, payer, request).await)
+        .await;
     assert_eq!(purchase.opened(&answer).result, b"official\n");
     assert_eq!(shop.chain.balance_of(payer.address()).await, before - PRICE);
     assert_eq!(shop.chain.transfers().await.len(), 1);

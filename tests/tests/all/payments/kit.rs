@@ -6,6 +6,7 @@ use hypervisor_client::protocol::{
     ContentFormat, ExecutePythonRequest, OpenResponse, Operation, PendingRequest,
 };
 use hypervisor_tests::host::binary;
+use hypervisor_tests::payments::official::Request;
 use hypervisor_tests::payments::{Chain, Facilitator, Payment, Version};
 use hypervisor_tests::programs::{component_file, guest};
 use hypervisor_tests::{Answer, Host, RawSession};
@@ -135,11 +136,6 @@ impl Purchase {
         }
     }
 
-    /// The media type of the body.
-    pub(crate) fn media_type(&self) -> &'static str {
-        FORMAT.media_type()
-    }
-
     /// A request with these headers.
     pub(crate) async fn send(&self, headers: &[(&str, &str)]) -> Answer {
         self.try_send(headers).await.unwrap()
@@ -167,6 +163,20 @@ impl Purchase {
     pub(crate) async fn pay(&self, payment: &Payment) -> Answer {
         let (name, value) = payment.header();
         self.send(&[(name, &value)]).await
+    }
+
+    /// What a client that nobody here wrote gets for it.
+    pub(crate) async fn bought(
+        &self,
+        pay: impl AsyncFnOnce(&Request<'_>) -> Result<Answer, String>,
+    ) -> Answer {
+        let request = Request {
+            url: &self.url,
+            method: "POST",
+            headers: &[("content-type", FORMAT.media_type())],
+            body: Some(&self.body),
+        };
+        pay(&request).await.unwrap()
     }
 
     /// What the host asks for.

@@ -5,13 +5,13 @@ use std::process::Command;
 use hypervisor_client::protocol::{ContentFormat, ExecuteResponse, OpenResponse};
 use hypervisor_tests::host::binary;
 use hypervisor_tests::payments::faulty::{self, Fault, Reply};
-use hypervisor_tests::payments::official::{self, Client, Request};
+use hypervisor_tests::payments::official::{self, Client};
 use hypervisor_tests::payments::permit2::Permit;
 use hypervisor_tests::payments::{Address, Chain, Facilitator, Version};
 use hypervisor_tests::programs::component_file;
 use hypervisor_tests::{Answer, Host};
 
-use crate::payments::kit::{PRICE, Purchase, WASM, config, confirmed, header, reason};
+use crate::payments::kit::{PRICE, Purchase, WASM, checked, config, confirmed, header, reason};
 
 /// Sells by use, at most for one cent, what `facilitator` settles by its account.
 fn metered(chain: &Chain, facilitator: &str, account: Address) -> String {
@@ -74,15 +74,9 @@ async fn the_official_client_signs_a_maximum_and_pays_what_was_used() {
     let purchase = Purchase::of_echo(&shop.host, "by use").await;
     let payer = shop.chain.payer(0);
     let before = shop.chain.balance_of(payer.address()).await;
-    let request = Request {
-        url: &purchase.url,
-        method: "POST",
-        headers: &[("content-type", purchase.media_type())],
-        body: Some(&purchase.body),
-    };
-    let answer = official::pay(Client::Current, payer, &request)
-        .await
-        .unwrap();
+    let answer = purchase
+        .bought(async |request| official::pay(Client::Current, payer, request).await)
+        .await;
     let opened = purchase.opened(&answer);
     assert_eq!(opened.result, b"by use\n");
     let charged = charged(&opened, &answer);
@@ -217,15 +211,9 @@ async fn the_official_client_pays_an_exact_price_in_a_token_by_permit2() {
     let host = Host::with(&settings);
     let purchase = Purchase::of_echo(&host, "any token").await;
     let before = chain.balance_of(payer.address()).await;
-    let request = Request {
-        url: &purchase.url,
-        method: "POST",
-        headers: &[("content-type", purchase.media_type())],
-        body: Some(&purchase.body),
-    };
-    let answer = official::pay(Client::Current, payer, &request)
-        .await
-        .unwrap();
+    let answer = purchase
+        .bought(async |request| official::pay(Client::Current, payer, request).await)
+        .await;
     assert_eq!(purchase.opened(&answer).result, b"any token\n");
     assert_eq!(chain.balance_of(payer.address()).await, before - PRICE);
     // Its nonce, which the chain has in a bitmap, is good for one request.
@@ -287,22 +275,13 @@ async fn hv_signs_a_maximum_and_says_how_the_price_adds_up() {
 
 #[test]
 fn a_component_that_takes_all_or_nothing_sells_nothing_by_use() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("hypervisor.toml");
-    let text = format!(
-        "executor_path = {:?}\n[payments]\ncomponent = {:?}\npay_to = 'acme'\nprice = '3 CREDIT'\n\
+    let output = checked(&format!(
+        "[payments]\ncomponent = {:?}\npay_to = 'acme'\nprice = '3 CREDIT'\n\
          [payments.metered]\nroutes = ['{WASM}']\nscheme = 'voucher'\nbase = '1 CREDIT'\n\
          [payments.settings]\nVOUCHER_ISSUER = '{}'\n",
-        folder.path().join("state"),
         component_file("payments-voucher"),
         "04".repeat(65),
-    );
-    std::fs::write(&file, text).unwrap();
-    let output = Command::new(binary("hypervisor-ctl"))
-        .args(["check", "--config"])
-        .arg(&file)
-        .output()
-        .unwrap();
+    ));
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(
         !output.status.success() && said.contains("payment-metered"),

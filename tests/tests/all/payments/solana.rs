@@ -1,7 +1,7 @@
 //! Payments on Solana, of which the host knows nothing: it is told of a network, and passes on what the component makes of it.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use hypervisor_tests::payments::official::{self, Request};
+use hypervisor_tests::payments::official;
 use hypervisor_tests::payments::sign::encode_header;
 use hypervisor_tests::payments::{Solana, Version};
 use hypervisor_tests::{Answer, Host};
@@ -35,13 +35,9 @@ async fn the_official_client_pays_on_solana_and_one_transaction_buys_one_run() {
     assert_eq!(offer["extra"]["feePayer"], solana.fee_payer());
 
     let before = solana.balance_of(solana.payer()).await;
-    let request = Request {
-        url: &purchase.url,
-        method: "POST",
-        headers: &[("content-type", purchase.media_type())],
-        body: Some(&purchase.body),
-    };
-    let answer = official::pay_on_solana(&solana, &request).await.unwrap();
+    let answer = purchase
+        .bought(async |request| official::pay_on_solana(&solana, request).await)
+        .await;
     assert_eq!(purchase.opened(&answer).result, b"solana\n");
     assert_eq!(solana.balance_of(solana.payer()).await, before - PRICE);
     assert_eq!(solana.balance_of(solana.pay_to()).await, PRICE);
