@@ -1,5 +1,6 @@
 //! Scripts: each in an instance of its own, taken from a few that were made ready before they were needed.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,6 +18,32 @@ use super::worlds::script::exports::hypervisor::plugin::script::{Fault, ScriptEr
 
 /// The first `argv` of an instance; a script's own come with the call.
 const INTERPRETER: &str = "script-engine";
+
+/// A language of scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Language {
+    /// Python.
+    Python,
+    /// JavaScript, and TypeScript.
+    Javascript,
+}
+
+impl Language {
+    /// As the configuration and the manifest name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Python => "python",
+            Self::Javascript => "javascript",
+        }
+    }
+}
+
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
 
 /// A loaded script engine.
 pub(super) struct ScriptEngine {

@@ -45,8 +45,8 @@ pub struct Config {
     pub limits: Limits,
     /// Behaviour that is not a limit.
     pub execution: Execution,
-    /// The script engine: without one the Python endpoints answer 503.
-    pub script: Script,
+    /// The script engines: without one the endpoints of its language answer 503.
+    pub runtime: Runtime,
     /// The operator's policy: without one nothing is asked.
     pub policy: Policy,
     /// Taking payments: without a component paid routes answer 503.
@@ -74,7 +74,17 @@ pub enum Hardening {
     Require,
 }
 
-/// `[script]`: the component that runs scripts.
+/// `[runtime]`: the components that run scripts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Runtime {
+    /// That of Python.
+    pub python: Script,
+    /// That of JavaScript and TypeScript.
+    pub javascript: Script,
+}
+
+/// `[runtime.python]`, `[runtime.javascript]`: the component that runs scripts in a language.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Script {
@@ -186,7 +196,7 @@ impl Default for Config {
             app_path: PathBuf::from("agents"),
             limits: Limits::default(),
             execution: Execution::default(),
-            script: Script::default(),
+            runtime: Runtime::default(),
             policy: Policy::default(),
             payments: Payments::default(),
             routes: Routes::default(),
@@ -249,10 +259,12 @@ impl Config {
             config.listening = listening_from_host(host, config.listening)?;
         }
         config.limits.validate()?;
-        if config.script.ready > MAX_READY {
+        let engines = config.runtime.engines().map(|(_, script)| script.ready);
+        let ready = engines.into_iter().fold(0, usize::saturating_add);
+        if ready > MAX_READY {
             return Err(Error::ConfigValue {
-                key: "script.ready",
-                message: format!("{} is over {MAX_READY}", config.script.ready),
+                key: "runtime.*.ready",
+                message: format!("{ready} of all languages is over {MAX_READY}"),
             });
         }
         if config.policy.source().is_some() && config.policy.rules.as_os_str().is_empty() {

@@ -21,11 +21,13 @@ use crate::pipeline::{Host, Refusal, Route, route};
 const EXECUTION: &str =
     "A sealed execution in a confidential host; GET /openapi.json describes request and answer";
 /// What the host itself sells.
-const EXECUTIONS: [Route; 4] = [
+const EXECUTIONS: [Route; 6] = [
     route::PAID_WASM,
     route::PAID_ATTESTED_WASM,
     route::PAID_PYTHON,
     route::PAID_ATTESTED_PYTHON,
+    route::PAID_JAVASCRIPT,
+    route::PAID_ATTESTED_JAVASCRIPT,
 ];
 /// Agents in the catalogue: those beyond are sold, and not listed.
 const MOST_AGENTS: usize = 990;

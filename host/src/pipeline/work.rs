@@ -10,14 +10,14 @@ use super::plain::{Unread, is_charged, whole};
 use super::{Call, Host, Refusal, bhttp};
 use crate::agents::{Deployed, Plan, deploy};
 use crate::executor::{
-    Chain, Command, Exit, Inputs, NoResponse, Outcome, PrepareError, Program, Service, Usage,
-    micros,
+    Chain, Command, Exit, Inputs, Language, NoResponse, Outcome, PrepareError, Program, Service,
+    Usage, micros,
 };
 
 /// Something that can be done.
 pub(super) enum Work {
     Program(Program, Inputs),
-    Script(String, Inputs),
+    Script(Language, String, Inputs),
     Service(
         Arc<Deployed>,
         Arc<Service>,
@@ -101,9 +101,9 @@ impl Work {
         let chain = call.chain.clone();
         let outcome = match self {
             Self::Program(program, inputs) => host.executor().run(&program, inputs).await,
-            Self::Script(source, inputs) => host
+            Self::Script(language, source, inputs) => host
                 .executor()
-                .run_script(source, inputs)
+                .run_script(language, source, inputs)
                 .await
                 .unwrap_or_else(|| {
                     Outcome::not_run(Exit::Denied {

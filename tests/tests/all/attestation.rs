@@ -40,7 +40,7 @@ pub(crate) fn simulated(seed: &str, more: &str) -> Host {
 
 pub(crate) fn with_python(seed: &str) -> Host {
     let plugin = hypervisor_tests::programs::python_plugin();
-    simulated(seed, &format!("[script]\n{plugin}"))
+    simulated(seed, &format!("[runtime.python]\n{plugin}"))
 }
 
 pub(crate) fn simulator(seed: &str) -> Simulator {
@@ -374,7 +374,7 @@ async fn a_component_that_is_loaded_stands_in_the_log_and_the_register() {
     let log =
         hypervisor_verify::ComponentLog::decode(CBOR, evidence.log.as_ref().unwrap()).unwrap();
     let names: Vec<&str> = log.entries().iter().map(|e| e.name.as_str()).collect();
-    assert_eq!(names, ["script"]);
+    assert_eq!(names, ["python"]);
     let verdict = judge(&evidence, &policy("one"), &identity());
     assert!(verdict.passed(), "{verdict}");
     assert!(verdict.binding().unwrap().register_bound);
@@ -463,7 +463,7 @@ fn a_simulation_needs_a_seed_and_a_tee_that_was_asked_for_must_be_there() {
 #[tokio::test]
 async fn what_measure_prints_is_what_evidence_binds() {
     let plugin = hypervisor_tests::programs::python_plugin();
-    let config = format!("[agents]\ndeploy = true\noutgoing = ['*']\n[script]\n{plugin}");
+    let config = format!("[agents]\ndeploy = true\noutgoing = ['*']\n[runtime.python]\n{plugin}");
     let host = with_python("one");
     let evidence = identity_evidence(&host).await;
     let verdict = judge(&evidence, &policy("one"), &identity());
@@ -594,7 +594,8 @@ impl Known {
             folder: tempfile::tempdir().unwrap(),
         };
         let plugin = hypervisor_tests::programs::python_plugin();
-        let config = format!("[agents]\ndeploy = true\noutgoing = ['*']\n[script]\n{plugin}");
+        let config =
+            format!("[agents]\ndeploy = true\noutgoing = ['*']\n[runtime.python]\n{plugin}");
         std::fs::write(known.path("host.toml"), config).unwrap();
         std::fs::write(known.path("script.py"), "print('attested')\n").unwrap();
         let measured = Command::new(binary("hypervisor-ctl"))

@@ -6,6 +6,7 @@ mod attestation;
 mod checking;
 mod cli;
 mod isolation;
+mod javascript;
 mod layers;
 mod lifecycle;
 mod limits;
