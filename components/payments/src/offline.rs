@@ -76,7 +76,7 @@ fn window(payment: &Payment, terms: &Terms, now: u64) -> Result<(), Refusal> {
 /// but in the hash that is signed.
 pub fn money(payment: &Payment, terms: &Terms) -> Result<(), Refusal> {
     match (&payment.authorization.permit, &terms.method) {
-        (Some(permit), _) => permit2::check(permit, terms)?,
+        (Some(permit), _) => permit2::check(permit, payment.authorization.nonce, terms)?,
         (None, Method::Eip3009 { .. }) => {}
         (None, Method::Permit2 { .. }) => {
             return Err(Refusal::new(
