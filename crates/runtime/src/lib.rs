@@ -6,6 +6,7 @@
 
 mod adapt;
 mod agent;
+mod budget;
 mod cache;
 mod compile;
 mod engine;
@@ -63,9 +64,9 @@ pub use outgoing::{
     Chain, Connection, Egress, HttpBody, HttpError, HttpTimeouts, Moment, Sending, Sent,
 };
 pub use payment::{
-    Asset, AuthorizedPayment, ChallengeResponse, Finality, Header, Item, Offer, Page,
-    PaymentEngine, PaymentError, PaymentId, Receipt, ResourceInfo, Settlement, SettlementFailure,
-    Terms, Unanswered, UnknownSettlement, Verification,
+    Account, Asset, AuthorizedPayment, ChallengeResponse, Finality, Header, Item, Offer, Page,
+    PaymentEngine, PaymentError, PaymentId, Proof, Receipt, ResourceInfo, Settlement,
+    SettlementFailure, Terms, Unanswered, UnknownSettlement, Verification,
 };
 pub use plugin::{PluginError, Source};
 pub use plugins::{
@@ -176,7 +177,7 @@ impl Executor {
     /// Runs a script in an instance of its own; none where no script engine is loaded.
     pub async fn run_script(&self, source: String, inputs: Inputs) -> Option<Outcome> {
         let engine = self.script.as_ref()?;
-        Some(engine.run(source, inputs.arguments, inputs.stdin).await)
+        Some(engine.run(source, inputs).await)
     }
 
     /// How instances are allocated on this machine.
