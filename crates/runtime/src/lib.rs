@@ -6,6 +6,7 @@
 
 mod adapt;
 mod agent;
+mod budget;
 mod cache;
 mod compile;
 mod engine;
@@ -64,9 +65,9 @@ pub use outgoing::{
     Chain, Connection, Egress, HttpBody, HttpError, HttpTimeouts, Moment, Sending, Sent,
 };
 pub use payment::{
-    Asset, AuthorizedPayment, ChallengeResponse, Finality, Header, Item, Offer, Page,
-    PaymentEngine, PaymentError, PaymentId, Receipt, ResourceInfo, Settlement, SettlementFailure,
-    Terms, Unanswered, UnknownSettlement, Verification,
+    Account, Asset, AuthorizedPayment, ChallengeResponse, Finality, Header, Item, Offer, Page,
+    PaymentEngine, PaymentError, PaymentId, Proof, Receipt, ResourceInfo, Settlement,
+    SettlementFailure, Terms, Unanswered, UnknownSettlement, Verification,
 };
 pub use plugin::{PluginError, Source};
 pub use plugins::{
@@ -183,7 +184,7 @@ impl Executor {
         inputs: Inputs,
     ) -> Option<Outcome> {
         let engine = self.scripts.get(&language)?;
-        Some(engine.run(source, inputs.arguments, inputs.stdin).await)
+        Some(engine.run(source, inputs).await)
     }
 
     /// How instances are allocated on this machine.

@@ -168,7 +168,10 @@ pub(super) const PAYMENTS: World = World {
     export: "hypervisor:plugin/payment",
     optional: &[
         "hypervisor:plugin/payment-fields",
+        "hypervisor:plugin/payment-identifier",
+        "hypervisor:plugin/payment-catalogue",
         "hypervisor:plugin/payment-metered",
+        "hypervisor:plugin/payment-sign-in",
         "hypervisor:plugin/quote",
         "hypervisor:plugin/finality",
     ],

@@ -45,7 +45,10 @@ pub(super) fn execution(
         .map(|it| format!("{EXECUTION}; by use, up to the price: {}", it.words()));
     let description = by_use.as_deref().unwrap_or(EXECUTION);
     let what = (description, Some(format.media_type()));
-    let metadata = teller.metadata(Method::POST.as_str(), None);
+    let mut metadata = teller.metadata(Method::POST.as_str(), None);
+    if let (Some(told), Some(tariffs)) = (&mut metadata, teller.tariffs_of(&route.path)) {
+        told["metered"] = tariffs.listed();
+    }
     payments.resource(&route.path, headers, what, metadata)
 }
 

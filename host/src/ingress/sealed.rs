@@ -70,6 +70,7 @@ async fn serve(host: &Arc<Host>, route: Route, request: Request) -> Result<Respo
         Some(Sale {
             info: catalogue::execution(payments, teller, &route, (request.headers(), format)),
             tariffs: teller.tariffs_of(&route.path).cloned(),
+            budget: None,
             offers: teller.offers_of(&route.path).await?,
             // What has no body is told what it costs, whatever it brings.
             headers: match *request.method() {

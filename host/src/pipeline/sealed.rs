@@ -6,7 +6,7 @@ mod prepare;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hypervisor_protocol::metered::{Metered, Used};
+use hypervisor_protocol::metered::{Budget, Metered, Used};
 use hypervisor_protocol::{
     Claim, Commitment, ContentFormat, ExecuteResponse, HexBytes, HostSession, OpenRequest,
     Operation, PaymentReceipt, PolicyDecision, ProblemType, PublicKey, Report,
@@ -241,7 +241,11 @@ impl Way for Sealed {
             share: _share,
         } = ready;
         let done = match work {
-            Ok(work) => work.perform(host, call).await?,
+            Ok(work) => {
+                let budget = call.sale.as_ref().and_then(|sale| sale.budget.clone());
+                let budget = budget.map(|budget| Budget { received, ..budget });
+                work.within(budget).perform(host, call).await?
+            }
             Err(exit) => Outcome::not_run(exit).into(),
         };
         drop(slot);

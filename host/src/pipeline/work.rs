@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use hypervisor_agents::Owner;
 use hypervisor_protocol::LimitKind;
+use hypervisor_protocol::metered::Budget;
 
 use super::plain::{Unread, is_charged, whole};
 use super::{Call, Host, Refusal, bhttp};
@@ -93,6 +94,14 @@ impl From<Outcome> for Done {
 }
 
 impl Work {
+    /// The same, for no more than it may cost.
+    pub(super) fn within(mut self, most: Option<Budget>) -> Self {
+        if let Self::Program(_, inputs) | Self::Script(_, inputs) = &mut self {
+            inputs.budget = most;
+        }
+        self
+    }
+
     /// Does it.
     ///
     /// # Errors
