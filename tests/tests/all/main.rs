@@ -20,3 +20,4 @@ mod refusals;
 mod requests;
 mod run;
 mod templates;
+mod tls;
