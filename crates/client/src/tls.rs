@@ -154,3 +154,39 @@ impl ServerCertVerifier for Judge {
         algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use rustls::pki_types::pem::PemObject;
+
+    use super::*;
+
+    /// Certificates that nobody signed.
+    const HOST: &[u8] = include_bytes!("../../../tests/vectors/tls/host.certificate.pem");
+    const OTHER: &[u8] = include_bytes!("../../../tests/vectors/tls/other.certificate.pem");
+
+    #[test]
+    fn a_key_that_evidence_named_is_the_only_one_from_then_on() {
+        let trust = Trust::new();
+        let [host, other] = [HOST, OTHER].map(|pem| CertificateDer::from_pem_slice(pem).unwrap());
+        let accepts = |for_evidence: bool, certificate: &CertificateDer<'_>| {
+            let judge = Judge {
+                trust: Arc::clone(&trust),
+                for_evidence,
+            };
+            let name = ServerName::try_from("localhost").unwrap();
+            let judged = judge.verify_server_cert(certificate, &[], &name, &[], UnixTime::now());
+            judged.is_ok()
+        };
+        assert!(!accepts(false, &host));
+        assert!(trust.was_refused() && !trust.was_refused());
+        // Evidence is judged by itself, whoever hands it out.
+        assert!(accepts(true, &host) && accepts(true, &other));
+        let connection = trust.connection(&host).unwrap();
+        assert!(!connection.trusted);
+        trust.attested(connection.key);
+        assert!(accepts(false, &host) && !trust.was_refused());
+        assert!(!accepts(false, &other) && trust.was_refused());
+    }
+}

@@ -70,37 +70,6 @@ async fn a_certificate_that_nobody_signed_is_accepted_when_evidence_names_its_ke
     assert!(other.ping().await.is_err());
 }
 
-#[tokio::test]
-async fn a_host_that_came_back_with_another_key_is_another_host() {
-    let tls = |name| {
-        let attested = "[attestation]\nbackend = 'simulated'\nsimulated_seed = 'one'\n";
-        format!("{attested}{}", section(name))
-    };
-    let first = Host::with(&tls("host"));
-    let client = first.client();
-    client.verify_host(&policy("one")).await.unwrap();
-    client.ping().await.unwrap();
-    let address = first.url().strip_prefix("https://").unwrap().to_owned();
-    drop(first);
-    let mut second = std::process::Command::new(hypervisor_tests::host::binary("hypervisor"));
-    let folder = tempfile::TempDir::new().unwrap();
-    let config = folder.path().join("hypervisor.toml");
-    std::fs::write(&config, tls("other")).unwrap();
-    second
-        .current_dir(folder.path())
-        .args(["--listening", &address, "--config"]);
-    let mut second = second.arg(&config).spawn().unwrap();
-    let other = Client::new(&format!("https://{address}")).unwrap();
-    hypervisor_tests::eventually("the other host", async || {
-        other.verify_host(&policy("one")).await.ok()
-    })
-    .await;
-    other.ping().await.unwrap();
-    assert!(client.ping().await.is_err());
-    second.kill().unwrap();
-    second.wait().unwrap();
-}
-
 #[test]
 fn a_key_of_another_certificate_stops_the_start() {
     let folder = tempfile::TempDir::new().unwrap();
