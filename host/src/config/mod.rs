@@ -10,6 +10,7 @@ mod limits;
 mod metered;
 mod payments;
 mod runtime;
+mod tls;
 mod unknown;
 
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +25,7 @@ pub use attestation::{Attestation, AttestationBackend};
 pub use limits::Limits;
 pub use metered::Metered;
 pub use payments::{Asset, Charging, Payments};
+pub use tls::Tls;
 
 use crate::error::Error;
 use crate::executor::Source;
@@ -37,6 +39,8 @@ const MAX_READY: usize = 32;
 pub struct Config {
     /// Address of the public HTTP port, `ip:port`; port 0 takes a free one; by default `127.0.0.1:8080`.
     pub listening: SocketAddr,
+    /// TLS on that port.
+    pub tls: Tls,
     /// Folder of the host's own state; by default `./state`.
     pub executor_path: PathBuf,
     /// Folder of agents that `/agent/deploy` finds by name; by default `./agents`.
@@ -192,6 +196,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listening: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            tls: Tls::default(),
             executor_path: PathBuf::from("state"),
             app_path: PathBuf::from("agents"),
             limits: Limits::default(),

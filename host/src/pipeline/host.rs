@@ -111,7 +111,7 @@ impl Host {
             Some(engine) => {
                 let teller = Teller::open(&config, engine, &PAID_ROUTES).await?;
                 (
-                    Some(Payments::open(&config.payments, &state)?),
+                    Some(Payments::open(&config.payments, &state, &config.tls)?),
                     Some(teller),
                 )
             }

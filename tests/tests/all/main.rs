@@ -21,3 +21,4 @@ mod refusals;
 mod requests;
 mod run;
 mod templates;
+mod tls;

@@ -2,6 +2,7 @@
 
 mod agents;
 mod attest;
+mod boot;
 mod build;
 mod call;
 mod console;
