@@ -96,7 +96,7 @@ impl From<Outcome> for Done {
 impl Work {
     /// The same, for no more than it may cost.
     pub(super) fn within(mut self, most: Option<Budget>) -> Self {
-        if let Self::Program(_, inputs) | Self::Script(_, inputs) = &mut self {
+        if let Self::Program(_, inputs) | Self::Script(.., inputs) = &mut self {
             inputs.budget = most;
         }
         self
