@@ -38,6 +38,7 @@ mod stdio;
 mod surroundings;
 mod teardown;
 mod trial;
+mod typed;
 mod worker;
 mod worlds;
 

@@ -17,6 +17,7 @@ mod policy;
 mod python;
 mod records;
 mod refusals;
+mod registries;
 mod requests;
 mod run;
 mod templates;
