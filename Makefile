@@ -57,7 +57,7 @@ serve: ## run the host with hypervisor.toml
 check: ## format, lints, documentation, the shape of the tree, licences and advisories
 	@scripts/check.sh
 
-bench: guests components ## measure the host, beside its floors and peers
+bench: guests components templates ## measure the host, beside its floors and peers
 	@scripts/setup-bench.sh
 	cargo build --release --locked -p hypervisor -p hypervisor-ctl -p hypervisor-bench
 	@scripts/compile-components.sh target/release/hypervisor-ctl
