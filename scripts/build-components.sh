@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the plugins into target/components: those in Rust with the guests' toolchain, the one in Python with componentize-py.
+# Builds the plugins into target/components: those in Rust with the guests' toolchain, QuickJS' C with zig's compiler, the one in Python
+# with componentize-py.
 # What is up to date is left alone.
 set -euo pipefail
 
@@ -21,7 +22,7 @@ source "$root/scripts/python.sh"
 
 # A digest over all that the Python plugin is made from: paths and contents.
 inputs() {
-    (cd "$root" && find components/policy-python/{src,wit,requirements.txt} wit scripts/{build-components,python}.sh \
+    (cd "$root" && find components/policy-python/{src,wit,requirements.txt} components/runtime-javascript/requirements.txt wit scripts/{build-components,python}.sh \
         -type f -not -name '*.pyc' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1)
 }
 
@@ -31,7 +32,6 @@ policy_python() {
     if [[ -e $component && $(cat "$work/inputs" 2>/dev/null) == "$stamp" ]]; then
         return
     fi
-    setup_venv
     say "policy-python.wasm … building, half a minute"
     rm -rf "$work"
     # A copy, because the interpreter leaves __pycache__ behind, and an empty site-packages, because componentize-py would
@@ -56,5 +56,9 @@ if command -v flock >/dev/null; then
     exec 9>"$root/.tools/.lock-components"
     flock 9
 fi
-"$root/scripts/build-guests.sh" --package policy-rust --package payments --package payments-voucher
+setup_venv
+# Asked for by the build script of rquickjs-sys, which would download a compiler else.
+export RQUICKJS_SYS_NO_WASI_SDK=1
+export CC_wasm32_wasip2=$root/scripts/wasm-cc.sh AR_wasm32_wasip2=$root/scripts/wasm-ar.sh
+"$root/scripts/build-guests.sh" --package policy-rust --package payments --package payments-voucher --package runtime-javascript
 policy_python

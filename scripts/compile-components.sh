@@ -21,4 +21,5 @@ compile() {
 }
 
 compile policy-python
+compile runtime-javascript
 compile payments

@@ -116,8 +116,10 @@ executor_path = "$work/state"
 [limits]
 cpu = "2s"
 memory = "128 MiB"
-[script]
+[runtime.python]
 $(cat "$root/target/components/policy-python.toml")
+[runtime.javascript]
+$(cat "$root/target/components/runtime-javascript.toml")
 [policy]
 rules = "rules.py"
 $(cat "$root/target/components/policy-python.toml")
@@ -185,6 +187,17 @@ try hv python -v licences.py --stdin metadata.json
 ((status == 0)) || fail "the script ended with $status"
 grep -q "^$packages packages" out || fail "Cargo.lock has $packages packages"
 good 'the same count, by another language'
+cat >licences.ts <<'TYPESCRIPT'
+import { readFileSync } from "node:fs";
+interface Package { name: string; license: string | null }
+const { packages }: { packages: Package[] } = JSON.parse(readFileSync(0, "utf8"));
+const permissive = packages.filter(({ license }) => /\b(MIT|Apache|BSD|ISC)/.test(license ?? ""));
+console.log(`${packages.length} packages, ${permissive.length} under MIT, Apache, BSD or ISC`);
+TYPESCRIPT
+try hv js -v licences.ts --stdin metadata.json
+((status == 0)) || fail "the script ended with $status"
+grep -q "^$packages packages" out || fail "Cargo.lock has $packages packages"
+good 'and by a third, whose types were taken away in the sandbox'
 
 section 'What the operator does not allow'
 try hv python licences.py -- 1 2 3 4 5 6 7 8 9

@@ -1,10 +1,10 @@
-# The Python that makes components: a virtual environment in .tools/venv. Sourced by build-components.sh and
+# The tools from PyPI that make components: a virtual environment in .tools/venv. Sourced by build-components.sh and
 # build-templates.sh, which set root, the project's directory, and have say and fail.
 # shellcheck shell=bash disable=SC2154
 
 venv=$root/.tools/venv
 # By digest, and nothing else: what a component is measured as should follow from it.
-venv_requirements=$root/components/policy-python/requirements.txt
+venv_requirements=("$root/components/policy-python/requirements.txt" "$root/components/runtime-javascript/requirements.txt")
 
 install_python() {
     if ! command -v apt-get >/dev/null || [[ $(id -u) -ne 0 ]]; then
@@ -18,14 +18,14 @@ install_python() {
 
 make_venv() {
     local wanted
-    wanted=$(sha256sum <"$venv_requirements")
+    wanted=$(cat "${venv_requirements[@]}" | sha256sum)
     [[ -x $venv/bin/componentize-py && $(cat "$venv/.requirements" 2>/dev/null) == "$wanted" ]] && return
-    say "installing componentize-py into .tools/venv"
+    say "installing componentize-py and a C compiler into .tools/venv"
     rm -rf "$venv"
     python3 -c 'import ensurepip, venv' 2>/dev/null || install_python
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-input --no-deps --only-binary :all: \
-        --require-hashes --requirement "$venv_requirements" </dev/null
+        --require-hashes "${venv_requirements[@]/#/--requirement=}" </dev/null
     printf '%s' "$wanted" >"$venv/.requirements"
 }
 

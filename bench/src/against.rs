@@ -162,7 +162,7 @@ impl Client {
 async fn requests(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
     let program = guest("hello.wasm")?;
     let config = format!(
-        "[script]\ncomponent = {:?}\n",
+        "[runtime.python]\ncomponent = {:?}\n",
         component("policy-python.wasm")?
     );
     // The second start, which compiles, may take longer than a connection to the first may be idle.

@@ -38,7 +38,7 @@ fn config(delay: &str) -> Result<String> {
     let plugin = std::fs::read_to_string(component("policy-python.toml")?)
         .context("target/components/policy-python.toml (make components)")?;
     Ok(format!(
-        "[script]\n{plugin}[attestation]\nbackend = 'simulated'\nsimulated_seed = '{SEED}'\nsimulated_delay = '{delay}'\n"
+        "[runtime.python]\n{plugin}[attestation]\nbackend = 'simulated'\nsimulated_seed = '{SEED}'\nsimulated_delay = '{delay}'\n"
     ))
 }
 

@@ -148,8 +148,8 @@ impl Percentiles {
 
 async fn hello(rounds: u32) -> Result<Group> {
     let (plugin, interpreter) = (plugin()?, interpreter()?);
-    let mut pooled = Client::start(&format!("[script]\n{plugin}")).await?;
-    let mut unpooled = Client::start(&format!("[script]\nready = 0\n{plugin}")).await?;
+    let mut pooled = Client::start(&format!("[runtime.python]\n{plugin}")).await?;
+    let mut unpooled = Client::start(&format!("[runtime.python]\nready = 0\n{plugin}")).await?;
     // Both have run before the clock starts.
     pooled.hellos(&mut Vec::new()).await?;
     unpooled.hellos(&mut Vec::new()).await?;
@@ -215,7 +215,7 @@ fn native_hello(interpreter: &Path) -> Result<()> {
 }
 
 async fn work(rounds: u32) -> Result<Group> {
-    let mut client = Client::start(&format!("[script]\n{}", plugin()?)).await?;
+    let mut client = Client::start(&format!("[runtime.python]\n{}", plugin()?)).await?;
     let (mut whole, mut inside, mut beyond) = (vec![], vec![], vec![]);
     for _ in 0..rounds {
         let (mut times, mut works, mut overheads) = (vec![], vec![], vec![]);
@@ -241,7 +241,7 @@ async fn work(rounds: u32) -> Result<Group> {
 }
 
 async fn at_once(rounds: u32) -> Result<Group> {
-    let config = format!("[script]\n{}", plugin()?);
+    let config = format!("[runtime.python]\n{}", plugin()?);
     let (mut each, mut slept, mut quick) = (vec![], vec![], vec![]);
     for _ in 0..rounds {
         // A process of its own each time: slots of the pool that were used before hold pages already.
@@ -358,7 +358,7 @@ async fn policy(rounds: u32) -> Result<Group> {
 }
 
 fn start_up(rounds: u32) -> Result<Group> {
-    let config = format!("[script]\n{}", plugin()?);
+    let config = format!("[runtime.python]\n{}", plugin()?);
     let mut ahead = Vec::new();
     for _ in 0..rounds {
         let (time, host) = timed(|| Process::configured(&config));
@@ -366,7 +366,7 @@ fn start_up(rounds: u32) -> Result<Group> {
         ahead.push(time.as_secs_f64());
     }
     let source = component("policy-python.wasm")?;
-    let config = format!("[script]\ncomponent = {source:?}\n");
+    let config = format!("[runtime.python]\ncomponent = {source:?}\n");
     let (time, host) = timed(|| Process::configured(&config));
     host?;
     let mut group = Group::new("from the process's start to `listening on`");

@@ -256,7 +256,7 @@ pub(crate) fn serve_echo() -> Result<()> {
     runtime.block_on(async {
         let shutdown = Shutdown::listen().context("signals")?;
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let server = Server::bind(address, &Limits::default(), usize::MAX)
+        let server = Server::bind(address, None, &Limits::default(), usize::MAX)
             .await
             .context("binding")?;
         crate::say(&format!("listening on http://{}\n", server.address()))?;

@@ -51,9 +51,15 @@ pub struct Rules {
 /// Where a file cannot be read any more.
 pub fn of(config: &Config) -> Result<Vec<Named>, Error> {
     let is_set = |path: &Path| !path.as_os_str().is_empty();
-    let (script, policy, payments) = (&config.script, &config.policy, &config.payments);
+    let (policy, payments) = (&config.policy, &config.payments);
+    let (python, javascript) = (&config.runtime.python, &config.runtime.javascript);
     let named = [
-        (World::ScriptEngine, &script.component, &script.compiled),
+        (World::ScriptEngine, &python.component, &python.compiled),
+        (
+            World::ScriptEngine,
+            &javascript.component,
+            &javascript.compiled,
+        ),
         (World::PolicyEngine, &policy.component, &policy.compiled),
         (World::Payments, &payments.component, &payments.compiled),
     ];

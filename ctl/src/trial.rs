@@ -224,7 +224,7 @@ pub(crate) fn ask(cli: &Cli, question: &Question) -> Result<bool, Error> {
     let action = question.action()?;
     let asked = runtime()?.block_on(async {
         let mut settings = config.plugins()?;
-        (settings.script, settings.payments) = (None, None);
+        (settings.scripts, settings.payments) = (Vec::new(), None);
         if let (Some((_, policy)), Some(file)) = (&mut settings.policy, &question.rules) {
             policy.rules = Rules::File(file.clone());
         }
@@ -316,7 +316,7 @@ pub(crate) fn pay(cli: &Cli, command: &PaymentsCommand) -> Result<bool, Error> {
     let config = load_config(cli.config.as_deref())?;
     let tried = runtime()?.block_on(async {
         let mut settings = config.plugins()?;
-        (settings.script, settings.policy) = (None, None);
+        (settings.scripts, settings.policy) = (Vec::new(), None);
         let plugins = load(&config, settings).await?;
         Ok::<_, Error>(trial(&config, &plugins, &PAID_ROUTES, route, header).await?)
     })?;

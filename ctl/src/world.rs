@@ -52,7 +52,9 @@ impl World {
         match self {
             Self::PolicyEngine => "loads as the plugin of [policy]",
             Self::Payments => "loads as the plugin of [payments]",
-            Self::ScriptEngine => "loads as the plugin of [script]",
+            Self::ScriptEngine => {
+                "loads as the plugin of [runtime.python] or [runtime.javascript], by its language"
+            }
             Self::AgentService => "runs as an agent, a service",
             Self::Program => "runs as a command",
             Self::AgentCommand => "runs as an agent, a command",

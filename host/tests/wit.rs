@@ -176,6 +176,7 @@ fn the_interfaces_and_worlds_are_those_of_the_design() {
             "payment-fields",
             "payment-identifier",
             "payment-metered",
+            "payment-sign-in",
             "policy",
             "policy-rules",
             "quote",
@@ -195,6 +196,7 @@ fn the_interfaces_and_worlds_are_those_of_the_design() {
             "payments-with-finality",
             "payments-with-metered",
             "payments-with-quote",
+            "payments-with-sign-in",
             "policy-engine",
             "policy-engine-with-rules",
             "script-engine"

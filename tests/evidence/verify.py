@@ -201,7 +201,8 @@ def quote(data, root):
     pem = qe[456 + len(extra) : 456 + len(extra) + length]
     signed(chain(pem, root), report, report_signature, "the quoting enclave's report")
     td = data[body:end]
-    return {"report_data": td[520:584], "mrtd": td[136:184], "rtmr3": td[472:520]}
+    rtmrs = [td[at : at + 48] for at in range(328, 520, 48)]
+    return {"report_data": td[520:584], "mrtd": td[136:184], "rtmrs": rtmrs}
 
 
 PURPOSES = {1: "session", 2: "result-batch", 3: "identity", 4: "session-batch"}
@@ -228,6 +229,24 @@ def session_in(batch, proof):
     leaf = sha256(b"hypervisor/v1 session-entry\0", proof["entry"])
     check(included(proof["inclusion"], leaf) == batch[0x22], "the session is not in the batch")
     return {tag: value for tag, value in batch.items() if tag != 0x22} | tlvs_of(proof["entry"], 0)
+
+
+def booted(log, rtmrs):
+    """The digests of what was booted, by register; none for a register of the quote that the log does not lead to."""
+    replayed, events, at = [bytes(48)] * 4, [[] for _ in range(4)], 32 + int.from_bytes(log[28:32], "little")
+    sizes = dict(struct.unpack_from("<HH", log, 60 + 4 * n) for n in range(int.from_bytes(log[56:60], "little")))
+    while any(byte not in (0, 255) for byte in log[at:]):
+        index, kind, count = struct.unpack_from("<III", log, at)
+        digests, at = {}, at + 12
+        for _ in range(count):
+            (name,) = struct.unpack_from("<H", log, at)
+            digests[name], at = log[at + 2 : at + 2 + sizes[name]], at + 2 + sizes[name]
+        at += 4 + int.from_bytes(log[at : at + 4], "little")
+        if kind != 3 and 1 <= index <= 4:
+            replayed[index - 1] = sha384(replayed[index - 1], digests[0xC])
+            events[index - 1].append(digests[0xC].hex())
+    check(at <= len(log), "the boot log is cut off")
+    return [found if replayed[n] == rtmrs[n] else None for n, found in enumerate(events[:3])]
 
 
 def log_of(document, bound, rtmr3, register_bound):
@@ -258,11 +277,12 @@ def evidence(document, root, fill=None):
     purpose, flags, tlvs = binding(bound)
     if purpose == "session-batch":
         purpose, tlvs = "session", session_in(tlvs, part("inclusion"))
-    log = log_of(part("log"), tlvs[0x31], quoted["rtmr3"], flags & 4)
+    log = log_of(part("log"), tlvs[0x31], quoted["rtmrs"][3], flags & 4)
     manifest = part("manifest")
     check(manifest is None or sha384(manifest) == tlvs[0x30], "the manifest is not the one that is bound")
     return {
         "purpose": purpose, "simulated": bool(flags & 0x80), "tlvs": tlvs, "components": log,
+        "booted": booted(part("boot-log"), quoted["rtmrs"]) if part("boot-log") else None,
         "mrtd": quoted["mrtd"].hex(), "log": part("log"), "manifest": manifest, "inclusion": part("inclusion"),
     }
 
@@ -344,6 +364,8 @@ def main():
         "purpose": found["purpose"], "simulated": found["simulated"], "components": found["components"],
         "identity_key": found["tlvs"][0x13].hex(), "manifest_sha384": found["tlvs"][0x30].hex(), "mrtd": found["mrtd"],
     }
+    if found["booted"]:
+        shown["booted"] = found["booted"]
     if "receipt" in found:
         shown["receipt_issued_at"] = found["receipt"]["issued_at"]
         shown["result_commitment"] = found["receipt"]["result_commitment"].hex()

@@ -8,6 +8,12 @@ import {
   appendPaymentIdentifierToExtensions,
   validatePaymentIdentifier,
 } from '@x402/extensions/payment-identifier';
+import {
+  createSIWxClientExtension,
+  createSIWxPayload,
+  encodeSIWxHeader,
+  wrapFetchWithSIWx,
+} from '@x402/extensions/sign-in-with-x';
 import { registerExactEvmScheme } from '@x402/evm/exact/client';
 import { HTTPFacilitatorClient } from '@x402/core/server';
 import { wrapFetchWithPayment, x402Client } from '@x402/fetch';
@@ -28,6 +34,39 @@ async function pay() {
     });
     return wrapFetchWithPayment(fetch, client);
   }, asked);
+}
+
+/** Sends a request for a host's public URL to where the host is. A response that names no URL is taken for one of the request's. */
+async function there(request) {
+  const url = request.url.replace(asked.publicUrl, asked.origin);
+  const { method, headers } = request;
+  const body = method === 'GET' ? undefined : await request.arrayBuffer();
+  const answer = await fetch(url, { method, headers, body });
+  return new Response(answer.body, { status: answer.status, headers: answer.headers });
+}
+
+/** Asks again for what an account has paid for. */
+async function signIn() {
+  await payOnce((privateKey) => wrapFetchWithSIWx(there, privateKeyToAccount(privateKey)), asked);
+}
+
+/** Pays, unless the account has paid for it. */
+async function payUnlessPaid() {
+  await payOnce((privateKey) => {
+    const signer = privateKeyToAccount(privateKey);
+    const client = new x402Client();
+    registerExactEvmScheme(client, { signer });
+    client.registerExtension(createSIWxClientExtension({ signers: [signer] }));
+    return wrapFetchWithPayment(there, client);
+  }, asked);
+}
+
+/** The header that signs in by what a challenge declares, on the first chain. */
+async function proof() {
+  const { info, supportedChains } = asked.declared;
+  const signer = privateKeyToAccount(asked.privateKey);
+  const payload = await createSIWxPayload({ ...info, ...supportedChains[0] }, signer, info.uri);
+  process.stdout.write(JSON.stringify(encodeSIWxHeader(payload)));
 }
 
 /** What is wrong with the extensions of a challenge. */
@@ -56,4 +95,4 @@ async function discover() {
   process.stdout.write(JSON.stringify(await bazaar.listResources(asked.query)));
 }
 
-await { pay, judge, verify, discover }[asked.name]();
+await { pay, signIn, payUnlessPaid, proof, judge, verify, discover }[asked.name]();

@@ -96,8 +96,16 @@ impl Host {
     /// Starts a host that runs Python; `config` is more TOML, sections first.
     pub fn with_python(config: &str) -> Self {
         Self::with(&format!(
-            "{config}\n[script]\n{}",
+            "{config}\n[runtime.python]\n{}",
             crate::programs::python_plugin()
+        ))
+    }
+
+    /// Starts a host that runs JavaScript; `config` is more TOML, sections first.
+    pub fn with_javascript(config: &str) -> Self {
+        Self::with(&format!(
+            "{config}\n[runtime.javascript]\n{}",
+            crate::programs::javascript_plugin()
         ))
     }
 
@@ -164,6 +172,15 @@ impl Host {
         let session = self.session().await;
         session
             .run_python(Program::new(script.as_bytes()))
+            .await
+            .unwrap()
+    }
+
+    /// Runs a script in JavaScript or TypeScript in a fresh session.
+    pub async fn javascript(&self, script: &str) -> Execution {
+        let session = self.session().await;
+        session
+            .run_javascript(Program::new(script.as_bytes()))
             .await
             .unwrap()
     }

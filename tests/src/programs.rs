@@ -105,9 +105,18 @@ pub fn huge_function(bytes: usize) -> Vec<u8> {
     module.finish()
 }
 
-/// Lines of a configuration that name the Python plugin and its machine code; they go under `[script]` or `[policy]`.
+/// Lines of a configuration that name the Python plugin and its machine code; they go under `[runtime.python]` or `[policy]`.
 pub fn python_plugin() -> String {
-    let path = components().join("policy-python.toml");
+    compiled_plugin("policy-python")
+}
+
+/// The same of the JavaScript plugin; they go under `[runtime.javascript]`.
+pub fn javascript_plugin() -> String {
+    compiled_plugin("runtime-javascript")
+}
+
+fn compiled_plugin(name: &str) -> String {
+    let path = components().join(format!("{name}.toml"));
     std::fs::read_to_string(&path)
         .unwrap_or_else(|e| panic!("{}: {e}; run `make test`", path.display()))
 }

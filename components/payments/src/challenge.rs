@@ -15,10 +15,11 @@ pub fn challenge(
     settings: &Settings,
     info: &ResourceInfo,
     offers: &[Offer],
+    now: u64,
 ) -> Result<ChallengeResponse, Error> {
     let resource = Resource::new(info)?;
     let terms = offered::check(offers)?;
-    render(settings, &resource, &terms, &no_payment())
+    render(settings, &resource, &terms, &no_payment(), now)
 }
 
 /// A request without a payment.
@@ -32,13 +33,14 @@ pub fn render(
     resource: &Resource,
     terms: &[Offered],
     refusal: &Refusal,
+    now: u64,
 ) -> Result<ChallengeResponse, Error> {
     let v2 = json!({
         "x402Version": 2,
         "error": refusal.code,
         "resource": resource.v2(),
         "accepts": terms.iter().map(Offered::v2).collect::<Vec<_>>(),
-        "extensions": extensions::declared(settings, resource),
+        "extensions": extensions::declared(settings, resource, terms, now),
     });
     // A chain without a name in version 1 cannot be paid on with it.
     let accepts: Vec<Value> = terms

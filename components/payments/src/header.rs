@@ -54,7 +54,7 @@ pub fn find(headers: &[Header]) -> Result<Option<(Decoded, Option<Decoded>)>, Re
 }
 
 /// The value of the one header of that name.
-fn only<'a>(headers: &'a [Header], name: &str) -> Result<Option<&'a str>, Refusal> {
+pub fn only<'a>(headers: &'a [Header], name: &str) -> Result<Option<&'a str>, Refusal> {
     let mut found = headers
         .iter()
         .filter(|header| header.name.eq_ignore_ascii_case(name));

@@ -44,6 +44,7 @@ mod settings;
 mod settle;
 mod state;
 mod svm;
+mod time;
 mod verify;
 mod witness;
 
@@ -51,7 +52,8 @@ mod witness;
 mod tests;
 
 use bindings::exports::hypervisor::plugin::{
-    finality, payment as api, payment_catalogue as catalogue_api, payment_metered, quote as quoting,
+    finality, payment as api, payment_catalogue as catalogue_api, payment_metered,
+    payment_sign_in as sign_in_api, quote as quoting,
 };
 
 use api::{
@@ -60,7 +62,8 @@ use api::{
 };
 use host::{HostCrypto, SystemClock};
 use http::WasiHttp;
-use ports::Ports;
+use offer::Resource;
+use ports::{Clock as _, Ports};
 use settings::Settings;
 use svm::fee_payers::FeePayers;
 
@@ -69,7 +72,7 @@ use svm::fee_payers::FeePayers;
 mod bindings {
     wit_bindgen::generate!({
         path: "../../wit",
-        world: "hypervisor:plugin/payments-with-metered",
+        world: "hypervisor:plugin/payments-with-sign-in",
         generate_all,
     });
 
@@ -139,6 +142,24 @@ impl payment_metered::Guest for Payments {
     }
 }
 
+impl sign_in_api::Guest for Payments {
+    fn field() -> String {
+        extensions::sign_in::NAME.to_owned()
+    }
+
+    fn signed_in(
+        info: ResourceInfo,
+        offers: Vec<Offer>,
+        headers: Vec<Header>,
+    ) -> Option<sign_in_api::Proof> {
+        let settings = Settings::from_environment().ok()?;
+        let (resource, terms) = (Resource::new(&info).ok()?, offered::check(&offers).ok()?);
+        let sent = (headers.as_slice(), SystemClock.now());
+        let proof = extensions::sign_in::read(&settings, &resource, &terms, sent, &HostCrypto);
+        proof.ok()??.ok()
+    }
+}
+
 impl finality::Guest for Payments {
     fn standing(payment: AuthorizedPayment, transaction: String) -> finality::Verdict {
         settle::standing(
@@ -154,7 +175,12 @@ impl Guest for Payments {
     fn challenge(info: ResourceInfo, offers: Vec<Offer>) -> Result<ChallengeResponse, ErrorCode> {
         // The host calls this when it starts: a mistake in the settings shows there, not at the first payment.
         let settings = Settings::from_environment()?;
-        Ok(challenge::challenge(&settings, &info, &offers)?)
+        Ok(challenge::challenge(
+            &settings,
+            &info,
+            &offers,
+            SystemClock.now(),
+        )?)
     }
 
     fn identify(offers: Vec<Offer>, headers: Vec<Header>) -> Option<PaymentId> {

@@ -120,6 +120,8 @@ pub struct Resource {
     mime_type: Option<String>,
     method: Option<String>,
     metadata: Map<String, Value>,
+    /// It is a call of an agent.
+    pub is_agents: bool,
 }
 
 impl Resource {
@@ -161,6 +163,7 @@ impl Resource {
             _ => None,
         };
         let (name, skills) = (metadata.remove("name"), metadata.remove("skills"));
+        let is_agents = name.is_some();
         let name = name.filter(is_tag).map(|name| ("serviceName", name));
         let tags = tags(skills).map(|tags| ("tags", tags));
         let service = name.into_iter().chain(tags);
@@ -171,6 +174,7 @@ impl Resource {
             description: info.description.as_deref().map(beginning),
             mime_type: info.mime_type.clone(),
             metadata,
+            is_agents,
         })
     }
 

@@ -4,7 +4,7 @@
 //! at the payer's address are the chain's to know (an account with EIP-7702 code has a key that signs well, and the token
 //! asks its code instead).
 
-use alloy_primitives::{U256, uint};
+use alloy_primitives::{Address, B256, U256, uint};
 
 use crate::contract::{address_of, signing_hash};
 use crate::error::{Refusal, code};
@@ -76,7 +76,7 @@ fn window(payment: &Payment, terms: &Terms, now: u64) -> Result<(), Refusal> {
 /// but in the hash that is signed.
 pub fn money(payment: &Payment, terms: &Terms) -> Result<(), Refusal> {
     match (&payment.authorization.permit, &terms.method) {
-        (Some(permit), _) => permit2::check(permit, terms)?,
+        (Some(permit), _) => permit2::check(permit, payment.authorization.nonce, terms)?,
         (None, Method::Eip3009 { .. }) => {}
         (None, Method::Permit2 { .. }) => {
             return Err(Refusal::new(
@@ -133,6 +133,20 @@ pub fn signature(
         return refused("the signature's v is not 27 or 28");
     }
     Ok(Verdict::Good)
+}
+
+/// Whose key made a signature over a hash; none where no key did, or not in the one form that wallets sign in.
+pub fn signer(
+    hash: &B256,
+    signature: &[u8],
+    crypto: &impl Crypto,
+) -> Result<Option<Address>, String> {
+    let read = Signature::read(signature).filter(|it| it.v_is_27_or_28 && !it.was_high);
+    let Some(signature) = read else {
+        return Ok(None);
+    };
+    let key = crypto.recover(&hash.0, &signature.low_s, signature.recovery_id)?;
+    Ok(key.map(|key| address_of(&key)))
 }
 
 /// 65 bytes `r || s || v`, in the form that recovers.

@@ -67,14 +67,21 @@ pub fn nonce(name: &str) -> Option<U256> {
     evm::amount(name)
 }
 
+/// Whether a call that has this nonce cannot be one that merely has such a number: an amount, a time, an address, or parts of them.
+///
+/// The chain tells what used a nonce by the input of a call alone. Clients of x402 take 256 random bits, so none of theirs is refused.
+fn is_telling(nonce: U256) -> bool {
+    nonce.bit_len() > Address::len_bytes() * 8
+}
+
 /// The word of an owner's bitmap that has a nonce, and the nonce's bit in it.
 pub fn place(nonce: U256) -> (U256, U256) {
     let [bit, ..] = nonce.to_le_bytes::<32>();
     (nonce >> 8, U256::from(1) << usize::from(bit))
 }
 
-/// Whether token, proxy and facilitator are the offer's.
-pub fn check(permit: &Permit, terms: &Terms) -> Result<(), Refusal> {
+/// Whether token, proxy and facilitator are the offer's, and the nonce is one that can be told from other numbers.
+pub fn check(permit: &Permit, nonce: B256, terms: &Terms) -> Result<(), Refusal> {
     let refused = |code, message: &str| Err(Refusal::new(code, message));
     let Method::Permit2 { facilitator } = terms.method else {
         return refused(
@@ -100,6 +107,12 @@ pub fn check(permit: &Permit, terms: &Terms) -> Result<(), Refusal> {
     }
     if permit.token != terms.asset {
         return refused(code::PERMIT2_TOKEN, "the permit is for another token");
+    }
+    if !is_telling(nonce.into()) {
+        return refused(
+            code::PERMIT2_NONCE,
+            "the nonce is below 2^160: take 256 random bits",
+        );
     }
     Ok(())
 }

@@ -10,6 +10,8 @@
 //! | `SETTLE_FIRST` | `1`: payments are settled before what they pay for | not set |
 //! | `PAYMENT_IDENTIFIER` | `off`, `optional` or `required`: names that clients give what they buy | optional |
 //! | `UPTO_FACILITATOR` | the account by which the first facilitator settles `upto`: `facilitatorAddress` of its `/supported` | none: no `upto` |
+//! | `PUBLIC_URL` | where the host is called: with it, who paid for calls of agents signs in to get their answers again | none |
+//! | `SIGN_IN` | `off`: nobody signs in | on |
 //! | `FACILITATOR_TIMEOUT_MS` | the longest that one request may take, 100 to 120000 | 10000 for verify and the RPC, 20000 for settle |
 
 use crate::error::Error;
@@ -35,6 +37,8 @@ pub struct Settings {
     pub shared_account: bool,
     /// Whether purchases have names.
     pub identifier: identifier::Policy,
+    /// Where the host is called; empty where nobody signs in.
+    pub public_url: String,
     rpc: Vec<(String, String)>,
     confirmations: Vec<(String, u64)>,
 }
@@ -54,6 +58,7 @@ impl Settings {
             settle_ms,
             shared_account: get("SHARED_ACCOUNT").as_deref() == Some("1"),
             identifier: identifier::Policy::parse(get("PAYMENT_IDENTIFIER").as_deref())?,
+            public_url: public_url(get("PUBLIC_URL"), get("SIGN_IN"))?,
             rpc: rpc_urls(get("RPC_URLS"))?,
             confirmations: confirmations(get("CONFIRMATIONS"))?,
         })
@@ -160,6 +165,18 @@ fn confirmations(value: Option<String>) -> Result<Vec<(String, u64)>, Error> {
         variable: "CONFIRMATIONS",
         problem: "a pair is CHAIN=BLOCKS, for example eip155:8453=5".to_owned(),
     })
+}
+
+/// Where payers sign in; nowhere if it is empty.
+fn public_url(url: Option<String>, policy: Option<String>) -> Result<String, Error> {
+    match policy.as_deref().map(str::trim) {
+        None | Some("" | "on") => Ok(url.unwrap_or_default()),
+        Some("off") => Ok(String::new()),
+        Some(_) => Err(Error::Setting {
+            variable: "SIGN_IN",
+            problem: "not one of on and off".to_owned(),
+        }),
+    }
 }
 
 fn timeouts(value: Option<String>) -> Result<(u64, u64), Error> {

@@ -10,5 +10,6 @@ mod oracle;
 mod permit2;
 mod reconciling;
 mod settling;
+mod signing_in;
 mod solana;
 mod verifying;

@@ -7,7 +7,7 @@ use crate::api::{
 };
 use crate::challenge;
 use crate::error::{Error, Refusal, code};
-use crate::extensions::identifier;
+use crate::extensions::{identifier, sign_in};
 use crate::facilitator::{self, Expected, Verified};
 use crate::header::Version;
 use crate::offer::{Method, Resource, Terms};
@@ -30,9 +30,10 @@ pub fn verify<C: Crypto, H: Http, T: Clock>(
 ) -> Result<Verification, Error> {
     let resource = Resource::new(info)?;
     let terms = offered::check(offers)?;
+    let now = ports.clock.now();
     let refused = |refusal: Refusal| {
         Ok(Verification::Refused(Refused {
-            challenge: challenge::render(settings, &resource, &terms, &refusal)?,
+            challenge: challenge::render(settings, &resource, &terms, &refusal, now)?,
             reason: refusal.code.into_owned(),
             message: Some(refusal.message),
         }))
@@ -40,13 +41,17 @@ pub fn verify<C: Crypto, H: Http, T: Clock>(
 
     let payment = match payment::read(headers) {
         Ok(Some(payment)) => payment,
-        Ok(None) => return refused(challenge::no_payment()),
+        Ok(None) => {
+            let sent = (headers, now);
+            let proof = sign_in::read(settings, &resource, &terms, sent, &ports.crypto)?;
+            let why = proof.and_then(Result::err);
+            return refused(why.unwrap_or_else(challenge::no_payment));
+        }
         Err(refusal) => return refused(refusal),
     };
     if let Err(refusal) = identifier::of(&payment, settings.identifier) {
         return refused(refusal);
     }
-    let now = ports.clock.now();
     let good = match payment {
         Payment::Evm(payment) => good_on_evm(payment, &terms, &resource, now, &ports.crypto)?,
         Payment::Svm(payment) => good_on_solana(payment, &terms, &resource, now, &ports.crypto)?,

@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hypervisor_evidence::evidence::MAX_COLLATERAL;
+use hypervisor_evidence::evidence::{MAX_BOOT_LOG, MAX_COLLATERAL};
 use hypervisor_evidence::manifest::MAX_LENGTH;
 use hypervisor_evidence::{
     Attester, Binding, Evidence, Quote, QuoteFormat, RawQuote, Receipt, SessionEntry, Subject,
@@ -43,6 +43,7 @@ const COLLATERAL_ROUND: Duration = Duration::from_secs(6 * 3600);
 pub struct Attestation {
     maker: Arc<Maker>,
     queue: Queue,
+    boot_log: Option<Arc<[u8]>>,
 }
 
 /// Makes the quotes, one at a time.
@@ -54,6 +55,7 @@ struct Maker {
     /// The present one, and before it those that swaps replaced.
     manifests: RwLock<VecDeque<Arc<Document>>>,
     boot_id: [u8; 16],
+    tls_key: Option<[u8; 32]>,
 }
 
 /// A manifest with its digest.
@@ -75,7 +77,7 @@ impl Document {
 
 impl Attestation {
     /// Starts the queue before `attester`. `log` is the one that is extended into its register, `manifest` the CBOR of the
-    /// manifest of a host whose plugins are loaded. To be called on the runtime that answers requests.
+    /// manifest of a host whose plugins are loaded, `tls_key` the SHA-256 of the public key that it ends TLS with. To be called on the runtime that answers requests.
     ///
     /// # Errors
     /// When the manifest or the collateral is longer than a verifier reads, or the operating system gives no randomness.
@@ -85,6 +87,7 @@ impl Attestation {
         log: Arc<Measured>,
         collateral: Option<Collateral>,
         manifest: Vec<u8>,
+        tls_key: Option<[u8; 32]>,
     ) -> Result<Self, Error> {
         // What every evidence holds, before anybody waits for evidence.
         readable(
@@ -97,6 +100,7 @@ impl Attestation {
         }
         let mut boot_id = [0; 16];
         getrandom::fill(&mut boot_id).map_err(Error::Random)?;
+        let boot_log = boot_log(&*attester);
         let maker = Arc::new(Maker {
             attester,
             identity,
@@ -104,10 +108,15 @@ impl Attestation {
             collateral,
             manifests: RwLock::new(VecDeque::from([Arc::new(Document::new(manifest))])),
             boot_id,
+            tls_key,
         });
         let quoting = Arc::clone(&maker);
         let queue = Queue::start(Bounds::default(), move |request| quoting.evidence(request));
-        Ok(Self { maker, queue })
+        Ok(Self {
+            maker,
+            queue,
+            boot_log,
+        })
     }
 
     /// What the host is now.
@@ -150,7 +159,8 @@ impl Attestation {
         Ok(())
     }
 
-    /// Evidence about `subject`, asked for by `peer` where the asker is known.
+    /// Evidence about `subject`, asked for by `peer` where the asker is known; that of the identity has the boot log, for
+    /// [`Self::with_boot_log`].
     ///
     /// # Errors
     /// [`EvidenceError`].
@@ -161,12 +171,23 @@ impl Attestation {
         nonce: Option<VerifierNonce>,
     ) -> Result<Attested, EvidenceError> {
         let manifest = self.manifest();
+        let of_identity = subject == Subject::Identity;
         let request = Request {
             subject,
             nonce,
             manifest,
         };
-        self.queue.quote(peer, request).await
+        let attested = self.queue.quote(peer, request).await?;
+        Ok(match of_identity {
+            true => self.with_boot_log(attested),
+            false => attested,
+        })
+    }
+
+    /// The same evidence with the platform's boot log beside it, where it has one.
+    pub fn with_boot_log(&self, mut attested: Attested) -> Attested {
+        attested.boot_log.clone_from(&self.boot_log);
+        attested
     }
 
     /// Evidence about a session, with a quote over a batch of sessions.
@@ -226,6 +247,21 @@ impl Attestation {
     }
 }
 
+/// What the platform booted, as it says; without it evidence is as good, only less explained.
+fn boot_log(attester: &dyn Attester) -> Option<Arc<[u8]>> {
+    let log = attester.boot_log().map_err(|error| error.to_string());
+    let log = log.and_then(|log| match log {
+        Some(log) if log.len() > MAX_BOOT_LOG => {
+            Err(format!("it has {} bytes, over {MAX_BOOT_LOG}", log.len()))
+        }
+        log => Ok(log),
+    });
+    let log = log.inspect_err(|error| {
+        tracing::warn!(error, "evidence goes without the platform's boot log")
+    });
+    log.ok().flatten().map(Arc::from)
+}
+
 fn readable(part: &'static str, bytes: &[u8], most: usize) -> Result<(), Error> {
     if bytes.len() > most {
         return Err(Error::TooLong {
@@ -281,6 +317,9 @@ impl Maker {
             subject: request.subject.clone(),
             nonce: request.nonce.clone(),
             identity_public_key: self.identity.public_key().clone(),
+            tls_key: self
+                .tls_key
+                .filter(|_| request.subject == Subject::Identity),
             manifest_digest: request.manifest.digest,
             log: log.head,
             register_bound: log.register.is_some(),

@@ -48,6 +48,7 @@ impl Default for Bounds {
 pub struct Attested {
     evidence: Arc<Evidence>,
     inclusion: Option<Vec<u8>>,
+    pub(crate) boot_log: Option<Arc<[u8]>>,
 }
 
 impl Attested {
@@ -58,7 +59,8 @@ impl Attested {
     pub fn encode(&self, format: ContentFormat) -> Result<Vec<u8>, hypervisor_evidence::Error> {
         let with = hypervisor_evidence::evidence::With {
             inclusion: self.inclusion.as_deref(),
-            statement: None,
+            boot_log: self.boot_log.as_deref(),
+            ..hypervisor_evidence::evidence::With::default()
         };
         self.evidence.encode_with(format, with)
     }
@@ -339,6 +341,7 @@ impl Next {
                 let attested = quote(*request).map(|evidence| Attested {
                     evidence: Arc::new(evidence),
                     inclusion: None,
+                    boot_log: None,
                 });
                 let _ = answer.send(attested);
             }
@@ -354,6 +357,7 @@ impl Next {
                             proof.ok_or_else(|| EvidenceError::Platform("no proof".to_owned()))?;
                         Ok(Attested {
                             evidence: Arc::clone(evidence),
+                            boot_log: None,
                             inclusion: Some(match leaf.what.entry {
                                 Some(entry) => entry.prove(proof)?,
                                 None => proof.encode(ContentFormat::Cbor)?,

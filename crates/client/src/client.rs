@@ -1,5 +1,6 @@
 //! The connection to one host.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -7,7 +8,7 @@ use hypervisor_protocol::{
     ClientSession, ContentFormat, CreateKeypairRequest, CreateKeypairResponse, PrivateKey, Problem,
     PublicKey,
 };
-use hypervisor_verify::evidence;
+use hypervisor_verify::{Connection, Policy, evidence};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
@@ -16,6 +17,7 @@ use url::Url;
 
 use crate::error::Error;
 use crate::session::Session;
+use crate::tls::Trust;
 
 /// Time to reach the host. An answer may take as long as the program runs, so there is no bound on that.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,6 +39,11 @@ const ANSWER: usize = 256 << 20;
 /// What is sent and asked for.
 const FORMAT: ContentFormat = ContentFormat::Cbor;
 
+/// Evidence of a session may be of one quote over many.
+const SESSION_BATCH: &str = "session-batch";
+/// And the boot log be in it.
+const WITH_BOOT_LOG: &str = "session-batch, boot-log";
+
 /// Header of x402 version 2 with a payment.
 const PAYMENT_SIGNATURE: &str = "payment-signature";
 
@@ -52,9 +59,14 @@ pub(crate) struct Answer {
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
+    /// For evidence, whoever hands it out.
+    asking: reqwest::Client,
+    tls: Arc<Trust>,
     server: Url,
     /// Bytes of an answer to an execution or a call.
     largest: usize,
+    /// What evidence of a session may be, and should hold.
+    accepted_evidence: &'static str,
 }
 
 impl Client {
@@ -72,23 +84,33 @@ impl Client {
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
-        // A program that chose another library of cryptography keeps it.
+        // For the rest of the program; one that chose another library of cryptography keeps it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .tcp_keepalive(KEEPALIVE)
-            // A payment is for this host alone, and redirecting a post loses its body.
-            .redirect(reqwest::redirect::Policy::none())
-            .build();
-        let http = http.map_err(|source| Error::Transport {
-            server: url.to_string(),
-            source,
-        })?;
+        let tls = Trust::new();
+        let http = |for_evidence| {
+            let config = tls.config(for_evidence);
+            let config = config.map_err(|error| wrong(error.to_string()))?;
+            let http = reqwest::Client::builder()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .tcp_nodelay(true)
+                .tcp_keepalive(KEEPALIVE)
+                // A payment is for this host alone, and redirecting a post loses its body.
+                .redirect(reqwest::redirect::Policy::none())
+                .tls_backend_preconfigured(config)
+                .tls_info(for_evidence)
+                .build();
+            http.map_err(|source| Error::Transport {
+                server: url.to_string(),
+                source,
+            })
+        };
         Ok(Self {
-            http,
+            http: http(false)?,
+            asking: http(true)?,
+            tls,
             server: url,
             largest: ANSWER,
+            accepted_evidence: SESSION_BATCH,
         })
     }
 
@@ -100,6 +122,26 @@ impl Client {
             largest: bytes,
             ..self
         }
+    }
+
+    /// The same, with the boot log in evidence of sessions where the policy knows an image by the events of its boot.
+    pub(crate) fn explaining(&self, policy: &Policy) -> Self {
+        let mut client = self.clone();
+        if policy
+            .rules
+            .tdx
+            .reference
+            .iter()
+            .any(|it| it.is_by_events())
+        {
+            client.accepted_evidence = WITH_BOOT_LOG;
+        }
+        client
+    }
+
+    /// Whom this client takes for the host in TLS.
+    pub(crate) fn tls(&self) -> &Trust {
+        &self.tls
     }
 
     /// Where the host is.
@@ -139,13 +181,34 @@ impl Client {
 
     /// Gets an answer of at most `maximum` bytes, CBOR where the host has a choice.
     pub(crate) async fn get(&self, path: &str, maximum: usize) -> Result<Answer, Error> {
-        let request = self.http.get(self.url(path)?);
+        Ok(self.get_by(&self.http, path, maximum).await?.0)
+    }
+
+    /// As [`Self::get`], from whoever answers, and whose TLS that was: for what is judged by itself.
+    pub(crate) async fn ask(
+        &self,
+        path: &str,
+        maximum: usize,
+    ) -> Result<(Answer, Option<Connection>), Error> {
+        self.get_by(&self.asking, path, maximum).await
+    }
+
+    async fn get_by(
+        &self,
+        http: &reqwest::Client,
+        path: &str,
+        maximum: usize,
+    ) -> Result<(Answer, Option<Connection>), Error> {
+        let request = http.get(self.url(path)?);
         let request = request.header(ACCEPT, FORMAT.media_type());
         let response = tokio::time::timeout(PATIENCE, request.send()).await;
         let response = response
             .map_err(|_| self.stalled(PATIENCE))?
             .map_err(|e| self.transport(e))?;
-        self.receive(response, maximum).await
+        let certificate = response.extensions().get::<reqwest::tls::TlsInfo>();
+        let certificate = certificate.and_then(reqwest::tls::TlsInfo::peer_certificate);
+        let connection = certificate.and_then(|it| self.tls.connection(it));
+        Ok((self.receive(response, maximum).await?, connection))
     }
 
     /// The whole answer, whose head is there.
@@ -247,8 +310,7 @@ impl Client {
             .http
             .request(method, self.url(path)?)
             .header(CONTENT_TYPE, FORMAT.media_type())
-            // Evidence of a session may be of one quote over many.
-            .header("accept-evidence", "session-batch");
+            .header("accept-evidence", self.accepted_evidence);
         if let Some(payment) = payment {
             request = request.header(PAYMENT_SIGNATURE, payment);
         }

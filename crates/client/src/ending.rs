@@ -46,6 +46,7 @@ fn quantity(which: LimitKind, amount: u64) -> String {
             format!("{:.1?}", Duration::from_micros(amount))
         }
         LimitKind::Table | LimitKind::Instances | LimitKind::Handles => amount.to_string(),
+        LimitKind::Price => format!("{amount} of the asset's smallest unit"),
         _ => indicatif::BinaryBytes(amount).to_string(),
     }
 }

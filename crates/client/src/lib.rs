@@ -28,6 +28,7 @@ pub mod payment;
 mod program;
 pub mod record;
 mod session;
+mod tls;
 
 pub use client::Client;
 pub use ending::ending;

@@ -15,8 +15,8 @@ pub struct Inputs<'a> {
 }
 
 impl<'a> Program<'a> {
-    /// A component that exports `wasi:cli/run@0.2.x` or a preview 1 command module; for [`crate::Session::run_python`], a
-    /// script.
+    /// A component that exports `wasi:cli/run@0.2.x` or a preview 1 command module; for [`crate::Session::run_python`] and
+    /// [`crate::Session::run_javascript`], a script.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self::with_inputs(bytes, Inputs::new())
     }

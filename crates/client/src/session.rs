@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use hypervisor_protocol::{
-    ClientSession, Commitment, ExecutePythonRequest, ExecuteResponse, ExecuteWasmRequest,
-    OpenResponse, Operation, OwnerKey, OwnerProof, PendingRequest, PublicKey, Report,
-    SealedRequest, SessionId,
+    ClientSession, Commitment, ExecutePythonRequest, ExecuteResponse, ExecuteScriptRequest,
+    ExecuteWasmRequest, OpenResponse, Operation, OwnerKey, OwnerProof, PendingRequest, PublicKey,
+    Report, SealedRequest, SessionId,
 };
 use reqwest::Method;
 use serde::Serialize;
@@ -155,6 +155,18 @@ impl Session {
         self.exchange(&route, &request).await
     }
 
+    /// As [`Self::run_wasm`], for a script in JavaScript or TypeScript: UTF-8 text, an ES module. An uncaught error is exit code 1
+    /// with the traceback on standard error.
+    pub async fn run_javascript(&self, script: Program<'_>) -> Result<Execution, Error> {
+        let route = self.route(
+            "test/policy/unsafe/javascript",
+            "test/policy/unsafe/javascript/attest",
+        );
+        let request =
+            self.seal_program(Operation::Javascript, &script, ExecuteScriptRequest::new)?;
+        self.exchange(&route, &request).await
+    }
+
     /// As [`Self::run_wasm`], and pays for it if the host asks. An answer that came for a payment is verified like any other.
     ///
     /// # Errors
@@ -184,6 +196,24 @@ impl Session {
             "x402_policy/unsafe/python/attest",
         );
         let request = self.seal_program(Operation::Python, &script, ExecutePythonRequest::new)?;
+        self.exchange_paid(&route, &request, payer).await
+    }
+
+    /// As [`Self::run_wasm_paid`], for a script in JavaScript or TypeScript.
+    ///
+    /// # Errors
+    /// As [`Self::run_wasm_paid`].
+    pub async fn run_javascript_paid(
+        &self,
+        script: Program<'_>,
+        payer: &Payer,
+    ) -> Result<PaidExecution, Error> {
+        let route = self.route(
+            "x402_policy/unsafe/javascript",
+            "x402_policy/unsafe/javascript/attest",
+        );
+        let request =
+            self.seal_program(Operation::Javascript, &script, ExecuteScriptRequest::new)?;
         self.exchange_paid(&route, &request, payer).await
     }
 

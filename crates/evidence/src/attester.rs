@@ -162,6 +162,16 @@ pub trait Attester: Send + Sync {
     /// [`AttesterError::NoRuntimeRegister`] where the platform has none.
     fn read_register(&self) -> Result<[u8; REGISTER], AttesterError>;
 
+    /// The firmware's log of what it booted, whose events the registers of the boot were extended with (on TDX the ACPI table
+    /// CCEL), perhaps without the padding after it; none where the platform has none. It is no secret and nothing is believed because
+    /// it is in it: a verifier holds it against the quote.
+    ///
+    /// # Errors
+    /// When the platform has one and does not give it.
+    fn boot_log(&self) -> Result<Option<Vec<u8>>, AttesterError> {
+        Ok(None)
+    }
+
     /// A key that only this guest image on this machine gets, and gets again after a restart; none where the platform has no
     /// such key. Different labels give independent keys. It protects what is kept outside of the guest from being read and
     /// altered, and not from being put back to an earlier state.

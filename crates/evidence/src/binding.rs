@@ -10,6 +10,7 @@
 //! | 0011 | session id | 16 | session |
 //! | 0012 | client public key, SEC1 compressed | 33 | session |
 //! | 0013 | identity public key, SEC1 compressed | 33 | all |
+//! | 0014 | SHA-256 of the SubjectPublicKeyInfo of the host's TLS certificate | 32 | identity, where it ends TLS itself |
 //! | 0021 | Merkle root of the results ‖ u64 BE count | 40 | result batch |
 //! | 0022 | Merkle root of the sessions ‖ u64 BE count | 40 | session batch |
 //! | 0030 | manifest digest, SHA-384 | 48 | all |
@@ -45,6 +46,7 @@ const SESSION_KEY: u16 = 0x0010;
 const SESSION_ID: u16 = 0x0011;
 const CLIENT_KEY: u16 = 0x0012;
 const IDENTITY_KEY: u16 = 0x0013;
+const TLS_KEY: u16 = 0x0014;
 const RESULTS: u16 = 0x0021;
 const SESSIONS: u16 = 0x0022;
 const MANIFEST: u16 = 0x0030;
@@ -134,6 +136,8 @@ pub struct Binding {
     pub nonce: Option<VerifierNonce>,
     /// The key that signs the host's receipts and statements.
     pub identity_public_key: PublicKey,
+    /// SHA-256 of the public key (SubjectPublicKeyInfo) with which the host ends TLS itself, where it does; of an identity alone.
+    pub tls_key: Option<[u8; 32]>,
     /// SHA-384 of the manifest.
     pub manifest_digest: [u8; 48],
     /// The head of the component log.
@@ -169,6 +173,9 @@ impl Binding {
         let mut writer = Writer::default();
         writer.asked(&self.subject, self.nonce.as_ref());
         writer.put(IDENTITY_KEY, &[self.identity_public_key.as_bytes()]);
+        if let Some(key) = &self.tls_key {
+            writer.put(TLS_KEY, &[key]);
+        }
         if let Subject::ResultBatch { results } = &self.subject {
             writer.put(RESULTS, &[&results.root, &results.count.to_be_bytes()]);
         }
@@ -250,12 +257,17 @@ impl Binding {
             Purpose::SessionBatch => None,
             _ => tlvs.nonce()?,
         };
+        let tls_key = match header.purpose {
+            Purpose::Identity => tlvs.optional_array(TLS_KEY, "TLS public key")?,
+            _ => None,
+        };
         let (head, count) = tlvs.counted(LOG, "log head")?;
         let backend = tlvs.take(BACKEND, "backend")?;
         let binding = Self {
             subject,
             nonce,
             identity_public_key: tlvs.key(IDENTITY_KEY, "identity public key")?,
+            tls_key,
             manifest_digest: tlvs.array(MANIFEST, "manifest digest")?,
             log: LogHead { head, count },
             register_bound: header.flags.register_bound,

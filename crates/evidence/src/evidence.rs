@@ -14,6 +14,7 @@
 //! | `crl` | `application/pkix-crl` | AMD's revocation list for the certificates, DER |
 //! | `inclusion` | `application/vnd.hypervisor.inclusion-proof+cbor` | [`crate::InclusionProof::encode`]; of a session, [`crate::SessionEntry::prove`] |
 //! | `statement` | `application/cose; cose-type="cose-sign1"` | [`crate::Statement::sign`] |
+//! | `boot-log` | `application/vnd.hypervisor.boot-log` | the firmware's log of what it booted (CCEL), TCG2; the padding after it may be cut |
 //!
 //! There is a quote or a report with certificates, and a binding; the rest may be left out of evidence for a result and be
 //! filled in from what came with the session ([`Evidence::fill_from`]). Unknown labels are ignored: nothing is believed
@@ -35,6 +36,8 @@ pub const MAX_QUOTE: usize = 128 << 10;
 pub const MAX_CERTIFICATES: usize = 256 << 10;
 /// The most bytes of collateral.
 pub const MAX_COLLATERAL: usize = 2 << 20;
+/// The most bytes of a boot log.
+pub const MAX_BOOT_LOG: usize = 256 << 10;
 
 const WHAT: &str = "evidence";
 
@@ -71,6 +74,8 @@ pub struct Evidence {
     pub inclusion: Option<Vec<u8>>,
     /// [`crate::Statement::sign`].
     pub statement: Option<Vec<u8>>,
+    /// The platform's log of what it booted ([`crate::Attester::boot_log`]).
+    pub boot_log: Option<Vec<u8>>,
 }
 
 /// Parts that stand in the place of the evidence's own.
@@ -80,6 +85,8 @@ pub struct With<'a> {
     pub inclusion: Option<&'a [u8]>,
     /// [`crate::Statement::sign`].
     pub statement: Option<&'a [u8]>,
+    /// [`Evidence::boot_log`].
+    pub boot_log: Option<&'a [u8]>,
 }
 
 /// A label: its media type without `application/`, what kind of message it is, and the most bytes of it.
@@ -137,6 +144,12 @@ const STATEMENT: Label = Label(
     EVIDENCE,
     crate::cose::MAX_LENGTH,
 );
+const BOOT_LOG: Label = Label(
+    "boot-log",
+    "vnd.hypervisor.boot-log",
+    EVIDENCE,
+    MAX_BOOT_LOG,
+);
 
 impl Label {
     fn media_type(&self) -> String {
@@ -156,10 +169,11 @@ impl Evidence {
             crl: None,
             inclusion: None,
             statement: None,
+            boot_log: None,
         }
     }
 
-    /// Takes the log, manifest, collateral and revocation list that this evidence lacks from `other`. Nothing is trusted by
+    /// Takes the log, manifest, collateral, revocation list and boot log that this evidence lacks from `other`. Nothing is trusted by
     /// that: verification holds each of them against the quote.
     pub fn fill_from(&mut self, other: &Self) {
         for (mine, theirs) in [
@@ -167,6 +181,7 @@ impl Evidence {
             (&mut self.manifest, &other.manifest),
             (&mut self.collateral, &other.collateral),
             (&mut self.crl, &other.crl),
+            (&mut self.boot_log, &other.boot_log),
         ] {
             if mine.is_none() {
                 mine.clone_from(theirs);
@@ -189,6 +204,7 @@ impl Evidence {
             (&CRL, self.crl.as_deref()),
             (&INCLUSION, with.inclusion.or(self.inclusion.as_deref())),
             (&STATEMENT, with.statement.or(self.statement.as_deref())),
+            (&BOOT_LOG, with.boot_log.or(self.boot_log.as_deref())),
         ] {
             if let Some(part) = part {
                 parts.push((label, part));
@@ -277,6 +293,7 @@ impl Evidence {
             crl: take(&CRL)?,
             inclusion: take(&INCLUSION)?,
             statement: take(&STATEMENT)?,
+            boot_log: take(&BOOT_LOG)?,
         })
     }
 }

@@ -33,6 +33,7 @@
 //!     subject: Subject::Identity,
 //!     nonce: Some("6f8a0e3c51d2b79408c6ae1f9d3b5274".parse()?),
 //!     identity_public_key: PrivateKey::generate().public_key().clone(),
+//!     tls_key: None,
 //!     manifest_digest: hypervisor_evidence::manifest::digest(b"\xa0"),
 //!     log: log.head(),
 //!     register_bound: false,

@@ -16,6 +16,8 @@ pub(crate) struct Index {
     of_purse: HashMap<[u8; 32], u64>,
     /// Payments by what names them beside their key.
     names: HashMap<[u8; 32], Key>,
+    /// The newest payment for each request that is not secret, with its time, by what its payer finds it by.
+    bought: HashMap<[u8; 32], (u64, Key)>,
     /// Payments in doubt: there is a row of each, or may be one.
     doubts: HashSet<Key>,
     /// Payments that were settled and are to be looked at once more, with the times since when they wait for it.
@@ -30,7 +32,8 @@ impl Index {
 
     /// The payment that is named so.
     pub(crate) fn named(&self, name: &[u8; 32]) -> Option<Key> {
-        self.names.get(name).copied()
+        let bought = || self.bought.get(name).map(|(_, key)| key);
+        self.names.get(name).or_else(bought).copied()
     }
 
     /// Notes what a payment is for.
@@ -43,6 +46,12 @@ impl Index {
     /// Notes how far a payment has come. `is_watched`: it is settled, and what it is asked about with is kept.
     pub(crate) fn moved(&mut self, key: &Key, record: &Record, is_watched: bool) {
         let waits = (record.created, *key);
+        if let Some(buyer) = record.buyer() {
+            let newest = self.bought.entry(buyer).or_insert(waits);
+            if matches!(record.state, State::Settled { .. }) && record.created >= newest.0 {
+                *newest = waits;
+            }
+        }
         match record.state {
             State::Settled { .. } => self.doubts.remove(key),
             State::Reserved | State::Settling | State::Unknown => self.doubts.insert(*key),
@@ -119,6 +128,14 @@ impl Index {
             if self.named(&name) == Some(*key) {
                 self.names.remove(&name);
             }
+        }
+        if let Some(buyer) = record.buyer()
+            && self
+                .bought
+                .get(&buyer)
+                .is_some_and(|(_, newest)| newest == key)
+        {
+            self.bought.remove(&buyer);
         }
     }
 }

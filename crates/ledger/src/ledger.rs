@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::error::Error;
 use crate::record::{Answer, Fields, Key, Outcome, Payment, PaymentId, Record, Request, State};
+use crate::sign_in::Taken;
 use crate::store::Store;
 use crate::turn::{Ended, Place, Turn};
 
@@ -38,11 +39,12 @@ pub enum Standing {
 /// The store, with one worker for each payment at a time.
 #[derive(Clone)]
 pub struct Ledger {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 pub(crate) struct Shared {
     pub(crate) store: Store,
+    pub(crate) taken: Taken,
     /// Payments being worked on.
     busy: Mutex<HashMap<Key, Busy>>,
     /// Payments that are free and whose rows could not be deleted, with the requests that they were for.
@@ -91,6 +93,7 @@ impl Ledger {
         Self {
             shared: Arc::new(Shared {
                 store,
+                taken: Taken::new(),
                 busy: Mutex::default(),
                 unfreed: Mutex::default(),
                 purses: Mutex::default(),

@@ -9,6 +9,7 @@ mod import;
 mod index;
 mod ledger;
 mod record;
+mod sign_in;
 mod store;
 mod turn;
 
@@ -18,5 +19,6 @@ pub use ledger::{Claim, Ledger, Settler, Standing};
 pub use record::{
     Answer, Fields, Key, Outcome, Payment, PaymentId, Record, Request, State, digest, key,
 };
+pub use sign_in::Proof;
 pub use store::{Bounds, Store, TABLES};
 pub use turn::{Ended, Place, Turn};

@@ -45,6 +45,12 @@ pub fn digest(parts: &[&str]) -> [u8; 32] {
     hash.finalize().into()
 }
 
+/// What a request is found by for the account that paid for it.
+pub(crate) fn buyer((chain, payer): (&str, &str), request: &[u8; 32]) -> [u8; 32] {
+    let hash = Sha256::new().chain_update(digest(&["buyer", chain, payer]));
+    hash.chain_update(request).finalize().into()
+}
+
 /// A payment that its payer authorized.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payment {
@@ -143,6 +149,12 @@ impl Record {
     pub(crate) fn names(&self) -> impl Iterator<Item = [u8; 32]> {
         let own = self.is_secret.then_some(self.request);
         own.into_iter().chain(self.name)
+    }
+
+    /// What its payer finds it by; a secret request is found by itself.
+    pub(crate) fn buyer(&self) -> Option<[u8; 32]> {
+        let id = &self.payment.id;
+        (!self.is_secret).then(|| buyer((&id.chain, &id.payer), &self.request))
     }
 }
 

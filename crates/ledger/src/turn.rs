@@ -90,8 +90,11 @@ impl Turn {
 
     /// Another request is run for a payment for which nothing has run.
     pub(crate) fn bind(&mut self, request: &Request) {
+        // The same one may come without the words in which the payment was brought.
+        if self.record.request != request.digest {
+            self.record.scope = Some(request.scope);
+        }
         self.record.request = request.digest;
-        self.record.scope = Some(request.scope);
         self.record.is_secret = request.is_secret;
     }
 

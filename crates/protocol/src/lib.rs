@@ -70,5 +70,5 @@ pub use session::{
 };
 pub use wire::{
     ContentFormat, CreateKeypairRequest, CreateKeypairResponse, ExecutePythonRequest,
-    ExecuteResponse, ExecuteWasmRequest,
+    ExecuteResponse, ExecuteScriptRequest, ExecuteWasmRequest,
 };

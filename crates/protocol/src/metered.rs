@@ -65,17 +65,48 @@ fn part(price: &str, quantity: u128, unit: u128) -> Option<u128> {
     Some(product.map_or(u128::MAX, |product| product.div_ceil(unit)))
 }
 
+impl Tariff {
+    /// What processor, memory and traffic of `used` come to, and the sum with the base.
+    fn parts(&self, used: Used) -> Option<([u128; 3], u128)> {
+        let base: u128 = self.base.parse().ok()?;
+        let held = u128::from(used.peak_memory_bytes) * u128::from(used.wall_microseconds);
+        let parts = [
+            part(&self.processor_hour, used.cpu_microseconds.into(), HOUR)?,
+            part(&self.memory_gib_hour, held, GIB * HOUR)?,
+            part(&self.traffic_gib, used.traffic_bytes.into(), GIB)?,
+        ];
+        Some((parts, parts.into_iter().fold(base, u128::saturating_add)))
+    }
+}
+
+/// The most that a run may come to: it is stopped when it has used more.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    /// What use costs.
+    pub tariff: Tariff,
+    /// What was signed for.
+    pub maximum: u128,
+    /// Bytes that came in before the run began.
+    pub received: u64,
+}
+
+impl Budget {
+    /// What `used` comes to and the maximum, where that is less. Amounts beyond 64 bits are given as the greatest that fits.
+    pub fn exceeded(&self, used: Used) -> Option<(u64, u64)> {
+        let used = Used {
+            traffic_bytes: used.traffic_bytes.saturating_add(self.received),
+            ..used
+        };
+        let (_, sum) = self.tariff.parts(used)?;
+        let fit = |amount: u128| u64::try_from(amount).unwrap_or(u64::MAX);
+        (sum > self.maximum).then(|| (fit(sum), fit(self.maximum)))
+    }
+}
+
 impl Metered {
     /// What `used` costs. None where an amount is not a number of at most 128 bits.
     pub fn new(tariff: Tariff, maximum: &str, used: Used) -> Option<Self> {
-        let base: u128 = tariff.base.parse().ok()?;
-        let processor = part(&tariff.processor_hour, used.cpu_microseconds.into(), HOUR)?;
-        let held = u128::from(used.peak_memory_bytes) * u128::from(used.wall_microseconds);
-        let memory = part(&tariff.memory_gib_hour, held, GIB * HOUR)?;
-        let traffic = part(&tariff.traffic_gib, used.traffic_bytes.into(), GIB)?;
-        let sum = [processor, memory, traffic]
-            .into_iter()
-            .fold(base, u128::saturating_add);
+        let ([processor, memory, traffic], sum) = tariff.parts(used)?;
         let total = sum.min(maximum.parse().ok()?);
         Some(Self {
             tariff,
@@ -131,6 +162,22 @@ mod tests {
         assert_eq!(capped.total, "1000");
         let nothing = Metered::new(tariff(), "1000", Used::default()).unwrap();
         assert_eq!(nothing.total, "100");
+    }
+
+    #[test]
+    fn a_budget_is_exceeded_by_what_costs_more_than_was_signed_and_by_nothing_else() {
+        let budget = |maximum, received| Budget {
+            tariff: tariff(),
+            maximum,
+            received,
+        };
+        assert_eq!(budget(1604, 0).exceeded(USED), None);
+        assert_eq!(budget(1603, 0).exceeded(USED), Some((1604, 1603)));
+        assert_eq!(budget(1604, 1 << 20).exceeded(USED), Some((1605, 1604)));
+        let much = u128::from(u64::MAX) + 7;
+        let mut great = budget(much, 0);
+        great.tariff.base = u128::MAX.to_string();
+        assert_eq!(great.exceeded(USED), Some((u64::MAX, u64::MAX)));
     }
 
     #[test]

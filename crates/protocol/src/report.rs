@@ -113,6 +113,8 @@ pub enum LimitKind {
     CompileTime,
     /// Memory of compilation, bytes.
     CompileMemory,
+    /// What use comes to that is paid for by use, in the asset's smallest unit: the most that was signed for.
+    Price,
 }
 
 impl std::fmt::Display for LimitKind {
@@ -129,6 +131,7 @@ impl std::fmt::Display for LimitKind {
             Self::Handles => "live handles",
             Self::CompileTime => "compile time",
             Self::CompileMemory => "compiler memory",
+            Self::Price => "price",
         })
     }
 }

@@ -26,6 +26,8 @@ pub enum Operation {
     Wasm,
     /// Run a Python script.
     Python,
+    /// Run a script in JavaScript or TypeScript.
+    Javascript,
     /// Deploy a component as an agent.
     Deploy,
     /// Call a deployed agent.
@@ -44,6 +46,7 @@ impl Operation {
         match self {
             Self::Wasm => "wasm",
             Self::Python => "python",
+            Self::Javascript => "javascript",
             Self::Deploy => "deploy",
             Self::Agent => "agent",
             Self::Remove => "remove",

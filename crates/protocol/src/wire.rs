@@ -87,7 +87,30 @@ pub struct ExecutePythonRequest {
     pub encrypted_stdin: Option<HexBytes>,
 }
 
-/// Answer to [`ExecuteWasmRequest`] and [`ExecutePythonRequest`].
+/// Body of the endpoints that run a script in JavaScript or TypeScript.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecuteScriptRequest {
+    /// The sealed script.
+    pub encrypted_script: HexBytes,
+    /// The sealed arguments; after [`MAX_ARGUMENTS`] + 1 of them the rest is dropped, and opening refuses the request
+    /// ([`crate::Error::TooManyArguments`]).
+    #[serde(default, deserialize_with = "arguments")]
+    pub encrypted_arguments: Vec<HexBytes>,
+    /// The client's public key C.
+    pub public_key: HexBytes,
+    /// The session; may be left out while the key has exactly one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<SessionId>,
+    /// Which request of the session this is.
+    #[serde(default)]
+    pub sequence: u64,
+    /// The sealed standard input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encrypted_stdin: Option<HexBytes>,
+}
+
+/// Answer to [`ExecuteWasmRequest`], [`ExecutePythonRequest`] and [`ExecuteScriptRequest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecuteResponse {
     /// The session of the request.
@@ -196,6 +219,20 @@ impl ExecutePythonRequest {
     }
 }
 
+impl ExecuteScriptRequest {
+    /// The body of a request sealed for [`crate::Operation::Javascript`].
+    pub fn new(public_key: &PublicKey, session_id: SessionId, request: SealedRequest) -> Self {
+        Self {
+            encrypted_script: request.program.into(),
+            encrypted_arguments: request.arguments.into_iter().map(HexBytes).collect(),
+            public_key: public_key.to_bytes().to_vec().into(),
+            session_id: Some(session_id),
+            sequence: request.sequence,
+            encrypted_stdin: request.stdin.map(HexBytes),
+        }
+    }
+}
+
 impl From<ExecuteWasmRequest> for SealedRequest {
     fn from(body: ExecuteWasmRequest) -> Self {
         sealed(
@@ -212,6 +249,17 @@ impl From<ExecutePythonRequest> for SealedRequest {
         sealed(
             body.sequence,
             body.encrypted_python,
+            body.encrypted_stdin,
+            body.encrypted_arguments,
+        )
+    }
+}
+
+impl From<ExecuteScriptRequest> for SealedRequest {
+    fn from(body: ExecuteScriptRequest) -> Self {
+        sealed(
+            body.sequence,
+            body.encrypted_script,
             body.encrypted_stdin,
             body.encrypted_arguments,
         )

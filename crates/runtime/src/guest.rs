@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hypervisor_protocol::{Exit, LimitKind};
 use wasmtime::component::ResourceTable;
@@ -106,6 +107,8 @@ pub(super) struct Accounts {
     memory: Account,
     tables: Account,
     instances: usize,
+    /// Where the peak of memory is told to who watches it.
+    watched: Option<Arc<AtomicU64>>,
 }
 
 #[derive(Debug)]
@@ -176,7 +179,15 @@ impl Accounts {
             memory: Account::new(LimitKind::Memory, memory),
             tables: Account::new(LimitKind::Table, as_u64(table_elements)),
             instances,
+            watched: None,
         }
+    }
+
+    /// Tells the peak of memory from here on.
+    pub(super) fn watch(&mut self) -> Arc<AtomicU64> {
+        let peak = Arc::new(AtomicU64::new(self.memory.peak));
+        self.watched = Some(Arc::clone(&peak));
+        peak
     }
 
     pub(super) fn peak_memory(&self) -> u64 {
@@ -199,7 +210,11 @@ impl ResourceLimiter for Accounts {
         desired: usize,
         maximum: Option<usize>,
     ) -> Result<bool> {
-        Ok(self.memory.grow(current, desired, maximum))
+        let may_grow = self.memory.grow(current, desired, maximum);
+        if let Some(watched) = &self.watched {
+            watched.store(self.memory.peak, Ordering::Relaxed);
+        }
+        Ok(may_grow)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> Result<()> {

@@ -6,6 +6,7 @@
 
 mod adapt;
 mod agent;
+mod budget;
 mod cache;
 mod compile;
 mod engine;
@@ -42,6 +43,7 @@ mod typed;
 mod worker;
 mod worlds;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,9 +66,9 @@ pub use outgoing::{
     Chain, Connection, Egress, HttpBody, HttpError, HttpTimeouts, Moment, Sending, Sent,
 };
 pub use payment::{
-    Asset, AuthorizedPayment, ChallengeResponse, Finality, Header, Item, Offer, Page,
-    PaymentEngine, PaymentError, PaymentId, Receipt, ResourceInfo, Settlement, SettlementFailure,
-    Terms, Unanswered, UnknownSettlement, Verification,
+    Account, Asset, AuthorizedPayment, ChallengeResponse, Finality, Header, Item, Offer, Page,
+    PaymentEngine, PaymentError, PaymentId, Proof, Receipt, ResourceInfo, Settlement,
+    SettlementFailure, Terms, Unanswered, UnknownSettlement, Verification,
 };
 pub use plugin::{PluginError, Source};
 pub use plugins::{
@@ -77,6 +79,7 @@ pub use policy::{Action, ActionKind, AgentId, Charge, KINDS, PolicyEngine, kind_
 pub use prepare::{PrepareError, Program, refusal};
 pub use run::arguments_from_bytes;
 pub use said::{Failure, PLUGIN_LOG, Said, Written};
+pub use script::Language;
 pub use service::{Ended, Held, NoResponse, Service, Usage, Witness};
 pub use service_body::ServiceBody;
 pub use surroundings::{
@@ -105,7 +108,7 @@ pub struct Executor {
     agent_compile_time: Duration,
     cache: ProgramCache,
     allocation: Allocation,
-    script: Option<Arc<ScriptEngine>>,
+    scripts: BTreeMap<Language, Arc<ScriptEngine>>,
     /// What agents may import.
     for_agents: Plugins,
     policy_calls: Reserves,
@@ -160,7 +163,7 @@ impl Executor {
             agent_compile_time: settings.compile_agent,
             cache: ProgramCache::new(settings.compile_cache, settings.cache_idle),
             allocation,
-            script: None,
+            scripts: BTreeMap::new(),
             for_agents: Plugins::default(),
             policy_calls: Reserves::default(),
             payment_calls: Reserves::default(),
@@ -169,15 +172,20 @@ impl Executor {
         })
     }
 
-    /// Whether a script engine is loaded.
-    pub fn runs_scripts(&self) -> bool {
-        self.script.is_some()
+    /// Whether an engine for a language is loaded.
+    pub fn runs(&self, language: Language) -> bool {
+        self.scripts.contains_key(&language)
     }
 
-    /// Runs a script in an instance of its own; none where no script engine is loaded.
-    pub async fn run_script(&self, source: String, inputs: Inputs) -> Option<Outcome> {
-        let engine = self.script.as_ref()?;
-        Some(engine.run(source, inputs.arguments, inputs.stdin).await)
+    /// Runs a script in an instance of its own; none where no engine for its language is loaded.
+    pub async fn run_script(
+        &self,
+        language: Language,
+        source: String,
+        inputs: Inputs,
+    ) -> Option<Outcome> {
+        let engine = self.scripts.get(&language)?;
+        Some(engine.run(source, inputs).await)
     }
 
     /// How instances are allocated on this machine.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 pub use hypervisor_protocol::Exit;
+use hypervisor_protocol::metered::Budget;
 
 /// What a program or script is given. Limits are the executor's own.
 #[derive(Debug, Default)]
@@ -12,6 +13,8 @@ pub struct Inputs {
     pub arguments: Vec<String>,
     /// Standard input.
     pub stdin: Bytes,
+    /// What it may cost, where it is paid by use.
+    pub budget: Option<Budget>,
 }
 
 /// What came of an execution.

@@ -19,7 +19,7 @@ use super::worlds::payments::PaymentPluginPre;
 use super::worlds::payments::exports::hypervisor::plugin::payment as wit;
 
 pub use finality::Finality;
-pub use more::{Item, Page};
+pub use more::{Account, Item, Page, Proof};
 pub use quote::{Asset, Terms};
 pub use wit::{
     AuthorizedPayment, ChallengeResponse, ErrorCode as PaymentError, Header, Offer, PaymentId,
@@ -46,6 +46,8 @@ pub struct PaymentEngine {
     calls: Reserve,
     fields: Vec<HeaderName>,
     names_fields: bool,
+    /// The one of the fields that has proofs of who paid, and no payments.
+    sign_in: Option<HeaderName>,
 }
 
 /// The component did not answer: it trapped, reached a limit, or ran out of time.
@@ -60,9 +62,10 @@ impl PaymentEngine {
         sandboxes: Sandboxes,
         calls: Reserve,
     ) -> wasmtime::Result<Self> {
-        let named = named(&linked, &sandboxes).await?;
+        let named: Option<Vec<String>> = asked(&linked, &sandboxes, NAMING).await?;
+        let sign_in: Option<String> = asked(&linked, &sandboxes, more::SIGN_IN_FIELD).await?;
         let names_fields = named.is_some();
-        let fields = match named {
+        let mut fields = match named {
             None => FIELDS.to_vec(),
             Some(names) if names.len() > MAX_FIELDS => {
                 return Err(wasmtime::Error::msg(format!(
@@ -70,20 +73,17 @@ impl PaymentEngine {
                     names.len()
                 )));
             }
-            Some(names) => names
-                .iter()
-                .map(|name| {
-                    HeaderName::from_bytes(name.as_bytes())
-                        .map_err(|_| wasmtime::Error::msg("it names an invalid header field"))
-                })
-                .collect::<Result<_, _>>()?,
+            Some(names) => names.iter().map(field).collect::<Result<_, _>>()?,
         };
+        let sign_in = sign_in.as_ref().map(field).transpose()?;
+        fields.extend(sign_in.clone());
         Ok(Self {
             pre: PaymentPluginPre::new(linked)?,
             sandboxes,
             calls,
             fields,
             names_fields,
+            sign_in,
         })
     }
 
@@ -92,9 +92,14 @@ impl PaymentEngine {
         self.names_fields
     }
 
-    /// The header fields in which it looks for payments.
+    /// The header fields in which it looks for payments, and for proofs of who paid.
     pub fn fields(&self) -> &[HeaderName] {
         &self.fields
+    }
+
+    /// The one for proofs of who paid, where it reads them.
+    pub fn sign_in(&self) -> Option<&HeaderName> {
+        self.sign_in.as_ref()
     }
 
     /// The response that asks for payment.
@@ -200,27 +205,35 @@ impl PaymentEngine {
     }
 }
 
-/// The header fields that a component says it reads; none where it does not say.
-async fn named(
+fn field(name: &String) -> wasmtime::Result<HeaderName> {
+    let name = HeaderName::from_bytes(name.as_bytes());
+    name.map_err(|_| wasmtime::Error::msg("it names an invalid header field"))
+}
+
+/// What a component says of the header fields that it reads; none where it does not say.
+async fn asked<R>(
     linked: &InstancePre<Guest>,
     sandboxes: &Sandboxes,
-) -> wasmtime::Result<Option<Vec<String>>> {
-    let (interface, function) = NAMING;
-    let named = sandboxes.once(NAME, async |store| {
+    (interface, function): (&str, &str),
+) -> wasmtime::Result<Option<R>>
+where
+    (R,): ComponentNamedList + Lift + Send + Sync + 'static,
+{
+    let said = sandboxes.once(NAME, async |store| {
         let instance = linked.instantiate_async(&mut *store).await?;
         let Some(function) = exported(&instance, store, interface, function) else {
             return Ok(None);
         };
-        let function = function.typed::<(), (Vec<String>,)>(&*store)?;
-        let (names,) = function.call_async(&mut *store, ()).await?;
-        Ok(Some(names))
+        let function = function.typed::<(), (R,)>(&*store)?;
+        let (said,) = function.call_async(&mut *store, ()).await?;
+        Ok(Some(said))
     });
     let failed = |exit| {
         let failure = Failure::from(exit).explained();
         let words = format!("it failed when it was asked for its header fields: {failure}");
         wasmtime::Error::msg(words)
     };
-    named.await.0.map_err(failed)
+    said.await.0.map_err(failed)
 }
 
 /// An answer, after a line in the log where it is that there is none.

@@ -145,13 +145,18 @@ pub(super) struct World {
     has_network: bool,
 }
 
-pub(super) const SCRIPT: World = World {
-    name: "script-engine",
-    export: "hypervisor:plugin/script",
-    functions: typed::SCRIPT,
-    plugin: "script",
-    has_network: false,
-};
+/// Of the engine of a language.
+pub(super) const fn script(language: &'static str) -> World {
+    World {
+        name: "script-engine",
+        export: "hypervisor:plugin/script",
+        functions: typed::SCRIPT,
+        plugin: language,
+        has_network: false,
+    }
+}
+/// Of one of no language yet.
+pub(super) const SCRIPT: World = script("script");
 pub(super) const POLICY: World = World {
     name: "policy-engine",
     export: "hypervisor:plugin/policy",

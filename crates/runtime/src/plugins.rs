@@ -19,7 +19,7 @@ use super::payment::PaymentEngine;
 use super::plugin::{self, Component, PluginError, Source};
 use super::policy::PolicyEngine;
 use super::sandbox::Sandboxes;
-use super::script::ScriptEngine;
+use super::script::{Language, ScriptEngine};
 use super::worlds::script::ScriptPluginPre;
 use crate::limits::Limits;
 use crate::reserve::Reserves;
@@ -27,7 +27,7 @@ use crate::reserve::Reserves;
 /// The plugins in use at one moment. Whoever embeds the runtime holds it, and puts another in its place.
 #[derive(Clone, Default)]
 pub struct PluginSet {
-    script: Option<LoadedPlugin>,
+    scripts: Vec<LoadedPlugin>,
     policy: Option<Arc<Fresh<PolicyEngine>>>,
     payments: Option<Arc<Fresh<PaymentEngine>>>,
 }
@@ -47,11 +47,8 @@ impl PluginSet {
     pub fn loaded(&self) -> Vec<LoadedPlugin> {
         let policy = self.policy.as_ref().map(|policy| &policy.loaded);
         let payments = self.payments.as_ref().map(|payments| &payments.loaded);
-        [self.script.as_ref(), policy, payments]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect()
+        let plugins = self.scripts.iter().chain(policy).chain(payments);
+        plugins.cloned().collect()
     }
 
     /// The same with another policy.
@@ -107,8 +104,8 @@ impl PluginSet {
 /// The plugins that a host is to have.
 #[derive(Default)]
 pub struct PluginSettings {
-    /// The script engine.
-    pub script: Option<ScriptSettings>,
+    /// The script engines.
+    pub scripts: Vec<ScriptSettings>,
     /// The policy, and where it comes from.
     pub policy: Option<(Source, PolicySettings)>,
     /// The payment component, and where it comes from.
@@ -118,6 +115,8 @@ pub struct PluginSettings {
 /// How scripts are run.
 #[derive(Debug, Clone)]
 pub struct ScriptSettings {
+    /// What they are written in.
+    pub language: Language,
     /// Where the script engine comes from.
     pub source: Source,
     /// Instances kept ready for the next scripts.
@@ -165,7 +164,7 @@ pub struct PaymentSettings {
 /// A plugin in use, as the manifest names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LoadedPlugin {
-    /// `script`, `policy` or `payments`.
+    /// `policy`, `payments`, or the language of a script engine.
     name: &'static str,
     /// SHA-384 of the component, hex.
     sha384: String,
@@ -216,15 +215,21 @@ impl Executor {
         settings: PluginSettings,
     ) -> Result<PluginSet, PluginError> {
         let mut set = PluginSet::default();
-        if let Some(ScriptSettings { source, ready }) = settings.script {
+        for ScriptSettings {
+            language,
+            source,
+            ready,
+        } in settings.scripts
+        {
             let component = Component::read(&source)?;
-            let checked = component.check(plugin::SCRIPT)?;
-            let (linked, loaded) = self.load(&component, plugin::SCRIPT, checked).await?;
+            let world = plugin::script(language.name());
+            let checked = component.check(world)?;
+            let (linked, loaded) = self.load(&component, world, checked).await?;
             let pre = ScriptPluginPre::new(linked).map_err(|e| component.unusable(&e))?;
             let engine = ScriptEngine::new(pre, self.sandboxes.clone(), ready);
             engine.fill().await;
-            self.script = Some(engine);
-            set.script = Some(loaded);
+            self.scripts.insert(language, engine);
+            set.scripts.push(loaded);
         }
         if let Some((source, settings)) = settings.policy {
             let component = Component::read(&source)?;

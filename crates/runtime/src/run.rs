@@ -26,6 +26,7 @@ pub(super) async fn run(
     sandbox.set_stdin(inputs.stdin);
     sandbox.set_program(Some(sha384));
     sandbox.set_chain(chain);
+    sandbox.set_budget(inputs.budget);
     let ended = sandbox.call(async |store| {
         let command = pre.instantiate_async(&mut *store).await?;
         command.wasi_cli_run().call_run(store).await

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use hypervisor_protocol::LimitKind;
+use hypervisor_protocol::metered::Budget;
 use hypervisor_wasm_check::cut;
 use wasmtime::component::{ResourceTable, ResourceTableError};
 use wasmtime::{Engine, Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 use wasmtime_wasi_http::WasiHttpCtx;
 
+use super::budget::Purse;
 use super::compile::micros;
 use super::engine::as_usize;
 use super::epoch::EpochClock;
@@ -40,6 +42,7 @@ pub(super) struct Sandbox {
     limits: Limits,
     clock: Arc<EpochClock>,
     teardown: Teardown,
+    purse: Option<Purse>,
 }
 
 /// A sandbox with an instance in it that lives on between calls.
@@ -204,26 +207,7 @@ impl Sandboxes {
         store.limiter(|guest| &mut guest.accounts);
         store.set_hostcall_fuel(as_usize(limits.host_buffer));
         store.set_epoch_deadline(1);
-        let (clock, cpu, wall) = (Arc::clone(&meter), limits.cpu, limits.wall);
-        store.epoch_deadline_callback(move |_: StoreContextMut<'_, Guest>| {
-            let over = |which, used, allowed| {
-                Err(LimitReached {
-                    which,
-                    used: micros(used),
-                    allowed: micros(allowed),
-                }
-                .into())
-            };
-            let (cpu_used, wall_used) = (clock.cpu_within_poll(), clock.wall());
-            if cpu_used >= cpu {
-                over(LimitKind::Cpu, cpu_used, cpu)
-            } else if wall_used >= wall {
-                // The runtime's own timer may be held up by this very guest.
-                over(LimitKind::Wall, wall_used, wall)
-            } else {
-                Ok(UpdateDeadline::Yield(1))
-            }
-        });
+        interrupt(&mut store, &limits, (&meter, None));
         Sandbox {
             store,
             stdin,
@@ -233,8 +217,39 @@ impl Sandboxes {
             limits,
             clock: Arc::clone(&self.clock),
             teardown: self.teardown.clone(),
+            purse: None,
         }
     }
+}
+
+/// Has the guest ended at a tick of the clock where it has used what it may.
+fn interrupt(
+    store: &mut Store<Guest>,
+    limits: &Limits,
+    (meter, purse): (&Arc<Meter>, Option<Purse>),
+) {
+    let (clock, cpu, wall) = (Arc::clone(meter), limits.cpu, limits.wall);
+    store.epoch_deadline_callback(move |_: StoreContextMut<'_, Guest>| {
+        let over = |which, used, allowed| {
+            Err(LimitReached {
+                which,
+                used: micros(used),
+                allowed: micros(allowed),
+            }
+            .into())
+        };
+        let (cpu_used, wall_used) = (clock.cpu_within_poll(), clock.wall());
+        if let Some(spent) = purse.as_ref().and_then(Purse::spent) {
+            Err(spent.into())
+        } else if cpu_used >= cpu {
+            over(LimitKind::Cpu, cpu_used, cpu)
+        } else if wall_used >= wall {
+            // The runtime's own timer may be held up by this very guest.
+            over(LimitKind::Wall, wall_used, wall)
+        } else {
+            Ok(UpdateDeadline::Yield(1))
+        }
+    });
 }
 
 impl Sandbox {
@@ -251,6 +266,22 @@ impl Sandbox {
     /// Says how the next call came about: it ends by the chain's deadline.
     pub(super) fn set_chain(&mut self, chain: Chain) {
         self.store.data_mut().outgoing.chain = chain;
+    }
+
+    /// Says what the next call may cost.
+    pub(super) fn set_budget(&mut self, budget: Option<Budget>) {
+        let Some(budget) = budget else {
+            return;
+        };
+        let purse = Purse {
+            budget,
+            meter: Arc::clone(&self.meter),
+            peak_memory: self.store.data_mut().accounts.watch(),
+            written: [self.stdout.clone(), self.stderr.clone()],
+        };
+        let watching = (&self.meter, Some(purse.clone()));
+        interrupt(&mut self.store, &self.limits, watching);
+        self.purse = Some(purse);
     }
 
     /// The store, to put into it what the next call works on.
@@ -291,7 +322,11 @@ impl Sandbox {
         let allowed = self.store.data_mut().outgoing.begin(self.limits.wall);
         let metered = Metered::new(Arc::clone(&self.meter), Box::pin(call(&mut self.store)));
         // One place to end: the guest returns, traps, or reaches a limit, or the clock runs out while it waits.
-        match tokio::time::timeout(allowed, metered).await {
+        let ended = match self.purse.take() {
+            None => tokio::time::timeout(allowed, metered).await,
+            Some(purse) => tokio::time::timeout(allowed, purse.keep(metered)).await,
+        };
+        match ended {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(exit_of(&error, &self.store.data().accounts, &self.limits)),
             Err(_) => Err(Exit::Limit {

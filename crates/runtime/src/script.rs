@@ -1,13 +1,13 @@
 //! Scripts: each in an instance of its own, taken from a few that were made ready before they were needed.
 
+use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hypervisor_wasm_check::cut;
 use sha2::{Digest, Sha384};
 
 use super::guest::Guest;
-use super::outcome::{Exit, Outcome};
+use super::outcome::{Exit, Inputs, Outcome};
 use super::ready::Stock;
 use super::said::{Failure, log_written};
 use super::sandbox::{Live, MAX_WORDS, Sandbox, Sandboxes};
@@ -17,6 +17,32 @@ use super::worlds::script::exports::hypervisor::plugin::script::{Fault, ScriptEr
 
 /// The first `argv` of an instance; a script's own come with the call.
 const INTERPRETER: &str = "script-engine";
+
+/// A language of scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Language {
+    /// Python.
+    Python,
+    /// JavaScript, and TypeScript.
+    Javascript,
+}
+
+impl Language {
+    /// As the configuration and the manifest name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Python => "python",
+            Self::Javascript => "javascript",
+        }
+    }
+}
+
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
 
 /// A loaded script engine.
 pub(super) struct ScriptEngine {
@@ -61,21 +87,17 @@ impl ScriptEngine {
     }
 
     /// Runs a script in an instance that nothing ran in before and nothing will run in after.
-    pub(super) async fn run(
-        self: &Arc<Self>,
-        source: String,
-        arguments: Vec<String>,
-        stdin: Bytes,
-    ) -> Outcome {
+    pub(super) async fn run(self: &Arc<Self>, source: String, inputs: Inputs) -> Outcome {
         let mut instance = match self.take().await {
             Ok(instance) => instance,
             Err(exit) => return Outcome::not_run(exit),
         };
-        instance.sandbox.set_stdin(stdin);
+        instance.sandbox.set_stdin(inputs.stdin);
+        instance.sandbox.set_budget(inputs.budget);
         let says_things = self.sandboxes.surroundings().makes_statements();
         let program = says_things.then(|| Sha384::digest(&source).into());
         instance.sandbox.set_program(program);
-        let ended = run(&mut instance, &source, &arguments).await;
+        let ended = run(&mut instance, &source, &inputs.arguments).await;
         let sandbox = instance.sandbox;
         let exit = match ended {
             Ok(Ok(())) => Exit::Ok,

@@ -51,6 +51,12 @@ impl Capture {
         (std::mem::take(&mut state.bytes), state.truncated)
     }
 
+    /// Bytes that were captured.
+    pub(super) fn len(&self) -> u64 {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        len(state.bytes.len())
+    }
+
     fn append(&self, bytes: &[u8]) -> Result<(), LimitReached> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let room = self.limit.saturating_sub(state.bytes.len());

@@ -8,7 +8,7 @@ use wasmtime::component::{ComponentNamedList, InstancePre, Lift, Lower};
 use super::guest::Guest;
 use super::payment::{
     AuthorizedPayment, ChallengeResponse, Finality, Header, Item, Offer, Page, PaymentError,
-    PaymentId, ResourceInfo, Settlement, Terms, Verification,
+    PaymentId, Proof, ResourceInfo, Settlement, Terms, Verification,
 };
 use super::worlds::policy::exports::hypervisor::plugin::{policy, policy_rules};
 use super::worlds::script::exports::hypervisor::plugin::script;
@@ -36,6 +36,7 @@ where
 
 const PAYMENT: &str = "hypervisor:plugin/payment";
 const CATALOGUE: &str = "hypervisor:plugin/payment-catalogue";
+const SIGN_IN: &str = "hypervisor:plugin/payment-sign-in";
 const POLICY_INTERFACE: &str = "hypervisor:plugin/policy";
 const RULES: &str = "hypervisor:plugin/policy-rules";
 
@@ -66,6 +67,8 @@ pub(super) const PAYMENTS: &[Function] = &[
         CATALOGUE,
         "catalogue",
     ),
+    function::<(), (String,)>(SIGN_IN, "field"),
+    function::<(Info, Offers, Headers), (Option<Proof>,)>(SIGN_IN, "signed-in"),
 ];
 
 pub(super) const POLICY: &[Function] = &[

@@ -93,7 +93,7 @@ impl SimulatorBuilder {
         self
     }
 
-    /// RTMR0 to RTMR3 at the start. Default: 0x20, 0x21, 0x22 repeated, and zeros for RTMR3, which the attester extends.
+    /// RTMR0 to RTMR3 at the start. Default: what the simulated boot log leads to, and zeros for RTMR3, which the attester extends.
     #[must_use]
     pub fn registers(mut self, registers: [[u8; 48]; 4]) -> Self {
         self.td.registers = registers;

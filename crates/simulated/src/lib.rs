@@ -9,6 +9,7 @@
 //!
 //! The same seed and options give the same bytes: keys by HKDF, signatures by RFC 6979, no clock.
 
+mod boot_log;
 mod builder;
 mod collateral;
 pub mod error;

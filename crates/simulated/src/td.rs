@@ -74,7 +74,7 @@ impl Default for Td {
             mr_config_id: [0; 48],
             mr_owner_config: [0; 48],
             mr_service_td: [0; 48],
-            registers: [[0x20; 48], [0x21; 48], [0x22; 48], [0; 48]],
+            registers: crate::boot_log::boot().1,
             tail: (0, 0),
             filler: 0,
             altered: None,

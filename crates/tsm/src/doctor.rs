@@ -71,6 +71,7 @@ pub fn examine_at(root: &Path) -> Examination {
     let paths = Paths {
         reports: root.join("sys/kernel/config/tsm/report"),
         measurements: root.join("sys/devices/virtual/misc/tdx_guest/measurements"),
+        boot_log: root.join("sys/firmware/acpi/tables/data/CCEL"),
     };
     let opened = Tsm::with(Arc::new(SystemFs), paths.clone(), Retry::default());
     Examination {

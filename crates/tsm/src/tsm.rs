@@ -1,5 +1,6 @@
 //! The attester of real hardware: Linux's configfs-tsm for TDX and SEV-SNP.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,6 +19,12 @@ const MIN_QUOTE: usize = 1020;
 /// Longest blob that is read, bytes: the kernel's own bound for quotes to come.
 pub(crate) const MAX_QUOTE: usize = 4 * 1024 * 1024;
 
+/// Largest area for a boot log that is read, bytes; firmware reserves 64 KiB to 1 MiB.
+const MAX_BOOT_LOG: usize = 4 * 1024 * 1024;
+/// What the area is filled with after the log, and how much of it stays: an event may end in such bytes.
+const BOOT_LOG_PADDING: u8 = 0xff;
+const BOOT_LOG_REST: usize = 64;
+
 /// Most entries that may wait for their removal.
 const MAX_LEFT_BEHIND: usize = 16;
 
@@ -28,6 +35,8 @@ pub struct Paths {
     pub reports: PathBuf,
     /// The TDX guest's registers.
     pub measurements: PathBuf,
+    /// The firmware's log of what it booted: the data of the ACPI table CCEL.
+    pub boot_log: PathBuf,
 }
 
 impl Default for Paths {
@@ -35,6 +44,7 @@ impl Default for Paths {
         Self {
             reports: "/sys/kernel/config/tsm/report".into(),
             measurements: "/sys/devices/virtual/misc/tdx_guest/measurements".into(),
+            boot_log: "/sys/firmware/acpi/tables/data/CCEL".into(),
         }
     }
 }
@@ -240,6 +250,34 @@ impl Tsm {
         registers::read(self.fs.as_ref(), path)
     }
 
+    /// What the firmware logged of the boot, on TDX; most of its area is padding, which is cut.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`], and where the file can not be read.
+    pub fn boot_log(&self) -> Result<Option<Vec<u8>>, Error> {
+        let path = &self.paths.boot_log;
+        let read = match self.provider {
+            Provider::TdxGuest => self.fs.read(path, MAX_BOOT_LOG),
+            Provider::SevGuest => return Ok(None),
+        };
+        let mut log = match read {
+            Ok(log) => log,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                return Err(Error::TooLarge {
+                    path: path.clone(),
+                    maximum: MAX_BOOT_LOG,
+                });
+            }
+            Err(error) => return Err(entry::io_error("read", path, &error)),
+        };
+        let used = log.iter().rposition(|byte| *byte != BOOT_LOG_PADDING);
+        let used = used.map_or(0, |last| last.saturating_add(1));
+        log.truncate(used.saturating_add(BOOT_LOG_REST));
+        Ok(Some(log))
+    }
+
     /// SEV-SNP: a key that the firmware derives. TDX: none, since TDX 1.5 gives a guest none. See [`sealing`].
     ///
     /// # Errors
@@ -275,6 +313,10 @@ impl Attester for Tsm {
 
     fn read_register(&self) -> Result<[u8; REGISTER], AttesterError> {
         Ok(Tsm::read_register(self)?)
+    }
+
+    fn boot_log(&self) -> Result<Option<Vec<u8>>, AttesterError> {
+        Ok(Tsm::boot_log(self)?)
     }
 
     fn sealing_key(&self, label: &[u8]) -> Result<Option<SealingKey>, AttesterError> {

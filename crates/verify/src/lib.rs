@@ -11,6 +11,7 @@
 
 #![deny(missing_docs)]
 
+pub mod boot_log;
 pub mod error;
 pub mod policy;
 pub mod verdict;
@@ -19,7 +20,8 @@ mod verify;
 #[doc(no_inline)]
 pub use hypervisor_evidence::*;
 
+pub use boot_log::BootLog;
 pub use error::PolicyError;
 pub use policy::Policy;
 pub use verdict::{Assurance, Check, CheckId, Status, Verdict};
-pub use verify::{Challenge, Expected, ExpectedSubject, verify};
+pub use verify::{Challenge, Connection, Expected, ExpectedSubject, verify};

@@ -4,6 +4,7 @@
 //! manifests have no default that accepts anything, unknown keys are refused with the nearest known one, and each relaxation
 //! is a key whose use a verdict reports.
 
+mod boot;
 mod keys;
 mod reference;
 
@@ -15,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::PolicyError;
 
+pub use boot::{BOOT_REGISTERS, BootEvent};
 pub use reference::{FirmwareFloor, Generation, Generations, SnpReference, TdxReference};
 
 /// The most bytes of a policy file.
@@ -388,6 +390,9 @@ impl Rules {
             return refuse(format!(
                 "`snp.report_versions` names {version}; this program reads 2 to 5"
             ));
+        }
+        for reference in &self.tdx.reference {
+            reference.check()?;
         }
         for (section, any, named) in [
             (

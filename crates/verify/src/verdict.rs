@@ -98,6 +98,8 @@ check_ids! {
     Vmpl "vmpl" Configuration,
     /// The image's measurements match a reference, all together.
     Measurements "measurements" Executables,
+    /// The boot log leads to the quote's registers, and its events are those that the policy names (TDX).
+    BootLog "boot-log" Executables,
     /// The register holds the image's value extended by the log (TDX).
     Register "register" Executables,
     /// The binding is well formed.
@@ -120,6 +122,8 @@ check_ids! {
     ClientKey "client-key" InstanceIdentity,
     /// The identity key is the one that is known already.
     IdentityKey "identity-key" InstanceIdentity,
+    /// The key with which the host ends TLS is that of the connection.
+    TlsKey "tls-key" InstanceIdentity,
     /// The result is in the batch.
     Result "result" InstanceIdentity,
     /// A component's statement is signed by the identity key.
@@ -353,14 +357,15 @@ impl Open<'_> {
         self.close(Status::NotApplicable, Some(reason.into()));
     }
 
-    /// Passes if one of the references has all the values that were found; gives it. Otherwise the closest is named.
+    /// Passes if one of the references has all the values that were found; gives it. Otherwise the closest is named, and given as
+    /// the error.
     pub(crate) fn image<'r, R, const N: usize>(
         mut self,
         section: &str,
         found: &[(&'static str, String); N],
         references: &'r [R],
         values: impl Fn(&R) -> (&str, [String; N]),
-    ) -> Option<&'r R> {
+    ) -> Result<&'r R, Option<&'r R>> {
         self.inputs.extend_from_slice(found);
         let differing = |reference: &R| -> Vec<&str> {
             let (_, wanted) = values(reference);
@@ -371,13 +376,13 @@ impl Open<'_> {
         };
         let Some(closest) = references.iter().min_by_key(|r| differing(r).len()) else {
             self.fail(format!("the policy has no reference values, so nothing matches; add the image's as `[[{section}.reference]]`"));
-            return None;
+            return Err(None);
         };
         let (name, differing) = (values(closest).0, differing(closest).join(", "));
         let matched = self.input("reference", name).require(differing.is_empty(), || {
             format!("this is no image that the policy names (nearest is `{name}`, which differs in {differing}); do not rely on this host, or add its values as `[[{section}.reference]]` once you know the image")
         });
-        matched.then_some(closest)
+        matched.then_some(closest).ok_or(Some(closest))
     }
 
     /// Passes if `holds`. Returns whether it did.

@@ -75,6 +75,17 @@ pub struct Expected {
     pub identity_public_key: Option<PublicKey>,
     /// The highest `tcbEvaluationDataNumber` seen before: collateral does not go back.
     pub last_tcb_evaluation_data_number: Option<u32>,
+    /// The TLS connection that evidence of an identity came over, where the verifier fetched it over one.
+    pub connection: Option<Connection>,
+}
+
+/// Whose TLS a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connection {
+    /// SHA-256 of the public key (SubjectPublicKeyInfo) of its certificate.
+    pub key: [u8; 32],
+    /// Whether the verifier's machine trusts the certificate: an authority that it knows vouches for the name.
+    pub trusted: bool,
 }
 
 impl Expected {
@@ -85,6 +96,7 @@ impl Expected {
             challenge,
             identity_public_key: None,
             last_tcb_evaluation_data_number: None,
+            connection: None,
         }
     }
 }
@@ -137,6 +149,7 @@ pub fn verify(evidence: &Evidence, policy: &Policy, expected: &Expected, now: u6
                     CheckId::Purpose,
                     CheckId::Nonce,
                     CheckId::IdentityKey,
+                    CheckId::TlsKey,
                     CheckId::Log,
                     CheckId::Manifest,
                     CheckId::CompiledCode,

@@ -136,7 +136,7 @@ impl Surroundings for HostFacts {
         let statement = self.statement(claim, program)?;
         let with = With {
             statement: Some(&statement),
-            inclusion: None,
+            ..With::default()
         };
         evidence
             .encode_with(ContentFormat::Cbor, with)

@@ -20,7 +20,8 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Starts the making of evidence, where there is an attester. `log` is the one that was made on this platform.
+    /// Starts the making of evidence, where there is an attester. `log` is the one that was made on this platform, `tls_key` what
+    /// clients pin where the host ends TLS.
     ///
     /// # Errors
     /// When the manifest or the collateral is longer than a verifier reads.
@@ -29,13 +30,14 @@ impl Platform {
         identity: Arc<Identity>,
         log: &Arc<Measured>,
         manifest: impl FnOnce() -> Vec<u8>,
+        tls_key: Option<[u8; 32]>,
     ) -> Result<Result<Attestation, String>, Error> {
         let attester = match &self.attester {
             Ok(attester) => Arc::clone(attester),
             Err(reason) => return Ok(Err(reason.clone())),
         };
         let (log, collateral) = (Arc::clone(log), self.collateral.clone());
-        Attestation::start(attester, identity, log, collateral, manifest())
+        Attestation::start(attester, identity, log, collateral, manifest(), tls_key)
             .map(Ok)
             .map_err(|e| failed(&e))
     }

@@ -10,6 +10,7 @@ mod limits;
 mod metered;
 mod payments;
 mod runtime;
+mod tls;
 mod unknown;
 
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +25,7 @@ pub use attestation::{Attestation, AttestationBackend};
 pub use limits::Limits;
 pub use metered::Metered;
 pub use payments::{Asset, Charging, Payments};
+pub use tls::Tls;
 
 use crate::error::Error;
 use crate::executor::Source;
@@ -37,6 +39,8 @@ const MAX_READY: usize = 32;
 pub struct Config {
     /// Address of the public HTTP port, `ip:port`; port 0 takes a free one; by default `127.0.0.1:8080`.
     pub listening: SocketAddr,
+    /// TLS on that port.
+    pub tls: Tls,
     /// Folder of the host's own state; by default `./state`.
     pub executor_path: PathBuf,
     /// Folder of agents that `/agent/deploy` finds by name; by default `./agents`.
@@ -45,8 +49,8 @@ pub struct Config {
     pub limits: Limits,
     /// Behaviour that is not a limit.
     pub execution: Execution,
-    /// The script engine: without one the Python endpoints answer 503.
-    pub script: Script,
+    /// The script engines: without one the endpoints of its language answer 503.
+    pub runtime: Runtime,
     /// The operator's policy: without one nothing is asked.
     pub policy: Policy,
     /// Taking payments: without a component paid routes answer 503.
@@ -74,7 +78,17 @@ pub enum Hardening {
     Require,
 }
 
-/// `[script]`: the component that runs scripts.
+/// `[runtime]`: the components that run scripts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Runtime {
+    /// That of Python.
+    pub python: Script,
+    /// That of JavaScript and TypeScript.
+    pub javascript: Script,
+}
+
+/// `[runtime.python]`, `[runtime.javascript]`: the component that runs scripts in a language.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Script {
@@ -182,11 +196,12 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listening: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            tls: Tls::default(),
             executor_path: PathBuf::from("state"),
             app_path: PathBuf::from("agents"),
             limits: Limits::default(),
             execution: Execution::default(),
-            script: Script::default(),
+            runtime: Runtime::default(),
             policy: Policy::default(),
             payments: Payments::default(),
             routes: Routes::default(),
@@ -249,10 +264,12 @@ impl Config {
             config.listening = listening_from_host(host, config.listening)?;
         }
         config.limits.validate()?;
-        if config.script.ready > MAX_READY {
+        let engines = config.runtime.engines().map(|(_, script)| script.ready);
+        let ready = engines.into_iter().fold(0, usize::saturating_add);
+        if ready > MAX_READY {
             return Err(Error::ConfigValue {
-                key: "script.ready",
-                message: format!("{} is over {MAX_READY}", config.script.ready),
+                key: "runtime.*.ready",
+                message: format!("{ready} of all languages is over {MAX_READY}"),
             });
         }
         if config.policy.source().is_some() && config.policy.rules.as_os_str().is_empty() {

@@ -106,12 +106,13 @@ pub struct Asset {
 }
 
 /// The variables that tell the component what keys of their own set.
-const VARIABLES: [&str; 5] = [
+const VARIABLES: [&str; 6] = [
     "FACILITATORS",
     "RPC_URLS",
     "CONFIRMATIONS",
     "SHARED_ACCOUNT",
     "SETTLE_FIRST",
+    "PUBLIC_URL",
 ];
 
 impl Payments {
@@ -138,13 +139,14 @@ impl Payments {
         let depths = self.confirmations.iter();
         let depths: Vec<String> = depths.map(|(chain, n)| format!("{chain}={n}")).collect();
         let set = |is_set: bool| if is_set { "1" } else { "" }.to_owned();
-        let [facilitators, urls, confirmations, account, first] = VARIABLES;
+        let [facilitators, urls, confirmations, account, first, public] = VARIABLES;
         let named = [
             (facilitators, self.facilitators.join(" ")),
             (urls, rpc.join(" ")),
             (confirmations, depths.join(" ")),
             (account, set(self.shared_account)),
             (first, set(self.settle_first)),
+            (public, self.public_url.trim_end_matches('/').to_owned()),
         ];
         named
             .into_iter()

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Config, Limits};
+use super::{Config, Limits, Runtime, Script};
 use crate::error::Error;
 use crate::executor::{
-    self, PaymentSettings, PluginError, PluginSettings, PolicySettings, ScriptSettings, Settings,
+    self, Language, PaymentSettings, PluginError, PluginSettings, PolicySettings, ScriptSettings,
+    Settings,
 };
 use crate::origins::Origins;
 
@@ -42,6 +43,27 @@ impl Limits {
     }
 }
 
+impl Runtime {
+    /// The script engines that are named.
+    fn scripts(&self) -> impl Iterator<Item = ScriptSettings> {
+        self.engines().into_iter().filter_map(|(language, script)| {
+            Some(ScriptSettings {
+                language,
+                source: script.source()?,
+                ready: script.ready,
+            })
+        })
+    }
+
+    /// The engine of each language.
+    pub(super) fn engines(&self) -> [(Language, &Script); 2] {
+        [
+            (Language::Python, &self.python),
+            (Language::Javascript, &self.javascript),
+        ]
+    }
+}
+
 impl Config {
     /// The plugins that are named.
     ///
@@ -53,10 +75,7 @@ impl Config {
             None => None,
         };
         Ok(PluginSettings {
-            script: self.script.source().map(|source| ScriptSettings {
-                source,
-                ready: self.script.ready,
-            }),
+            scripts: self.runtime.scripts().collect(),
             policy: self
                 .policy
                 .source()

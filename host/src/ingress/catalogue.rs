@@ -21,11 +21,13 @@ use crate::pipeline::{Host, Refusal, Route, route};
 const EXECUTION: &str =
     "A sealed execution in a confidential host; GET /openapi.json describes request and answer";
 /// What the host itself sells.
-const EXECUTIONS: [Route; 4] = [
+const EXECUTIONS: [Route; 6] = [
     route::PAID_WASM,
     route::PAID_ATTESTED_WASM,
     route::PAID_PYTHON,
     route::PAID_ATTESTED_PYTHON,
+    route::PAID_JAVASCRIPT,
+    route::PAID_ATTESTED_JAVASCRIPT,
 ];
 /// Agents in the catalogue: those beyond are sold, and not listed.
 const MOST_AGENTS: usize = 990;
@@ -43,7 +45,10 @@ pub(super) fn execution(
         .map(|it| format!("{EXECUTION}; by use, up to the price: {}", it.words()));
     let description = by_use.as_deref().unwrap_or(EXECUTION);
     let what = (description, Some(format.media_type()));
-    let metadata = teller.metadata(Method::POST.as_str(), None);
+    let mut metadata = teller.metadata(Method::POST.as_str(), None);
+    if let (Some(told), Some(tariffs)) = (&mut metadata, teller.tariffs_of(&route.path)) {
+        told["metered"] = tariffs.listed();
+    }
     payments.resource(&route.path, headers, what, metadata)
 }
 

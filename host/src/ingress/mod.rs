@@ -91,6 +91,11 @@ fn router(host: Arc<Host>) -> Router {
             "/test/policy/unsafe/python/attest",
             post(sealed::attested_python),
         )
+        .route("/test/policy/unsafe/javascript", post(sealed::javascript))
+        .route(
+            "/test/policy/unsafe/javascript/attest",
+            post(sealed::attested_javascript),
+        )
         .route("/x402_execute/test/wasm", sold(sealed::paid_wasm))
         .route(
             "/x402_execute/verifiable/wasm",
@@ -100,6 +105,14 @@ fn router(host: Arc<Host>) -> Router {
         .route(
             "/x402_policy/unsafe/python/attest",
             sold(sealed::paid_attested_python),
+        )
+        .route(
+            "/x402_policy/unsafe/javascript",
+            sold(sealed::paid_javascript),
+        )
+        .route(
+            "/x402_policy/unsafe/javascript/attest",
+            sold(sealed::paid_attested_javascript),
         )
         .route("/search", post(agents::search))
         .route("/agent/deploy", post(sealed::deploy))

@@ -37,6 +37,10 @@ routes! {
     python = route::PYTHON;
     /// `POST /test/policy/unsafe/python/attest`.
     attested_python = route::ATTESTED_PYTHON;
+    /// `POST /test/policy/unsafe/javascript`.
+    javascript = route::JAVASCRIPT;
+    /// `POST /test/policy/unsafe/javascript/attest`.
+    attested_javascript = route::ATTESTED_JAVASCRIPT;
     /// `POST /x402_execute/test/wasm`.
     paid_wasm = route::PAID_WASM;
     /// `POST /x402_execute/verifiable/wasm`.
@@ -45,6 +49,10 @@ routes! {
     paid_python = route::PAID_PYTHON;
     /// `POST /x402_policy/unsafe/python/attest`.
     paid_attested_python = route::PAID_ATTESTED_PYTHON;
+    /// `POST /x402_policy/unsafe/javascript`.
+    paid_javascript = route::PAID_JAVASCRIPT;
+    /// `POST /x402_policy/unsafe/javascript/attest`.
+    paid_attested_javascript = route::PAID_ATTESTED_JAVASCRIPT;
     /// `POST /agent/list`: the agents of one owner.
     own_agents = route::LIST;
     /// `POST /agent/logs`: what an agent wrote, for its owner.
@@ -62,6 +70,7 @@ async fn serve(host: &Arc<Host>, route: Route, request: Request) -> Result<Respo
         Some(Sale {
             info: catalogue::execution(payments, teller, &route, (request.headers(), format)),
             tariffs: teller.tariffs_of(&route.path).cloned(),
+            budget: None,
             offers: teller.offers_of(&route.path).await?,
             // What has no body is told what it costs, whatever it brings.
             headers: match *request.method() {

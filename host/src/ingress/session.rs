@@ -36,7 +36,8 @@ pub(super) async fn create_keypair(
 }
 
 /// `POST /verifiable/encrypt/create_keypair`: a session with evidence that its key is this host's. With the
-/// header `accept-evidence: session-batch` the client says that it reads evidence whose quote is over many sessions.
+/// header `accept-evidence` the client says that it reads evidence whose quote is over many sessions (`session-batch`), and that it
+/// wants the platform's boot log too (`boot-log`), separated by commas.
 pub(super) async fn create_attested_keypair(
     State(host): State<Arc<Host>>,
     request: Request,
@@ -44,10 +45,8 @@ pub(super) async fn create_attested_keypair(
     let attestation = host.attestation()?;
     let address = address_of(&request);
     let format = format_of(&request)?;
-    let in_batch = request
-        .headers()
-        .get("accept-evidence")
-        .is_some_and(|accepted| accepted == "session-batch");
+    let in_batch = accepts(&request, "session-batch");
+    let with_boot_log = accepts(&request, "boot-log");
     let peer = peer_of(&request);
     let (request, _share) = decoded::<CreateKeypairRequest>(&host, format, request).await?;
     let client = client_key(&request.pubkey, "pubkey")?;
@@ -66,6 +65,10 @@ pub(super) async fn create_attested_keypair(
     } else {
         attestation.evidence(address, subject, nonce).await?
     };
+    let evidence = match with_boot_log {
+        true => attestation.with_boot_log(evidence),
+        false => evidence,
+    };
     let encoded = evidence
         .encode(ContentFormat::Cbor)
         .map_err(|e| Refusal::internal(e.to_string()))?;
@@ -79,4 +82,10 @@ pub(super) async fn create_attested_keypair(
             evidence: Some(HexBytes(encoded)),
         },
     )
+}
+
+fn accepts(request: &Request, what: &str) -> bool {
+    let accepted = request.headers().get("accept-evidence");
+    let accepted = accepted.and_then(|accepted| accepted.to_str().ok());
+    accepted.is_some_and(|accepted| accepted.split(',').any(|one| one.trim() == what))
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use hypervisor_protocol::metered::{Metered, Tariff, Used};
+use hypervisor_protocol::metered::{Budget, Metered, Tariff, Used};
+
+use serde_json::{Value, json};
 
 use super::Payment;
 use super::prices::Prices;
@@ -81,13 +83,33 @@ impl Tariffs {
         &self.words
     }
 
+    /// The same for machines, in each asset that it may be paid in.
+    pub(crate) fn listed(&self) -> Value {
+        let priced = self.priced.iter();
+        priced
+            .map(|it| json!({"network": it.network, "asset": it.asset, "tariff": it.tariff}))
+            .collect()
+    }
+
     /// What `used` costs whoever made the payment; none where the component, which may be another by now, has no price in its asset.
     pub(crate) fn bill(&self, payment: &Payment, used: Used) -> Option<Metered> {
+        Metered::new(self.tariff(payment)?.clone(), &payment.amount, used)
+    }
+
+    /// What may be used for what was signed.
+    pub(crate) fn budget(&self, signed: &Payment) -> Option<Budget> {
+        Some(Budget {
+            tariff: self.tariff(signed)?.clone(),
+            maximum: signed.amount.parse().ok()?,
+            received: 0,
+        })
+    }
+
+    fn tariff(&self, payment: &Payment) -> Option<&Tariff> {
         let id = &payment.id;
         let is_same =
             |it: &&Priced| it.network == id.chain && it.asset.eq_ignore_ascii_case(&id.asset);
-        let priced = self.priced.iter().find(is_same)?;
-        Metered::new(priced.tariff.clone(), &payment.amount, used)
+        Some(&self.priced.iter().find(is_same)?.tariff)
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) struct Payments {
     /// How long after a settlement it is looked at again; none for never.
     recheck: Option<Duration>,
     public_url: String,
+    /// What is before the request's Host where there is none: `http` or `https`.
+    scheme: &'static str,
     /// Rings when a payment has come into doubt.
     doubt: Notify,
     /// What was written is brought to the disk soon.
@@ -84,7 +86,11 @@ impl Payments {
     ///
     /// # Errors
     /// What is wrong with the store in `executor_path`.
-    pub(crate) fn open(settings: &config::Payments, state: &Folder) -> Result<Self, Error> {
+    pub(crate) fn open(
+        settings: &config::Payments,
+        state: &Folder,
+        tls: &config::Tls,
+    ) -> Result<Self, Error> {
         Ok(Self {
             ledger: opened(state, settings)?,
             settle_first: settings.settle_first,
@@ -94,6 +100,7 @@ impl Payments {
             hold: settings.hold,
             recheck: settings.rechecks().then_some(settings.recheck),
             public_url: settings.public_url.trim_end_matches('/').to_owned(),
+            scheme: if tls.is_on() { "https" } else { "http" },
             doubt: Notify::new(),
             flushing: Arc::default(),
         })
@@ -111,7 +118,7 @@ impl Payments {
             .get(http::header::HOST)
             .and_then(|host| host.to_str().ok());
         let base = match (self.public_url.as_str(), host) {
-            ("", Some(host)) => format!("http://{host}"),
+            ("", Some(host)) => format!("{}://{host}", self.scheme),
             ("", None) => "http://localhost".to_owned(),
             (url, _) => url.to_owned(),
         };

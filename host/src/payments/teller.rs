@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::HeaderName;
-use hypervisor_ledger::{Outcome, Payment, PaymentId, Settler, Standing, digest};
+use hypervisor_ledger::{Outcome, Payment, PaymentId, Proof, Settler, Standing, digest};
 use serde_json::{Value, json};
 
 use super::prices::{Prices, not_sold};
@@ -13,8 +13,8 @@ use crate::agents::Deployed;
 use crate::config::Config;
 use crate::error::Error;
 use crate::executor::{
-    AuthorizedPayment, ChallengeResponse, Finality, Header, Item, Offer, Page, PaymentEngine,
-    PaymentId as PluginId, ResourceInfo, Settlement, Unanswered, Verification,
+    Account, AuthorizedPayment, ChallengeResponse, Finality, Header, Item, Offer, Page,
+    PaymentEngine, PaymentId as PluginId, ResourceInfo, Settlement, Unanswered, Verification,
 };
 use crate::metrics;
 
@@ -119,7 +119,7 @@ impl Teller {
         self.offers(price, pay_to).await.map_err(|_| no_offers())
     }
 
-    /// The header fields in which the component looks for payments.
+    /// The header fields in which the component looks for payments, and for proofs of who paid.
     pub(crate) fn fields(&self) -> &[HeaderName] {
         self.engine.fields()
     }
@@ -138,6 +138,12 @@ impl Teller {
     pub(crate) fn reads(&self, name: &str) -> bool {
         let mut named = self.engine.fields().iter().map(HeaderName::as_str);
         named.any(|it| it.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether a header field has proofs of who paid, and no payment.
+    pub(crate) fn signs_in(&self, header: &Header) -> bool {
+        let name = self.engine.sign_in().map(HeaderName::as_str);
+        name.is_some_and(|it| it.eq_ignore_ascii_case(&header.name))
     }
 
     /// Whether the component's catalogue is to be seen at a path.
@@ -174,6 +180,24 @@ impl Teller {
     ) -> Result<Option<[u8; 32]>, PaymentFault> {
         let name = self.engine.identifier(&self.read(headers)).await?;
         Ok(name.map(|name| digest(&["purchase", &id.chain, &id.payer, &name])))
+    }
+
+    /// What the headers prove of who paid.
+    pub(crate) async fn signed_in(
+        &self,
+        info: &ResourceInfo,
+        offers: &[Offer],
+        headers: &[Header],
+    ) -> Result<Option<Proof>, PaymentFault> {
+        let headers = self.read(headers);
+        let proof = self.engine.signed_in(info, offers, &headers);
+        let account = |it: Account| (it.chain, it.payer);
+        Ok(proof.await?.map(|it| Proof {
+            accounts: it.accounts.into_iter().map(account).collect(),
+            nonce: it.nonce,
+            issued: it.issued,
+            expires: it.expires,
+        }))
     }
 
     /// The 402 for `offers`.

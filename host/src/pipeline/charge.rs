@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Method};
 use hypervisor_ledger::Settler as _;
+use hypervisor_protocol::metered::Budget;
 use hypervisor_protocol::{ContentFormat, PaymentReceipt, ProblemType};
 
 use super::{Call, Fields, Host, Input, Refusal, Way};
@@ -30,6 +31,8 @@ pub(crate) struct Sale {
     pub(crate) headers: Vec<Header>,
     /// What use costs, where it is paid by use: the offers are then of the most that it costs.
     pub(crate) tariffs: Option<Tariffs>,
+    /// What may be used of what was signed for, once that is known.
+    pub(crate) budget: Option<Budget>,
 }
 
 impl Sale {
@@ -64,6 +67,7 @@ impl Sale {
                 _ => payments::headers(headers),
             },
             tariffs: None,
+            budget: None,
         }))
     }
 }
@@ -155,7 +159,8 @@ async fn named<W: Way>(
         let _turn = host.account().plugin().await?;
         teller.identify(&sale.offers, &sale.headers).await?
     };
-    if identified.is_none() && !W::route(call).1 {
+    let signs_in = || sale.headers.iter().any(|it| teller.signs_in(it));
+    if identified.is_none() && !W::route(call).1 && !signs_in() {
         host.bodies().discard(input).await;
         return Err(Box::pin(challenge(host, call)).await);
     }
@@ -183,7 +188,7 @@ pub(super) fn request<W: Way>(call: &Call<W>, received: &W::Received) -> Request
     let (route, is_secret) = W::route(call);
     let mut words = vec![route.as_str()];
     if let (Some(sale), Some(teller)) = (&call.sale, &call.snapshot.teller) {
-        let is_read = |header: &&Header| teller.reads(&header.name);
+        let is_read = |it: &&Header| teller.reads(&it.name) && !teller.signs_in(it);
         let read = sale.headers.iter().filter(is_read);
         words.extend(read.map(|header| header.value.as_str()));
     }
@@ -205,7 +210,29 @@ pub(super) async fn recall<W: Way>(
 ) -> Result<Recalled, Refusal> {
     match request {
         None => Ok(Recalled::Due(Bill::Free)),
+        Some(request) if payment.is_none() && !request.is_secret => {
+            Box::pin(signed_in(host, call, request)).await
+        }
         Some(request) => Box::pin(claim(host, call, payment, request)).await,
+    }
+}
+
+/// Finds what was paid for by whoever proves to hold the account that paid, and brings no payment.
+async fn signed_in<W: Way>(
+    host: &Host,
+    call: &Call<W>,
+    request: Request,
+) -> Result<Recalled, Refusal> {
+    let proof = {
+        let sale = (call.sale.as_ref()).ok_or_else(Refusal::takes_no_payments)?;
+        let _turn = host.account().plugin().await?;
+        let proof = teller(call)?.signed_in(&sale.info, &sale.offers, &sale.headers);
+        proof.await?
+    };
+    let ledger = taking(host)?.ledger();
+    match proof.and_then(|proof| ledger.signed_in(&request, &proof, now())) {
+        Some(request) => claim(host, call, None, request).await,
+        None => Err(challenge(host, call).await),
     }
 }
 
@@ -226,6 +253,10 @@ async fn claim<W: Way>(
             },
             Claim::Rerun(turn) => Ok(Recalled::Due(Bill::Settled(turn))),
             Claim::Answered(kept, fields) => Ok(Recalled::Answered(kept, fields)),
+            // What is no longer held for who signs in can be bought anew.
+            Claim::Gone(_) if id.is_none() && !request.is_secret => {
+                Err(challenge(host, call).await)
+            }
             Claim::Gone(fields) => Err(Refusal::new(
                 ProblemType::AnswerGone,
                 "the payment was made and its answer is no longer held; the receipt is in the headers",
@@ -337,6 +368,14 @@ pub(super) async fn before<W: Way>(
             payments.in_doubt();
             Err(Refusal::in_doubt())
         }
+    }
+}
+
+/// Sets what the work may use, where it is paid by use: no more than was signed for.
+pub(super) fn bound<W>(call: &mut Call<W>, bill: &Bill) {
+    if let (Some(sale), Some(turn)) = (&mut call.sale, bill.turn()) {
+        let tariffs = sale.tariffs.as_ref();
+        sale.budget = tariffs.and_then(|tariffs| tariffs.budget(turn.payment()));
     }
 }
 

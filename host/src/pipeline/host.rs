@@ -111,7 +111,7 @@ impl Host {
             Some(engine) => {
                 let teller = Teller::open(&config, engine, &PAID_ROUTES).await?;
                 (
-                    Some(Payments::open(&config.payments, &state)?),
+                    Some(Payments::open(&config.payments, &state, &config.tls)?),
                     Some(teller),
                 )
             }
@@ -200,7 +200,10 @@ impl Host {
 
     /// Refuses a route that runs what clients bring for nothing, where the operator wants none.
     pub(crate) fn gives_away(&self, route: &Route) -> Result<(), Refusal> {
-        let is_run = matches!(route.operation, Operation::Wasm | Operation::Python);
+        let is_run = matches!(
+            route.operation,
+            Operation::Wasm | Operation::Python | Operation::Javascript
+        );
         if is_run && !self.config.routes.free {
             return Err(Refusal::new(
                 ProblemType::NotFound,

@@ -242,6 +242,7 @@ async fn work<W: Way>(
     let ran = async {
         let ready = W::authorize(call, host, opened, bill.charge()).await?;
         charge::before(host, call, &mut bill, W::will_run(&ready)).await?;
+        charge::bound(call, &bill);
         let ran = Box::pin(W::run(call, host, ready, slot)).await;
         ran.inspect_err(|_| charge::spend(&mut bill))
     };

@@ -51,19 +51,28 @@ pub(crate) const WASM: Route = route("/test/execute/wasm", Operation::Wasm);
 pub(crate) const PYTHON: Route = route("/test/policy/unsafe/python", Operation::Python);
 pub(crate) const ATTESTED_PYTHON: Route =
     attested("/test/policy/unsafe/python/attest", Operation::Python);
+pub(crate) const JAVASCRIPT: Route = route("/test/policy/unsafe/javascript", Operation::Javascript);
+pub(crate) const ATTESTED_JAVASCRIPT: Route = attested(
+    "/test/policy/unsafe/javascript/attest",
+    Operation::Javascript,
+);
 
 pub(crate) const DEPLOY: Route = route("/agent/deploy", Operation::Deploy);
 pub(crate) const LIST: Route = route("/agent/list", Operation::List);
 pub(crate) const LOGS: Route = route("/agent/logs", Operation::Logs);
 
 /// The paths of the paid routes.
-pub const PAID_ROUTES: [&str; 4] = [
+pub const PAID_ROUTES: [&str; 6] = [
     "/x402_execute/test/wasm",
     "/x402_execute/verifiable/wasm",
     "/x402_policy/unsafe/python",
     "/x402_policy/unsafe/python/attest",
+    "/x402_policy/unsafe/javascript",
+    "/x402_policy/unsafe/javascript/attest",
 ];
 pub(crate) const PAID_WASM: Route = route(PAID_ROUTES[0], Operation::Wasm);
 pub(crate) const PAID_ATTESTED_WASM: Route = attested(PAID_ROUTES[1], Operation::Wasm);
 pub(crate) const PAID_PYTHON: Route = route(PAID_ROUTES[2], Operation::Python);
 pub(crate) const PAID_ATTESTED_PYTHON: Route = attested(PAID_ROUTES[3], Operation::Python);
+pub(crate) const PAID_JAVASCRIPT: Route = route(PAID_ROUTES[4], Operation::Javascript);
+pub(crate) const PAID_ATTESTED_JAVASCRIPT: Route = attested(PAID_ROUTES[5], Operation::Javascript);

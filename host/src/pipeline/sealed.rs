@@ -6,7 +6,7 @@ mod prepare;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hypervisor_protocol::metered::{Metered, Used};
+use hypervisor_protocol::metered::{Budget, Metered, Used};
 use hypervisor_protocol::{
     Claim, Commitment, ContentFormat, ExecuteResponse, HexBytes, HostSession, OpenRequest,
     Operation, PaymentReceipt, PolicyDecision, ProblemType, PublicKey, Report,
@@ -18,7 +18,7 @@ use super::route::Route;
 use super::work::{Done, Work};
 use super::{Call, Host, Input, Kept, Refusal, Target, Way};
 use crate::account::{Share, Slot};
-use crate::executor::{Charge, Exit, Outcome, micros};
+use crate::executor::{Charge, Exit, Language, Outcome, micros};
 use hypervisor_agents::Owner;
 
 use prepare::{Ready, action, prepare};
@@ -91,15 +91,26 @@ pub(crate) struct Answer {
 impl Sealed {
     /// Whether the caller brings what runs.
     fn brings_program(&self) -> bool {
-        matches!(self.route.operation, Operation::Wasm | Operation::Python)
+        self.route.operation == Operation::Wasm || self.language().is_some()
+    }
+
+    /// The language of what the caller brings, if it is a script.
+    fn language(&self) -> Option<Language> {
+        match self.route.operation {
+            Operation::Python => Some(Language::Python),
+            Operation::Javascript => Some(Language::Javascript),
+            _ => None,
+        }
     }
 
     /// Refuses a route for which this host lacks a part.
     pub(crate) fn serves(&self, host: &Host) -> Result<(), Refusal> {
-        if self.route.operation == Operation::Python && !host.executor().runs_scripts() {
+        if let Some(language) = self.language().filter(|it| !host.executor().runs(*it)) {
             return Err(Refusal::new(
                 ProblemType::ScriptsUnavailable,
-                "this host has no script engine; its operator names one in [script]",
+                format!(
+                    "this host runs no scripts in this language; its operator names an engine in [runtime.{language}]"
+                ),
             ));
         }
         if self.route.attested {
@@ -230,7 +241,11 @@ impl Way for Sealed {
             share: _share,
         } = ready;
         let done = match work {
-            Ok(work) => work.perform(host, call).await?,
+            Ok(work) => {
+                let budget = call.sale.as_ref().and_then(|sale| sale.budget.clone());
+                let budget = budget.map(|budget| Budget { received, ..budget });
+                work.within(budget).perform(host, call).await?
+            }
             Err(exit) => Outcome::not_run(exit).into(),
         };
         drop(slot);

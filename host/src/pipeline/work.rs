@@ -5,19 +5,20 @@ use std::time::{Duration, Instant};
 
 use hypervisor_agents::Owner;
 use hypervisor_protocol::LimitKind;
+use hypervisor_protocol::metered::Budget;
 
 use super::plain::{Unread, is_charged, whole};
 use super::{Call, Host, Refusal, bhttp};
 use crate::agents::{Deployed, Plan, deploy};
 use crate::executor::{
-    Chain, Command, Exit, Inputs, NoResponse, Outcome, PrepareError, Program, Service, Usage,
-    micros,
+    Chain, Command, Exit, Inputs, Language, NoResponse, Outcome, PrepareError, Program, Service,
+    Usage, micros,
 };
 
 /// Something that can be done.
 pub(super) enum Work {
     Program(Program, Inputs),
-    Script(String, Inputs),
+    Script(Language, String, Inputs),
     Service(
         Arc<Deployed>,
         Arc<Service>,
@@ -93,6 +94,14 @@ impl From<Outcome> for Done {
 }
 
 impl Work {
+    /// The same, for no more than it may cost.
+    pub(super) fn within(mut self, most: Option<Budget>) -> Self {
+        if let Self::Program(_, inputs) | Self::Script(_, inputs) = &mut self {
+            inputs.budget = most;
+        }
+        self
+    }
+
     /// Does it.
     ///
     /// # Errors
@@ -101,9 +110,9 @@ impl Work {
         let chain = call.chain.clone();
         let outcome = match self {
             Self::Program(program, inputs) => host.executor().run(&program, inputs).await,
-            Self::Script(source, inputs) => host
+            Self::Script(language, source, inputs) => host
                 .executor()
-                .run_script(source, inputs)
+                .run_script(language, source, inputs)
                 .await
                 .unwrap_or_else(|| {
                     Outcome::not_run(Exit::Denied {

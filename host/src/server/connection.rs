@@ -10,9 +10,11 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 
 use super::linger::Lingering;
 use super::progress::{Progress, watched};
@@ -108,10 +110,10 @@ enum Ending {
     Closing,
 }
 
-/// Serves a connection to its end.
-pub(super) async fn serve<A, F>(
+/// Serves a connection to its end, in TLS where there is an acceptor: its handshake may take as long as the head of a request.
+pub(super) async fn accept<A, F>(
     protocol: auto::Builder<Streams>,
-    stream: TcpStream,
+    (stream, tls): (TcpStream, Option<TlsAcceptor>),
     answer: A,
     limits: &Limits,
     mut closing: watch::Receiver<()>,
@@ -128,6 +130,32 @@ pub(super) async fn serve<A, F>(
         },
         _ = closing.changed() => return,
     }
+    let Some(tls) = tls else {
+        return serve(protocol, stream, answer, limits, closing).await;
+    };
+    let secured = tokio::select! {
+        secured = tokio::time::timeout(limits.receive, tls.accept(stream)) => secured,
+        _ = closing.changed() => return,
+    };
+    match secured {
+        Ok(Ok(stream)) => serve(protocol, stream, answer, limits, closing).await,
+        Ok(Err(error)) => tracing::debug!(%error, "no TLS was agreed on"),
+        Err(_) => tracing::debug!("connection ended: its TLS handshake takes too long"),
+    }
+}
+
+/// Serves what is sent in the clear, or was.
+async fn serve<S, A, F>(
+    protocol: auto::Builder<Streams>,
+    stream: S,
+    answer: A,
+    limits: &Limits,
+    mut closing: watch::Receiver<()>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
     let activity = Arc::<Activity>::default();
     let counting = Arc::clone(&activity);
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {

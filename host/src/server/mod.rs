@@ -5,6 +5,7 @@ mod linger;
 mod peers;
 mod progress;
 mod shutdown;
+mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 pub use shutdown::Shutdown;
+pub use tls::Tls;
 
 use crate::account::Peer;
 use crate::config::Limits;
@@ -35,15 +37,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    tls: Option<Tls>,
     limits: Limits,
     connections: usize,
 }
 
 impl Server {
-    /// Binds `address`; port 0 takes a free port. `descriptors` is how many connections the process has room for, where that is
+    /// Binds `address`, with TLS where it is given; port 0 takes a free port. `descriptors` is how many connections the process has room for, where that is
     /// less than the limit.
     pub async fn bind(
         address: SocketAddr,
+        tls: Option<Tls>,
         limits: &Limits,
         descriptors: usize,
     ) -> Result<Self, Error> {
@@ -53,6 +57,7 @@ impl Server {
         Ok(Self {
             listener,
             address,
+            tls,
             limits: limits.clone(),
             connections: limits.connections.min(descriptors),
         })
@@ -61,6 +66,14 @@ impl Server {
     /// The address in use.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        match self.tls {
+            Some(_) => "https",
+            None => "http",
+        }
     }
 
     /// Serves until `shutdown`: `answer` gets the peer's address with each request. Then lets requests in progress finish within the drain deadline.
@@ -73,6 +86,7 @@ impl Server {
         let peers = Peers::new(self.limits.connections_per_peer);
         let limits = Arc::new(self.limits);
         let protocol = connection::protocol(&limits);
+        let acceptor = self.tls.map(|tls| tls.acceptor);
         let (close, closing) = watch::channel(());
         loop {
             // A permit first: beyond the bound, connections wait in the kernel's backlog.
@@ -95,10 +109,11 @@ impl Server {
                         set_options(&stream, limits.receive);
                         let (protocol, answer) = (protocol.clone(), answer.clone());
                         let (limits, closing) = (Arc::clone(&limits), closing.clone());
+                        let acceptor = acceptor.clone();
                         tokio::spawn(async move {
                             let _counted = (permit, counted);
                             let answer = move |request| answer(address.ip(), request);
-                            connection::serve(protocol, stream, answer, &limits, closing).await;
+                            connection::accept(protocol, (stream, acceptor), answer, &limits, closing).await;
                         });
                     }
                     Some((Err(error), _)) => {

@@ -79,11 +79,21 @@ pub mod payments {
             payment_catalogue
     );
 
-    #[cfg(feature = "payments-with-metered")]
+    #[cfg(all(
+        feature = "payments-with-metered",
+        not(feature = "payments-with-sign-in")
+    ))]
     world!(
         "hypervisor:plugin/payments-with-metered",
         "hypervisor_plugin::payments": payment, payment_fields, quote, finality, payment_identifier,
             payment_catalogue, payment_metered
+    );
+
+    #[cfg(feature = "payments-with-sign-in")]
+    world!(
+        "hypervisor:plugin/payments-with-sign-in",
+        "hypervisor_plugin::payments": payment, payment_fields, quote, finality, payment_identifier,
+            payment_catalogue, payment_metered, payment_sign_in
     );
 
     impl payment::Header {

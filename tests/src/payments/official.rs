@@ -78,6 +78,46 @@ pub async fn pay_as(
     paid(EXTENSIONS, &[], input).await
 }
 
+/// How the official client of `sign-in-with-x` asks.
+#[derive(Clone, Copy, Debug)]
+pub enum SignIn {
+    /// It never pays.
+    Only,
+    /// It pays where it is not let in.
+    OrPay,
+}
+
+/// Signs in to a host whose URL is `public`, and asks for what the account has paid for; `request` has the host's true URL.
+///
+/// # Errors
+///
+/// As those of [`pay`].
+pub async fn sign_in(
+    how: SignIn,
+    payer: &Payer,
+    public: &str,
+    request: &Request<'_>,
+) -> Result<Answer, String> {
+    let url = reqwest::Url::parse(request.url).unwrap();
+    let origin = url.origin().ascii_serialization();
+    let mut input = described(&payer.private_key(), request);
+    input["name"] = match how {
+        SignIn::Only => "signIn".into(),
+        SignIn::OrPay => "payUnlessPaid".into(),
+    };
+    input["url"] = request.url.replace(&origin, public).into();
+    input["publicUrl"] = public.into();
+    input["origin"] = origin.into();
+    paid(EXTENSIONS, &[], input).await
+}
+
+/// The header by which the official client signs in where a challenge declares `sign-in-with-x` so.
+pub async fn proof(payer: &Payer, declared: &Value) -> String {
+    let key = payer.private_key();
+    let input = json!({"name": "proof", "declared": declared, "privateKey": key});
+    serde_json::from_slice(&run(EXTENSIONS, &[], &input).await.unwrap()).unwrap()
+}
+
 /// What the official validators have against the extensions of a challenge.
 pub async fn problems(extensions: &Value) -> Vec<String> {
     let input = json!({"name": "judge", "extensions": extensions});

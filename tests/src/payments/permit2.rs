@@ -25,7 +25,7 @@ pub struct Permit {
     /// Who may transfer it.
     pub spender: Address,
     /// Spent with the payment.
-    pub nonce: u128,
+    pub nonce: [u8; 32],
     /// Valid until this second since 1970.
     pub deadline: u64,
     /// Who gets it.
@@ -49,7 +49,7 @@ impl Permit {
             token: address("/asset").unwrap(),
             amount: offer["amount"].as_str().unwrap().parse().unwrap(),
             spender: proxy.parse().unwrap(),
-            nonce: u128::from_be_bytes(random()),
+            nonce: random(),
             deadline: now() + offer["maxTimeoutSeconds"].as_u64().unwrap(),
             to: address("/payTo").unwrap(),
             facilitator,
@@ -83,7 +83,7 @@ impl Permit {
             &[
                 hash_struct(permissions, &[self.token.word(), word(self.amount)]),
                 self.spender.word(),
-                word(self.nonce),
+                self.nonce,
                 word(self.deadline.into()),
                 hash_struct(witness, &members),
             ],
@@ -112,11 +112,30 @@ impl Permit {
                         "amount": self.amount.to_string(),
                     },
                     "spender": self.spender.to_string(),
-                    "nonce": self.nonce.to_string(),
+                    "nonce": decimal(&self.nonce),
                     "deadline": self.deadline.to_string(),
                     "witness": witness,
                 },
             },
         }))
     }
+}
+
+/// A number of any length, big-endian, in decimal.
+fn decimal(number: &[u8]) -> String {
+    let mut digits = vec![0u32];
+    for byte in number {
+        let mut carry = u32::from(*byte);
+        for digit in &mut digits {
+            carry += *digit << 8;
+            *digit = carry % 10;
+            carry /= 10;
+        }
+        while carry > 0 {
+            digits.push(carry % 10);
+            carry /= 10;
+        }
+    }
+    let digits = digits.iter().rev();
+    digits.filter_map(|it| char::from_digit(*it, 10)).collect()
 }

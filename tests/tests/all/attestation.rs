@@ -17,6 +17,7 @@ use hypervisor_client::protocol::{
     ClientSession, Commitment, ContentFormat, CreateKeypairRequest, CreateKeypairResponse,
     ExecutePythonRequest, ExecuteResponse, Operation, PrivateKey, PublicKey,
 };
+use hypervisor_evidence::Attester;
 use hypervisor_simulated::Simulator;
 use hypervisor_tests::host::binary;
 use hypervisor_tests::raw::post;
@@ -24,7 +25,7 @@ use hypervisor_tests::{Answer, Host, eventually};
 use hypervisor_verify::tdx::TdxQuote;
 use hypervisor_verify::{Challenge, Expected, ExpectedSubject};
 use hypervisor_verify::{
-    CheckId, Evidence, Policy, RawQuote, Receipt, Statement, Verdict, VerifierNonce,
+    CheckId, Evidence, Policy, RawQuote, Receipt, Statement, Status, Verdict, VerifierNonce,
 };
 use sha2::{Digest, Sha384};
 
@@ -40,7 +41,7 @@ pub(crate) fn simulated(seed: &str, more: &str) -> Host {
 
 pub(crate) fn with_python(seed: &str) -> Host {
     let plugin = hypervisor_tests::programs::python_plugin();
-    simulated(seed, &format!("[script]\n{plugin}"))
+    simulated(seed, &format!("[runtime.python]\n{plugin}"))
 }
 
 pub(crate) fn simulator(seed: &str) -> Simulator {
@@ -374,7 +375,7 @@ async fn a_component_that_is_loaded_stands_in_the_log_and_the_register() {
     let log =
         hypervisor_verify::ComponentLog::decode(CBOR, evidence.log.as_ref().unwrap()).unwrap();
     let names: Vec<&str> = log.entries().iter().map(|e| e.name.as_str()).collect();
-    assert_eq!(names, ["script"]);
+    assert_eq!(names, ["python"]);
     let verdict = judge(&evidence, &policy("one"), &identity());
     assert!(verdict.passed(), "{verdict}");
     assert!(verdict.binding().unwrap().register_bound);
@@ -463,7 +464,7 @@ fn a_simulation_needs_a_seed_and_a_tee_that_was_asked_for_must_be_there() {
 #[tokio::test]
 async fn what_measure_prints_is_what_evidence_binds() {
     let plugin = hypervisor_tests::programs::python_plugin();
-    let config = format!("[agents]\ndeploy = true\noutgoing = ['*']\n[script]\n{plugin}");
+    let config = format!("[agents]\ndeploy = true\noutgoing = ['*']\n[runtime.python]\n{plugin}");
     let host = with_python("one");
     let evidence = identity_evidence(&host).await;
     let verdict = judge(&evidence, &policy("one"), &identity());
@@ -594,7 +595,8 @@ impl Known {
             folder: tempfile::tempdir().unwrap(),
         };
         let plugin = hypervisor_tests::programs::python_plugin();
-        let config = format!("[agents]\ndeploy = true\noutgoing = ['*']\n[script]\n{plugin}");
+        let config =
+            format!("[agents]\ndeploy = true\noutgoing = ['*']\n[runtime.python]\n{plugin}");
         std::fs::write(known.path("host.toml"), config).unwrap();
         std::fs::write(known.path("script.py"), "print('attested')\n").unwrap();
         let measured = Command::new(binary("hypervisor-ctl"))
@@ -684,4 +686,82 @@ fn hv_sends_nothing_to_a_simulation_that_its_policy_does_not_name() {
         !known.host.log().contains("unsafe/python"),
         "the script was sent"
     );
+}
+
+/// What the image of a simulated host boots, as a policy names it in the place of its registers.
+fn policy_by_events(seed: &str) -> String {
+    let simulator = simulator(seed);
+    let log = Attester::boot_log(&simulator).unwrap().unwrap();
+    let log = hypervisor_verify::BootLog::parse(&log).unwrap();
+    let events: Vec<String> = log
+        .events()
+        .iter()
+        .map(|event| {
+            let (register, kind) = (event.register.unwrap(), event.type_name());
+            let digest = const_hex::encode(event.digest);
+            format!("{{ rtmr = {register}, type = \"{kind}\", digest = \"{digest}\" }}")
+        })
+        .collect();
+    let root = const_hex::encode(simulator.fingerprint());
+    let text = policy_text(&format!("simulated = \"{root}\""), &simulator);
+    let boot = |line: &&str| {
+        ["rtmr0", "rtmr1", "rtmr2"]
+            .iter()
+            .all(|it| !line.starts_with(it))
+    };
+    let mut lines: Vec<&str> = text.lines().filter(boot).collect();
+    let events = format!("events = [{}]", events.join(", "));
+    lines.push(&events);
+    lines.join("\n")
+}
+
+#[tokio::test]
+async fn an_image_is_known_by_the_events_of_its_boot_in_sessions_too() {
+    let host = simulated("one", "");
+    let policy = Policy::parse(&policy_by_events("one")).unwrap();
+    let (evidence, verdict) = host.client().verify_host(&policy).await.unwrap();
+    assert!(verdict.passed(), "{verdict}");
+    assert!(evidence.boot_log.is_some());
+    let (_, verdict) = host.client().open_attested_session(&policy).await.unwrap();
+    assert_eq!(
+        verdict.check(CheckId::BootLog).unwrap().status,
+        Status::Pass
+    );
+    // Who does not ask for it does not get it.
+    assert_eq!(Attested::open(&host).await.evidence().boot_log, None);
+}
+
+#[tokio::test]
+async fn hv_shows_what_was_booted_and_a_policy_names_it() {
+    let host = simulated("one", "");
+    let folder = tempfile::TempDir::new().unwrap();
+    let policy = folder.path().join("policy.toml");
+    std::fs::write(
+        &policy,
+        policy_by_events("one").replace("digest = \"", "digest = \"00"),
+    )
+    .unwrap();
+    let verify = |policy: &std::path::Path| {
+        let mut hv = Command::new(binary("hv"));
+        hv.args(["verify", host.url(), "-v", "--policy"])
+            .arg(policy);
+        hv.env("XDG_STATE_HOME", folder.path());
+        let output = hv.output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    assert_eq!(verify(&policy).0, Some(2));
+    std::fs::write(&policy, policy_by_events("one")).unwrap();
+    let (status, said) = verify(&policy);
+    assert_eq!(status, Some(0), "{said}");
+    let events: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with("boot  RTMR"))
+        .collect();
+    assert_eq!(events.len(), 3, "{said}");
+    assert!(events[1].starts_with("boot  RTMR1  EV_IPL  "), "{said}");
+    // The simulator's own events: their digests are of their words.
+    assert!(events[1].ends_with("  SIMULATED kernel"), "{said}");
 }

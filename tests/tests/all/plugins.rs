@@ -130,7 +130,7 @@ async fn an_operator_who_names_the_target_reads_what_the_policy_prints_and_says(
 
 #[tokio::test]
 async fn what_a_script_prints_is_in_no_log_of_the_operators() {
-    let script = format!("[script]\n{}", python_plugin());
+    let script = format!("[runtime.python]\n{}", python_plugin());
     let host = Host::logging("trace,plugin=trace", &script);
     let ran = host
         .python("import sys; print('of the client'); print('of the client', file=sys.stderr)")

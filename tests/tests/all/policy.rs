@@ -271,7 +271,7 @@ fn the_manifest_has_the_policys_component_and_the_digest_of_its_rules() {
 #[test]
 fn a_component_of_another_world_is_refused_with_both_worlds_named() {
     let error = refused(&format!(
-        "[script]\ncomponent = '{}'",
+        "[runtime.python]\ncomponent = '{}'",
         component_file("policy-rust").display()
     ));
     assert!(
@@ -292,7 +292,7 @@ fn a_component_of_another_world_is_refused_with_both_worlds_named() {
 #[test]
 fn machine_code_with_another_digest_is_refused() {
     let config = python_plugin().replace("compiled_sha384 = \"", "compiled_sha384 = \"00");
-    assert!(refused(&format!("[script]\n{config}")).contains("SHA-384"));
+    assert!(refused(&format!("[runtime.python]\n{config}")).contains("SHA-384"));
 }
 
 #[tokio::test]

@@ -211,7 +211,14 @@ fn a_live_hosts_evidence_passes_a_second_verifier_for_its_own_nonce_alone() {
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(found["purpose"], "identity");
     assert_eq!(found["simulated"], true);
-    assert_eq!(found["components"][0]["name"], "script");
+    assert_eq!(found["components"][0]["name"], "python");
+    let booted = found["booted"].as_array().unwrap();
+    assert_eq!(booted.len(), 3);
+    assert!(
+        booted
+            .iter()
+            .all(|events| events.as_array().unwrap().len() == 1)
+    );
     let other = "ff".repeat(16);
     let output = desk.second("evidence.cbor", &root, &["--nonce", &other]);
     assert_eq!(output.status.code(), Some(3));

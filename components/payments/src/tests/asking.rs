@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::kit::{Shop, decode, usdc};
+use super::kit::{NOW, Shop, decode, usdc};
 use crate::api::{ErrorCode, Offer};
 use crate::challenge::challenge;
 use crate::extensions::identifier::{Policy, declared};
@@ -10,7 +10,7 @@ use crate::extensions::identifier::{Policy, declared};
 #[test]
 fn one_challenge_serves_both_versions() {
     let shop = Shop::new();
-    let challenge = challenge(&shop.settings().unwrap(), &shop.info, &shop.offers).unwrap();
+    let challenge = challenge(&shop.settings().unwrap(), &shop.info, &shop.offers, NOW).unwrap();
     assert_eq!(challenge.status, 402);
     let value = |name: &str| {
         let header = challenge.headers.iter().find(|header| header.name == name);
@@ -71,7 +71,7 @@ fn a_chain_without_a_name_in_version_1_is_offered_in_version_2_alone() {
         network: "eip155:42161".to_owned(),
         ..usdc()
     });
-    let challenge = challenge(&shop.settings().unwrap(), &shop.info, &shop.offers).unwrap();
+    let challenge = challenge(&shop.settings().unwrap(), &shop.info, &shop.offers, NOW).unwrap();
     let v2 = decode(&challenge.headers, "payment-required");
     assert_eq!(v2["accepts"][1]["network"], "eip155:42161");
     let v1: serde_json::Value = serde_json::from_slice(&challenge.body).unwrap();
@@ -124,7 +124,7 @@ fn an_offer_that_cannot_be_used_is_named_with_what_is_wrong() {
         let mut shop = Shop::new();
         shop.offers.push(usdc());
         spoil(&mut shop.offers[1]);
-        let error = challenge(&shop.settings().unwrap(), &shop.info, &shop.offers)
+        let error = challenge(&shop.settings().unwrap(), &shop.info, &shop.offers, NOW)
             .unwrap_err()
             .into();
         let ErrorCode::InvalidOffer(text) = error else {
@@ -141,9 +141,9 @@ fn an_offer_that_cannot_be_used_is_named_with_what_is_wrong() {
 fn no_offers_and_broken_metadata_are_refused() {
     let shop = Shop::new();
     let settings = shop.settings().unwrap();
-    assert!(challenge(&settings, &shop.info, &[]).is_err());
-    assert!(challenge(&settings, &shop.info, &vec![usdc(); 33]).is_err());
+    assert!(challenge(&settings, &shop.info, &[], NOW).is_err());
+    assert!(challenge(&settings, &shop.info, &vec![usdc(); 33], NOW).is_err());
     let mut info = shop.info.clone();
     info.metadata = Some("{".to_owned());
-    assert!(challenge(&settings, &info, &shop.offers).is_err());
+    assert!(challenge(&settings, &info, &shop.offers, NOW).is_err());
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::kit::{Purse, Shop, decode, usdc, valid};
+use super::kit::{NOW, Purse, Shop, decode, usdc, valid};
 use crate::api::Verification;
 use crate::catalogue_api::Item;
 use crate::challenge::challenge;
@@ -78,7 +78,7 @@ fn what_the_host_says_of_an_agent_becomes_the_protocols_own_members() {
     let metadata = json!({"method": "GET", "name": "weather", "skills": skills});
     shop.info.metadata = Some(metadata.to_string());
     let settings = shop.settings().unwrap();
-    let challenge = challenge(&settings, &shop.info, &shop.offers).unwrap();
+    let challenge = challenge(&settings, &shop.info, &shop.offers, NOW).unwrap();
     let asked = decode(&challenge.headers, "payment-required");
     let resource = &asked["resource"];
     assert_eq!(resource["serviceName"], "weather");

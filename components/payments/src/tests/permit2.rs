@@ -59,7 +59,14 @@ type Case = (&'static str, fn(&mut Purse));
 
 #[test]
 fn what_cannot_be_settled_is_refused_without_a_network() {
-    let cases: [Case; 12] = [
+    let cases: [Case; 14] = [
+        ("permit2_invalid_nonce", |purse| {
+            purse.authorization.nonce = U256::from(7).into();
+        }),
+        // Whoever is paid is named in any transfer to them.
+        ("permit2_invalid_nonce", |purse| {
+            purse.authorization.nonce = purse.authorization.to.into_word();
+        }),
         ("invalid_permit2_spender", |purse| {
             purse.authorization.permit.as_mut().unwrap().spender = payer();
         }),

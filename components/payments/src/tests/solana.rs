@@ -1,6 +1,6 @@
 //! Payments on Solana against real transactions and scripted facilitators and endpoints.
 
 mod changing;
-mod kit;
+pub mod kit;
 mod settling;
 mod verifying;

@@ -36,6 +36,7 @@ fn bench(bounds: Bounds) -> Bench {
             crl: None,
             inclusion: None,
             statement: None,
+            boot_log: None,
         })
     });
     Bench {

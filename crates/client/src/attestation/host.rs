@@ -2,7 +2,8 @@
 
 use hypervisor_protocol::{CreateKeypairRequest, CreateKeypairResponse, PrivateKey, PublicKey};
 use hypervisor_verify::{
-    Evidence, Expected, ExpectedSubject, Policy, Verdict, VerifierNonce, evidence, verify,
+    Connection, Evidence, Expected, ExpectedSubject, Policy, Verdict, VerifierNonce, evidence,
+    verify,
 };
 use zeroize::Zeroizing;
 
@@ -63,9 +64,19 @@ impl Client {
         let (key, client_key) = session_key()?;
         let nonce = challenge.nonce.as_bytes().to_vec();
         let request = CreateKeypairRequest::new(key.public_key(), Some(nonce));
-        let answer: CreateKeypairResponse = self
-            .post("verifiable/encrypt/create_keypair", &request)
-            .await?;
+        let client = self.explaining(policy);
+        let open = || client.post("verifiable/encrypt/create_keypair", &request);
+        let answer: CreateKeypairResponse = match open().await {
+            // A certificate that no authority vouches for: evidence may.
+            Err(Error::Transport { .. }) if self.tls().was_refused() => {
+                let (_, verdict) = self.verify_host(policy).await?;
+                if !verdict.passed() {
+                    return Err(Refusal::new(Stage::Host, Vec::new(), Some(verdict)).into());
+                }
+                open().await?
+            }
+            answered => answered?,
+        };
         let host = PublicKey::from_sec1(&answer.session_pubkey.0).map_err(Error::Verification)?;
         let evidence = answer.evidence.as_ref().map(AsRef::as_ref);
         let attestation = SessionAttestation::verify(
@@ -94,27 +105,41 @@ impl Client {
     /// [`Error::Refused`] when the host has nothing to attest with, [`Error::Attestation`] when what it sends can not be
     /// read.
     pub async fn evidence(&self, nonce: &VerifierNonce) -> Result<Evidence, Error> {
+        Ok(self.asked(nonce).await?.0)
+    }
+
+    /// Evidence, and the TLS connection that it came over.
+    async fn asked(&self, nonce: &VerifierNonce) -> Result<(Evidence, Option<Connection>), Error> {
         let path = format!("attestation?nonce={nonce}");
-        let answer = self.get(&path, evidence::MAX_LENGTH).await?;
+        let (answer, connection) = self.ask(&path, evidence::MAX_LENGTH).await?;
         if !answer.status.is_success() {
             return Err(self.refusal(&answer));
         }
-        decode_evidence(&answer.body).map_err(|error| {
+        let evidence = decode_evidence(&answer.body).map_err(|error| {
             let reason = format!("{error}; is it a host of this API?");
-            Refusal::of(Stage::Host, "evidence", reason).into()
-        })
+            Error::from(Refusal::of(Stage::Host, "evidence", reason))
+        })?;
+        Ok((evidence, connection))
     }
 
     /// Asks the host for evidence of its identity, for a nonce made here, and holds it against `policy`. A verdict that did
-    /// not pass is no error.
+    /// not pass is no error. Where it passes and names the key with which the host ends TLS, this client and its clones connect to
+    /// that key and to no other from then on, whoever signed its certificate.
     ///
     /// # Errors
     /// As [`Self::evidence`].
     pub async fn verify_host(&self, policy: &Policy) -> Result<(Evidence, Verdict), Error> {
         let challenge = challenge()?;
-        let evidence = self.evidence(&challenge.nonce).await?;
-        let expected = Expected::new(ExpectedSubject::Identity, Some(challenge));
+        let (evidence, connection) = self.asked(&challenge.nonce).await?;
+        let expected = Expected {
+            connection,
+            ..Expected::new(ExpectedSubject::Identity, Some(challenge))
+        };
         let verdict = verify(&evidence, policy, &expected, now());
+        let named = verdict.binding().and_then(|binding| binding.tls_key);
+        if let Some(key) = named.filter(|_| connection.is_some()) {
+            self.tls().attested(key);
+        }
         Ok((evidence, verdict))
     }
 }

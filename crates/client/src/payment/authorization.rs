@@ -106,12 +106,7 @@ impl Authorization {
             .map_err(|_| signing("the clock is before 1970".to_owned()))?
             .as_secs();
         let mut nonce = [0; 32];
-        let random = match offer.method {
-            Method::Eip3009 => nonce.as_mut_slice(),
-            // As many as fit what a number is written by.
-            Method::Permit2 { .. } => nonce.split_at_mut(16).1,
-        };
-        getrandom::fill(random).map_err(|error| signing(format!("no randomness: {error}")))?;
+        getrandom::fill(&mut nonce).map_err(|error| signing(format!("no randomness: {error}")))?;
         Ok(Self {
             asset: offer.asset.clone(),
             method: offer.method,
@@ -131,9 +126,9 @@ impl Authorization {
 
     /// The nonce as the protocol writes it: `0x` and hex for EIP-3009, a decimal number for Permit2.
     pub fn nonce_text(&self) -> String {
-        match (self.method, self.nonce.split_last_chunk::<16>()) {
-            (Method::Permit2 { .. }, Some((_, number))) => u128::from_be_bytes(*number).to_string(),
-            _ => const_hex::encode_prefixed(self.nonce),
+        match self.method {
+            Method::Permit2 { .. } => decimal(&self.nonce),
+            Method::Eip3009 => const_hex::encode_prefixed(self.nonce),
         }
     }
 
@@ -253,6 +248,26 @@ impl fmt::Display for Authorization {
             None => write!(f, "valid until {}", self.valid_before),
         }
     }
+}
+
+/// A number of 256 bits, big-endian, in decimal.
+fn decimal(number: &[u8; 32]) -> String {
+    // The least significant first.
+    let mut digits: Vec<u32> = vec![0];
+    for byte in number {
+        let mut carry = u32::from(*byte);
+        for digit in &mut digits {
+            carry += *digit << 8;
+            *digit = carry % 10;
+            carry /= 10;
+        }
+        while carry > 0 {
+            digits.push(carry % 10);
+            carry /= 10;
+        }
+    }
+    let digits = digits.iter().rev();
+    digits.filter_map(|it| char::from_digit(*it, 10)).collect()
 }
 
 #[cfg(test)]

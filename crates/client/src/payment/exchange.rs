@@ -15,7 +15,7 @@ use crate::client::{Answer, Client};
 use crate::error::Error;
 use crate::payment::challenge::Challenge;
 use crate::payment::settlement::Settlement;
-use crate::payment::{Authorization, Payment, PaymentPolicy, Wallet, printable};
+use crate::payment::{Authorization, Estimate, Payment, PaymentPolicy, Wallet, printable};
 
 /// How long a payment whose settlement is unknown is asked about, unless the payer says otherwise.
 pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(120);
@@ -37,7 +37,11 @@ pub struct Payer {
     wallet: Wallet,
     policy: PaymentPolicy,
     patience: Duration,
+    told: Option<Told>,
 }
+
+/// Who is told what an offer buys.
+type Told = Box<dyn Fn(&Estimate) + Send + Sync>;
 
 /// A payment, signed. There is one for a request, however often that is sent.
 struct Signed {
@@ -52,7 +56,15 @@ impl Payer {
             wallet,
             policy,
             patience: DEFAULT_PATIENCE,
+            told: None,
         }
+    }
+
+    /// Has `told` know what use costs, where a run is paid by use and the host says it, before anything is signed.
+    #[must_use]
+    pub fn estimates(mut self, told: impl Fn(&Estimate) + Send + Sync + 'static) -> Self {
+        self.told = Some(Box::new(told));
+        self
     }
 
     /// How long to ask about a payment whose answer was lost or whose settlement is unknown ([`DEFAULT_PATIENCE`]); after that
@@ -108,6 +120,9 @@ impl Payer {
             (Some(_), Some(_)) => return Err(wrong("it has several headers PAYMENT-REQUIRED")),
         };
         let offer = self.policy.choose(&challenge)?;
+        if let (Some(told), Some(estimate)) = (&self.told, Estimate::of(&challenge, &offer)) {
+            told(&estimate);
+        }
         let authorization = Authorization::new(&offer, self.wallet.address())?;
         let payload = authorization.payload(&self.wallet, &challenge, offer.accepted)?;
         let mut header =

@@ -128,5 +128,9 @@ mod tests {
             assert_eq!(const_hex::encode_prefixed(signed), digest);
             assert_eq!(authorization.nonce_text(), "7");
         }
+        authorization.nonce = [0xff; 32];
+        let greatest =
+            "115792089237316195423570985008687907853269984665640564039457584007913129639935";
+        assert_eq!(authorization.nonce_text(), greatest);
     }
 }

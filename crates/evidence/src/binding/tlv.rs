@@ -82,6 +82,17 @@ impl<'a> Tlvs<'a> {
         })
     }
 
+    pub(super) fn optional_array<const N: usize>(
+        &mut self,
+        tag: u16,
+        name: &str,
+    ) -> Result<Option<[u8; N]>, Error> {
+        match self.0.iter().any(|(found, _)| *found == tag) {
+            true => self.array(tag, name).map(Some),
+            false => Ok(None),
+        }
+    }
+
     pub(super) fn key(&mut self, tag: u16, name: &str) -> Result<PublicKey, Error> {
         let bytes: [u8; 33] = self.array(tag, name)?;
         PublicKey::from_sec1(&bytes).map_err(|error| Error::Binding {

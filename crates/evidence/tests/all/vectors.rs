@@ -113,6 +113,7 @@ fn binding(subject: Subject, backend: Backend, register_bound: bool, nonce: bool
         subject,
         nonce: nonce.then(|| NONCE.parse::<VerifierNonce>().unwrap()),
         identity_public_key: public(IDENTITY_PRIVATE),
+        tls_key: None,
         manifest_digest: manifest::digest(&manifest_document()),
         log: log().head(),
         register_bound,
@@ -169,6 +170,9 @@ fn binding_case(name: &str, binding: &Binding) -> Value {
     let header = [&b"HYPERVSR"[..], &[1, purpose, 1, flags, 0, 0, 0, 0]].concat();
     let head = log().head();
     let mut fields = own;
+    if let Some(key) = binding.tls_key {
+        fields.push((0x0014, key.to_vec()));
+    }
     if binding.nonce.is_some() {
         fields.push((0x0001, decode(NONCE).unwrap()));
     }
@@ -231,6 +235,13 @@ fn bindings_and_report_data_are_those_of_the_vectors() {
         (
             "identity on SEV-SNP with a nonce",
             binding(Subject::Identity, Backend::SevSnp, false, true),
+        ),
+        (
+            "identity on TDX of a host that ends TLS",
+            Binding {
+                tls_key: Some(sha256(&[b"a public key"])),
+                ..binding(Subject::Identity, Backend::Tdx, false, true)
+            },
         ),
     ];
     let cases: Vec<Value> = cases

@@ -5,4 +5,5 @@
     reason = "tests fail by panicking"
 )]
 
+mod sign_in;
 mod store;

@@ -42,7 +42,7 @@ fn open_with(folder: &tempfile::TempDir, key: Option<u8>, bounds: Bounds) -> Sto
     Store::open(rows(folder, key), bounds, &folder.join("payments.redb")).unwrap()
 }
 
-fn open(folder: &tempfile::TempDir) -> Store {
+pub(crate) fn open(folder: &tempfile::TempDir) -> Store {
     open_with(folder, None, BOUNDS)
 }
 
@@ -55,7 +55,7 @@ fn id(nonce: &str) -> PaymentId {
     }
 }
 
-fn record(nonce: &str, state: State) -> (Key, Record) {
+pub(crate) fn record(nonce: &str, state: State) -> (Key, Record) {
     let payment = Payment {
         id: id(nonce),
         amount: "10000".to_owned(),
@@ -76,7 +76,7 @@ fn record(nonce: &str, state: State) -> (Key, Record) {
     (key(&id(nonce)), record)
 }
 
-fn settled() -> State {
+pub(crate) fn settled() -> State {
     State::Settled {
         transaction: "0x01".to_owned(),
         headers: vec![("payment-response".to_owned(), "e30=".to_owned())],
@@ -84,7 +84,7 @@ fn settled() -> State {
     }
 }
 
-fn answer() -> Answer {
+pub(crate) fn answer() -> Answer {
     Answer {
         media_type: "application/json".to_owned(),
         body: HexBytes(b"sealed".to_vec()),
@@ -113,7 +113,7 @@ fn a_payment_is_set_aside_once_and_nothing_is_written_before_it_is_settled() {
 }
 
 /// What comes of a future that does not wait.
-fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+pub(crate) fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => Some(output),
         Poll::Pending => None,

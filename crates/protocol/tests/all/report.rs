@@ -34,7 +34,7 @@ fn exits() -> Vec<Exit> {
     exits
 }
 
-const LIMITS: [(LimitKind, &str); 11] = [
+const LIMITS: [(LimitKind, &str); 12] = [
     (LimitKind::Cpu, "cpu"),
     (LimitKind::Wall, "wall"),
     (LimitKind::Memory, "memory"),
@@ -46,6 +46,7 @@ const LIMITS: [(LimitKind, &str); 11] = [
     (LimitKind::Handles, "handles"),
     (LimitKind::CompileTime, "compile-time"),
     (LimitKind::CompileMemory, "compile-memory"),
+    (LimitKind::Price, "price"),
 ];
 
 const REJECTIONS: [(Rejection, &str); 9] = [

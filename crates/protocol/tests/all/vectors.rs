@@ -453,6 +453,7 @@ fn operation(case: &Value) -> Operation {
     match bytes(&case["operation"]).as_slice() {
         b"wasm" => Operation::Wasm,
         b"python" => Operation::Python,
+        b"javascript" => Operation::Javascript,
         other => panic!("{other:?}"),
     }
 }

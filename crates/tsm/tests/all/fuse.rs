@@ -284,6 +284,7 @@ fn open(mounted: &Mounted) -> Tsm {
     let paths = Paths {
         reports: mounted.directory.path().join("report"),
         measurements: mounted.directory.path().join("measurements"),
+        boot_log: mounted.directory.path().join("CCEL"),
     };
     let retry = Retry {
         pause: Duration::ZERO,

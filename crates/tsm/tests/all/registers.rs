@@ -9,7 +9,7 @@
 use hypervisor_evidence::{Attester, AttesterError, extend_and_check, log};
 use hypervisor_tsm::Error;
 
-use crate::support::kernel::{Driver, Kernel, RTMR3};
+use crate::support::kernel::{BOOT_LOG, Driver, Kernel, RTMR3};
 use crate::support::{REPORT_DATA, open, simulator, snp, tdx};
 
 #[test]
@@ -85,4 +85,18 @@ fn the_simulated_register_extends_alike() {
             extend_and_check(&simulated, &digest).unwrap()
         );
     }
+}
+
+#[test]
+fn the_boot_log_is_given_without_most_of_its_padding() {
+    let kernel = tdx();
+    let tsm = open(&kernel).unwrap();
+    assert_eq!(tsm.boot_log(), Ok(None));
+    kernel.set_register(BOOT_LOG, [vec![1, 2, 3], vec![0xff; 65_533]].concat());
+    let cut = [vec![1, 2, 3], vec![0xff; 64]].concat();
+    assert_eq!(Attester::boot_log(&tsm).unwrap(), Some(cut));
+    kernel.set_register(BOOT_LOG, vec![1; 70]);
+    assert_eq!(tsm.boot_log(), Ok(Some(vec![1; 70])));
+    kernel.set_register(BOOT_LOG, vec![1; (4 << 20) + 1]);
+    assert!(matches!(tsm.boot_log(), Err(Error::TooLarge { .. })));
 }

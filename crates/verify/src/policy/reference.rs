@@ -6,6 +6,8 @@ use std::fmt;
 use hypervisor_protocol::HexArray;
 use serde::{Deserialize, Serialize};
 
+use super::BootEvent;
+
 fn zero<const N: usize>() -> HexArray<N> {
     HexArray([0; N])
 }
@@ -17,12 +19,15 @@ pub struct TdxReference {
     pub name: String,
     /// The firmware.
     pub mrtd: HexArray<48>,
-    /// The firmware's configuration.
-    pub rtmr0: HexArray<48>,
+    /// The firmware's configuration. It, RTMR1 or RTMR2 may be left out where `events` names all that goes into it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rtmr0: Option<HexArray<48>>,
     /// The kernel.
-    pub rtmr1: HexArray<48>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rtmr1: Option<HexArray<48>>,
     /// Its command line and initial file system.
-    pub rtmr2: HexArray<48>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rtmr2: Option<HexArray<48>>,
     /// RTMR3 before the component log.
     #[serde(default = "zero")]
     pub rtmr3: HexArray<48>,
@@ -39,6 +44,9 @@ pub struct TdxReference {
     /// Set by who started the TD.
     #[serde(default = "zero")]
     pub mrownerconfig: HexArray<48>,
+    /// What it boots, event by event.
+    #[serde(default)]
+    pub events: Vec<BootEvent>,
 }
 
 /// A guest image on SEV-SNP. All values must match together.

@@ -47,6 +47,7 @@ pub(super) fn verify(
     age(context, recorder);
     session(context, binding, recorder);
     identity(context, binding, recorder);
+    tls(context, binding, recorder);
 }
 
 fn report_data(context: &Context<'_>, facts: Option<&Facts>, recorder: &mut Recorder) {
@@ -207,5 +208,28 @@ fn identity(context: &Context<'_>, binding: &Binding, recorder: &mut Recorder) {
             });
         }
         None => check.not_applicable("no identity key is known yet; this evidence tells it"),
+    }
+}
+
+fn tls(context: &Context<'_>, binding: &Binding, recorder: &mut Recorder) {
+    let mut check = recorder.check(CheckId::TlsKey);
+    if let Some(key) = binding.tls_key {
+        check = check.hex("attested", key);
+    }
+    let Some(connection) = context.expected.connection else {
+        return check.not_applicable("the evidence was not fetched over TLS");
+    };
+    let check = check.hex("in_use", connection.key);
+    match binding.tls_key {
+        Some(key) if key == connection.key => check.pass(),
+        Some(_) => check.fail(
+            "TLS of this connection does not end in the host: its key is another than the one that the evidence names; connect to the host itself, or do without its [tls]",
+        ),
+        None if connection.trusted => check.not_applicable(
+            "the evidence names no key: TLS ends with whoever has the certificate, before the host",
+        ),
+        None => check.fail(
+            "nobody that this machine knows vouches for the certificate, and the evidence does not name its key; connect by another way, or let the host end TLS itself ([tls])",
+        ),
     }
 }

@@ -44,6 +44,7 @@ pub(super) fn verify(
             CheckId::TcbEvaluation,
             CheckId::Advisories,
             CheckId::ServiceTd,
+            CheckId::BootLog,
         ],
         "on SEV-SNP other checks cover it",
     );
@@ -275,7 +276,7 @@ fn measurements(rules: &SnpRules, report: &SnpReport<'_>, recorder: &mut Recorde
         ("image_id", encode(report.image_id)),
     ];
     let check = recorder.check(CheckId::Measurements);
-    check.image("snp", &found, &rules.reference, |r: &SnpReference| {
+    let _ = check.image("snp", &found, &rules.reference, |r: &SnpReference| {
         let wanted = [
             encode(r.measurement),
             format!("{:#x}", r.guest_policy),

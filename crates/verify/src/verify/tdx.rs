@@ -3,6 +3,7 @@
 //! dcap-qvl makes the whole judgement that Intel specifies. It stops at the first error, so the signatures are also checked
 //! here one by one, which tells where a quote was altered; and what it does not look at is checked here alone.
 
+mod boot;
 mod collateral;
 mod tcb;
 mod td;
@@ -28,7 +29,7 @@ const INTEL_ROOT: [u8; 32] = [
 ];
 
 /// What needs a quote that can be read.
-const OF_THE_QUOTE: [CheckId; 12] = [
+const OF_THE_QUOTE: [CheckId; 13] = [
     CheckId::QuoteLength,
     CheckId::CertificateChain,
     CheckId::QuoteSignature,
@@ -41,6 +42,7 @@ const OF_THE_QUOTE: [CheckId; 12] = [
     CheckId::Platform,
     CheckId::GuestProtection,
     CheckId::Measurements,
+    CheckId::BootLog,
 ];
 
 pub(super) fn verify(
@@ -117,7 +119,7 @@ pub(super) fn verify(
             ],
         ),
     }
-    let reference = td::verify(rules, &quote.report, recorder);
+    let reference = td::verify(rules, context.evidence, &quote.report, recorder);
     let [.., rtmr3] = quote.report.rtmr;
     Some(Facts {
         report_data: ReportData::from_bytes(quote.report.report_data),

@@ -10,7 +10,7 @@ use crate::support::*;
 use hypervisor_protocol::{Commitment, ContentFormat};
 use hypervisor_simulated::Simulator;
 use hypervisor_verify::{
-    Assurance, Backend, Binding, Challenge, CheckId, ComponentLog, Evidence, Expected,
+    Assurance, Backend, Binding, Challenge, CheckId, ComponentLog, Connection, Evidence, Expected,
     ExpectedSubject, LogEntry, Policy, RawQuote, ResultTree, Statement, Status, Subject, Verdict,
 };
 
@@ -483,4 +483,50 @@ fn a_chain_that_only_ends_in_the_named_root_is_refused() {
         "{verdict}"
     );
     assert!(failed(&verdict).contains(&CheckId::Collateral), "{verdict}");
+}
+
+#[test]
+fn evidence_that_came_over_a_connection_with_another_key_is_refused() {
+    let judged = |named: Option<[u8; 32]>, connection: Option<Connection>| {
+        let binding = Binding {
+            subject: Subject::Identity,
+            tls_key: named,
+            ..binding()
+        };
+        let evidence = evidence_of(&simulator(), &binding);
+        let expected = Expected {
+            subject: ExpectedSubject::Identity,
+            connection,
+            ..expected_session()
+        };
+        let verdict = hypervisor_verify::verify(&evidence, &policy(), &expected, NOW);
+        (status(&verdict, CheckId::TlsKey).unwrap(), verdict.passed())
+    };
+    let over = |key: u8, trusted| {
+        let key = [key; 32];
+        Some(Connection { key, trusted })
+    };
+    for trusted in [true, false] {
+        assert_eq!(
+            judged(Some([1; 32]), over(1, trusted)),
+            (Status::Pass, true)
+        );
+        assert_eq!(
+            judged(Some([1; 32]), over(2, trusted)),
+            (Status::Fail, false)
+        );
+    }
+    assert_eq!(judged(None, over(1, true)), (Status::NotApplicable, true));
+    assert_eq!(judged(None, over(1, false)), (Status::Fail, false));
+    assert_eq!(judged(Some([1; 32]), None), (Status::NotApplicable, true));
+}
+
+#[test]
+fn a_tls_key_stands_in_the_binding_of_an_identity_alone() {
+    let named = Binding {
+        tls_key: Some([1; 32]),
+        ..binding()
+    };
+    let error = Binding::decode(&named.encode()).unwrap_err().to_string();
+    assert!(error.contains("tag 0014 is unknown"), "{error}");
 }

@@ -83,6 +83,7 @@ prop_compose! {
             bytes
         };
         Binding {
+            tls_key: matches!(subject, Subject::Identity).then_some(manifest),
             subject,
             nonce: nonce.and_then(|bytes| VerifierNonce::new(bytes).ok()),
             identity_public_key: key(identity),
@@ -110,7 +111,7 @@ prop_compose! {
     fn any_evidence()(
         quote in quote(),
         binding in blob(),
-        parts in vec(option::of(blob()), 6),
+        parts in vec(option::of(blob()), 7),
     ) -> Evidence {
         let mut parts = parts.into_iter().map(|part| part.map(|mut part| { part.push(1); part }));
         let mut next = || parts.next().unwrap();
@@ -123,6 +124,7 @@ prop_compose! {
             crl: next(),
             inclusion: next(),
             statement: next(),
+            boot_log: next(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The verifier, from outside.
 
 mod attacks;
+mod boot_log;
 mod decoders;
 mod input;
 mod platform;

@@ -12,7 +12,7 @@ use hypervisor::ingress::{introduce_agents, service};
 use hypervisor::manifest::Manifest;
 use hypervisor::parts::{Parts, THIS_PROGRAM, load_config, runtime};
 use hypervisor::pipeline::Host;
-use hypervisor::server::{Server, Shutdown};
+use hypervisor::server::{Server, Shutdown, Tls};
 use hypervisor::telemetry;
 
 use crate::args::Cli;
@@ -38,11 +38,12 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
             identity,
             facts,
         } = Parts::new(&config, Some(&config.executor_path), THIS_PROGRAM.as_ref())?;
+        let tls = Tls::open(&config.tls)?;
         let plugins = executor.load_plugins(config.plugins()?).await?;
-        let attestation = platform.start(identity, facts.log(), || {
-            Manifest::new(&config, &plugins, facts.program_sha384()).encode()
-        })?;
-        let server = Server::bind(config.listening, &config.limits, descriptors).await?;
+        let manifest = || Manifest::new(&config, &plugins, facts.program_sha384()).encode();
+        let tls_key = tls.as_ref().map(Tls::key);
+        let attestation = platform.start(identity, facts.log(), manifest, tls_key)?;
+        let server = Server::bind(config.listening, tls, &config.limits, descriptors).await?;
         let allocation = executor.allocation();
         let admin = admin::Listener::open(&config.admin, config.admin_token_file()).await?;
         // From here on the addresses are those in use: agents are kept away from them.
@@ -98,9 +99,9 @@ fn announce(
     admin: Option<&admin::Place>,
     allocation: Allocation,
 ) -> Result<(), Error> {
-    let address = server.address();
-    tracing::info!(%address, ?allocation, "serving");
-    let mut lines = format!("listening on http://{address}\n");
+    let (address, scheme) = (server.address(), server.scheme());
+    tracing::info!(%address, scheme, ?allocation, "serving");
+    let mut lines = format!("listening on {scheme}://{address}\n");
     if let Some(admin) = admin {
         let scheme = match admin {
             admin::Place::Tcp(_) => "http://",

@@ -32,7 +32,11 @@ pub(super) async fn run(
             format!("the query has more arguments (`arg`) than the {most} that this host takes"),
         ));
     }
-    let inputs = Inputs { arguments, stdin };
+    let inputs = Inputs {
+        arguments,
+        stdin,
+        budget: None,
+    };
     let outcome = command.call(inputs, chain).await;
     let code = match outcome.exit {
         Exit::Ok => 0,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use hypervisor_protocol::{
-    AgentRequest, DeployRequest, ExecutePythonRequest, ExecuteWasmRequest, HexBytes, HostSession,
-    Operation, OwnerProof, ProblemType, PublicKey, SealedRequest, SessionId,
+    AgentRequest, DeployRequest, ExecutePythonRequest, ExecuteScriptRequest, ExecuteWasmRequest,
+    HexBytes, HostSession, Operation, OwnerProof, ProblemType, PublicKey, SealedRequest, SessionId,
 };
 use serde::de::DeserializeOwned;
 
@@ -43,6 +43,12 @@ impl Body for ExecutePythonRequest {
     }
 }
 
+impl Body for ExecuteScriptRequest {
+    fn session(&self) -> (Option<&SessionId>, &HexBytes) {
+        (self.session_id.as_ref(), &self.public_key)
+    }
+}
+
 impl Body for DeployRequest {
     fn session(&self) -> (Option<&SessionId>, &HexBytes) {
         (self.session_id.as_ref(), &self.public_key)
@@ -68,6 +74,7 @@ pub(super) fn decode(host: &Host, way: &Sealed, received: Received) -> Result<De
     match way.route.operation {
         Operation::Wasm => decode_as::<ExecuteWasmRequest>(host, way, received),
         Operation::Python => decode_as::<ExecutePythonRequest>(host, way, received),
+        Operation::Javascript => decode_as::<ExecuteScriptRequest>(host, way, received),
         Operation::Deploy => decode_as::<DeployRequest>(host, way, received),
         Operation::Agent | Operation::Remove | Operation::List | Operation::Logs => {
             decode_as::<AgentRequest>(host, way, received)

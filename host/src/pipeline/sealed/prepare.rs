@@ -9,7 +9,7 @@ use hypervisor_protocol::{ComponentDigest, OpenRequest, Operation, Rejection};
 use super::{Exchange, Sealed};
 use crate::agents::{Deployed, PREFIX};
 use crate::executor::{
-    Action, ActionKind, Agent, Charge, Client, Exit, Inputs, PrepareError, Scope,
+    Action, ActionKind, Agent, Charge, Client, Exit, Inputs, Language, PrepareError, Scope,
     arguments_from_bytes, refusal, sha256,
 };
 use crate::pipeline::authorize::invocation;
@@ -59,7 +59,8 @@ pub(super) async fn prepare(
     };
     let (work, digest) = match call.way.route.operation {
         Operation::Wasm => program(call, host, exchange, open).await?,
-        Operation::Python => script(open),
+        Operation::Python => script(Language::Python, open),
+        Operation::Javascript => script(Language::Javascript, open),
         Operation::Agent => Box::pin(agent_call(call, host, exchange, open, is_paid)).await?,
         Operation::Deploy => Box::pin(deploy(call, host, exchange, open)).await?,
         Operation::Remove => about(call, host, exchange, &open, Work::Remove),
@@ -80,6 +81,7 @@ fn inputs(stdin: Option<Vec<u8>>, arguments: Vec<Vec<u8>>) -> Result<Inputs, Exi
     Ok(Inputs {
         arguments: arguments_from_bytes(arguments)?,
         stdin: Bytes::from(stdin.unwrap_or_default()),
+        budget: None,
     })
 }
 
@@ -109,14 +111,16 @@ async fn program(
     }
 }
 
-fn script(open: OpenRequest) -> Found {
+fn script(language: Language, open: OpenRequest) -> Found {
     let digest = sha256(&open.program);
     let source = String::from_utf8(open.program).map_err(|e| {
         let detail = format!("the script is not UTF-8: {}", e.utf8_error());
         rejected(Rejection::InvalidSource, detail)
     });
-    let work =
-        source.and_then(|source| Ok(Work::Script(source, inputs(open.stdin, open.arguments)?)));
+    let work = source.and_then(|source| {
+        let inputs = inputs(open.stdin, open.arguments)?;
+        Ok(Work::Script(language, source, inputs))
+    });
     (work, digest)
 }
 

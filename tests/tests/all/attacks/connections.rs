@@ -191,3 +191,30 @@ async fn who_sends_too_much_is_told_so_and_not_cut_off() {
         assert_eq!(problem.status, 413, "{problem:?}");
     }
 }
+
+#[tokio::test]
+async fn a_handshake_that_does_not_come_to_an_end_does_not_hold_a_connection() {
+    let tls = crate::tls::section("host");
+    let limits = "[limits]\nreceive = '300ms'\nconnections_per_peer = 2\n";
+    let host = Host::with(&format!("{limits}{tls}"));
+    let address = host.url().strip_prefix("https://").unwrap();
+    let mut held = Vec::new();
+    // The head of a handshake, and the part of a message.
+    for part in [&[0x16][..], &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(part).await.unwrap();
+        held.push(stream);
+    }
+    for mut stream in held {
+        rest(&mut stream).await;
+    }
+    // What is no TLS is not answered either.
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream
+        .write_all(b"GET /ping HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let answered = rest(&mut stream).await;
+    assert!(!answered.windows(4).any(|part| part == b"pong"));
+    assert_eq!(crate::tls::version(&host).await, reqwest::Version::HTTP_2);
+}

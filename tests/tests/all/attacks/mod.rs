@@ -21,4 +21,5 @@ mod outgoing;
 mod payments;
 mod pipeline;
 mod process;
+mod sign_in;
 mod turns;

@@ -83,7 +83,7 @@ impl House {
         let chain = Chain::start();
         let facilitator = Facilitator::start(&chain);
         let python = python_plugin();
-        let more = format!("{}\n{more}\n[script]\n{python}", confirmed(&chain));
+        let more = format!("{}\n{more}\n[runtime.python]\n{python}", confirmed(&chain));
         let host = Host::with(&config(&chain, facilitator.url(), &more));
         let house = Self {
             shop: Shop {

@@ -167,7 +167,7 @@ async fn two_payments_that_disagree_are_refused() {
 async fn a_payment_for_a_cheaper_route_does_not_pay_for_another() {
     let script = hypervisor_tests::programs::python_plugin();
     let shop = Shop::with(&format!(
-        "[payments.prices]\n'{PYTHON}' = '0.02 USDC'\n[script]\n{script}"
+        "[payments.prices]\n'{PYTHON}' = '0.02 USDC'\n[runtime.python]\n{script}"
     ));
     let cheap = Purchase::of_echo(&shop.host, "cheap").await;
     let payment = shop.payment(&cheap).await;

@@ -302,7 +302,7 @@ async fn settling_first_does_not_charge_for_what_is_refused_before_it_runs() {
 async fn scripts_have_a_price_of_their_own() {
     let script = hypervisor_tests::programs::python_plugin();
     let shop = Shop::with(&format!(
-        "[payments.prices]\n'/x402_policy/unsafe/python' = '0.02 USDC'\n[script]\n{script}"
+        "[payments.prices]\n'/x402_policy/unsafe/python' = '0.02 USDC'\n[runtime.python]\n{script}"
     ));
     let purchase = Purchase::of_script(&shop.host, "print('paid')").await;
     let payment = shop.payment(&purchase).await;

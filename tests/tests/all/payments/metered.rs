@@ -2,13 +2,13 @@
 
 use std::process::Command;
 
-use hypervisor_client::protocol::{ContentFormat, ExecuteResponse, OpenResponse};
+use hypervisor_client::protocol::{ContentFormat, ExecuteResponse, Exit, LimitKind, OpenResponse};
 use hypervisor_tests::host::binary;
 use hypervisor_tests::payments::faulty::{self, Fault, Reply};
 use hypervisor_tests::payments::official::{self, Client};
 use hypervisor_tests::payments::permit2::Permit;
 use hypervisor_tests::payments::{Address, Chain, Facilitator, Version};
-use hypervisor_tests::programs::component_file;
+use hypervisor_tests::programs::{component_file, guest};
 use hypervisor_tests::{Answer, Host};
 
 use crate::payments::kit::{PRICE, Purchase, WASM, checked, config, confirmed, header, reason};
@@ -94,6 +94,39 @@ async fn the_official_client_signs_a_maximum_and_pays_what_was_used() {
         .unwrap_or_default();
     let open = String::from_utf8_lossy(&receipt).into_owned();
     assert!(!open.contains("processor"), "{open}");
+}
+
+#[tokio::test]
+async fn a_run_is_stopped_when_it_has_used_what_was_signed_and_its_report_says_so() {
+    let chain = Chain::start();
+    let facilitator = Facilitator::start(&chain);
+    chain.approve_permit2(chain.payer(0)).await;
+    // A cent buys a few milliseconds of processor time here, or of the memory that an idle program has.
+    for (dear, program) in [
+        ("processor_hour = '0.5 USDC'", "spin"),
+        ("memory_hour = '0.05 USDC'", "sleepy"),
+    ] {
+        let (key, _) = dear.split_once(' ').unwrap();
+        let config = metered(&chain, facilitator.url(), facilitator.account());
+        let host = Host::with(&config.replace(dear, &format!("{key} = '500000 USDC'")));
+        let purchase = Purchase::of(&host, &guest(program), &[]).await;
+        let offer = purchase.offer(Version::V2).await;
+        let permit = Permit::for_offer(chain.payer(0), &offer);
+        let answer = pay(&purchase, &permit).await;
+        let opened = purchase.opened(&answer);
+        let Exit::Limit {
+            which: LimitKind::Price,
+            used,
+            allowed,
+        } = opened.report.exit
+        else {
+            panic!("{:?}", opened.report)
+        };
+        assert!(used > allowed && u128::from(allowed) == PRICE, "{used}");
+        assert_eq!(charged(&opened, &answer), PRICE);
+    }
+    let taken: u128 = chain.transfers().await.iter().map(|it| it.value).sum();
+    assert_eq!(taken, 2 * PRICE);
 }
 
 #[tokio::test]
@@ -267,10 +300,11 @@ async fn hv_signs_a_maximum_and_says_how_the_price_adds_up() {
     };
     let price = format!("paid 0.{:06}", taken.value);
     assert!(said.contains(price.trim_end_matches('0')), "{said}");
-    assert!(
-        said.contains("by use, of at most 0.01 USDC: 0.0001 USDC for the run"),
-        "{said}"
-    );
+    let before = "paid by use, at most 0.01 USDC on base-sepolia: 0.0001 USDC for the run, 0.5 USDC for an hour of processor time, \
+                  0.05 USDC for a GiB of memory for an hour, 1 USDC for a GiB in and out; that buys at most 71.3s of processor time, \
+                  or a GiB of memory for 712.8s, or 10.14 MiB in and out\n";
+    let after = "by use, of at most 0.01 USDC: 0.0001 USDC for the run";
+    assert!(said.contains(before) && said.contains(after), "{said}");
 }
 
 #[test]

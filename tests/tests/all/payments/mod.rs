@@ -26,5 +26,6 @@ mod oracle;
 mod quotes;
 mod receipts;
 mod reorg;
+pub(crate) mod sign_in;
 mod solana;
 mod swap;

@@ -65,7 +65,11 @@ async fn a_host_without_a_script_engine_says_so() {
         let (answer, _) = send(&host, &endpoint, ContentFormat::Json, b"print(1)").await;
         assert_eq!(answer.status, 503);
         assert_eq!(answer.problem(), "scripts-unavailable");
-        assert!(answer.detail().contains("[script]"), "{}", answer.detail());
+        assert!(
+            answer.detail().contains("[runtime.python]"),
+            "{}",
+            answer.detail()
+        );
     }
 }
 

@@ -93,7 +93,7 @@ async fn fifty_scripts_at_once_each_get_their_own_answer() {
 
 #[tokio::test]
 async fn a_host_that_keeps_no_instance_ready_runs_scripts_as_well() {
-    let host = Host::with(&format!("[script]\nready = 0\n{}", python_plugin()));
+    let host = Host::with(&format!("[runtime.python]\nready = 0\n{}", python_plugin()));
     for i in 0..3 {
         let execution = host.python(&format!("print({i})")).await;
         assert_eq!(stdout(&execution), format!("{i}\n"));

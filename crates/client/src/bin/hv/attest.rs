@@ -4,16 +4,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use clap::{Args, ValueEnum};
 use hypervisor_client::attest::{
-    Challenge, Evidence, Expected, ExpectedSubject, Policy, RawQuote, Verdict, VerifierNonce,
-    verify,
+    Binding, Challenge, Evidence, Expected, ExpectedSubject, Policy, RawQuote, Verdict,
+    VerifierNonce, verify,
 };
 use hypervisor_client::attestation::{challenge, decode_evidence, now};
 use hypervisor_client::protocol::ContentFormat;
 use hypervisor_client::{Client, Record};
 use serde_json::json;
 
+use crate::boot;
 use crate::console::{document, file, print};
 use crate::memory::Memory;
 use crate::{Failure, VERIFICATION_FAILED};
@@ -51,6 +54,7 @@ pub(crate) struct Attest {
   hv verify https://host.example --policy policy.toml
   hv verify evidence.cbor --policy policy.toml --nonce 6f8a0e3c51d2b79408c6ae1f9d3b5274
   hv verify evidence.cbor --policy policy.toml --nonce 6f8a… --at 2026-11-21T12:00:00Z --output json
+  hv verify https://host.example --policy policy.toml -v     (what it booted too, event by event)
   hv verify run.cbor                              (a run that was kept with --keep, under the policy that it was kept with)
 
 A host at an address is asked with a fresh nonce. A file is judged offline, its nonce taken to be as old as the file; a run that was
@@ -72,7 +76,7 @@ pub(crate) struct Verify {
     /// Form of the output: text has a line for each check, json is an EAT attestation result (EAR).
     #[arg(long, value_enum, default_value = "text")]
     output: Form,
-    /// For a run that was kept: a line for each check too.
+    /// What the guest booted too, event by event where the evidence holds its log; for a run that was kept, a line for each check.
     #[arg(long, short)]
     verbose: bool,
 }
@@ -96,12 +100,19 @@ impl Attest {
             RawQuote::SevSnp { .. } => "snp-report",
         };
         let file = self.to.display();
+        let pin = Binding::of(&evidence)
+            .ok()
+            .and_then(|binding| pin(&binding));
         print(|out| match self.output {
-            Form::Text => writeln!(
-                out,
-                "saved {} bytes of evidence ({kind}) to {file}, not verified\nnonce {nonce}",
-                bytes.len()
-            ),
+            Form::Text => {
+                writeln!(
+                    out,
+                    "saved {} bytes of evidence ({kind}) to {file}, not verified\nnonce {nonce}",
+                    bytes.len()
+                )?;
+                pin.iter()
+                    .try_for_each(|pin| writeln!(out, "tls key {pin}"))
+            }
             Form::Json => document(
                 out,
                 &json!({
@@ -109,6 +120,7 @@ impl Attest {
                     "bytes": bytes.len(),
                     "kind": kind,
                     "nonce": nonce.to_string(),
+                    "tls_key": pin,
                     "verified": false,
                 }),
             ),
@@ -130,13 +142,23 @@ impl Verify {
                     .to_owned(),
             ));
         }
-        let verdict = match policy {
+        let (evidence, verdict) = match policy {
             Some(policy) if remote => self.ask(&policy).await?,
             Some(policy) if !self.is_record()? => self.offline(&policy)?,
             policy => return self.record(policy.as_ref()),
         };
+        let boot = match self.verbose {
+            true => boot::lines(&evidence),
+            false => Vec::new(),
+        };
         print(|out| match self.output {
-            Form::Text => write!(out, "{verdict}"),
+            Form::Text => {
+                write!(out, "{verdict}")?;
+                if let Some(pin) = verdict.binding().and_then(pin) {
+                    writeln!(out, "tls   curl --insecure --pinnedpubkey {pin}")?;
+                }
+                boot.iter().try_for_each(|line| writeln!(out, "{line}"))
+            }
             Form::Json => document(out, &verdict.to_ear()),
         })?;
         Ok(if verdict.passed() {
@@ -146,7 +168,7 @@ impl Verify {
         })
     }
 
-    async fn ask(&self, policy: &Policy) -> Result<Verdict, Failure> {
+    async fn ask(&self, policy: &Policy) -> Result<(Evidence, Verdict), Failure> {
         if self.nonce.is_some() || self.at.is_some() {
             return Err(Failure::Usage(
                 "--nonce and --at are for files; a host is asked now, with a fresh nonce"
@@ -155,10 +177,10 @@ impl Verify {
         }
         let memory = Memory::read()?;
         let policy = memory.applied_to(policy);
-        let verdict = Client::new(&self.target)?.verify_host(&policy).await?.1;
+        let (evidence, verdict) = Client::new(&self.target)?.verify_host(&policy).await?;
         memory.explain(&policy, Some(&verdict))?;
         memory.remember(&policy, &verdict)?;
-        Ok(verdict)
+        Ok((evidence, verdict))
     }
 
     fn is_record(&self) -> Result<bool, Failure> {
@@ -177,7 +199,7 @@ impl Verify {
         crate::record::verify(&record, policy, self.output, self.verbose)
     }
 
-    fn offline(&self, policy: &Policy) -> Result<Verdict, Failure> {
+    fn offline(&self, policy: &Policy) -> Result<(Evidence, Verdict), Failure> {
         let path = Path::new(&self.target);
         let evidence = evidence(path)?;
         let at = self.at.map_or_else(now, seconds);
@@ -191,14 +213,21 @@ impl Verify {
         };
         let expected = Expected::new(ExpectedSubject::Identity, challenge);
         if self.at.is_some() {
-            return Ok(verify(&evidence, policy, &expected, at));
+            let verdict = verify(&evidence, policy, &expected, at);
+            return Ok((evidence, verdict));
         }
         let memory = Memory::read()?;
         let policy = memory.applied_to(policy);
         let verdict = verify(&evidence, &policy, &expected, at);
         memory.explain(&policy, Some(&verdict))?;
-        Ok(verdict)
+        Ok((evidence, verdict))
     }
+}
+
+/// The key with which the host ends TLS, where evidence names one, in the form of curl.
+fn pin(binding: &Binding) -> Option<String> {
+    let key = STANDARD.encode(binding.tls_key?);
+    Some(format!("sha256//{key}"))
 }
 
 fn seconds(time: SystemTime) -> u64 {

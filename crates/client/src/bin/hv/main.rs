@@ -2,6 +2,7 @@
 
 mod agents;
 mod attest;
+mod boot;
 mod build;
 mod call;
 mod console;
@@ -31,7 +32,7 @@ use hypervisor_client::{Client, Error};
 #[command(
     name = "hv",
     version,
-    after_help = "Exit status: that of the program for `hv run`, `hv python` and `hv call` of a command; else 0 ok, 1 failure, 2 usage, 3 verification failed,\nor a host that has nothing to prove itself with: rely on nothing that it sent."
+    after_help = "Exit status: that of the program for `hv run`, `hv python`, `hv js` and `hv call` of a command; else 0 ok, 1 failure, 2 usage, 3 verification failed,\nor a host that has nothing to prove itself with: rely on nothing that it sent."
 )]
 struct Cli {
     #[command(flatten)]
@@ -59,6 +60,9 @@ enum Command {
     Run(run::Run),
     /// Run a Python script, sealed likewise, in the host's sandboxed CPython.
     Python(run::Python),
+    /// Run a script in JavaScript or TypeScript, sealed likewise, in the host's sandboxed QuickJS.
+    #[command(alias = "javascript")]
+    Js(run::Js),
     /// Fetch evidence of what a host is and save it.
     Attest(attest::Attest),
     /// Hold evidence of a host, fetched now or from a file, against a policy; or a run that was kept with --keep.
@@ -105,6 +109,7 @@ async fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Run(run) => run.execute(&cli.server.server).await,
         Command::Python(python) => python.execute(&cli.server.server).await,
+        Command::Js(js) => js.execute(&cli.server.server).await,
         Command::Attest(attest) => attest.execute().await,
         Command::Verify(verify) => verify.execute().await,
         Command::Policy(policy) => policy.execute(),

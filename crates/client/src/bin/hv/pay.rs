@@ -62,7 +62,11 @@ impl Pay {
         let policy = self.pay_network.iter().fold(policy, |p, n| p.network(*n));
         let assets = self.pay_asset.iter().cloned();
         let policy = assets.fold(policy, PaymentPolicy::asset);
-        Ok(Some(Payer::new(wallet, policy)))
+        let payer = Payer::new(wallet, policy);
+        // That it cannot be said is no reason not to pay what the command line allows.
+        Ok(Some(payer.estimates(|estimate| {
+            let _ = note(format_args!("paid {estimate}"));
+        })))
     }
 }
 

@@ -209,6 +209,7 @@ fn what(record: &Record) -> String {
     match record.operation {
         Operation::Wasm => "a program".to_owned(),
         Operation::Python => "a Python script".to_owned(),
+        Operation::Javascript => "a JavaScript or TypeScript script".to_owned(),
         Operation::Agent => format!(
             "the agent {}",
             plain(record.path.trim_start_matches("agents/"))

@@ -1,4 +1,4 @@
-//! `hv run` and `hv python`.
+//! `hv run`, `hv python` and `hv js`.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -56,6 +56,22 @@ pub(crate) struct Python {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hv js script.js
+  hv js report.ts --stdin data.json -- --year 2026
+  hv js script.js --verify policy.toml
+  hv js script.js --pay ~/payer.key --max-price 0.05
+
+The script runs in the host's sandboxed QuickJS, as an ES module. TypeScript's types are taken away, and not checked. An uncaught error gives
+exit status 1 and its traceback.")]
+pub(crate) struct Js {
+    /// The script: JavaScript or TypeScript, UTF-8.
+    script: PathBuf,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Args)]
 struct Options {
     /// File for standard input, `-` for this command's own; without it the program reads end of file.
     #[arg(long, value_name = "FILE")]
@@ -82,6 +98,7 @@ struct Options {
 enum Kind {
     Wasm,
     Python,
+    Javascript,
 }
 
 impl Run {
@@ -95,6 +112,14 @@ impl Python {
     pub(crate) async fn execute(&self, server: &str) -> Result<ExitCode, Failure> {
         let script = read(&self.script)?;
         self.options.execute(server, &script, Kind::Python).await
+    }
+}
+
+impl Js {
+    pub(crate) async fn execute(&self, server: &str) -> Result<ExitCode, Failure> {
+        self.options
+            .execute(server, &self.script, Kind::Javascript)
+            .await
     }
 }
 
@@ -118,8 +143,12 @@ impl Options {
         let (execution, payment) = match (kind, &payer) {
             (Kind::Wasm, None) => (session.run_wasm(program).await?, None),
             (Kind::Python, None) => (session.run_python(program).await?, None),
+            (Kind::Javascript, None) => (session.run_javascript(program).await?, None),
             (Kind::Wasm, Some(payer)) => paid(session.run_wasm_paid(program, payer).await?),
             (Kind::Python, Some(payer)) => paid(session.run_python_paid(program, payer).await?),
+            (Kind::Javascript, Some(payer)) => {
+                paid(session.run_javascript_paid(program, payer).await?)
+            }
         };
         progress.finish_and_clear();
 

@@ -116,6 +116,7 @@ impl World {
                 "payment-identifier",
                 "payment-catalogue",
                 "payment-metered",
+                "payment-sign-in",
             ],
             _ => &[],
         }

@@ -145,6 +145,7 @@ impl Inner {
             subject,
             nonce,
             identity_public_key: public(&self.identity),
+            tls_key: None,
             manifest_digest: manifest::digest(MANIFEST),
             log: measured(&COMPONENTS).1.head(),
             register_bound: true,

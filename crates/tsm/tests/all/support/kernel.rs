@@ -16,6 +16,8 @@ use zeroize::Zeroizing;
 pub const REPORTS: &str = "/config/tsm/report";
 pub const MEASUREMENTS: &str = "/measurements";
 pub const RTMR3: &str = "rtmr3:sha384";
+/// Elsewhere in a real kernel: it is set as the registers are.
+pub const BOOT_LOG: &str = "CCEL";
 
 /// Kernel's bound of `inblob`.
 const INBLOB_MAX: usize = 64;

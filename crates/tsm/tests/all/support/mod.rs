@@ -64,5 +64,6 @@ pub fn paths() -> Paths {
     Paths {
         reports: kernel::REPORTS.into(),
         measurements: kernel::MEASUREMENTS.into(),
+        boot_log: format!("{}/{}", kernel::MEASUREMENTS, kernel::BOOT_LOG).into(),
     }
 }

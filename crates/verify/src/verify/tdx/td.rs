@@ -2,6 +2,8 @@
 
 use const_hex::encode;
 
+use super::boot::Boot;
+use crate::evidence::Evidence;
 use crate::policy::{TdxReference, TdxRules};
 use crate::tdx::TdReport;
 use crate::verdict::{CheckId, Recorder};
@@ -9,12 +11,17 @@ use crate::verdict::{CheckId, Recorder};
 /// The reference that matches, where one does.
 pub(super) fn verify<'a>(
     rules: &'a TdxRules,
+    evidence: &Evidence,
     report: &TdReport,
     recorder: &mut Recorder,
 ) -> Option<&'a TdxReference> {
     guest_protection(rules, report, recorder);
     service_td(rules, report, recorder);
-    measurements(rules, report, recorder)
+    let boot = Boot::of(evidence, report);
+    let found = measurements(rules, report, &boot, recorder);
+    let (Ok(nearest) | Err(nearest)) = found.map(Some);
+    boot.check(nearest, recorder);
+    found.ok()
 }
 
 fn attributes(report: &TdReport) -> u64 {
@@ -80,12 +87,13 @@ fn service_td(rules: &TdxRules, report: &TdReport, recorder: &mut Recorder) {
     }
 }
 
-/// The reference that matches, all values together.
+/// The reference that matches, all values together; else the nearest.
 fn measurements<'a>(
     rules: &'a TdxRules,
     report: &TdReport,
+    boot: &Boot,
     recorder: &mut Recorder,
-) -> Option<&'a TdxReference> {
+) -> Result<&'a TdxReference, Option<&'a TdxReference>> {
     let [rtmr0, rtmr1, rtmr2, _] = report.rtmr;
     let found = [
         ("mrtd", encode(report.mrtd)),
@@ -100,11 +108,16 @@ fn measurements<'a>(
     ];
     let check = recorder.check(CheckId::Measurements);
     check.image("tdx", &found, &rules.reference, |r| {
+        let register = |index, found| match r.boot_registers().into_iter().nth(index) {
+            Some(Some(value)) => encode(value),
+            _ if boot.matches(index, r) => encode(found),
+            _ => String::from("what the policy's events lead to"),
+        };
         let wanted = [
             encode(r.mrtd),
-            encode(r.rtmr0),
-            encode(r.rtmr1),
-            encode(r.rtmr2),
+            register(0, rtmr0),
+            register(1, rtmr1),
+            register(2, rtmr2),
             encode(r.xfam),
             encode(r.td_attributes),
             encode(r.mrconfigid),

@@ -81,6 +81,7 @@ pub(crate) fn binding() -> Binding {
         subject: session(),
         nonce: Some(nonce(7)),
         identity_public_key: key(3),
+        tls_key: None,
         manifest_digest: manifest::digest(MANIFEST),
         log: log_of(entries()).head(),
         register_bound: true,
@@ -95,7 +96,7 @@ pub(crate) fn builder() -> SimulatorBuilder {
 
 /// A simulator whose RTMR3 was extended with the log.
 pub(crate) fn simulator_of(builder: SimulatorBuilder, log: &ComponentLog) -> Simulator {
-    let [r0, r1, r2] = [[0x20; 48], [0x21; 48], [0x22; 48]];
+    let [r0, r1, r2, _] = builder.clone().build().unwrap().registers();
     builder
         .registers([r0, r1, r2, log.register().unwrap()])
         .build()

@@ -7,6 +7,8 @@ use hypervisor_client::attest::{Binding, ComponentLog, Evidence, RawQuote};
 use hypervisor_client::protocol::{ContentFormat, HexArray};
 use serde_json::Value;
 
+use crate::boot;
+
 const FIRST_USE: &str = "\
 # TRUST ON FIRST USE: these values are those that one host showed, not those of an image that somebody built and checked.
 # They make sure that the next host runs the same image, whatever that image is. Compare them with your own build's.
@@ -60,6 +62,7 @@ fn tdx(quote: &[u8], evidence: &Evidence) -> Result<String, String> {
         .map_err(|error| error.to_string())?
         .report;
     let [rtmr0, rtmr1, rtmr2, rtmr3] = report.rtmr.map(HexArray);
+    let events = boot::policy(evidence);
     // Where the host extends RTMR3, the log says from which value on; the verifier holds the two against one another.
     let start = evidence
         .log
@@ -81,7 +84,7 @@ td_attributes = \"{}\"
 mrconfigid = \"{}\"
 mrowner = \"{}\"
 mrownerconfig = \"{}\"
-",
+{events}",
         HexArray(report.mrtd),
         HexArray(report.xfam),
         HexArray(report.td_attributes),
@@ -156,23 +159,27 @@ mod tests {
         RawQuote::SevSnp { report, certs }
     }
 
+    fn binding(backend: Backend) -> Binding {
+        Binding {
+            subject: Subject::Identity,
+            nonce: None,
+            identity_public_key: PrivateKey::generate().public_key().clone(),
+            tls_key: None,
+            manifest_digest: [0; 48],
+            log: LogHead::EMPTY,
+            register_bound: false,
+            backend,
+            boot_id: [0; 16],
+        }
+    }
+
     /// How the checks come out for evidence under the policy that was made from it.
     fn checked(quote: RawQuote, head: &str, now: u64, ids: &[CheckId]) -> Vec<Option<Status>> {
         let backend = match quote {
             RawQuote::Tdx(_) => Backend::Tdx,
             RawQuote::SevSnp { .. } => Backend::SevSnp,
         };
-        let binding = Binding {
-            subject: Subject::Identity,
-            nonce: None,
-            identity_public_key: PrivateKey::generate().public_key().clone(),
-            manifest_digest: [0; 48],
-            log: LogHead::EMPTY,
-            register_bound: false,
-            backend,
-            boot_id: [0; 16],
-        };
-        let evidence = Evidence::new(quote, &binding);
+        let evidence = Evidence::new(quote, &binding(backend));
         let text = format!("version = 1\n{head}\n{}", image(&evidence).unwrap());
         let policy = Policy::parse(&text).unwrap();
         let expected = Expected::new(ExpectedSubject::Identity, None);
@@ -188,6 +195,25 @@ mod tests {
             let head = "roots.vendors = [\"intel\"]";
             let found = checked(RawQuote::Tdx(real(name)), head, 1_751_000_000, &ids);
             assert_eq!(found, [Some(Status::Pass); 2], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_boot_log_that_leads_to_the_registers_gives_the_events_of_the_boot() {
+        let quote = RawQuote::Tdx(real("boot_ubuntu_quote"));
+        let mut evidence = Evidence::new(quote, &binding(Backend::Tdx));
+        for (log, events) in [("boot_ubuntu_ccel", 20), ("boot_ubuntu_other_ccel", 0)] {
+            evidence.boot_log = Some(real(log));
+            let image = image(&evidence).unwrap();
+            let text = format!("version = 1\nroots.vendors = [\"intel\"]\n{image}");
+            let policy = Policy::parse(&text).unwrap();
+            let reference = policy.rules.tdx.reference.first().unwrap();
+            assert_eq!(reference.events.len(), events);
+            assert!(!reference.is_by_events());
+            let expected = Expected::new(ExpectedSubject::Identity, None);
+            let verdict = verify(&evidence, &policy, &expected, 1_780_000_000);
+            let found = verdict.check(CheckId::Measurements).unwrap().status;
+            assert_eq!(found, Status::Pass);
         }
     }
 

@@ -1,0 +1,3 @@
+const { process } = globalThis;
+export default process;
+export const { env, exit, cwd, hrtime, nextTick, platform, stdin, stdout, stderr, uptime, version, versions } = process;

@@ -1,0 +1,87 @@
+//! TypeScript made JavaScript: its types are taken away, and what is more than types (enums, namespaces, parameter properties)
+//! becomes code. Nothing is checked.
+
+use std::path::Path;
+
+use oxc_allocator::Allocator;
+use oxc_codegen::{Codegen, CodegenOptions};
+use oxc_parser::Parser;
+use oxc_semantic::SemanticBuilder;
+use oxc_span::SourceType;
+use oxc_transformer::{TransformOptions, Transformer};
+
+use crate::fault::NAME;
+
+/// Where the lines of the JavaScript are in the TypeScript.
+pub struct Lines(oxc_sourcemap::SourceMap<'static>);
+
+/// JavaScript, if `source` is TypeScript.
+pub fn strip(source: &str) -> Option<(String, Lines)> {
+    let allocator = Allocator::default();
+    let parsed = Parser::new(&allocator, source, SourceType::ts()).parse();
+    if parsed.panicked || !parsed.diagnostics.is_empty() {
+        return None;
+    }
+    let mut program = parsed.program;
+    let semantic = SemanticBuilder::new()
+        .with_excess_capacity(2.0)
+        .build(&program)
+        .semantic;
+    let path = Path::new(NAME);
+    let options = TransformOptions::default();
+    let made = Transformer::new(&allocator, path, &options)
+        .build_with_scoping(semantic.into_scoping(), &mut program);
+    if !made.diagnostics.is_empty() {
+        return None;
+    }
+    let options = CodegenOptions {
+        source_map_path: Some(path.to_owned()),
+        ..CodegenOptions::default()
+    };
+    let written = Codegen::new().with_options(options).build(&program);
+    Some((written.code, Lines(written.map?.into_owned())))
+}
+
+impl Lines {
+    /// A traceback in which the script's places are where they were written.
+    pub fn restored(&self, traceback: &str) -> String {
+        let table = self.0.generate_lookup_table();
+        let mut restored = String::with_capacity(traceback.len());
+        let mut rest = traceback;
+        let mark = format!("{NAME}:");
+        while let Some((before, behind)) = rest.split_once(&mark) {
+            restored.push_str(before);
+            restored.push_str(&mark);
+            rest = behind;
+            let Some((line, column, behind)) = place(behind) else {
+                continue;
+            };
+            let zero = |number: u32| number.saturating_sub(1);
+            match self.0.lookup_token(&table, zero(line), zero(column)) {
+                Some(token) => {
+                    let (line, column) = (token.get_src_line() + 1, token.get_src_col() + 1);
+                    restored.push_str(&format!("{line}:{column}"));
+                }
+                None => restored.push_str(&format!("{line}:{column}")),
+            }
+            rest = behind;
+        }
+        restored.push_str(rest);
+        restored
+    }
+}
+
+/// `LINE:COLUMN` at the beginning of a text, and what is behind it.
+fn place(text: &str) -> Option<(u32, u32, &str)> {
+    let (line, rest) = number(text)?;
+    let (column, rest) = number(rest.strip_prefix(':')?)?;
+    Some((line, column, rest))
+}
+
+fn number(text: &str) -> Option<(u32, &str)> {
+    let end = text
+        .find(|it: char| !it.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, rest) = text.split_at_checked(end)?;
+    Some((digits.parse().ok()?, rest))
+}

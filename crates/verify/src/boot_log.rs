@@ -1,0 +1,319 @@
+//! The firmware's log of what it booted (on TDX the ACPI table CCEL): TCG's crypto-agile event log with SHA-384.
+//!
+//! Each event was put into a register by its digest, register′ = SHA-384(register ‖ digest), so the log explains registers that a
+//! quote shows: [`BootLog::registers`] is what the events lead to. Nothing else about it is signed. What an event says in its data is
+//! proved only where the digest is that of the data ([`Event::is_bound`]); else it is a label that whoever handed out the log chose.
+
+use std::borrow::Cow;
+
+use sha2::{Digest, Sha384};
+
+use crate::evidence::MAX_BOOT_LOG;
+
+/// Registers that the log can speak of: RTMR0 to RTMR3.
+pub const REGISTERS: usize = 4;
+/// The most events of a log.
+pub const MAX_EVENTS: usize = 4096;
+
+/// `EV_NO_ACTION`: said, and not put into a register.
+const NO_ACTION: u32 = 0x3;
+const EVENT_TAG: u32 = 0x6;
+/// TCG's number of SHA-384.
+const SHA384: u16 = 0xc;
+const SIGNATURE: &[u8; 16] = b"Spec ID Event03\0";
+/// Digests of one event, of different hashes.
+const MAX_DIGESTS: u32 = 8;
+/// The shortest text worth showing, characters.
+const SHORTEST: usize = 4;
+/// Of `UEFI_VARIABLE_DATA`: what is before the variable's name.
+const BEFORE_NAME: usize = 32;
+
+/// Event types with a name (TCG PC Client Platform Firmware Profile).
+const TYPES: [(u32, &str); 33] = [
+    (0x0, "EV_PREBOOT_CERT"),
+    (0x1, "EV_POST_CODE"),
+    (0x2, "EV_UNUSED"),
+    (NO_ACTION, "EV_NO_ACTION"),
+    (0x4, "EV_SEPARATOR"),
+    (0x5, "EV_ACTION"),
+    (EVENT_TAG, "EV_EVENT_TAG"),
+    (0x7, "EV_S_CRTM_CONTENTS"),
+    (0x8, "EV_S_CRTM_VERSION"),
+    (0x9, "EV_CPU_MICROCODE"),
+    (0xa, "EV_PLATFORM_CONFIG_FLAGS"),
+    (0xb, "EV_TABLE_OF_DEVICES"),
+    (0xc, "EV_COMPACT_HASH"),
+    (0xd, "EV_IPL"),
+    (0xe, "EV_IPL_PARTITION_DATA"),
+    (0xf, "EV_NONHOST_CODE"),
+    (0x10, "EV_NONHOST_CONFIG"),
+    (0x11, "EV_NONHOST_INFO"),
+    (0x12, "EV_OMIT_BOOT_DEVICE_EVENTS"),
+    (0x8000_0001, "EV_EFI_VARIABLE_DRIVER_CONFIG"),
+    (0x8000_0002, "EV_EFI_VARIABLE_BOOT"),
+    (0x8000_0003, "EV_EFI_BOOT_SERVICES_APPLICATION"),
+    (0x8000_0004, "EV_EFI_BOOT_SERVICES_DRIVER"),
+    (0x8000_0005, "EV_EFI_RUNTIME_SERVICES_DRIVER"),
+    (0x8000_0006, "EV_EFI_GPT_EVENT"),
+    (0x8000_0007, "EV_EFI_ACTION"),
+    (0x8000_0008, "EV_EFI_PLATFORM_FIRMWARE_BLOB"),
+    (0x8000_0009, "EV_EFI_HANDOFF_TABLES"),
+    (0x8000_000a, "EV_EFI_PLATFORM_FIRMWARE_BLOB2"),
+    (0x8000_000b, "EV_EFI_HANDOFF_TABLES2"),
+    (0x8000_000c, "EV_EFI_VARIABLE_BOOT2"),
+    (0x8000_0010, "EV_EFI_HCRTM_EVENT"),
+    (0x8000_00e0, "EV_EFI_VARIABLE_AUTHORITY"),
+];
+
+/// Types whose data is a variable: its name is in UTF-16 behind two sizes and a GUID.
+const VARIABLES: [u32; 4] = [0x8000_0001, 0x8000_0002, 0x8000_000c, 0x8000_00e0];
+
+/// Types whose data ends in the path of a program.
+const PROGRAMS: [u32; 3] = [0x8000_0003, 0x8000_0004, 0x8000_0005];
+
+/// The name of an event type; its number in hex where it has none.
+pub fn type_name(kind: u32) -> Cow<'static, str> {
+    match TYPES.iter().find(|(number, _)| *number == kind) {
+        Some((_, name)) => Cow::Borrowed(name),
+        None => Cow::Owned(format!("{kind:#010x}")),
+    }
+}
+
+/// The names that there are.
+pub(crate) fn type_names() -> Vec<&'static str> {
+    TYPES.iter().map(|(_, name)| *name).collect()
+}
+
+/// Why a boot log can not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the boot log can not be read: {reason}")]
+pub struct BootLogError {
+    reason: String,
+}
+
+/// One event of a boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The RTMR that it went into, 0 to 3; none where it went into no register.
+    pub register: Option<usize>,
+    /// Its type.
+    pub kind: u32,
+    /// What the register was extended with.
+    pub digest: [u8; 48],
+    /// What it says of itself.
+    pub data: Vec<u8>,
+}
+
+/// A log of a boot, in its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootLog {
+    events: Vec<Event>,
+}
+
+impl BootLog {
+    /// Reads a log; what follows it is padding of zeros or of 0xff.
+    ///
+    /// # Errors
+    /// [`BootLogError`] for bytes of another format, an event that is cut off or has no SHA-384 digest, and more than
+    /// [`MAX_EVENTS`] events or [`MAX_BOOT_LOG`] bytes.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BootLogError> {
+        if bytes.len() > MAX_BOOT_LOG {
+            return refuse(format!("it has {} bytes, over {MAX_BOOT_LOG}", bytes.len()));
+        }
+        let mut reader = Reader(bytes);
+        let digests = reader.header()?;
+        let mut events = Vec::new();
+        while !reader.is_at_padding() {
+            if events.len() >= MAX_EVENTS {
+                return refuse(format!("it has over {MAX_EVENTS} events"));
+            }
+            let event = reader.event(&digests);
+            events.push(event.map_err(|BootLogError { reason }| BootLogError {
+                reason: format!("event {}: {reason}", events.len().saturating_add(1)),
+            })?);
+        }
+        Ok(Self { events })
+    }
+
+    /// Every event.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// The events that went into a register.
+    pub fn of(&self, register: usize) -> impl Iterator<Item = &Event> {
+        self.events
+            .iter()
+            .filter(move |event| event.register == Some(register))
+    }
+
+    /// RTMR0 to RTMR3 as these events leave them.
+    pub fn registers(&self) -> [[u8; 48]; REGISTERS] {
+        std::array::from_fn(|register| {
+            self.of(register).fold([0; 48], |value, event| {
+                crate::log::extend(&value, &event.digest)
+            })
+        })
+    }
+}
+
+impl Event {
+    /// The name of its type.
+    pub fn type_name(&self) -> Cow<'static, str> {
+        type_name(self.kind)
+    }
+
+    /// Whether the digest is that of the data, so that the register proves what the event says.
+    pub fn is_bound(&self) -> bool {
+        Sha384::digest(&self.data)[..] == self.digest
+    }
+
+    /// Text in its data: the name of a variable, the path of a program, a command line. Empty where there is none.
+    pub fn words(&self) -> String {
+        let data = match self.kind {
+            kind if VARIABLES.contains(&kind) => {
+                let name = self.data.get(16..24).and_then(|length| {
+                    let length = u64::from_le_bytes(length.try_into().ok()?);
+                    let length = usize::try_from(length).ok()?.checked_mul(2)?;
+                    let end = BEFORE_NAME.checked_add(length)?;
+                    self.data.get(BEFORE_NAME..end)
+                });
+                name.unwrap_or_default()
+            }
+            EVENT_TAG => self.data.get(8..).unwrap_or_default(),
+            _ => &self.data,
+        };
+        let text = longest_text(data);
+        match text.split_once('\\') {
+            // The length in front of a path looks like a character.
+            Some((_, path)) if PROGRAMS.contains(&self.kind) => format!("\\{path}"),
+            _ => text,
+        }
+    }
+}
+
+/// The longest run of printable ASCII, one byte a character or two (UTF-16, little-endian).
+fn longest_text(data: &[u8]) -> String {
+    let printable = |byte: u8| matches!(byte, b' '..=b'~');
+    let mut longest: &[u8] = &[];
+    for run in data.split(|byte| !printable(*byte)) {
+        if run.len() > longest.len() {
+            longest = run;
+        }
+    }
+    let mut text = String::from_utf8_lossy(longest).into_owned();
+    for start in [0, 1] {
+        let mut run = String::new();
+        for pair in data.get(start..).unwrap_or_default().chunks_exact(2) {
+            match pair {
+                [low, 0] if printable(*low) => run.push(char::from(*low)),
+                _ => run.clear(),
+            }
+            if run.len() > text.len() {
+                text.clone_from(&run);
+            }
+        }
+    }
+    if text.len() < SHORTEST && text.len() < data.len() / 2 {
+        text.clear();
+    }
+    text
+}
+
+fn refuse<T>(reason: impl Into<String>) -> Result<T, BootLogError> {
+    Err(BootLogError {
+        reason: reason.into(),
+    })
+}
+
+/// What is not read yet. Lengths in it are not trusted with allocations.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn bytes(&mut self, length: usize) -> Result<&'a [u8], BootLogError> {
+        let Some((bytes, rest)) = self.0.split_at_checked(length) else {
+            return refuse(format!(
+                "cut off: {length} bytes should follow, {} do",
+                self.0.len()
+            ));
+        };
+        self.0 = rest;
+        Ok(bytes)
+    }
+
+    fn u16(&mut self) -> Result<u16, BootLogError> {
+        let bytes = self.bytes(2)?;
+        Ok(bytes.try_into().map_or(0, u16::from_le_bytes))
+    }
+
+    fn u32(&mut self) -> Result<u32, BootLogError> {
+        let bytes = self.bytes(4)?;
+        Ok(bytes.try_into().map_or(0, u32::from_le_bytes))
+    }
+
+    /// Data with its length in front.
+    fn data(&mut self) -> Result<&'a [u8], BootLogError> {
+        let length = self.u32()?;
+        self.bytes(usize::try_from(length).unwrap_or(usize::MAX))
+    }
+
+    fn is_at_padding(&self) -> bool {
+        [0x00, 0xff]
+            .iter()
+            .any(|padding| self.0.iter().all(|byte| byte == padding))
+    }
+
+    /// The first event, of the old format, which names the format and the sizes of the digests.
+    fn header(&mut self) -> Result<Vec<(u16, usize)>, BootLogError> {
+        let (_, kind) = (self.u32()?, self.u32()?);
+        self.bytes(20)?;
+        let mut spec = Self(self.data()?);
+        if kind != NO_ACTION || spec.bytes(SIGNATURE.len()).ok() != Some(&SIGNATURE[..]) {
+            return refuse("it does not begin as a crypto-agile event log (`Spec ID Event03`)");
+        }
+        // Class of platform, version, size of a word.
+        spec.bytes(8)?;
+        let count = spec.u32()?;
+        if count > MAX_DIGESTS {
+            return refuse(format!("it has digests of {count} hashes"));
+        }
+        (0..count)
+            .map(|_| Ok((spec.u16()?, usize::from(spec.u16()?))))
+            .collect()
+    }
+
+    fn event(&mut self, digests: &[(u16, usize)]) -> Result<Event, BootLogError> {
+        let (index, kind, count) = (self.u32()?, self.u32()?, self.u32()?);
+        if count > MAX_DIGESTS {
+            return refuse(format!("{count} digests"));
+        }
+        let mut digest = None;
+        for _ in 0..count {
+            let hash = self.u16()?;
+            let Some((_, length)) = digests.iter().find(|(known, _)| *known == hash) else {
+                return refuse(format!(
+                    "a digest of hash {hash:#x}, which the header does not name"
+                ));
+            };
+            let bytes = self.bytes(*length)?;
+            if hash == SHA384 {
+                digest = <[u8; 48]>::try_from(bytes).ok();
+            }
+        }
+        let data = self.data()?.to_vec();
+        // 1 to 4 are RTMR0 to RTMR3; 0 is MRTD, which nothing extends at run time (UEFI 2.11, 38.4.1).
+        let register = usize::try_from(index).ok().and_then(|it| it.checked_sub(1));
+        let register = register.filter(|register| *register < REGISTERS && kind != NO_ACTION);
+        let digest = match (digest, register) {
+            (Some(digest), _) => digest,
+            (None, None) => [0; 48],
+            (None, Some(_)) => return refuse("it has no SHA-384 digest"),
+        };
+        Ok(Event {
+            register,
+            kind,
+            digest,
+            data,
+        })
+    }
+}
