@@ -1,7 +1,7 @@
 # Each target is a few lines; what takes more is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests components templates packages payments demo release reproduce trusted test serve check bench clean
+.PHONY: help setup guests components templates packages payments registry demo release reproduce trusted test serve check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -25,6 +25,9 @@ packages: setup ## build what authors of components take from registries into ta
 payments: ## install the payment tests' chain, facilitator and client
 	@scripts/setup-payments.sh
 
+registry: ## install the registry of OCI artifacts that tests push to
+	@scripts/setup.sh registry
+
 demo: guests components payments ## encrypt, run, pay and verify against a local host
 	cargo build --profile demo --locked -p hypervisor -p hypervisor-ctl -p hypervisor-client
 	@scripts/compile-components.sh target/demo/hypervisor-ctl
@@ -40,7 +43,7 @@ trusted: ## what is in the host's binary: lines of this project's Rust, and crat
 	@scripts/trusted.sh
 
 # One build for everything that the tests start, are and need: features are those of the whole workspace at each step.
-test: guests components templates payments ## run all tests
+test: guests components templates payments registry ## run all tests
 	cargo build --workspace --bins --tests --locked
 	@scripts/compile-components.sh target/debug/hypervisor-ctl
 	@scripts/build-packages.sh target/debug/wit-package
@@ -54,7 +57,7 @@ serve: ## run the host with hypervisor.toml
 check: ## format, lints, documentation, the shape of the tree, licences and advisories
 	@scripts/check.sh
 
-bench: guests components ## measure the host, beside its floors and peers
+bench: guests components templates ## measure the host, beside its floors and peers
 	@scripts/setup-bench.sh
 	cargo build --release --locked -p hypervisor -p hypervisor-ctl -p hypervisor-bench
 	@scripts/compile-components.sh target/release/hypervisor-ctl

@@ -36,7 +36,7 @@ build() {
     done < <(find "$project" -type f -print0)
     case $name in
         # hv writes the definitions beside the project's own world.
-        *-policy-engine | js-program | python-program)
+        *-policy-engine | *-payments | js-program | python-program)
             cp -R "$root/wit/deps" "$project/wit/deps"
             mkdir "$project/wit/deps/hypervisor-plugin"
             cp "$root"/wit/*.wit "$project/wit/deps/hypervisor-plugin"
@@ -81,7 +81,7 @@ build_js() (
     npm run --silent build </dev/null >/dev/null
 )
 
-(($#)) || set -- rust rust-program rust-policy-engine python python-program python-policy-engine js js-program js-policy-engine
+(($#)) || set -- rust rust-program rust-policy-engine rust-payments python python-program python-policy-engine js js-program js-policy-engine js-payments
 mkdir -p "$out" "$root/.tools"
 # Two builds at once would write the same files.
 if command -v flock >/dev/null; then

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes this machine ready to build the guests (`setup.sh guests`, the default) or to run `make check` (`setup.sh check`).
+# Makes this machine ready to build the guests (`setup.sh guests`, the default), to run `make check` (`setup.sh check`), or for the tests
+# that push to a registry (`setup.sh registry`).
 # Safe to run again: what is there already is left alone. Tools go to .tools, which git ignores.
 set -euo pipefail
 
@@ -34,7 +35,7 @@ install_tool() {
 
 apt_install() {
     DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 -qq install --yes --no-install-recommends \
-        rustc-web rust-web-src lld-19 wasi-libc </dev/null >/dev/null
+        "$@" </dev/null >/dev/null
 }
 
 apt_update() {
@@ -53,7 +54,7 @@ debian_packages() {
     say "Debian packages for $guest_target … installing rustc-web rust-web-src lld-19 wasi-libc"
     # Lists as old as the machine's image know neither today's versions nor the security updates.
     apt_update || say "Debian package lists … could not be fetched, going on with those that are here"
-    apt_install || return 1
+    apt_install rustc-web rust-web-src lld-19 wasi-libc || return 1
     debian_has_packages
 }
 
@@ -117,10 +118,23 @@ setup_check() {
     fi
 }
 
+# The program alone: tests start it on ports of their own.
+setup_registry() {
+    if ! command -v docker-registry >/dev/null; then
+        command -v apt-get >/dev/null && [[ $(id -u) -eq 0 ]] ||
+            fail "no docker-registry: install it (on Debian \`apt-get install docker-registry\`) and run this again"
+        say "docker-registry … installing Debian's"
+        apt_update || say "Debian package lists … could not be fetched, going on with those that are here"
+        # Its service would take a port of the machine's.
+        RUNLEVEL=1 apt_install docker-registry
+    fi
+    say 'docker-registry … ok'
+}
+
 part=${1:-guests}
 case $part in
-    guests | check) ;;
-    *) fail "unknown part \`$part\`: guests or check" ;;
+    guests | check | registry) ;;
+    *) fail "unknown part \`$part\`: guests, check or registry" ;;
 esac
 
 command -v cargo >/dev/null || fail "cargo is not on PATH: install Rust 1.95 or newer with rustup"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the templates for policies as somebody outside would who has no copy of this tree: in another folder, without definitions of
-# their own, from what lies in target/packages. Leaves target/outsiders/LANGUAGE.wasm. What is up to date is left alone.
+# Builds the templates for plugins as somebody outside would who has no copy of this tree: in another folder, without definitions of
+# their own, from what lies in target/packages. Leaves target/outsiders/LANGUAGE.wasm for policies, and LANGUAGE-payments.wasm. What is
+# up to date is left alone.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -21,31 +22,36 @@ source "$root/scripts/python.sh"
 # shellcheck source=scripts/node.sh
 source "$root/scripts/node.sh"
 
-# build LANGUAGE PACKAGE: the component of a project in $work/LANGUAGE, unless it was made from the same package and template.
+# build LANGUAGE WORLD PACKAGE: the component of a project in $work, unless it was made from the same package and template.
 build() {
-    local language=$1 package=$packages/$2 template=$root/templates/$1-policy-engine project=$work/$1 stamp
+    local language=$1 world=$2 package=$packages/$3 template=$root/templates/$1-$2 name=$1 component=policy project stamp
+    if [[ $world == payments ]]; then
+        name=$language-payments component=payment
+    fi
+    project=$work/$name
     [[ -e $package ]] || fail "${package#"$root/"} is not built: run \`make packages\`"
     stamp=$(find "$package" "$0" "$template" -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1)
-    [[ -e $out/$language.wasm && $(cat "$out/.$language" 2>/dev/null) == "$stamp" ]] && return
-    say "$language … building"
+    [[ -e $out/$name.wasm && $(cat "$out/.$name" 2>/dev/null) == "$stamp" ]] && return
+    say "$name … building"
     cp -R "$template" "$project"
     rm -rf "$project/wit"
-    grep -rl '{{name}}' "$project" | xargs sed -i "s/{{name}}/outsider-$language/g"
-    (cd "$project" && "build_$language" "$package")
-    mv "$project/policy.wasm" "$out/$language.wasm"
-    printf '%s' "$stamp" >"$out/.$language"
+    grep -rl '{{name}}' "$project" | xargs sed -i "s/{{name}}/outsider-$name/g"
+    (cd "$project" && "build_$language" "$package" "$world" "$component")
+    mv "$project/$component.wasm" "$out/$name.wasm"
+    printf '%s' "$stamp" >"$out/.$name"
 }
 
 build_rust() {
-    local crate
+    local crate module=${2//-/_} feature=$2
+    [[ $2 != payments ]] || feature=payments-with-quote
     crate=$(basename "$1" .crate)
     mkdir vendor
     tar -xzf "$1" -C vendor
-    sed -i 's/^wit-bindgen = .*/hypervisor-plugin = { version = "'"${crate##*-}"'", features = ["policy-engine"] }/' Cargo.toml
+    sed -i 's/^wit-bindgen = .*/hypervisor-plugin = { version = "'"${crate##*-}"'", features = ["'"$feature"'"] }/' Cargo.toml
     # What crates.io has once it is published.
     printf '\n[patch.crates-io]\nhypervisor-plugin = { path = "vendor/%s" }\n' "$crate" >>Cargo.toml
-    sed -i -e 's/^use exports::hypervisor::plugin::/use hypervisor_plugin::policy_engine::/' \
-        -e 's/^wit_bindgen::generate!.*/use hypervisor_plugin::policy_engine::export;/' src/lib.rs
+    sed -i -e "s/^use \\(exports::\\)\\?hypervisor::plugin::/use hypervisor_plugin::$module::/" \
+        -e "s/^wit_bindgen::generate!.*/use hypervisor_plugin::$module::export;/" src/lib.rs
     use_guest_target || fail "no $guest_target target: run scripts/setup.sh first"
     # The lock file of the template gets one entry more: this package.
     local arguments=() argument
@@ -54,11 +60,11 @@ build_rust() {
     done
     # Every world compiles.
     cp Cargo.toml one.toml
-    sed -i 's/features = \["policy-engine"\]/features = ['"$(sed -n '/^\[features\]/,/^$/s/^\([a-z-]*\) = .*/"\1",/p' "vendor/$crate/Cargo.toml" | tr -d '\n')"']/' Cargo.toml
+    sed -i 's/features = \["'"$feature"'"\]/features = ['"$(sed -n '/^\[features\]/,/^$/s/^\([a-z-]*\) = .*/"\1",/p' "vendor/$crate/Cargo.toml" | tr -d '\n')"']/' Cargo.toml
     cargo build --quiet "${arguments[@]}" --package hypervisor-plugin </dev/null
     mv one.toml Cargo.toml
     cargo build --quiet "${arguments[@]}" </dev/null
-    cp "$root/guests/target/$guest_target/release/policy.wasm" .
+    cp "$root/guests/target/$guest_target/release/$3.wasm" .
 }
 
 build_python() {
@@ -80,6 +86,16 @@ build_js() {
     npm_quietly install --offline --no-save "$1"
     mv tools/package.json .
     local tools=$template_packages/node_modules
+    if [[ $2 == payments ]]; then
+        # A world of its own, beside the package's definitions.
+        mkdir wit
+        cp "$root/templates/js-payments/wit/world.wit" wit
+        cp -R node_modules/hypervisor-plugin/wit/deps wit/deps
+        mkdir wit/deps/hypervisor-plugin
+        cp node_modules/hypervisor-plugin/wit/*.wit wit/deps/hypervisor-plugin
+        PATH=$tools/.bin:$PATH npm run --silent build </dev/null >/dev/null
+        return
+    fi
     sed -i 's/--wit wit --world-name component/--wit node_modules\/hypervisor-plugin\/wit --world-name policy-engine/' package.json
     # With types, which the compiler of TypeScript holds the policy to.
     sed -i -e '1i /// <reference types="hypervisor-plugin" />\n' \
@@ -103,6 +119,8 @@ setup_template_packages
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 version=$(sed -n 's/^package hypervisor:plugin@\(.*\);$/\1/p' "$root/wit/world.wit")
-build rust "hypervisor-plugin-$version.crate"
-build python "hypervisor_plugin-$version-py3-none-any.whl"
-build js "hypervisor-plugin-$version.tgz"
+build rust policy-engine "hypervisor-plugin-$version.crate"
+build rust payments "hypervisor-plugin-$version.crate"
+build python policy-engine "hypervisor_plugin-$version-py3-none-any.whl"
+build js policy-engine "hypervisor-plugin-$version.tgz"
+build js payments "hypervisor-plugin-$version.tgz"

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use hypervisor::admin::Place;
 use hypervisor_ctl::world::World;
+use hypervisor_oci::{Access, Reference};
 
 use crate::trial::{PaymentsCommand, PolicyCommand};
 
@@ -120,6 +121,17 @@ configuration again. Rules that are sent are in no file of the host's: it reads 
     Payments {
         #[command(subcommand)]
         command: PaymentsCommand,
+    },
+    /// Fetch a plugin from a registry, by its digest; prints the line that the configuration then needs.
+    Pull {
+        /// oci://REGISTRY/NAME@sha256:DIGEST.
+        #[arg(value_name = "REF")]
+        component: Reference,
+        /// The folder for the file, whose name has the digest.
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        to: PathBuf,
+        #[command(flatten)]
+        access: Access,
     },
     /// Compile a plugin once, for all starts; prints the lines that the configuration then needs.
     Compile {

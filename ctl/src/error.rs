@@ -27,6 +27,9 @@ pub enum Error {
     /// The host did not swap a plugin.
     #[error("nothing was swapped: {0}")]
     NotSwapped(String),
+    /// A plugin was not fetched.
+    #[error(transparent)]
+    Registry(#[from] hypervisor_oci::Error),
     /// This machine gave no quote.
     #[error("cannot record a quote: {0}; `hypervisor-ctl doctor` says what this machine offers")]
     NotRecorded(String),

@@ -3,6 +3,7 @@
 mod args;
 mod inspect;
 mod plugins;
+mod pull;
 mod trial;
 
 use std::io::{self, Write};
@@ -62,6 +63,11 @@ fn run(cli: &Cli) -> Result<bool, Error> {
             command: trial::PolicyCommand::Ask(question),
         } => return trial::ask(cli, question),
         Command::Payments { command } => return trial::pay(cli, command),
+        Command::Pull {
+            component,
+            to,
+            access,
+        } => pull::pull(component, to, access)?,
         Command::Compile { component, to } => plugins::compile(cli, component, to)?,
         Command::Swap {
             plugin,

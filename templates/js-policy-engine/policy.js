@@ -18,7 +18,8 @@ export const policy = {
 // The digests on the list, in lower case. A list with a mistake decides nothing.
 function listed(rules) {
   const digests = new Set();
-  new TextDecoder().decode(rules).split("\n").forEach((line, index) => {
+  const text = Array.from(rules, (byte) => String.fromCharCode(byte)).join("");
+  text.split("\n").forEach((line, index) => {
     const digest = line.split("#")[0].trim().toLowerCase();
     if (digest === "") return;
     if (!/^[0-9a-f]{64}$/.test(digest)) {

@@ -12,6 +12,7 @@ pub mod host;
 pub mod payments;
 pub mod programs;
 pub mod raw;
+pub mod registry;
 pub mod rows;
 pub mod wire;
 

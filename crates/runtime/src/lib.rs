@@ -39,6 +39,7 @@ mod stdio;
 mod surroundings;
 mod teardown;
 mod trial;
+mod typed;
 mod worker;
 mod worlds;
 

@@ -14,6 +14,7 @@ use super::native::TrustedCode;
 use super::plugins::LoadedPlugin;
 use super::prepare::{PrepareError, linked};
 use super::said::Failure;
+use super::typed::{self, Function};
 
 /// Where a plugin comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +99,7 @@ impl Component {
                 export,
             });
         }
-        for interface in [&export].into_iter().chain(world.optional) {
+        for interface in world.functions.iter().map(|function| function.interface) {
             if inspection.exports_compatible(interface, PLUGIN_VERSION) == Some(false) {
                 return Err(unusable(path, foreign(&inspection, interface)));
             }
@@ -136,8 +137,8 @@ impl Component {
 pub(super) struct World {
     name: &'static str,
     export: &'static str,
-    /// What it may export besides.
-    optional: &'static [&'static str],
+    /// What the host calls, of what it exports and of what it may export besides.
+    functions: &'static [Function],
     /// What its plugin is called in the manifest.
     plugin: &'static str,
     /// Whether its components may send HTTP requests.
@@ -149,7 +150,7 @@ pub(super) const fn script(language: &'static str) -> World {
     World {
         name: "script-engine",
         export: "hypervisor:plugin/script",
-        optional: &[],
+        functions: typed::SCRIPT,
         plugin: language,
         has_network: false,
     }
@@ -159,22 +160,14 @@ pub(super) const SCRIPT: World = script("script");
 pub(super) const POLICY: World = World {
     name: "policy-engine",
     export: "hypervisor:plugin/policy",
-    optional: &[],
+    functions: typed::POLICY,
     plugin: "policy",
     has_network: false,
 };
 pub(super) const PAYMENTS: World = World {
     name: "payments",
     export: "hypervisor:plugin/payment",
-    optional: &[
-        "hypervisor:plugin/payment-fields",
-        "hypervisor:plugin/payment-identifier",
-        "hypervisor:plugin/payment-catalogue",
-        "hypervisor:plugin/payment-metered",
-        "hypervisor:plugin/payment-sign-in",
-        "hypervisor:plugin/quote",
-        "hypervisor:plugin/finality",
-    ],
+    functions: typed::PAYMENTS,
     plugin: "payments",
     has_network: true,
 };
@@ -271,6 +264,7 @@ impl Executor {
         }
         let linked = linked(code, &linker).await;
         let linked = linked.map_err(|e| component.unusable(&e))?;
+        typed::compare(&linked, world.functions).map_err(|e| component.unusable(&e))?;
         Ok((linked, loaded))
     }
 
@@ -321,6 +315,10 @@ fn verified_code(path: &Path, expected: &str) -> Result<TrustedCode, PluginError
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, PluginError> {
+    if path.starts_with("oci:") {
+        let words = "a host fetches nothing; `hypervisor-ctl pull` writes it to a file, which is what to name";
+        return Err(unusable(path, words.to_owned()));
+    }
     std::fs::read(path).map_err(|source| PluginError::Unreadable {
         path: path.to_owned(),
         source,

@@ -13,6 +13,8 @@ use hypervisor_tests::host::binary;
 use hypervisor_tests::programs::{component, component_file, guest, wat};
 use serde_json::Value;
 use tempfile::TempDir;
+use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
+use wit_parser::{ManglingAndAbi, Resolve};
 
 fn check(arguments: &[&str]) -> Output {
     Command::new(binary("hypervisor-ctl"))
@@ -218,4 +220,116 @@ fn a_configurations_plugins_are_told_with_the_rules_that_they_read() {
         document.stdout.is_empty(),
         "nothing is told of what does not load"
     );
+}
+
+/// A plugin that traps in all that it exports, built for these definitions with one piece of text changed.
+pub(crate) fn built_for(world: &str, (text, other): (&str, &str)) -> Vec<u8> {
+    let (folder, wit) = (
+        TempDir::new().unwrap(),
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit"),
+    );
+    let mut changed = 0;
+    for file in fs::read_dir(&wit)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+    {
+        if file.extension().is_some_and(|extension| extension == "wit") {
+            let definitions = fs::read_to_string(&file).unwrap();
+            changed += definitions.matches(text).count();
+            let name = file.file_name().unwrap();
+            fs::write(folder.path().join(name), definitions.replace(text, other)).unwrap();
+        }
+    }
+    assert_eq!(changed, 1, "{text}");
+    std::os::unix::fs::symlink(
+        wit.canonicalize().unwrap().join("deps"),
+        folder.path().join("deps"),
+    )
+    .unwrap();
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_dir(folder.path()).unwrap();
+    let world = resolve.select_world(&[package], Some(world)).unwrap();
+    let mangling = ManglingAndAbi::Legacy(wit_parser::LiftLowerAbi::Sync);
+    let mut module = dummy_module(&resolve, world, mangling);
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    let encoder = ComponentEncoder::default().module(&module).unwrap();
+    encoder.validate(true).encode().unwrap()
+}
+
+/// Functions that are there with other types, or are not, and what is said of each.
+pub(crate) const OTHER_TYPES: [(&str, (&str, &str), &str); 7] = [
+    (
+        "payments-with-quote",
+        ("quote: func(price: string,", "quote: func(price: u64,"),
+        "its `quote` of hypervisor:plugin/quote@0.1.1 has other types than the host's: expected",
+    ),
+    (
+        "payments-with-finality",
+        ("unclear,", "unclear, unknown,"),
+        "its `standing` of hypervisor:plugin/finality@0.1.1 has other types than the host's",
+    ),
+    (
+        "payments-with-metered",
+        (
+            "paths: func() -> list<string>;",
+            "routes: func() -> list<string>;",
+        ),
+        "it exports hypervisor:plugin/payment-catalogue@0.1.1 without the function `paths`",
+    ),
+    (
+        "payments",
+        ("challenge: func(info: resource-info,", "challenge: func("),
+        "its `challenge` of hypervisor:plugin/payment@0.1.1 has other types than the host's",
+    ),
+    (
+        "policy-engine-with-rules",
+        (
+            "prepare: func(rules: list<u8>)",
+            "prepare: func(rules: string)",
+        ),
+        "its `prepare` of hypervisor:plugin/policy-rules@0.1.1 has other types than the host's",
+    ),
+    (
+        "policy-engine",
+        ("check: func(rules: list<u8>)", "check: func(rules: string)"),
+        "its `check` of hypervisor:plugin/policy@0.1.1 has other types than the host's",
+    ),
+    (
+        "script-engine",
+        ("run: func(source: string,", "run: func(source: list<u8>,"),
+        "its `run` of hypervisor:plugin/script@0.1.1 has other types than the host's",
+    ),
+];
+
+#[test]
+fn functions_of_other_types_are_refused_by_name_also_in_interfaces_that_need_not_be_there() {
+    for (world, change, named) in OTHER_TYPES {
+        let said = refused(&built_for(world, change), &[]);
+        assert!(said.contains(named), "{world}: {said}");
+    }
+    // A host that is started with one says the same.
+    let folder = TempDir::new().unwrap();
+    let (world, change, named) = OTHER_TYPES[0];
+    let component = file(&folder, world, &built_for(world, change));
+    let config = format!("[payments]\ncomponent = {component:?}\npay_to = 'shop'\n");
+    let output = check(&[
+        "--config",
+        &file(&folder, "hypervisor.toml", config.as_bytes()),
+    ]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains(named), "{said}");
+    // As they are, all of them are taken.
+    for world in [
+        "payments-with-metered",
+        "policy-engine-with-rules",
+        "script-engine",
+    ] {
+        let file = file(
+            &folder,
+            world,
+            &built_for(world, ("script-error {", "script-error {")),
+        );
+        let output = check(&[&file]);
+        assert!(output.status.success(), "{output:?}");
+    }
 }

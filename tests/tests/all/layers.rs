@@ -29,14 +29,15 @@ const LAYERS: &[(&str, &str)] = &[
     ("runtime", "confine wasm-check protocol"),
     ("agents", "confine runtime wasm-check egress store protocol"),
     ("ledger", "store protocol"),
-    ("client", "verify evidence wasm-check protocol"),
+    ("oci", "wasm-check protocol"),
+    ("client", "oci verify evidence wasm-check protocol"),
     (
         "host",
         "agents attestation confine egress evidence ledger protocol runtime simulated store tsm wasm-check",
     ),
     (
         "ctl",
-        "agents attestation confine egress evidence host ledger protocol runtime simulated store tsm wasm-check",
+        "agents attestation confine egress evidence host ledger oci protocol runtime simulated store tsm wasm-check",
     ),
 ];
 

@@ -18,6 +18,7 @@ mod policy;
 mod python;
 mod records;
 mod refusals;
+mod registries;
 mod requests;
 mod run;
 mod templates;

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use wit_component::DecodedWasm;
 use wit_parser::{PackageId, Resolve};
 
-use crate::templates::{are_policies_that_link, decides_by_its_list};
+use crate::templates::{decides_by_its_list, link_as};
 
 const VERSION: &str = "0.1.1";
 
@@ -210,5 +210,10 @@ async fn a_policy_built_from_the_crate_alone_decides_under_a_host() {
 
 #[test]
 fn policies_built_from_the_packages_for_python_and_javascript_link() {
-    are_policies_that_link(&["python", "js"].map(outsider));
+    link_as("policy-engine", &["python", "js"].map(outsider));
+}
+
+#[test]
+fn payment_components_built_from_the_packages_for_rust_and_javascript_link() {
+    link_as("payments", &["rust-payments", "js-payments"].map(outsider));
 }

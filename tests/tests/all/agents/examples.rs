@@ -184,8 +184,3 @@ async fn the_template_in_rust_greets() {
 async fn the_template_in_javascript_greets() {
     greets("js").await;
 }
-
-#[tokio::test]
-async fn the_template_in_python_greets() {
-    greets("python").await;
-}

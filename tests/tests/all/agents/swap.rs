@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::agents::kit::Policy;
+use crate::checking::{OTHER_TYPES, built_for};
 
 pub(crate) const SIMULATED: &str = "[attestation]\nbackend = 'simulated'\nsimulated_seed = 'one'\n";
 pub(crate) const CBOR: ContentFormat = ContentFormat::Cbor;
@@ -402,6 +403,10 @@ async fn a_payment_component_that_cannot_take_the_operators_offers_is_refused() 
         detail.contains("`policy-engine`") && detail.contains("`payments`"),
         "{detail}"
     );
+    // It would do until it is asked for an offer.
+    let (world, change, named) = OTHER_TYPES[0];
+    let detail = refused(&host, "payments", built_for(world, change)).await;
+    assert!(detail.contains(named), "{detail}");
     assert_eq!(Identity::of(&host).await.manifest, before.manifest);
     swapped(&host, "payments", component("payments-voucher")).await;
     assert_ne!(Identity::of(&host).await.log, before.log);

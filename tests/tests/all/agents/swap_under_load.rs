@@ -124,19 +124,6 @@ async fn no_request_fails_while_plugins_are_swapped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_request_fails_while_a_large_plugin_is_compiled() {
-    let policy = Policy::rust(&listing(&["hello", "http-hello"]));
-    // Whole CPython, on a machine that has other things to do.
-    let host = Host::with(&format!("[limits]\ncompile = '10m'\n{}", policy.section()));
-    host.deploy(&owner(), "http-hello", "hello", "").await;
-    policy.write("def authorize(action):\n    return True\n");
-    let load = Load::on(&host).await;
-    swapped(&host, "policy", component("policy-python")).await;
-    load.end().await;
-    assert!(may_run(&host, "echo").await, "the rules in Python decide");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn agents_are_deployed_while_plugins_are_swapped() {
     let rules = listing(&["hello", "http-hello"]);
     let policy = Policy::rust(&rules);

@@ -1,6 +1,8 @@
 //! Another payment component takes the place of the first: by configuration alone, and while the host sells.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
@@ -13,10 +15,13 @@ use hypervisor_tests::{Host, eventually};
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
 use serde_json::json;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 
-use crate::agents::swap::SIMULATED;
+use crate::agents::swap::{SIMULATED, component, listing, swapped};
 use crate::payments::agents::Call;
 use crate::payments::kit::{Purchase, Shop, checked, config};
+use crate::templates::template;
 
 struct Issuer(SigningKey);
 
@@ -299,4 +304,100 @@ async fn a_purchase_that_is_under_way_is_settled_whatever_is_swapped_meanwhile()
     let (answer, ()) = tokio::join!(purchase.pay(&payment), swap_meanwhile);
     assert_eq!(purchase.opened(&answer).report.exit, Exit::Ok);
     assert_eq!(shop.chain.transfers().await.len(), 1);
+}
+
+/// Purchases without a pause until they are told to stop, each with a voucher of its own: every one has to be served.
+#[derive(Clone, Default)]
+struct Buyers {
+    stop: Arc<AtomicBool>,
+    bought: Arc<AtomicUsize>,
+}
+
+impl Buyers {
+    fn voucher(&self) -> String {
+        let number = self.bought.fetch_add(1, Ordering::Relaxed);
+        Issuer::new().voucher(&format!("under-load-{number}"), "3")
+    }
+
+    async fn of_calls(self, url: String) {
+        let http = reqwest::Client::new();
+        while !self.stop.load(Ordering::Relaxed) {
+            let answer = http.get(&url).header("x-voucher", self.voucher()).send();
+            let answer = answer.await.unwrap();
+            let status = answer.status();
+            assert_eq!(status, 200, "{}", answer.text().await.unwrap());
+        }
+    }
+
+    async fn of_runs(self, host: Arc<Host>) {
+        while !self.stop.load(Ordering::Relaxed) {
+            let purchase = Purchase::of_echo(&host, "bought").await;
+            let answer = purchase.send(&[("x-voucher", &self.voucher())]).await;
+            assert_eq!(purchase.opened(&answer).result, b"bought\n");
+        }
+    }
+
+    /// Waits until everybody who buys has had something since.
+    async fn go_on(&self) {
+        let before = self.bought.load(Ordering::Relaxed);
+        eventually("purchases go on", async || {
+            (self.bought.load(Ordering::Relaxed) > before + 8).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_purchase_is_lost_while_plugins_and_agents_in_javascript_and_python_take_over() {
+    let read = |name: &str| std::fs::read(template(name)).unwrap();
+    let python_agent = read("python");
+    let folder = TempDir::new().unwrap();
+    let rules = folder.path().join("rules");
+    let listed = const_hex::encode(Sha256::digest(&python_agent));
+    std::fs::write(
+        &rules,
+        format!("{}{listed}\n", listing(&["echo", "http-hello"])),
+    )
+    .unwrap();
+    let policy = component_file("policy-rust");
+    // Where tests compile side by side, everything takes its time.
+    let sections = format!(
+        "[policy]\ncomponent = {policy:?}\nrules = {rules:?}\nwall = '30s'\ncpu = '30s'\n[limits]\ncompile = '10m'\ncompile_agent = '10m'\nwall = '2m'\ncpu = '2m'\n"
+    );
+    let issuer = Issuer::new();
+    let host = Arc::new(issuer.host_with(&component_file("payments-voucher"), "", &sections));
+    let (owner, price) = (owner(), "price = '3 CREDIT'\npay_to = 'acme'");
+    host.deploy(&owner, "http-hello", "greeter", price).await;
+
+    let buyers = Buyers::default();
+    let mut tasks = Vec::new();
+    for _ in 0..2 {
+        tasks.push(tokio::spawn(
+            buyers.clone().of_calls(host.agent("greeter", "/")),
+        ));
+        tasks.push(tokio::spawn(buyers.clone().of_runs(Arc::clone(&host))));
+    }
+    buyers.go_on().await;
+    for (plugin, component) in [
+        ("policy", read("js-policy-engine")),
+        ("payments", read("js-payments")),
+        ("policy", read("python-policy-engine")),
+        ("policy", component("policy-rust")),
+    ] {
+        swapped(&host, plugin, component).await;
+        buyers.go_on().await;
+    }
+    let replaced = manifest("greeter", price);
+    let deployed = host.try_deploy(&owner, &python_agent, &replaced).await;
+    deployed.unwrap();
+    buyers.go_on().await;
+    let greeted = reqwest::Client::new().post(host.agent("greeter", "/"));
+    let greeted = greeted.header("x-voucher", buyers.voucher());
+    let greeted = greeted.body(r#"{"name": "Ada"}"#).send().await.unwrap();
+    let greeting: serde_json::Value = serde_json::from_str(&greeted.text().await.unwrap()).unwrap();
+    assert_eq!(greeting, json!({"greeting": "hello, Ada"}));
+    buyers.stop.store(true, Ordering::Relaxed);
+    for task in tasks {
+        task.await.unwrap();
+    }
 }

@@ -12,7 +12,7 @@ use crate::Failure;
 use crate::console::print;
 
 /// What the components of projects are called.
-const COMPONENTS: [&str; 3] = ["agent.wasm", "program.wasm", "policy.wasm"];
+const COMPONENTS: [&str; 4] = ["agent.wasm", "program.wasm", "policy.wasm", "payment.wasm"];
 
 #[derive(Debug, Args)]
 #[command(after_help = "What builds a project is told by its files:

@@ -1,13 +1,14 @@
 //! `hv deploy`.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use hypervisor_client::agents::MAX_MANIFEST;
 use hypervisor_client::protocol::{AgentInfo, Exit, Rejection};
 use hypervisor_client::{Client, Error};
+use hypervisor_oci::Access;
 use serde_json::json;
 
 use crate::Failure;
@@ -15,6 +16,7 @@ use crate::console::{Form, document, file, print, progress};
 use crate::output::{Shown, agent};
 use crate::owner::Owner;
 use crate::session::Verify;
+use crate::source::Source;
 
 const MANIFEST: &str = "agent.toml";
 
@@ -23,14 +25,16 @@ const MANIFEST: &str = "agent.toml";
   hv deploy target/wasm32-wasip2/release/weather.wasm
   hv deploy weather.wasm --manifest weather.toml --verify policy.toml
   hv deploy weather.wasm --owner work.key --output json
+  hv deploy oci://ghcr.io/owner/weather@sha256:0123… --manifest weather.toml
   hv deploy --registered weather
 
 Component and manifest travel sealed. The agent belongs to the owner's key, which the first deployment makes; a second
 deployment under the same name replaces the first. A manifest has at least a name, a description and a version.")]
 pub(crate) struct Deploy {
-    /// The component: it exports wasi:http/incoming-handler (a service) or wasi:cli/run (a command).
-    #[arg(required_unless_present = "registered")]
-    component: Option<PathBuf>,
+    /// The component: it exports wasi:http/incoming-handler (a service) or wasi:cli/run (a command). A file, or
+    /// oci://REGISTRY/NAME@sha256:DIGEST, as `hv push` prints it.
+    #[arg(required_unless_present = "registered", value_parser = Source::parser())]
+    component: Option<Source>,
     /// The agent's manifest; agent.toml beside the component, or else in the current folder, where it is left out.
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
@@ -42,9 +46,11 @@ pub(crate) struct Deploy {
     output: Form,
     #[command(flatten)]
     verify: Verify,
-    // Last: its heading would hold for what follows.
+    // Last: their headings would hold for what follows.
     #[command(flatten)]
     owner: Owner,
+    #[command(flatten)]
+    access: Access,
 }
 
 impl Deploy {
@@ -76,9 +82,14 @@ impl Deploy {
         })
     }
 
-    async fn component(&self, server: &str, client: &Client, path: &Path) -> Result<(), Failure> {
-        let component = file(path)?;
-        let manifest = self.manifest(path)?;
+    async fn component(
+        &self,
+        server: &str,
+        client: &Client,
+        source: &Source,
+    ) -> Result<(), Failure> {
+        let manifest = self.manifest(source)?;
+        let component = source.read(&self.access).await?;
         let policy = self.verify.policy()?;
         let owner = self.owner.key_or_new()?;
 
@@ -107,17 +118,20 @@ impl Deploy {
     }
 
     /// The manifest's text.
-    fn manifest(&self, component: &Path) -> Result<String, Failure> {
-        let beside = component.with_file_name(MANIFEST);
+    fn manifest(&self, component: &Source) -> Result<String, Failure> {
+        let component = component.file();
+        let beside = component.map(|component| component.with_file_name(MANIFEST));
         let path = match &self.manifest {
             Some(path) => path.clone(),
-            None => [beside, PathBuf::from(MANIFEST)]
+            None => beside
                 .into_iter()
+                .chain([PathBuf::from(MANIFEST)])
                 .find(|path| path.exists())
                 .ok_or_else(|| {
+                    let component = component.map(|component| format!("beside {} and none ", component.display()));
                     Failure::Usage(format!(
-                        "there is no {MANIFEST} beside {} and none in the current folder: write one, or name it with --manifest FILE",
-                        component.display()
+                        "there is no {MANIFEST} {}in the current folder: write one, or name it with --manifest FILE",
+                        component.unwrap_or_default()
                     ))
                 })?,
         };

@@ -13,10 +13,12 @@ mod output;
 mod owner;
 mod pay;
 mod policy;
+mod push;
 mod record;
 mod run;
 mod search;
 mod session;
+mod source;
 mod wit;
 
 use std::io;
@@ -69,6 +71,8 @@ enum Command {
     Policy(policy::Policy),
     /// Deploy a component as an agent: it stays on the host and is called by its name.
     Deploy(deploy::Deploy),
+    /// Push a component to a registry, from where `hv run` and `hv deploy` take it by its digest.
+    Push(push::Push),
     /// Call an agent, sealed both ways.
     Call(Box<call::Call>),
     /// List agents, show one, remove one, read what one wrote.
@@ -110,6 +114,7 @@ async fn main() -> ExitCode {
         Command::Verify(verify) => verify.execute().await,
         Command::Policy(policy) => policy.execute(),
         Command::Deploy(deploy) => deploy.execute(&cli.server.server).await,
+        Command::Push(push) => push.execute().await,
         Command::Call(call) => call.execute(&cli.server.server).await,
         Command::Agents(agents) => agents.execute(&cli.server.server).await,
         Command::Search(search) => search.execute(&cli.server.server).await,
@@ -135,6 +140,9 @@ enum Failure {
     /// Talking to the host failed.
     #[error("{0}")]
     Client(#[from] Error),
+    /// A component was not pushed to a registry, or not fetched from one.
+    #[error("{0}")]
+    Registry(#[from] hypervisor_oci::Error),
     /// A file or stream failed.
     #[error("{what}: {source}")]
     Io { what: String, source: io::Error },
@@ -155,6 +163,10 @@ impl Failure {
             Self::Client(error) if error.is_verification_failure() => {
                 ExitCode::from(VERIFICATION_FAILED)
             }
+            Self::Registry(error) if error.is_verification_failure() => {
+                ExitCode::from(VERIFICATION_FAILED)
+            }
+            Self::Registry(error) if error.is_usage() => ExitCode::from(USAGE),
             Self::Refused(_) => ExitCode::from(VERIFICATION_FAILED),
             Self::Usage(_) => ExitCode::from(USAGE),
             _ => ExitCode::FAILURE,

@@ -2,17 +2,19 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use hypervisor_client::payment::Payment;
 use hypervisor_client::{Client, Execution, PaidExecution, Program};
+use hypervisor_oci::Access;
 
 use crate::console::{progress, read};
 use crate::output::{self, Shown};
 use crate::pay::Pay;
 use crate::session::{Keep, Verify};
+use crate::source::Source;
 use crate::{Failure, Output};
 
 #[derive(Debug, Args)]
@@ -21,6 +23,7 @@ use crate::{Failure, Output};
   hv run jq.wasm --stdin data.json -- '.items | length'
   cat data.json | hv run jq.wasm --stdin - -- .
   hv run hello.wasm --output json
+  hv run oci://ghcr.io/owner/hello@sha256:0123…
   hv run hello.wasm --verify policy.toml
   hv run hello.wasm --verify policy.toml --keep run.cbor    (and later: hv verify run.cbor)
   hv run hello.wasm --pay ~/payer.key --max-price 0.05
@@ -28,10 +31,13 @@ use crate::{Failure, Output};
 
 The exit status is the program's own. A program that was stopped or refused gives 1 and a line on standard error.")]
 pub(crate) struct Run {
-    /// The program: a wasm32-wasip2 component or a wasm32-wasip1 command module.
-    program: PathBuf,
+    /// The program: a wasm32-wasip2 component or a wasm32-wasip1 command module; a file, or oci://REGISTRY/NAME@sha256:DIGEST.
+    #[arg(value_parser = Source::parser())]
+    program: Source,
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    access: Access,
 }
 
 #[derive(Debug, Args)]
@@ -97,17 +103,15 @@ enum Kind {
 
 impl Run {
     pub(crate) async fn execute(&self, server: &str) -> Result<ExitCode, Failure> {
-        self.options
-            .execute(server, &self.program, Kind::Wasm)
-            .await
+        let program = self.program.read(&self.access).await?;
+        self.options.execute(server, &program, Kind::Wasm).await
     }
 }
 
 impl Python {
     pub(crate) async fn execute(&self, server: &str) -> Result<ExitCode, Failure> {
-        self.options
-            .execute(server, &self.script, Kind::Python)
-            .await
+        let script = read(&self.script)?;
+        self.options.execute(server, &script, Kind::Python).await
     }
 }
 
@@ -120,11 +124,10 @@ impl Js {
 }
 
 impl Options {
-    async fn execute(&self, server: &str, program: &Path, kind: Kind) -> Result<ExitCode, Failure> {
-        let bytes = read(program)?;
+    async fn execute(&self, server: &str, bytes: &[u8], kind: Kind) -> Result<ExitCode, Failure> {
         let stdin = self.stdin.as_deref().map(read).transpose()?;
         let arguments = self.arguments.iter().cloned().map(OsString::into_vec);
-        let mut program = Program::new(&bytes).arguments(arguments);
+        let mut program = Program::new(bytes).arguments(arguments);
         if let Some(stdin) = &stdin {
             program = program.stdin(stdin);
         }

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::wit::World::{self, AgentCommand, AgentService, PolicyEngine, Program};
+use crate::wit::World::{self, AgentCommand, AgentService, Payments, PolicyEngine, Program};
 use crate::wit::{File, WASI, deps, files};
 use Template::{C, Go, Js, Python, Rust};
 
@@ -74,6 +74,15 @@ const RUST_POLICY: &[File] = files!["templates/rust-policy-engine/":
     "wit/world.wit",
 ];
 
+const RUST_PAYMENTS: &[File] = files!["templates/rust-payments/":
+    ".gitignore",
+    "Cargo.toml",
+    "README.md",
+    "hypervisor.toml",
+    "src/lib.rs",
+    "wit/world.wit",
+];
+
 const PYTHON: &[File] = files!["templates/python/":
     ".gitignore",
     "README.md",
@@ -114,6 +123,15 @@ const JS_POLICY: &[File] = files!["templates/js-policy-engine/":
     "wit/world.wit",
 ];
 
+const JS_PAYMENTS: &[File] = files!["templates/js-payments/":
+    ".gitignore",
+    "README.md",
+    "hypervisor.toml",
+    "package.json",
+    "payments.js",
+    "wit/world.wit",
+];
+
 const PYTHON_PROGRAM: &[File] = files!["templates/python-program/":
     ".gitignore",
     "README.md",
@@ -150,7 +168,8 @@ const C_PROGRAM: &[File] = files!["templates/c-program/":
 ];
 
 /// A test that runs the component under a host, as it is in the project: for everything of one kind, whatever the language.
-const TESTS: &[File] = files!["templates/tests/": "agent.sh", "policy-engine.sh", "program.sh"];
+const TESTS: &[File] =
+    files!["templates/tests/": "agent.sh", "payments.sh", "policy-engine.sh", "program.sh"];
 
 /// All there are; the first of a language is its default.
 const PROJECTS: &[Project] = &[
@@ -164,6 +183,7 @@ const PROJECTS: &[Project] = &[
         RUST_POLICY,
         Wit::Plugin,
     ),
+    project(Rust, Payments, "rust-payments", RUST_PAYMENTS, Wit::Plugin),
     project(Python, AgentService, "python", PYTHON, Wit::Wasi),
     project(
         Python,
@@ -191,6 +211,7 @@ const PROJECTS: &[Project] = &[
     project(Js, AgentCommand, "js-program", JS_PROGRAM, Wit::Plugin),
     project(Js, Program, "js-program", JS_PROGRAM, Wit::Plugin),
     project(Js, PolicyEngine, "js-policy-engine", JS_POLICY, Wit::Plugin),
+    project(Js, Payments, "js-payments", JS_PAYMENTS, Wit::Plugin),
     project(Go, Program, "go-program", GO_PROGRAM, Wit::None),
     project(Go, AgentCommand, "go-program", GO_PROGRAM, Wit::None),
     project(C, Program, "c-program", C_PROGRAM, Wit::None),
@@ -264,7 +285,8 @@ impl Project {
             World::AgentService => "agent.sh",
             World::AgentCommand | World::Program => "program.sh",
             World::PolicyEngine => "policy-engine.sh",
-            World::Payments | World::ScriptEngine => "",
+            World::Payments => "payments.sh",
+            World::ScriptEngine => "",
         }
     }
 
@@ -302,7 +324,7 @@ mod tests {
             let path = format!("{below}{}", entry.file_name().to_str().unwrap());
             match path.as_str() {
                 "target" | "node_modules" | ".venv" | "__pycache__" => {}
-                "agent.wasm" | "program.wasm" | "policy.wasm" => {}
+                "agent.wasm" | "program.wasm" | "policy.wasm" | "payment.wasm" => {}
                 "Cargo.lock" | "package-lock.json" | "wit/deps" => {}
                 _ if entry.file_type().unwrap().is_dir() => {
                     kept(&entry.path(), &format!("{path}/"), found);
