@@ -29,6 +29,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("runtime", "confine wasm-check protocol"),
     ("agents", "confine runtime wasm-check egress store protocol"),
     ("ledger", "store protocol"),
+    ("image", ""),
     ("client", "verify evidence wasm-check protocol"),
     (
         "host",
@@ -36,7 +37,7 @@ const LAYERS: &[(&str, &str)] = &[
     ),
     (
         "ctl",
-        "agents attestation confine egress evidence host ledger protocol runtime simulated store tsm wasm-check",
+        "agents attestation confine egress evidence host image ledger protocol runtime simulated store tsm wasm-check",
     ),
 ];
 
