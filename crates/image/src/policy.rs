@@ -8,6 +8,8 @@ use crate::boot::Registers;
 
 /// MRTD and RTMR0 to 2 of simulated quotes, each of one byte again and again.
 const SIMULATED: [u8; 4] = [0x11, 0x20, 0x21, 0x22];
+/// What their MROWNER begins with; zeros follow.
+const SIMULATED_OWNER: &[u8] = b"SIMULATED NOT A TEE";
 
 /// Whose evidence is believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +132,8 @@ name = \"{name}\"
                     "#   rtmr1 = \"{rtmr1}\"\n#   rtmr2 = \"{rtmr2}\"
 # A simulated quote has registers of its own, which no image decides.
 [[tdx.reference]]\nname = \"simulated\"\nmrtd = \"{mrtd}\"\nrtmr0 = \"{rtmr0}\"\nrtmr1 = \"{simulated1}\"\nrtmr2 = \"{simulated2}\"
-xfam = \"e702060000000000\"\ntd_attributes = \"0000001000000000\""
+xfam = \"e702060000000000\"\ntd_attributes = \"0000001000000000\"\nmrowner = \"{:0<96}\"",
+                    hex(SIMULATED_OWNER)
                 )
             }
             None => writeln!(

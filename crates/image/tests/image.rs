@@ -15,6 +15,9 @@ use hypervisor_image::policy::{Facts, Roots, Tdx};
 use hypervisor_image::snp::{Firmware, PLAIN_FEATURES, Processors, Started, measurement};
 use hypervisor_image::{Error, Image};
 use hypervisor_verify::Policy;
+use sev::certs::snp::{Certificate, Verifiable, builtin::milan};
+use sev::firmware::guest::AttestationReport;
+use sev::parser::ByteParser;
 use sha2::{Digest, Sha256};
 
 /// A program of one section with room for more: as a stub or a kernel is one.
@@ -173,6 +176,22 @@ fn signed() -> (Firmware, Started, Processors, [u8; 48]) {
         processors,
         report[0x90..0xc0].try_into().unwrap(),
     )
+}
+
+#[test]
+fn the_report_with_the_launch_measurement_is_signed_by_amds_hardware() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/");
+    let read = |name: &str| std::fs::read(format!("{folder}{name}")).unwrap();
+    let key = Certificate::from_der(&read("milan-launch.vcek.der")).unwrap();
+    let mut bytes = read("milan-launch.report");
+    let (root, intermediate) = (milan::ark().unwrap(), milan::ask().unwrap());
+    assert!((&root, &intermediate).verify().is_ok());
+    assert!((&intermediate, &key).verify().is_ok());
+    let report = AttestationReport::from_bytes(&bytes).unwrap();
+    assert!((&key, &report).verify().is_ok());
+    bytes[0x90] ^= 1;
+    let report = AttestationReport::from_bytes(&bytes).unwrap();
+    assert!((&key, &report).verify().is_err());
 }
 
 #[test]
