@@ -70,6 +70,7 @@ tail --pid="$guest" --lines=+1 --follow "$state/console" 2>/dev/null | stdbuf -o
         printf '%s\n' "$address" >"$state/address.new"
         mv "$state/address.new" "$state/address"
     fi
-done
+done &
+# Not the lines: bash hears a signal while it waits, and not while a pipeline runs.
 wait "$guest" || fail 'QEMU failed'
 guest=
