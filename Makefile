@@ -1,7 +1,7 @@
 # Each target is a few lines; what takes more is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests components templates packages payments registry demo release reproduce trusted test serve check bench clean
+.PHONY: help setup guests components templates packages payments registry demo release reproduce image image-boot image-test trusted test serve check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -39,6 +39,21 @@ release: ## build what ships into target/release: the same bytes wherever and be
 reproduce: ## build the release in two folders and compare
 	@scripts/reproduce.sh
 
+image: components release ## build a guest image of image/production, or of the folder IMAGE, into target/image
+	@scripts/image.sh build
+
+image-boot: guests components ## start the guest image with simulated quotes in QEMU, without hardware virtualisation
+	@scripts/setup-image.sh
+	cargo build --profile demo --locked -p hypervisor -p hypervisor-ctl -p hypervisor-client -p hypervisor-image
+	@scripts/image.sh simulated target/image/simulated
+	@IMAGE=target/image/simulated IMAGE_HOST=target/demo/hypervisor IMAGE_TOOL=target/demo/hypervisor-image scripts/image.sh build
+	@scripts/image-boot.sh target/image/simulated.efi
+
+image-test: guests components ## build the image with simulated quotes twice, start it, compare what is measured with what was predicted
+	@scripts/setup-image.sh
+	cargo build --profile demo --locked -p hypervisor -p hypervisor-ctl -p hypervisor-client -p hypervisor-image
+	@scripts/image-test.sh target/demo
+
 trusted: ## what is in the host's binary: lines of this project's Rust, and crates
 	@scripts/trusted.sh
 
@@ -49,6 +64,7 @@ test: guests components templates payments registry ## run all tests
 	@scripts/build-packages.sh target/debug/wit-package
 	@scripts/try-packages.sh
 	cargo test --workspace --locked
+	cargo test --manifest-path image/init/Cargo.toml --target-dir target/image/check --locked
 	cargo test --manifest-path guests/Cargo.toml --target-dir guests/target --locked -p payments -p arxiv -p http-kit -p ask-policy
 
 serve: ## run the host with hypervisor.toml

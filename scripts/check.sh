@@ -11,6 +11,7 @@ step() {
 
 step cargo fmt --all --check
 step cargo fmt --manifest-path guests/Cargo.toml --all --check
+step cargo fmt --manifest-path image/init/Cargo.toml --check
 step rustfmt --check --edition 2024 packages/rust/src/lib.rs
 step scripts/budgets.sh
 step scripts/trusted.sh
@@ -28,7 +29,10 @@ else
 fi
 step cargo clippy --manifest-path guests/Cargo.toml --target-dir guests/target --workspace --all-targets --locked -- -D warnings
 
-for manifest in Cargo.toml guests/Cargo.toml; do
+# The first process of the guest image: a workspace of its own.
+step cargo clippy --manifest-path image/init/Cargo.toml --target-dir target/image/check --all-targets --locked -- -D warnings
+
+for manifest in Cargo.toml guests/Cargo.toml image/init/Cargo.toml; do
     step "$deny" --config deny.toml --locked --manifest-path "$manifest" check bans licenses sources
 done
 
@@ -36,7 +40,7 @@ done
 mkdir -p target
 rm -f target/check-skipped
 if timeout 120 "$deny" --config deny.toml fetch db </dev/null >/dev/null 2>&1; then
-    for manifest in Cargo.toml guests/Cargo.toml; do
+    for manifest in Cargo.toml guests/Cargo.toml image/init/Cargo.toml; do
         step "$deny" --config deny.toml --locked --manifest-path "$manifest" check advisories
     done
     printf 'check: passed\n'

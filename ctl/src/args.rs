@@ -7,6 +7,7 @@ use hypervisor::admin::Place;
 use hypervisor_ctl::world::World;
 use hypervisor_oci::{Access, Reference};
 
+use crate::image::MeasureImage;
 use crate::trial::{PaymentsCommand, PolicyCommand};
 
 /// Prepare and look after a host: the operator's commands. `hypervisor` itself only serves.
@@ -60,9 +61,12 @@ would be refused as all that it can be, or as the --world that was asked for."
     },
     /// Print what this configuration and its components will be measured as: for a client's policy file, before serving.
     #[command(
-        after_help = "The answer is the same on every machine: it depends on the configuration, the components and the host's program alone."
+        after_help = "The answer is the same on every machine: it depends on the configuration, the components and the host's program alone.",
+        args_conflicts_with_subcommands = true
     )]
     Measure {
+        #[command(subcommand)]
+        what: Option<Measure>,
         /// The host's program, as it will be run; by default `hypervisor` beside this one.
         #[arg(long, value_name = "FILE")]
         host: Option<PathBuf>,
@@ -142,6 +146,12 @@ configuration again. Rules that are sent are in no file of the host's: it reads 
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Measure {
+    /// Say what a guest image will be measured as, from its file alone: a verification policy.
+    Image(MeasureImage),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

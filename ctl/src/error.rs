@@ -10,6 +10,9 @@ pub enum Error {
     /// The configuration, a plugin or this machine is not what the host needs.
     #[error(transparent)]
     Host(#[from] hypervisor::error::Error),
+    /// A guest image cannot be measured.
+    #[error(transparent)]
+    Image(#[from] hypervisor_image::Error),
     /// The host's program, which the manifest names, was not found.
     #[error(
         "cannot read the host's program, which its manifest names by digest, at {}; name it with --host",

@@ -1,6 +1,7 @@
 //! The `hypervisor-ctl` command.
 
 mod args;
+mod image;
 mod inspect;
 mod plugins;
 mod pull;
@@ -16,7 +17,7 @@ use hypervisor_ctl::error::Error;
 use hypervisor_ctl::machine;
 use hypervisor_ctl::output::written;
 
-use args::{Cli, Command, Output};
+use args::{Cli, Command, Measure, Output};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -48,7 +49,13 @@ fn run(cli: &Cli) -> Result<bool, Error> {
             world,
             output,
         } => return inspect::programs(cli, files, *world, *output),
-        Command::Measure { host, output } => inspect::measure(cli, host.as_deref(), *output)?,
+        Command::Measure {
+            what: Some(Measure::Image(asked)),
+            ..
+        } => image::measure(asked)?,
+        Command::Measure { host, output, .. } => {
+            inspect::measure(cli, host.as_deref(), *output)?;
+        }
         Command::Doctor { output } => {
             let found = machine::Machine::examine();
             let mut out = io::stdout().lock();

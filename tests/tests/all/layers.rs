@@ -29,6 +29,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("runtime", "confine wasm-check protocol"),
     ("agents", "confine runtime wasm-check egress store protocol"),
     ("ledger", "store protocol"),
+    ("image", ""),
     ("oci", "wasm-check protocol"),
     ("client", "oci verify evidence wasm-check protocol"),
     (
@@ -37,7 +38,7 @@ const LAYERS: &[(&str, &str)] = &[
     ),
     (
         "ctl",
-        "agents attestation confine egress evidence host ledger oci protocol runtime simulated store tsm wasm-check",
+        "agents attestation confine egress evidence host image ledger oci protocol runtime simulated store tsm wasm-check",
     ),
 ];
 
