@@ -159,15 +159,21 @@ fn unpack(tree: &Tree, to: &Path) -> Result<(), Error> {
 
 /// Has the configuration read its files where the image was unpacked.
 fn inside(config: &mut Config, root: &Path) {
-    let (script, policy, payments) = (&mut config.script, &mut config.policy, &mut config.payments);
+    let (policy, payments) = (&mut config.policy, &mut config.payments);
+    let (python, javascript) = (&mut config.runtime.python, &mut config.runtime.javascript);
+    let tls = &mut config.tls;
     for path in [
-        &mut script.component,
-        &mut script.compiled,
+        &mut python.component,
+        &mut python.compiled,
+        &mut javascript.component,
+        &mut javascript.compiled,
         &mut policy.component,
         &mut policy.compiled,
         &mut policy.rules,
         &mut payments.component,
         &mut payments.compiled,
+        &mut tls.certificate,
+        &mut tls.key,
     ] {
         if !path.as_os_str().is_empty() {
             // The host's working directory in the image is its root.

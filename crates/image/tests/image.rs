@@ -259,8 +259,14 @@ fn what_is_said_of_an_image_is_a_policy_that_accepts_nothing_it_does_not_name() 
         ..facts.clone()
     };
     let rules = Policy::parse(&full.policy()).unwrap().rules;
-    assert_eq!(rules.tdx.reference[0].rtmr1.0, facts.registers.rtmr1.sha384);
-    assert_eq!(rules.tdx.reference[0].rtmr2.0, facts.registers.rtmr2.sha384);
+    assert_eq!(
+        rules.tdx.reference[0].rtmr1.map(|it| it.0),
+        Some(facts.registers.rtmr1.sha384)
+    );
+    assert_eq!(
+        rules.tdx.reference[0].rtmr2.map(|it| it.0),
+        Some(facts.registers.rtmr2.sha384)
+    );
     assert_eq!(rules.snp.reference[0].measurement.0, [3; 48]);
     let simulated = Facts {
         roots: Roots::Simulated("ef".repeat(32)),

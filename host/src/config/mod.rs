@@ -389,6 +389,16 @@ mod tests {
     }
 
     #[test]
+    fn the_configurations_of_guest_images_are_understood() {
+        for text in [
+            include_str!("../../../image/production/hypervisor.toml"),
+            include_str!("../../../image/simulated/hypervisor.toml"),
+        ] {
+            parse(text).unwrap();
+        }
+    }
+
+    #[test]
     fn the_shipped_example_is_the_defaults_in_full() {
         let example = include_str!("../../../hypervisor.toml");
         assert_eq!(parse(example).unwrap(), Config::default());

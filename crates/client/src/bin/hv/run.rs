@@ -117,8 +117,9 @@ impl Python {
 
 impl Js {
     pub(crate) async fn execute(&self, server: &str) -> Result<ExitCode, Failure> {
+        let script = read(&self.script)?;
         self.options
-            .execute(server, &self.script, Kind::Javascript)
+            .execute(server, &script, Kind::Javascript)
             .await
     }
 }
