@@ -109,7 +109,7 @@ impl Sealed {
             return Err(Refusal::new(
                 ProblemType::ScriptsUnavailable,
                 format!(
-                    "this host runs no scripts in this language; its operator names an engine in [runtime.{language}]"
+                    "this host has no script engine for this language; its operator names one in [runtime.{language}]"
                 ),
             ));
         }

@@ -146,7 +146,7 @@ async fn an_error_that_is_left_ends_the_script_with_its_traceback() {
         ("throw { a: 1 }", "Uncaught Error: { a: 1 }\n"),
         ("throw undefined", "Uncaught Error: undefined\n"),
         ("Promise.reject(new RangeError('late')); setTimeout(() => console.log('never'), 5)", "Uncaught RangeError: late\n    at <anonymous> (<script>:1:20)\n"),
-        ("setTimeout(() => { throw new Error('in a timer') })", "Uncaught Error: in a timer\n    at <anonymous> (<script>:1:26)\n"),
+        ("setTimeout(() => { throw new Error('in a timer') })", "Uncaught Error: in a timer\n    at <anonymous> (<script>:1:30)\n"),
         ("await new Promise(() => {})", "Uncaught Error: the script ended at a top-level await that nothing can settle any more\n"),
         ("import net from 'node:net'", "Uncaught ReferenceError: could not load module 'node:net'\n"),
         ("let x = ;", "Uncaught SyntaxError: unexpected token in expression: ';'\n    at <script>:1:9\n"),

@@ -89,7 +89,7 @@ for entry in log.entries:
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    assert_eq!(output(script).await, format!("script {digest} True\n"));
+    assert_eq!(output(script).await, format!("python {digest} True\n"));
 }
 
 #[tokio::test]
