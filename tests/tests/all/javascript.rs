@@ -189,18 +189,24 @@ async fn what_does_not_end_meets_its_limit_by_name() {
         LimitKind::Output,
         4 << 10,
     );
-    let deep = run("const f = () => f() + 1; f()").await;
-    assert!(
-        matches!(
-            deep.exit,
+    // Of calls, of data, and of the source itself, in either language.
+    let (brackets, generics) = ("[".repeat(100_000), "A<".repeat(50_000));
+    for deep in [
+        "const f = () => f() + 1; f()",
+        "JSON.parse('['.repeat(1e6))",
+        &brackets,
+        &format!("let x: {generics}"),
+    ] {
+        let exit = run(deep).await.exit;
+        let is_stack = matches!(
+            exit,
             Exit::Limit {
                 which: LimitKind::Stack,
                 ..
             }
-        ),
-        "{:?}",
-        deep.exit
-    );
+        );
+        assert!(is_stack, "{exit:?}");
+    }
     let next = session
         .run_javascript(Program::new(b"console.log('next')"))
         .await;
