@@ -41,73 +41,83 @@ pub struct CreateKeypairResponse {
     pub evidence: Option<HexBytes>,
 }
 
-/// Body of the endpoints that run a component.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExecuteWasmRequest {
+/// A body that brings what runs: they differ in the name of its field alone.
+macro_rules! executes {
+    ($(#[$doc:meta])* $name:ident, $(#[$program_doc:meta])* $program:ident, $operation:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            $(#[$program_doc])*
+            pub $program: HexBytes,
+            /// The sealed arguments; after [`MAX_ARGUMENTS`] + 1 of them the rest is dropped, and opening refuses the request
+            /// ([`crate::Error::TooManyArguments`]).
+            #[serde(default, deserialize_with = "arguments")]
+            pub encrypted_arguments: Vec<HexBytes>,
+            /// The client's public key C.
+            pub public_key: HexBytes,
+            /// The session; may be left out while the key has exactly one.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub session_id: Option<SessionId>,
+            /// Which request of the session this is.
+            #[serde(default)]
+            pub sequence: u64,
+            /// The sealed standard input.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub encrypted_stdin: Option<HexBytes>,
+        }
+
+        impl $name {
+            #[doc = concat!("The body of a request sealed for [`crate::Operation::", stringify!($operation), "`].")]
+            pub fn new(
+                public_key: &PublicKey,
+                session_id: SessionId,
+                request: SealedRequest,
+            ) -> Self {
+                Self {
+                    $program: request.program.into(),
+                    encrypted_arguments: request.arguments.into_iter().map(HexBytes).collect(),
+                    public_key: public_key.to_bytes().to_vec().into(),
+                    session_id: Some(session_id),
+                    sequence: request.sequence,
+                    encrypted_stdin: request.stdin.map(HexBytes),
+                }
+            }
+        }
+
+        impl From<$name> for SealedRequest {
+            fn from(body: $name) -> Self {
+                sealed(
+                    body.sequence,
+                    body.$program,
+                    body.encrypted_stdin,
+                    body.encrypted_arguments,
+                )
+            }
+        }
+    };
+}
+
+executes! {
+    /// Body of the endpoints that run a component.
+    ExecuteWasmRequest,
     /// The sealed component.
-    pub encrypted_wasm: HexBytes,
-    /// The sealed arguments; after [`MAX_ARGUMENTS`] + 1 of them the rest is dropped, and opening refuses the request
-    /// ([`crate::Error::TooManyArguments`]).
-    #[serde(default, deserialize_with = "arguments")]
-    pub encrypted_arguments: Vec<HexBytes>,
-    /// The client's public key C.
-    pub public_key: HexBytes,
-    /// The session; may be left out while the key has exactly one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session_id: Option<SessionId>,
-    /// Which request of the session this is.
-    #[serde(default)]
-    pub sequence: u64,
-    /// The sealed standard input.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub encrypted_stdin: Option<HexBytes>,
+    encrypted_wasm,
+    Wasm
 }
-
-/// Body of the endpoints that run a Python script.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExecutePythonRequest {
+executes! {
+    /// Body of the endpoints that run a Python script.
+    ExecutePythonRequest,
     /// The sealed script.
-    pub encrypted_python: HexBytes,
-    /// The sealed arguments; after [`MAX_ARGUMENTS`] + 1 of them the rest is dropped, and opening refuses the request
-    /// ([`crate::Error::TooManyArguments`]).
-    #[serde(default, deserialize_with = "arguments")]
-    pub encrypted_arguments: Vec<HexBytes>,
-    /// The client's public key C.
-    pub public_key: HexBytes,
-    /// The session; may be left out while the key has exactly one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session_id: Option<SessionId>,
-    /// Which request of the session this is.
-    #[serde(default)]
-    pub sequence: u64,
-    /// The sealed standard input.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub encrypted_stdin: Option<HexBytes>,
+    encrypted_python,
+    Python
 }
-
-/// Body of the endpoints that run a script in JavaScript or TypeScript.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExecuteScriptRequest {
+executes! {
+    /// Body of the endpoints that run a script in JavaScript or TypeScript.
+    ExecuteScriptRequest,
     /// The sealed script.
-    pub encrypted_script: HexBytes,
-    /// The sealed arguments; after [`MAX_ARGUMENTS`] + 1 of them the rest is dropped, and opening refuses the request
-    /// ([`crate::Error::TooManyArguments`]).
-    #[serde(default, deserialize_with = "arguments")]
-    pub encrypted_arguments: Vec<HexBytes>,
-    /// The client's public key C.
-    pub public_key: HexBytes,
-    /// The session; may be left out while the key has exactly one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session_id: Option<SessionId>,
-    /// Which request of the session this is.
-    #[serde(default)]
-    pub sequence: u64,
-    /// The sealed standard input.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub encrypted_stdin: Option<HexBytes>,
+    encrypted_script,
+    Javascript
 }
 
 /// Answer to [`ExecuteWasmRequest`], [`ExecutePythonRequest`] and [`ExecuteScriptRequest`].
@@ -188,81 +198,6 @@ impl CreateKeypairRequest {
             pubkey: pubkey.to_bytes().to_vec().into(),
             nonce: nonce.map(HexBytes),
         }
-    }
-}
-
-impl ExecuteWasmRequest {
-    /// The body of a request sealed for [`crate::Operation::Wasm`].
-    pub fn new(public_key: &PublicKey, session_id: SessionId, request: SealedRequest) -> Self {
-        Self {
-            encrypted_wasm: request.program.into(),
-            encrypted_arguments: request.arguments.into_iter().map(HexBytes).collect(),
-            public_key: public_key.to_bytes().to_vec().into(),
-            session_id: Some(session_id),
-            sequence: request.sequence,
-            encrypted_stdin: request.stdin.map(HexBytes),
-        }
-    }
-}
-
-impl ExecutePythonRequest {
-    /// The body of a request sealed for [`crate::Operation::Python`].
-    pub fn new(public_key: &PublicKey, session_id: SessionId, request: SealedRequest) -> Self {
-        Self {
-            encrypted_python: request.program.into(),
-            encrypted_arguments: request.arguments.into_iter().map(HexBytes).collect(),
-            public_key: public_key.to_bytes().to_vec().into(),
-            session_id: Some(session_id),
-            sequence: request.sequence,
-            encrypted_stdin: request.stdin.map(HexBytes),
-        }
-    }
-}
-
-impl ExecuteScriptRequest {
-    /// The body of a request sealed for [`crate::Operation::Javascript`].
-    pub fn new(public_key: &PublicKey, session_id: SessionId, request: SealedRequest) -> Self {
-        Self {
-            encrypted_script: request.program.into(),
-            encrypted_arguments: request.arguments.into_iter().map(HexBytes).collect(),
-            public_key: public_key.to_bytes().to_vec().into(),
-            session_id: Some(session_id),
-            sequence: request.sequence,
-            encrypted_stdin: request.stdin.map(HexBytes),
-        }
-    }
-}
-
-impl From<ExecuteWasmRequest> for SealedRequest {
-    fn from(body: ExecuteWasmRequest) -> Self {
-        sealed(
-            body.sequence,
-            body.encrypted_wasm,
-            body.encrypted_stdin,
-            body.encrypted_arguments,
-        )
-    }
-}
-
-impl From<ExecutePythonRequest> for SealedRequest {
-    fn from(body: ExecutePythonRequest) -> Self {
-        sealed(
-            body.sequence,
-            body.encrypted_python,
-            body.encrypted_stdin,
-            body.encrypted_arguments,
-        )
-    }
-}
-
-impl From<ExecuteScriptRequest> for SealedRequest {
-    fn from(body: ExecuteScriptRequest) -> Self {
-        sealed(
-            body.sequence,
-            body.encrypted_script,
-            body.encrypted_stdin,
-            body.encrypted_arguments,
-        )
     }
 }
 

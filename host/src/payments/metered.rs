@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use hypervisor_protocol::metered::{Budget, Metered, Tariff, Used};
-
 use serde_json::{Value, json};
 
 use super::Payment;
