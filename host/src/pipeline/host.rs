@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use hypervisor_agents::SealingKey;
 use hypervisor_evidence::Subject;
-use hypervisor_protocol::{HexBytes, Operation, ProblemType};
+use hypervisor_protocol::{HexBytes, ProblemType};
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
@@ -200,11 +200,7 @@ impl Host {
 
     /// Refuses a route that runs what clients bring for nothing, where the operator wants none.
     pub(crate) fn gives_away(&self, route: &Route) -> Result<(), Refusal> {
-        let is_run = matches!(
-            route.operation,
-            Operation::Wasm | Operation::Python | Operation::Javascript
-        );
-        if is_run && !self.config.routes.free {
+        if route.brings_program() && !self.config.routes.free {
             return Err(Refusal::new(
                 ProblemType::NotFound,
                 "this host runs nothing for free; GET /openapi.json lists the paid routes",

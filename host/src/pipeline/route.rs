@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use hypervisor_protocol::Operation;
 
 use crate::agents::PREFIX;
+use crate::executor::Language;
 
 /// One route: its path, and what its body is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,20 @@ impl Route {
     /// Whether it has a price.
     pub(crate) fn is_paid(&self) -> bool {
         PAID_ROUTES.contains(&self.path.as_ref())
+    }
+
+    /// The language of what the caller brings, if it is a script.
+    pub(crate) fn language(&self) -> Option<Language> {
+        match self.operation {
+            Operation::Python => Some(Language::Python),
+            Operation::Javascript => Some(Language::Javascript),
+            _ => None,
+        }
+    }
+
+    /// Whether the caller brings what runs.
+    pub(crate) fn brings_program(&self) -> bool {
+        self.operation == Operation::Wasm || self.language().is_some()
     }
 
     /// A sealed call of the agent that the path names.

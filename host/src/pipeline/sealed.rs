@@ -18,7 +18,7 @@ use super::route::Route;
 use super::work::{Done, Work};
 use super::{Call, Host, Input, Kept, Refusal, Target, Way};
 use crate::account::{Share, Slot};
-use crate::executor::{Charge, Exit, Language, Outcome, micros};
+use crate::executor::{Charge, Exit, Outcome, micros};
 use hypervisor_agents::Owner;
 
 use prepare::{Ready, action, prepare};
@@ -89,23 +89,13 @@ pub(crate) struct Answer {
 }
 
 impl Sealed {
-    /// Whether the caller brings what runs.
-    fn brings_program(&self) -> bool {
-        self.route.operation == Operation::Wasm || self.language().is_some()
-    }
-
-    /// The language of what the caller brings, if it is a script.
-    fn language(&self) -> Option<Language> {
-        match self.route.operation {
-            Operation::Python => Some(Language::Python),
-            Operation::Javascript => Some(Language::Javascript),
-            _ => None,
-        }
-    }
-
     /// Refuses a route for which this host lacks a part.
     pub(crate) fn serves(&self, host: &Host) -> Result<(), Refusal> {
-        if let Some(language) = self.language().filter(|it| !host.executor().runs(*it)) {
+        if let Some(language) = self
+            .route
+            .language()
+            .filter(|it| !host.executor().runs(*it))
+        {
             return Err(Refusal::new(
                 ProblemType::ScriptsUnavailable,
                 format!(
@@ -262,7 +252,7 @@ impl Way for Sealed {
     }
 
     fn is_charged(call: &Call<Self>, ran: &Ran, always: bool) -> bool {
-        ran.done.is_charged || (always && call.way.brings_program() && ran.done.has_run())
+        ran.done.is_charged || (always && call.way.route.brings_program() && ran.done.has_run())
     }
 
     fn used(ran: &Ran) -> Option<Used> {
@@ -285,7 +275,7 @@ impl Way for Sealed {
 
     /// The program's owner pays by how it ends: what it wrote by then is not given away, nor anything that it could speak by.
     fn uncharged(call: &Call<Self>, ran: Ran) -> Ran {
-        if call.way.brings_program() {
+        if call.way.route.brings_program() {
             let done = ran.done.bare();
             Ran { done, ..ran }
         } else {
