@@ -16,7 +16,7 @@ use crate::native;
 use crate::typescript::{self, Lines};
 
 /// Each is called with the functions of [`native`] and an object that they share, in this order.
-const PRELUDE: [(&str, &str); 5] = [
+pub const PRELUDE: [(&str, &str); 5] = [
     ("<inspect>", include_str!("prelude/inspect.js")),
     ("<process>", include_str!("prelude/process.js")),
     ("<timers>", include_str!("prelude/timers.js")),
@@ -148,7 +148,9 @@ impl Engine {
             match next.call::<_, Option<f64>>(()).catch(ctx) {
                 Ok(None) => break,
                 Ok(Some(pause)) if pause > 0.0 => {
-                    std::thread::sleep(Duration::from_secs_f64(pause / 1e3));
+                    // A script that gave numbers another meaning may wait for ever: that is the host's to end.
+                    let pause = Duration::try_from_secs_f64(pause / 1e3);
+                    std::thread::sleep(pause.unwrap_or(Duration::MAX));
                 }
                 Ok(Some(_)) => {}
                 Err(_) if self.asked.get().is_some() => return Ok(End::Ok),

@@ -3,6 +3,7 @@
 use rquickjs::{CaughtError, Ctx, Function, Object, Value};
 
 use crate::Fault;
+use crate::engine::PRELUDE;
 use crate::typescript::Lines;
 
 /// What the script is called in tracebacks.
@@ -81,15 +82,8 @@ fn fault(kind: &str, message: String, stack: &str, lines: Option<&Lines>) -> Fau
 }
 
 fn is_inner(line: &str) -> bool {
-    [
-        "(<timers>",
-        "(<web>",
-        "(<bytes>",
-        "(<process>",
-        "(<inspect>",
-    ]
-    .iter()
-    .any(|place| line.contains(place))
+    let mut places = PRELUDE.iter().map(|(name, _)| format!("({name}"));
+    places.any(|place| line.contains(&place))
 }
 
 /// A property that is text; a getter of the script's own may say anything.

@@ -5,31 +5,17 @@
     reason = "tests fail by panicking"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::sync::Arc;
 
+use hypervisor_client::Program;
 use hypervisor_client::protocol::{Exit, LimitKind};
-use hypervisor_client::{Execution, Program};
 use hypervisor_tests::host::binary;
 use hypervisor_tests::{Host, assert_limit};
-use tokio::task::JoinSet;
 
 use crate::attestation::{policy_text, simulator};
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-fn stderr(execution: &Execution) -> String {
-    text(&execution.report.stderr.0)
-}
-
-/// Standard output of an execution that ended well.
-fn stdout(execution: &Execution) -> String {
-    assert_eq!(execution.report.exit, Exit::Ok, "{}", stderr(execution));
-    text(&execution.result)
-}
+use crate::python::randomness::drawn;
+use crate::python::{stderr, stdout, text};
 
 /// Runs scripts in one session; each must end well and print the line beside it.
 async fn print(scripts: &[(&str, &str)]) {
@@ -189,6 +175,8 @@ async fn what_does_not_end_meets_its_limit_by_name() {
         LimitKind::Output,
         4 << 10,
     );
+    let endless = "Math.min = () => Infinity; setTimeout(() => {})";
+    limit(run(endless).await, LimitKind::Wall, 1_000_000);
     // Of calls, of data, and of the source itself, in either language.
     let (brackets, generics) = ("[".repeat(100_000), "A<".repeat(50_000));
     for deep in [
@@ -225,21 +213,11 @@ async fn two_hundred_instances_of_one_engine_share_nothing_of_chance() {
     "#;
     let host = Host::with_javascript("");
     let session = Arc::new(host.session().await);
-    let mut drawn: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for _ in 0..10 {
-        let mut round = JoinSet::new();
-        for _ in 0..20 {
-            let session = Arc::clone(&session);
-            round.spawn(async move { session.run_javascript(Program::new(SCRIPT)).await.unwrap() });
-        }
-        while let Some(execution) = round.join_next().await {
-            let values: BTreeMap<String, String> =
-                serde_json::from_str(&stdout(&execution.unwrap())).unwrap();
-            for (source, value) in values {
-                drawn.entry(source).or_default().insert(value);
-            }
-        }
-    }
+    let drawn = drawn(|| {
+        let session = Arc::clone(&session);
+        async move { session.run_javascript(Program::new(SCRIPT)).await.unwrap() }
+    })
+    .await;
     let counts: Vec<_> = drawn
         .iter()
         .map(|(name, it)| (name.as_str(), it.len()))

@@ -15,22 +15,22 @@ mod host_module;
 mod isolation;
 mod library;
 mod limits;
-mod randomness;
+pub(crate) mod randomness;
 
 use hypervisor_client::protocol::Exit;
 use hypervisor_client::{Execution, Program};
 use hypervisor_tests::{Host, assert_limit};
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-fn stderr(execution: &Execution) -> String {
+pub(crate) fn stderr(execution: &Execution) -> String {
     text(&execution.report.stderr.0)
 }
 
 /// Standard output of an execution that ended well.
-fn stdout(execution: &Execution) -> String {
+pub(crate) fn stdout(execution: &Execution) -> String {
     assert_eq!(execution.report.exit, Exit::Ok, "{}", stderr(execution));
     text(&execution.result)
 }

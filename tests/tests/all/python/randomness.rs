@@ -3,11 +3,30 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hypervisor_client::Program;
+use hypervisor_client::{Execution, Program};
 use hypervisor_tests::Host;
 use tokio::task::JoinSet;
 
 use crate::python::stdout;
+
+/// Runs a script that prints what it draws, by source, two hundred times, twenty at once: all that was drawn.
+pub(crate) async fn drawn<F>(run: impl Fn() -> F) -> BTreeMap<String, BTreeSet<String>>
+where
+    F: Future<Output = Execution> + Send + 'static,
+{
+    let mut drawn: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for _ in 0..10 {
+        let mut round: JoinSet<_> = (0..20).map(|_| run()).collect();
+        while let Some(execution) = round.join_next().await {
+            let values: BTreeMap<String, String> =
+                serde_json::from_str(&stdout(&execution.unwrap())).unwrap();
+            for (source, value) in values {
+                drawn.entry(source).or_default().insert(value);
+            }
+        }
+    }
+    drawn
+}
 
 #[tokio::test]
 async fn two_hundred_instances_share_nothing_random_but_the_seed_of_hash() {
@@ -42,21 +61,11 @@ print(json.dumps({
 "#;
     let host = Host::with_python("");
     let session = Arc::new(host.session().await);
-    let mut drawn: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for _ in 0..10 {
-        let mut round = JoinSet::new();
-        for _ in 0..20 {
-            let session = Arc::clone(&session);
-            round.spawn(async move { session.run_python(Program::new(SCRIPT)).await.unwrap() });
-        }
-        while let Some(execution) = round.join_next().await {
-            let values: BTreeMap<String, String> =
-                serde_json::from_str(&stdout(&execution.unwrap())).unwrap();
-            for (source, value) in values {
-                drawn.entry(source).or_default().insert(value);
-            }
-        }
-    }
+    let mut drawn = drawn(|| {
+        let session = Arc::clone(&session);
+        async move { session.run_python(Program::new(SCRIPT)).await.unwrap() }
+    })
+    .await;
     // The seed of `hash` is the build's, and counts as public: docs/decisions/0006-python-hash-seed.md.
     assert_eq!(drawn.remove("hash").unwrap().len(), 1);
     assert_eq!(drawn.len(), 20);
