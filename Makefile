@@ -1,7 +1,7 @@
 # Each target is a few lines; what takes more is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests components templates packages payments registry demo release reproduce image image-boot image-test trusted test serve check bench clean
+.PHONY: help setup guests components templates packages payments registry tpm demo release reproduce image image-boot image-test trusted test serve check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -28,6 +28,9 @@ payments: ## install the payment tests' chain, facilitator and client
 registry: ## install the registry of OCI artifacts that tests push to
 	@scripts/setup.sh registry
 
+tpm: ## install the TPM in software that tests quote with
+	@scripts/setup.sh tpm
+
 demo: guests components payments ## encrypt, run, pay and verify against a local host
 	cargo build --profile demo --locked -p hypervisor -p hypervisor-ctl -p hypervisor-client
 	@scripts/compile-components.sh target/demo/hypervisor-ctl
@@ -36,7 +39,7 @@ demo: guests components payments ## encrypt, run, pay and verify against a local
 release: ## build what ships into target/release: the same bytes wherever and beside whatever it is built
 	@scripts/build-release.sh
 
-reproduce: ## build the release in two folders and compare
+reproduce: ## build the host, the guests and the plugins in two folders and compare
 	@scripts/reproduce.sh
 
 image: components release ## build a guest image of image/production, or of the folder IMAGE, into target/image
@@ -58,14 +61,15 @@ trusted: ## what is in the host's binary: lines of this project's Rust, and crat
 	@scripts/trusted.sh
 
 # One build for everything that the tests start, are and need: features are those of the whole workspace at each step.
-test: guests components templates payments registry ## run all tests
+test: guests components templates payments registry tpm ## run all tests
 	cargo build --workspace --bins --tests --locked
 	@scripts/compile-components.sh target/debug/hypervisor-ctl
 	@scripts/build-packages.sh target/debug/wit-package
 	@scripts/try-packages.sh
 	cargo test --workspace --locked
 	cargo test --manifest-path image/init/Cargo.toml --target-dir target/image/check --locked
-	cargo test --manifest-path guests/Cargo.toml --target-dir guests/target --locked -p payments -p arxiv -p http-kit -p ask-policy
+	cargo test --manifest-path guests/Cargo.toml --target-dir guests/target --locked -p arxiv -p http-kit -p ask-policy
+	cargo test --manifest-path components/Cargo.toml --target-dir guests/target --locked -p payments
 
 serve: ## run the host with hypervisor.toml
 	cargo run --release --locked -p hypervisor -- --config hypervisor.toml

@@ -22,7 +22,7 @@ source "$root/scripts/python.sh"
 
 # A digest over all that the Python plugin is made from: paths and contents.
 inputs() {
-    (cd "$root" && find components/policy-python/{src,wit,requirements.txt} components/runtime-javascript/requirements.txt wit scripts/{build-components,python}.sh \
+    (cd "$root" && find components/policy-python/{src,wit,requirements.txt} components/runtime-javascript/requirements.txt wit scripts/{build-components,python}.sh scripts/reproducible.c \
         -type f -not -name '*.pyc' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1)
 }
 
@@ -41,9 +41,18 @@ policy_python() {
     find "$work/src" -name __pycache__ -prune -exec rm -rf {} +
     cp -R "$("$venv/bin/python" -c 'import os, tzdata; print(os.path.dirname(tzdata.__file__))')" "$work/src/tzdata"
     find "$work/src/tzdata" -name __pycache__ -prune -exec rm -rf {} +
-    VIRTUAL_ENV=$work "$venv/bin/componentize-py" --quiet \
+    # What clock, chance and file system say while it runs stays in the snapshot.
+    local preload=()
+    if [[ $(uname -sm) == "Linux x86_64" ]]; then
+        "$venv/bin/python" -m ziglang cc -target x86_64-linux-gnu.2.28 -shared -fPIC -O1 -Wall -Wextra -Werror \
+            -o "$work/reproducible.so" "$root/scripts/reproducible.c"
+        preload=("LD_PRELOAD=$work/reproducible.so")
+    else
+        say "policy-python.wasm will be other bytes than elsewhere: only Linux on x86-64 makes the same"
+    fi
+    (cd / && env -i PATH="$PATH" HOME="$HOME" VIRTUAL_ENV="$work" "${preload[@]}" "$venv/bin/componentize-py" --quiet \
         --wit-path "$root/wit" --wit-path "$plugin/wit" --world hypervisor:policy-python/policy-python \
-        componentize _engine --python-path "$work/src" --output "$work/component.wasm" </dev/null
+        componentize _engine --python-path "$work/src" --output "$work/component.wasm" </dev/null)
     mv "$work/component.wasm" "$component"
     rm -rf "${work:?}/src" "${work:?}/lib"
     printf '%s' "$stamp" >"$work/inputs"
@@ -60,5 +69,5 @@ setup_venv
 # Asked for by the build script of rquickjs-sys, which would download a compiler else.
 export RQUICKJS_SYS_NO_WASI_SDK=1
 export CC_wasm32_wasip2=$root/scripts/wasm-cc.sh AR_wasm32_wasip2=$root/scripts/wasm-ar.sh
-"$root/scripts/build-guests.sh" --package policy-rust --package payments --package payments-voucher --package runtime-javascript
+"$root/scripts/build-guests.sh" components --workspace
 policy_python

@@ -11,10 +11,13 @@ step() {
 
 step cargo fmt --all --check
 step cargo fmt --manifest-path guests/Cargo.toml --all --check
+step cargo fmt --manifest-path components/Cargo.toml --all --check
 step cargo fmt --manifest-path image/init/Cargo.toml --check
 step rustfmt --check --edition 2024 packages/rust/src/lib.rs
 step scripts/budgets.sh
 step scripts/trusted.sh
+
+workspaces=({,guests/,components/,image/init/}Cargo.toml)
 
 scripts/setup.sh check
 deny=.tools/bin/cargo-deny
@@ -27,12 +30,14 @@ else
     step cargo clippy --workspace --all-targets --locked -- -D warnings
     RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --no-deps --locked
 fi
-step cargo clippy --manifest-path guests/Cargo.toml --target-dir guests/target --workspace --all-targets --locked -- -D warnings
+for manifest in guests/Cargo.toml components/Cargo.toml; do
+    step cargo clippy --manifest-path "$manifest" --target-dir guests/target --workspace --all-targets --locked -- -D warnings
+done
 
 # The first process of the guest image: a workspace of its own.
 step cargo clippy --manifest-path image/init/Cargo.toml --target-dir target/image/check --all-targets --locked -- -D warnings
 
-for manifest in Cargo.toml guests/Cargo.toml image/init/Cargo.toml; do
+for manifest in "${workspaces[@]}"; do
     step "$deny" --config deny.toml --locked --manifest-path "$manifest" check bans licenses sources
 done
 
@@ -40,7 +45,7 @@ done
 mkdir -p target
 rm -f target/check-skipped
 if timeout 120 "$deny" --config deny.toml fetch db </dev/null >/dev/null 2>&1; then
-    for manifest in Cargo.toml guests/Cargo.toml image/init/Cargo.toml; do
+    for manifest in "${workspaces[@]}"; do
         step "$deny" --config deny.toml --locked --manifest-path "$manifest" check advisories
     done
     printf 'check: passed\n'

@@ -9,9 +9,9 @@ ctl=$1
 # compile NAME
 compile() {
     local component=$root/target/components/$1 stamp
-    # What the code depends on, apart from the component: the engine's version and its settings.
+    # What the code depends on, apart from the component: the engine's version, its settings, and what instruments the component.
     stamp=$({ cat "$component.wasm" "$root/Cargo.lock" && find "$root"/host/src "$root"/crates/*/src \
-        \( -name engine.rs -o -name native.rs \) -exec sha256sum {} +; } | sha256sum)
+        \( -name engine.rs -o -name native.rs -o -path '*/instrument/*.rs' \) -exec sha256sum {} +; } | sha256sum)
     if [[ -e $component.cwasm && $(cat "$component.stamp" 2>/dev/null) == "$stamp" ]]; then
         return
     fi

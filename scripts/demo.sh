@@ -132,6 +132,8 @@ rpc = { "eip155:84532" = "$rpc" }
 $(cat "$root/target/components/payments.toml")
 [agents]
 deploy = true
+[environments]
+setup = true
 [attestation]
 backend = "simulated"
 simulated_seed = "demo"
@@ -266,6 +268,44 @@ good 'the same agent, request and response sealed'
 try hv search streams a body back
 grep -q http-echo out || fail 'the agent was not found'
 good 'found by what it says that it does'
+
+section 'Environments: code that is set up once, and called from the memory that its setup left'
+export HYPERVISOR_OWNER=$work/owner.key
+cat >squares.ts <<'TYPESCRIPT'
+const table = new Map<number, number>();
+for (let n = 0; n < 10_000; n++) table.set(n, n * n);   // once, in the setup
+
+export function handler(event: { data: number }): { square: number | undefined } {
+  return { square: table.get(event.data) };
+}
+TYPESCRIPT
+try hv env create squares.ts --name squares
+((status == 0)) || fail "the setup ended with $status"
+try hv env run squares --data 12 --repeat 1000
+((status == 0)) || fail "the call ended with $status"
+grep -q '^hv: 1000 calls in ' err || fail 'it was not called a thousand times'
+grep -qx '{"square":144}' out || fail 'the handler does not know the square of 12'
+mkdir -p wheel/slugs slugs
+printf 'def slug(text):\n    return "-".join(text.lower().split())\n' >wheel/slugs/__init__.py
+(cd wheel && python3 -m zipfile -c ../slugs-1.0-py3-none-any.whl slugs)
+cat >titles.py <<'PYTHON'
+import slugs
+
+def handler(event, context):
+    return [slugs.slug(title) for title in event["data"]]
+PYTHON
+try hv env create titles.py --package slugs-1.0-py3-none-any.whl --name titles
+((status == 0)) || fail "the setup ended with $status"
+try hv env run titles --data '["A Private Title"]'
+grep -qx '\["a-private-title"\]' out || fail 'the package was not imported'
+good 'a package, sent sealed with the code, imported in the setup and never again'
+printf 'globalThis.seen = []\nseen.push(1)\nseen.length\n' >turns.js
+printf '$ hv repl <turns.js\n'
+hv repl <turns.js
+try hv env log squares --from 998
+try hv env list
+try hv env rm titles
+((status == 0)) || fail 'the environment could not be removed'
 
 section 'Another plugin in the place of the one in use, while the host serves'
 try hypervisor-ctl swap payments "$root/target/components/payments.wasm" --admin "$admin" --token-file state/admin.token

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes this machine ready to build the guests (`setup.sh guests`, the default), to run `make check` (`setup.sh check`), or for the tests
-# that push to a registry (`setup.sh registry`).
+# that push to a registry (`setup.sh registry`) or quote with a TPM in software (`setup.sh tpm`).
 # Safe to run again: what is there already is left alone. Tools go to .tools, which git ignores.
 set -euo pipefail
 
@@ -131,10 +131,21 @@ setup_registry() {
     say 'docker-registry … ok'
 }
 
+setup_tpm() {
+    if ! command -v swtpm >/dev/null; then
+        command -v apt-get >/dev/null && [[ $(id -u) -eq 0 ]] ||
+            fail "no swtpm: install it (on Debian \`apt-get install swtpm\`) and run this again"
+        say "swtpm … installing Debian's"
+        apt_update || say "Debian package lists … could not be fetched, going on with those that are here"
+        apt_install swtpm
+    fi
+    say 'swtpm … ok'
+}
+
 part=${1:-guests}
 case $part in
-    guests | check | registry) ;;
-    *) fail "unknown part \`$part\`: guests, check or registry" ;;
+    guests | check | registry | tpm) ;;
+    *) fail "unknown part \`$part\`: guests, check, registry or tpm" ;;
 esac
 
 command -v cargo >/dev/null || fail "cargo is not on PATH: install Rust 1.95 or newer with rustup"

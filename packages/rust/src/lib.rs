@@ -132,8 +132,15 @@ pub mod policy_engine {
     );
 }
 
-/// A plugin that runs scripts.
+/// A plugin that runs scripts: of the larger world among the features.
 #[cfg(feature = "script-engine")]
 pub mod script_engine {
+    #[cfg(not(feature = "runtime-engine"))]
     world!("hypervisor:plugin/script-engine", "hypervisor_plugin::script_engine": script);
+
+    #[cfg(feature = "runtime-engine")]
+    world!(
+        "hypervisor:plugin/runtime-engine",
+        "hypervisor_plugin::script_engine": script, runtime
+    );
 }
