@@ -8,6 +8,7 @@ use hypervisor_ctl::world::World;
 use hypervisor_oci::{Access, Reference};
 
 use crate::image::MeasureImage;
+use crate::publish::Publish;
 use crate::trial::{PaymentsCommand, PolicyCommand};
 
 /// Prepare and look after a host: the operator's commands. `hypervisor` itself only serves.
@@ -74,6 +75,8 @@ would be refused as all that it can be, or as the --world that was asked for."
         #[arg(long, value_enum, default_value = "text")]
         output: Output,
     },
+    /// Append reference values to a transparency log in a folder, for `hv policy init --log`.
+    Publish(Box<Publish>),
     /// Show what this machine offers for attestation and what is missing; exits with status 1 if it cannot attest.
     Doctor {
         /// Form of the output.

@@ -18,6 +18,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha384};
 
 use crate::hollow::{hollow, validate};
+use crate::memory;
 use crate::output::plain;
 use crate::world::World;
 
@@ -38,6 +39,8 @@ pub struct Checked {
     pub program: Option<Inspection>,
     /// Imports and exports beyond those that are listed.
     pub unlisted: usize,
+    /// The `--initial-memory` to link it with, where each instance of it begins by growing its memory.
+    pub initial_memory_wanted: Option<u64>,
     /// What it can be by what it exports, or the world that was asked for.
     pub worlds: Vec<Found>,
     /// Why it cannot run as a program that a client sends.
@@ -110,6 +113,7 @@ impl Trial {
             sha384: hex(&Sha384::digest(bytes)),
             program: None,
             unlisted: 0,
+            initial_memory_wanted: None,
             worlds: Vec::new(),
             refusal: None,
             agent: None,
@@ -123,6 +127,7 @@ impl Trial {
                 return checked;
             }
         };
+        checked.initial_memory_wanted = memory::wanted(bytes);
         let as_agent = program.clone().for_agent(self.plugins);
         checked.worlds = self.worlds(&program, &as_agent, bytes, wanted).await;
         checked.refusal = match checked.found(World::Program) {
@@ -298,7 +303,14 @@ impl Checked {
                 writeln!(out, "  … and {} more", self.unlisted)?;
             }
         }
-        self.verdicts(out)
+        self.verdicts(out)?;
+        match self.initial_memory_wanted {
+            Some(bytes) if self.runs() => writeln!(
+                out,
+                "  hint: its memory ends with its data, so that each instance begins by growing it; link it with --initial-memory={bytes}"
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// One line for each world that takes it, and one for each reason why another does not.

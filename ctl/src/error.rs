@@ -33,6 +33,12 @@ pub enum Error {
     /// A plugin was not fetched.
     #[error(transparent)]
     Registry(#[from] hypervisor_oci::Error),
+    /// A log cannot be read, is not to be continued, or cannot be written.
+    #[error(transparent)]
+    Log(#[from] hypervisor_tlog::Error),
+    /// Something cannot be published, or is not in the log.
+    #[error("{0}")]
+    Publish(String),
     /// This machine gave no quote.
     #[error("cannot record a quote: {0}; `hypervisor-ctl doctor` says what this machine offers")]
     NotRecorded(String),

@@ -4,6 +4,7 @@ pub mod check;
 pub mod error;
 mod hollow;
 pub mod machine;
+mod memory;
 pub mod named;
 pub mod operator;
 pub mod output;

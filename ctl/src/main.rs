@@ -4,6 +4,7 @@ mod args;
 mod image;
 mod inspect;
 mod plugins;
+mod publish;
 mod pull;
 mod trial;
 
@@ -56,6 +57,7 @@ fn run(cli: &Cli) -> Result<bool, Error> {
         Command::Measure { host, output, .. } => {
             inspect::measure(cli, host.as_deref(), *output)?;
         }
+        Command::Publish(asked) => publish::publish(asked)?,
         Command::Doctor { output } => {
             let found = machine::Machine::examine();
             let mut out = io::stdout().lock();

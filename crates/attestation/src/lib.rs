@@ -326,7 +326,7 @@ impl Maker {
             backend: self.attester.backend(),
             boot_id: self.boot_id,
         };
-        let quote = self.attester.quote(binding.report_data().as_bytes())?;
+        let mut quote = self.attester.quote(binding.report_data().as_bytes())?;
         if log.register.is_some() && quote.format != QuoteFormat::SevSnp {
             let shown = tdx::TdxQuote::parse(&quote.bytes)?;
             let [.., register] = shown.report.rtmr;
@@ -334,8 +334,10 @@ impl Maker {
                 return Ok(None);
             }
         }
+        let (vtpm, ima) = (quote.vtpm.take(), quote.ima.take());
         let (quote, crl) = raw(quote)?;
         let mut evidence = Evidence::new(quote, &binding);
+        (evidence.vtpm, evidence.ima) = (vtpm, ima);
         evidence.log = Some(log.encoded);
         evidence.manifest = Some(request.manifest.encoded.clone());
         evidence.collateral = self.collateral.as_ref().map(|it| it.json().to_vec());

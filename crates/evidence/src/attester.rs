@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::sealing::SealingKey;
 use crate::snp::SnpReport;
 use crate::tdx;
+use crate::vtpm::{TpmQuote, Vtpm};
 
 /// Length of the report data of a quote, bytes.
 pub const REPORT_DATA: usize = crate::report_data::LENGTH;
@@ -78,6 +79,10 @@ pub struct Quote {
     pub certificates: Option<Vec<u8>>,
     /// Bytes that the platform returned after the parsed end, and that were dropped.
     pub dropped: usize,
+    /// Where the hardware vouches for a TPM's key and that signs the report data: [`Vtpm::encode`].
+    pub vtpm: Option<Vec<u8>>,
+    /// The files that Linux measured into that TPM, where they were asked for.
+    pub ima: Option<Vec<u8>>,
 }
 
 impl Quote {
@@ -96,6 +101,8 @@ impl Quote {
             bytes: blob,
             certificates: None,
             dropped,
+            vtpm: None,
+            ima: None,
         })
     }
 
@@ -124,7 +131,26 @@ impl Quote {
             bytes: blob,
             certificates: certificates.flatten(),
             dropped,
+            vtpm: None,
+            ima: None,
         })
+    }
+
+    /// Adds what a TPM quoted, which must be over `report_data`; this is the quote over its runtime data.
+    ///
+    /// # Errors
+    /// [`Error::Quote`] for what is no quote of a TPM, [`Error::OtherReportData`], [`Error::Encode`].
+    pub fn with_vtpm(
+        mut self,
+        vtpm: &Vtpm,
+        report_data: &[u8; REPORT_DATA],
+    ) -> Result<Self, Error> {
+        let quote = TpmQuote::parse(&vtpm.quote.0)?;
+        if quote.extra_data != report_data || quote.pcr_digest != vtpm.pcr_digest() {
+            return Err(Error::OtherReportData);
+        }
+        self.vtpm = Some(vtpm.encode()?);
+        Ok(self)
     }
 }
 

@@ -40,7 +40,7 @@ pub enum Error {
     /// A quote or report of the hardware is not well formed.
     #[error("malformed {what}: {reason}")]
     Quote {
-        /// `TDX quote`, `SEV-SNP report` or `certificates`.
+        /// `TDX quote`, `SEV-SNP report`, `certificates`, `TPM quote` or `report of the paravisor`.
         what: &'static str,
         /// What is wrong and where.
         reason: String,

@@ -14,7 +14,9 @@
 //! | `crl` | `application/pkix-crl` | AMD's revocation list for the certificates, DER |
 //! | `inclusion` | `application/vnd.hypervisor.inclusion-proof+cbor` | [`crate::InclusionProof::encode`]; of a session, [`crate::SessionEntry::prove`] |
 //! | `statement` | `application/cose; cose-type="cose-sign1"` | [`crate::Statement::sign`] |
-//! | `boot-log` | `application/vnd.hypervisor.boot-log` | the firmware's log of what it booted (CCEL), TCG2; the padding after it may be cut |
+//! | `boot-log` | `application/vnd.hypervisor.boot-log` | the firmware's log of what it booted (CCEL, or a TPM's), TCG2; the padding after it may be cut |
+//! | `vtpm` | `application/vnd.hypervisor.vtpm+cbor` | [`crate::Vtpm::encode`]: the quote's report data is of its runtime data |
+//! | `ima-log` | `application/vnd.hypervisor.ima-log` | Linux's list of files that it measured into PCR 10, binary |
 //!
 //! There is a quote or a report with certificates, and a binding; the rest may be left out of evidence for a result and be
 //! filled in from what came with the session ([`Evidence::fill_from`]). Unknown labels are ignored: nothing is believed
@@ -38,6 +40,8 @@ pub const MAX_CERTIFICATES: usize = 256 << 10;
 pub const MAX_COLLATERAL: usize = 2 << 20;
 /// The most bytes of a boot log.
 pub const MAX_BOOT_LOG: usize = 256 << 10;
+/// The most bytes of a list of measured files.
+pub const MAX_IMA_LOG: usize = 4 << 20;
 
 const WHAT: &str = "evidence";
 
@@ -76,6 +80,10 @@ pub struct Evidence {
     pub statement: Option<Vec<u8>>,
     /// The platform's log of what it booted ([`crate::Attester::boot_log`]).
     pub boot_log: Option<Vec<u8>>,
+    /// [`crate::Vtpm::encode`].
+    pub vtpm: Option<Vec<u8>>,
+    /// Linux's list of measured files (IMA, `binary_runtime_measurements`), read after the TPM's quote.
+    pub ima: Option<Vec<u8>>,
 }
 
 /// Parts that stand in the place of the evidence's own.
@@ -150,6 +158,13 @@ const BOOT_LOG: Label = Label(
     EVIDENCE,
     MAX_BOOT_LOG,
 );
+const VTPM: Label = Label(
+    "vtpm",
+    "vnd.hypervisor.vtpm+cbor",
+    EVIDENCE,
+    crate::vtpm::MAX_LENGTH,
+);
+const IMA_LOG: Label = Label("ima-log", "vnd.hypervisor.ima-log", EVIDENCE, MAX_IMA_LOG);
 
 impl Label {
     fn media_type(&self) -> String {
@@ -170,6 +185,8 @@ impl Evidence {
             inclusion: None,
             statement: None,
             boot_log: None,
+            vtpm: None,
+            ima: None,
         }
     }
 
@@ -205,6 +222,8 @@ impl Evidence {
             (&INCLUSION, with.inclusion.or(self.inclusion.as_deref())),
             (&STATEMENT, with.statement.or(self.statement.as_deref())),
             (&BOOT_LOG, with.boot_log.or(self.boot_log.as_deref())),
+            (&VTPM, self.vtpm.as_deref()),
+            (&IMA_LOG, self.ima.as_deref()),
         ] {
             if let Some(part) = part {
                 parts.push((label, part));
@@ -294,6 +313,8 @@ impl Evidence {
             inclusion: take(&INCLUSION)?,
             statement: take(&STATEMENT)?,
             boot_log: take(&BOOT_LOG)?,
+            vtpm: take(&VTPM)?,
+            ima: take(&IMA_LOG)?,
         })
     }
 }

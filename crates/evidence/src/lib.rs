@@ -12,6 +12,7 @@
 //! | [`Binding`], [`Subject`], [`Backend`] | all that a quote is about; `report_data` gives the 64 bytes to ask a quote for |
 //! | [`VerifierNonce`] | the nonce of a request, from hex or bytes |
 //! | [`Quote`] | what the platform returned without what follows it in its buffer, over the report data that was asked for |
+//! | [`Vtpm`] | what a TPM adds where the hardware's report is over its key, and not over the host's 64 bytes |
 //! | [`snp::certificates_of_table`] | the certificates of a SEV-SNP report, from what Linux gives beside it |
 //! | [`ResultTree`], [`InclusionProof`], [`ResultRoot`] | many results under one quote |
 //! | [`SessionEntry`], [`SessionProof`] | many sessions under one quote |
@@ -67,6 +68,7 @@ pub mod sealing;
 pub mod snp;
 pub mod statement;
 pub mod tdx;
+pub mod vtpm;
 
 pub use attester::{
     Attester, AttesterError, Capabilities, Quote, QuoteFormat, REGISTER, REPORT_DATA,
@@ -82,3 +84,4 @@ pub use receipt::Receipt;
 pub use report_data::{Purpose, ReportData};
 pub use sealing::{SEALING_KEY, SealingKey};
 pub use statement::Statement;
+pub use vtpm::Vtpm;

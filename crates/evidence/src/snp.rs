@@ -6,7 +6,7 @@ use crate::Error;
 use crate::reader::{CutOff, Reader};
 
 pub(crate) use table::cut_table;
-pub use table::{TableCertificates, certificates_of_table};
+pub use table::{TableCertificates, certificates_of_table, table_of_vcek};
 
 /// Bytes of a report.
 pub const REPORT_LENGTH: usize = 1184;

@@ -3,11 +3,18 @@
 use std::fmt::Write as _;
 
 use const_hex::encode as hex;
+use sha2::{Digest, Sha384};
 
 use crate::boot::Registers;
 
-/// MRTD and RTMR0 to 2 of simulated quotes, each of one byte again and again.
-const SIMULATED: [u8; 4] = [0x11, 0x20, 0x21, 0x22];
+/// MRTD of simulated quotes.
+const SIMULATED_MRTD: [u8; 48] = [0x11; 48];
+/// The one event of each of RTMR0 to 2 in their boot log.
+const SIMULATED_EVENTS: [&str; 3] = [
+    "SIMULATED firmware configuration",
+    "SIMULATED kernel",
+    "SIMULATED command line",
+];
 /// What their MROWNER begins with; zeros follow.
 const SIMULATED_OWNER: &[u8] = b"SIMULATED NOT A TEE";
 
@@ -50,6 +57,15 @@ pub struct Facts<'a> {
     pub tdx: Option<Tdx>,
     /// The launch measurement of SEV-SNP.
     pub snp: Option<[u8; 48]>,
+}
+
+/// RTMR0 to 2 of simulated quotes: each was extended once.
+fn simulated_registers() -> [[u8; 48]; 3] {
+    SIMULATED_EVENTS.map(|event| {
+        let mut hash = Sha384::new_with_prefix([0; 48]);
+        hash.update(Sha384::digest(event));
+        hash.finalize().into()
+    })
 }
 
 impl Facts<'_> {
@@ -125,8 +141,8 @@ name = \"{name}\"
         )?;
         match &self.tdx {
             _ if matches!(self.roots, Roots::Simulated(_)) => {
-                let [mrtd, rtmr0, simulated1, simulated2] =
-                    SIMULATED.map(|byte| hex([byte; 48]));
+                let mrtd = hex(SIMULATED_MRTD);
+                let [rtmr0, simulated1, simulated2] = simulated_registers().map(hex);
                 writeln!(
                     out,
                     "#   rtmr1 = \"{rtmr1}\"\n#   rtmr2 = \"{rtmr2}\"
@@ -169,5 +185,16 @@ xfam = \"e702060000000000\"\ntd_attributes = \"0000001000000000\"\nmrowner = \"{
                 hex(measurement)
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn simulated_quotes_have_the_registers_that_the_policy_names() {
+        let (_, registers) = hypervisor_simulated::boot();
+        assert_eq!(registers[..3], simulated_registers());
     }
 }

@@ -16,7 +16,7 @@ const EVENTS: [&str; 3] = [
 ];
 
 /// The log, in TCG's crypto-agile format, and RTMR0 to RTMR3 as its events leave them.
-pub(crate) fn boot() -> (Vec<u8>, [[u8; 48]; 4]) {
+pub fn boot() -> (Vec<u8>, [[u8; 48]; 4]) {
     let mut registers = [[0; 48]; 4];
     // Its header is an event of the old format: the name of the format, of version 2.0 with one digest.
     let header = [

@@ -21,6 +21,7 @@ mod sgx_extension;
 mod simulator;
 mod td;
 
+pub use boot_log::boot;
 pub use builder::SimulatorBuilder;
 pub use error::Error;
 pub use pki::MARK;

@@ -1,25 +1,32 @@
-//! The firmware's log of what it booted (on TDX the ACPI table CCEL): TCG's crypto-agile event log with SHA-384.
+//! The firmware's log of what it booted: TCG's crypto-agile event log. On TDX it is the ACPI table CCEL and leads to RTMRs in SHA-384
+//! ([`BootLog`]); a TPM's leads to PCRs, of which the bank SHA-256 counts ([`PcrLog`]).
 //!
-//! Each event was put into a register by its digest, register′ = SHA-384(register ‖ digest), so the log explains registers that a
+//! Each event was put into a register by its digest, register′ = hash(register ‖ digest), so the log explains registers that a
 //! quote shows: [`BootLog::registers`] is what the events lead to. Nothing else about it is signed. What an event says in its data is
 //! proved only where the digest is that of the data ([`Event::is_bound`]); else it is a label that whoever handed out the log chose.
 
 use std::borrow::Cow;
 
-use sha2::{Digest, Sha384};
+use sha2::{Digest, Sha256, Sha384};
 
 use crate::evidence::MAX_BOOT_LOG;
+use crate::vtpm::{PCR, PCRS};
 
 /// Registers that the log can speak of: RTMR0 to RTMR3.
 pub const REGISTERS: usize = 4;
+/// Length of an RTMR, bytes.
+const RTMR: usize = 48;
 /// The most events of a log.
 pub const MAX_EVENTS: usize = 4096;
 
 /// `EV_NO_ACTION`: said, and not put into a register.
 const NO_ACTION: u32 = 0x3;
 const EVENT_TAG: u32 = 0x6;
-/// TCG's number of SHA-384.
+/// TCG's numbers of SHA-256 and SHA-384.
+const SHA256: u16 = 0xb;
 const SHA384: u16 = 0xc;
+/// What begins the event that says where PCR0 started from.
+const LOCALITY: &[u8; 16] = b"StartupLocality\0";
 const SIGNATURE: &[u8; 16] = b"Spec ID Event03\0";
 /// Digests of one event, of different hashes.
 const MAX_DIGESTS: u32 = 8;
@@ -91,32 +98,108 @@ pub struct BootLogError {
     reason: String,
 }
 
-/// One event of a boot.
+/// One event of a boot, with a digest of `N` bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// The RTMR that it went into, 0 to 3; none where it went into no register.
+pub struct Event<const N: usize = RTMR> {
+    /// The register that it went into; none where it went into no register.
     pub register: Option<usize>,
     /// Its type.
     pub kind: u32,
     /// What the register was extended with.
-    pub digest: [u8; 48],
+    pub digest: [u8; N],
     /// What it says of itself.
     pub data: Vec<u8>,
 }
 
 /// A log of a boot, in its order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BootLog {
-    events: Vec<Event>,
+pub struct BootLog<const N: usize = RTMR> {
+    events: Vec<Event<N>>,
 }
 
+/// The log of a TPM's firmware.
+pub type PcrLog = BootLog<PCR>;
+
 impl BootLog {
-    /// Reads a log; what follows it is padding of zeros or of 0xff.
+    /// Reads a log of RTMRs; what follows it is padding of zeros or of 0xff.
     ///
     /// # Errors
     /// [`BootLogError`] for bytes of another format, an event that is cut off or has no SHA-384 digest, and more than
     /// [`MAX_EVENTS`] events or [`MAX_BOOT_LOG`] bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, BootLogError> {
+        Self::read(bytes, (SHA384, "SHA-384"), |index| {
+            // 1 to 4 are RTMR0 to RTMR3; 0 is MRTD, which nothing extends at run time (UEFI 2.11, 38.4.1).
+            index
+                .checked_sub(1)
+                .filter(|register| *register < REGISTERS)
+        })
+    }
+
+    /// RTMR0 to RTMR3 as these events leave them.
+    pub fn registers(&self) -> [[u8; RTMR]; REGISTERS] {
+        std::array::from_fn(|register| {
+            self.of(register).fold([0; RTMR], |value, event| {
+                crate::log::extend(&value, &event.digest)
+            })
+        })
+    }
+}
+
+impl PcrLog {
+    /// Reads a TPM's log, as [`BootLog::parse`] those of RTMRs.
+    ///
+    /// # Errors
+    /// As [`BootLog::parse`], of SHA-256.
+    pub fn parse_pcrs(bytes: &[u8]) -> Result<Self, BootLogError> {
+        Self::read(bytes, (SHA256, "SHA-256"), |index| {
+            Some(index).filter(|register| *register < PCRS)
+        })
+    }
+
+    /// PCR0 to PCR23 as these events leave them.
+    pub fn pcrs(&self) -> [[u8; PCR]; PCRS] {
+        std::array::from_fn(|register| {
+            let first = self.start(register);
+            self.of(register)
+                .fold(first, |value, event| extend(&value, &event.digest))
+        })
+    }
+
+    /// A register before the first event: PCR17 to PCR22 start with ones, and PCR0 from where the TPM was started.
+    fn start(&self, register: usize) -> [u8; PCR] {
+        match register {
+            17..=22 => [0xff; PCR],
+            0 => {
+                let locality = self.events.iter().find_map(|event| {
+                    let said = event.data.strip_prefix(LOCALITY)?;
+                    said.first().filter(|_| event.kind == NO_ACTION)
+                });
+                let mut value = [0; PCR];
+                if let (Some(last), Some(locality)) = (value.last_mut(), locality) {
+                    *last = *locality;
+                }
+                value
+            }
+            _ => [0; PCR],
+        }
+    }
+}
+
+/// A PCR after an event.
+pub(crate) fn extend(value: &[u8; PCR], digest: &[u8; PCR]) -> [u8; PCR] {
+    Sha256::new()
+        .chain_update(value)
+        .chain_update(digest)
+        .finalize()
+        .into()
+}
+
+impl<const N: usize> BootLog<N> {
+    fn read(
+        bytes: &[u8],
+        (hash, name): (u16, &str),
+        register: impl Fn(usize) -> Option<usize>,
+    ) -> Result<Self, BootLogError> {
         if bytes.len() > MAX_BOOT_LOG {
             return refuse(format!("it has {} bytes, over {MAX_BOOT_LOG}", bytes.len()));
         }
@@ -127,7 +210,22 @@ impl BootLog {
             if events.len() >= MAX_EVENTS {
                 return refuse(format!("it has over {MAX_EVENTS} events"));
             }
-            let event = reader.event(&digests);
+            let event = reader.event(&digests, hash).and_then(|event| {
+                let (index, kind, digest, data) = event;
+                let index = usize::try_from(index).ok();
+                let register = index.and_then(&register).filter(|_| kind != NO_ACTION);
+                let digest = match (digest.and_then(|digest| digest.try_into().ok()), register) {
+                    (Some(digest), _) => digest,
+                    (None, None) => [0; N],
+                    (None, Some(_)) => return refuse(format!("it has no {name} digest")),
+                };
+                Ok(Event {
+                    register,
+                    kind,
+                    digest,
+                    data: data.to_vec(),
+                })
+            });
             events.push(event.map_err(|BootLogError { reason }| BootLogError {
                 reason: format!("event {}: {reason}", events.len().saturating_add(1)),
             })?);
@@ -136,28 +234,19 @@ impl BootLog {
     }
 
     /// Every event.
-    pub fn events(&self) -> &[Event] {
+    pub fn events(&self) -> &[Event<N>] {
         &self.events
     }
 
     /// The events that went into a register.
-    pub fn of(&self, register: usize) -> impl Iterator<Item = &Event> {
+    pub fn of(&self, register: usize) -> impl Iterator<Item = &Event<N>> {
         self.events
             .iter()
             .filter(move |event| event.register == Some(register))
     }
-
-    /// RTMR0 to RTMR3 as these events leave them.
-    pub fn registers(&self) -> [[u8; 48]; REGISTERS] {
-        std::array::from_fn(|register| {
-            self.of(register).fold([0; 48], |value, event| {
-                crate::log::extend(&value, &event.digest)
-            })
-        })
-    }
 }
 
-impl Event {
+impl<const N: usize> Event<N> {
     /// The name of its type.
     pub fn type_name(&self) -> Cow<'static, str> {
         type_name(self.kind)
@@ -165,7 +254,10 @@ impl Event {
 
     /// Whether the digest is that of the data, so that the register proves what the event says.
     pub fn is_bound(&self) -> bool {
-        Sha384::digest(&self.data)[..] == self.digest
+        match N {
+            PCR => Sha256::digest(&self.data)[..] == self.digest,
+            _ => Sha384::digest(&self.data)[..] == self.digest,
+        }
     }
 
     /// Text in its data: the name of a variable, the path of a program, a command line. Empty where there is none.
@@ -226,6 +318,9 @@ fn refuse<T>(reason: impl Into<String>) -> Result<T, BootLogError> {
     })
 }
 
+/// Index, type, the digest of one hash where there is one, and data.
+type RawEvent<'a> = (u32, u32, Option<&'a [u8]>, &'a [u8]);
+
 /// What is not read yet. Lengths in it are not trusted with allocations.
 struct Reader<'a>(&'a [u8]);
 
@@ -282,7 +377,12 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
-    fn event(&mut self, digests: &[(u16, usize)]) -> Result<Event, BootLogError> {
+    /// One event, with its digest of the hash that is `wanted`.
+    fn event(
+        &mut self,
+        digests: &[(u16, usize)],
+        wanted: u16,
+    ) -> Result<RawEvent<'a>, BootLogError> {
         let (index, kind, count) = (self.u32()?, self.u32()?, self.u32()?);
         if count > MAX_DIGESTS {
             return refuse(format!("{count} digests"));
@@ -296,24 +396,10 @@ impl<'a> Reader<'a> {
                 ));
             };
             let bytes = self.bytes(*length)?;
-            if hash == SHA384 {
-                digest = <[u8; 48]>::try_from(bytes).ok();
+            if hash == wanted {
+                digest = Some(bytes);
             }
         }
-        let data = self.data()?.to_vec();
-        // 1 to 4 are RTMR0 to RTMR3; 0 is MRTD, which nothing extends at run time (UEFI 2.11, 38.4.1).
-        let register = usize::try_from(index).ok().and_then(|it| it.checked_sub(1));
-        let register = register.filter(|register| *register < REGISTERS && kind != NO_ACTION);
-        let digest = match (digest, register) {
-            (Some(digest), _) => digest,
-            (None, None) => [0; 48],
-            (None, Some(_)) => return refuse("it has no SHA-384 digest"),
-        };
-        Ok(Event {
-            register,
-            kind,
-            digest,
-            data,
-        })
+        Ok((index, kind, digest, self.data()?))
     }
 }

@@ -13,6 +13,7 @@
 
 pub mod boot_log;
 pub mod error;
+pub mod ima;
 pub mod policy;
 pub mod verdict;
 mod verify;
@@ -24,4 +25,4 @@ pub use boot_log::BootLog;
 pub use error::PolicyError;
 pub use policy::Policy;
 pub use verdict::{Assurance, Check, CheckId, Status, Verdict};
-pub use verify::{Challenge, Connection, Expected, ExpectedSubject, verify};
+pub use verify::{Challenge, Connection, Expected, ExpectedSubject, fingerprint, verify};

@@ -7,6 +7,7 @@
 mod boot;
 mod keys;
 mod reference;
+mod vtpm;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::error::PolicyError;
 
 pub use boot::{BOOT_REGISTERS, BootEvent};
 pub use reference::{FirmwareFloor, Generation, Generations, SnpReference, TdxReference};
+pub use vtpm::{MeasuredFile, PcrEvent, PcrValue, VtpmReference, VtpmRules};
 
 /// The most bytes of a policy file.
 pub const MAX_LENGTH: usize = 1 << 20;
@@ -56,6 +58,23 @@ pub struct Policy {
     pub trust: Trust,
     /// What the evidence must show.
     pub rules: Rules,
+    /// The log that its reference values are in.
+    pub transparency: Option<Transparency>,
+}
+
+/// `[transparency]`: where reference values were taken from, for whoever takes newer ones. Evidence is not held against it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transparency {
+    /// The log's key.
+    pub log_key: String,
+    /// Witnesses of the log.
+    #[serde(default)]
+    pub witnesses: Vec<String>,
+    /// How many of them have to have cosigned.
+    #[serde(default)]
+    pub witnesses_required: usize,
+    /// The log's checkpoint that the values are in.
+    pub checkpoint: String,
 }
 
 /// Whose evidence is believed. The policy alone decides this, never the evidence.
@@ -91,6 +110,8 @@ pub struct Rules {
     pub tdx: TdxRules,
     /// `[snp]`.
     pub snp: SnpRules,
+    /// `[vtpm]`.
+    pub vtpm: VtpmRules,
 }
 
 /// `[freshness]`.
@@ -184,6 +205,8 @@ pub struct TdxRules {
     pub refused_advisories: Vec<String>,
     /// Whether bound service TDs are accepted.
     pub allow_service_td: bool,
+    /// Whether a TD is accepted in which the hypervisor can cause exceptions on private memory.
+    pub allow_sept_ve: bool,
     /// Whether PERFMON is accepted.
     pub allow_perfmon: bool,
     /// Whether ICSSD is required.
@@ -209,6 +232,7 @@ impl Default for TdxRules {
             minimum_tcb_evaluation_data_number: 0,
             refused_advisories: Vec::new(),
             allow_service_td: false,
+            allow_sept_ve: false,
             allow_perfmon: false,
             require_icssd: false,
             refuse_smt: false,
@@ -268,6 +292,8 @@ struct File {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     roots: Roots,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    transparency: Option<Transparency>,
     #[serde(flatten)]
     rules: Rules,
 }
@@ -329,6 +355,7 @@ impl Policy {
             digest: Sha256::digest(text).into(),
             trust: file.roots.trust()?,
             rules: file.rules,
+            transparency: file.transparency,
         };
         policy.rules.check()?;
         Ok(policy)
@@ -392,6 +419,9 @@ impl Rules {
             ));
         }
         for reference in &self.tdx.reference {
+            reference.check()?;
+        }
+        for reference in &self.vtpm.reference {
             reference.check()?;
         }
         for (section, any, named) in [

@@ -98,8 +98,18 @@ check_ids! {
     Vmpl "vmpl" Configuration,
     /// The image's measurements match a reference, all together.
     Measurements "measurements" Executables,
-    /// The boot log leads to the quote's registers, and its events are those that the policy names (TDX).
+    /// The hardware vouches for a TPM's key: its report is over runtime data that names it (where there is a TPM).
+    RuntimeData "runtime-data" Hardware,
+    /// The TPM's key is one that the policy accepts.
+    VtpmKey "vtpm-key" Hardware,
+    /// The TPM's key signs a quote over all PCRs, and those that came along are these.
+    VtpmQuote "vtpm-quote" Hardware,
+    /// The PCRs are those of a reference, all together.
+    Pcrs "pcrs" Executables,
+    /// The boot log leads to the quote's registers, and its events are those that the policy names (TDX, TPM).
     BootLog "boot-log" Executables,
+    /// The list of measured files leads to PCR10, and the files are those that the policy names (TPM).
+    Files "files" Executables,
     /// The register holds the image's value extended by the log (TDX).
     Register "register" Executables,
     /// The binding is well formed.

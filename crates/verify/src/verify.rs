@@ -9,6 +9,7 @@ mod log;
 mod result;
 mod snp;
 mod tdx;
+mod vtpm;
 
 use hypervisor_protocol::{Commitment, PublicKey, SessionId};
 
@@ -18,6 +19,8 @@ use crate::nonce::VerifierNonce;
 use crate::policy::{Policy, Trust};
 use crate::report_data::{Purpose, ReportData};
 use crate::verdict::{CheckId, Recorder, Verdict};
+
+pub use vtpm::fingerprint;
 
 /// A nonce and when it was made. Use each for one verification: the verifier holds no state, so that a nonce is single-use
 /// is up to its maker.
@@ -135,6 +138,7 @@ pub fn verify(evidence: &Evidence, policy: &Policy, expected: &Expected, now: u6
         RawQuote::Tdx(quote) => tdx::verify(&context, quote, &mut recorder),
         RawQuote::SevSnp { report, certs } => snp::verify(&context, report, certs, &mut recorder),
     };
+    let facts = vtpm::verify(&context, facts, &mut recorder);
     let statement = match &binding {
         Some(binding) => {
             binding::verify(&context, binding, facts.as_ref(), &mut recorder);

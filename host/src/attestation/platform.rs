@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hypervisor_attestation::{Attestation, Collateral, Identity, Measured};
 use hypervisor_evidence::{Attester, Backend};
 use hypervisor_tsm::Tsm;
+use hypervisor_vtpm::{Device, Imds, Paths, Tpm, VtpmAttester};
 
 use crate::config::{Attestation as Settings, AttestationBackend};
 use crate::error::Error;
@@ -76,6 +77,9 @@ impl Platform {
                 Err(error) => Self::none(format!("this machine cannot attest: {error}")),
             },
             AttestationBackend::Tsm => Self::of(Arc::new(Tsm::open().map_err(|e| failed(&e))?)),
+            AttestationBackend::Vtpm | AttestationBackend::TsmVtpm => {
+                Self::of(Arc::new(vtpm(settings)?))
+            }
         };
         if !settings.collateral.as_os_str().is_empty() {
             let path = &settings.collateral;
@@ -114,6 +118,19 @@ impl Platform {
     pub fn backend(&self) -> Option<Backend> {
         Some(self.attester.as_ref().ok()?.backend())
     }
+}
+
+fn vtpm(settings: &Settings) -> Result<VtpmAttester, Error> {
+    let device = Device::open(Device::PATH.as_ref()).map_err(|e| failed(&e))?;
+    let (tpm, paths) = (Tpm::new(device), Paths::of_linux(settings.ima));
+    let opened = match settings.backend {
+        AttestationBackend::TsmVtpm => {
+            let tsm = Tsm::open().map_err(|e| failed(&e))?;
+            VtpmAttester::beside(tpm, &tsm, paths)
+        }
+        _ => VtpmAttester::azure(tpm, &Imds::default(), paths),
+    };
+    opened.map_err(|e| failed(&e))
 }
 
 #[cfg(not(feature = "simulated"))]
@@ -155,10 +172,23 @@ fn failed(error: &dyn std::fmt::Display) -> Error {
     Error::Attestation(error.to_string())
 }
 
-#[cfg(all(test, not(feature = "simulated")))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_backend_with_a_tpm_is_refused_where_there_is_none_of_such_a_guest() {
+        for backend in [AttestationBackend::Vtpm, AttestationBackend::TsmVtpm] {
+            let settings = Settings {
+                backend,
+                ..Settings::default()
+            };
+            let refused = Platform::open(&settings).err().unwrap().to_string();
+            assert!(refused.contains("TPM"), "{refused}");
+        }
+    }
+
+    #[cfg(not(feature = "simulated"))]
     #[test]
     fn a_build_without_the_simulator_refuses_it_and_says_how_to_get_one() {
         let settings = Settings {

@@ -13,6 +13,8 @@ pub struct Attestation {
     pub backend: AttestationBackend,
     /// Intel's collateral for this platform, JSON, to send with quotes so that they can be verified offline; none by default.
     pub collateral: PathBuf,
+    /// With a TPM: whether Linux's list of measured files (IMA) goes with evidence. It can be long.
+    pub ima: bool,
     /// From what the root of simulated quotes is made. Whoever knows it can make such quotes too.
     pub simulated_seed: String,
     /// Time that a simulated quote takes; by default `0s`. A real one takes about a second.
@@ -28,6 +30,10 @@ pub enum AttestationBackend {
     Auto,
     /// The TEE that the host runs in; without one the host does not start.
     Tsm,
+    /// The TPM of the paravisor that the host runs above, as on Azure; without one the host does not start.
+    Vtpm,
+    /// The TEE that the host runs in, and beside it a TPM that it vouches for, as on Google Cloud; without both the host does not start.
+    TsmVtpm,
     /// A simulation, which proves nothing: for tests and for learning.
     Simulated,
     /// Nothing.
@@ -39,6 +45,7 @@ impl Default for Attestation {
         Self {
             backend: AttestationBackend::Auto,
             collateral: PathBuf::new(),
+            ima: false,
             simulated_seed: String::new(),
             simulated_delay: Duration::ZERO,
         }

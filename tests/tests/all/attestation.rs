@@ -582,13 +582,13 @@ fn doctor_says_what_this_machine_offers() {
 }
 
 /// A host, and what its operator and its client write down about it: the policy file made by `hv policy init`.
-struct Known {
-    host: Host,
+pub(crate) struct Known {
+    pub(crate) host: Host,
     folder: tempfile::TempDir,
 }
 
 impl Known {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let host = with_python("one");
         let known = Self {
             host,
@@ -622,12 +622,12 @@ impl Known {
         known
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)
     }
 
     /// Runs `hv` in the folder: status, standard output, standard error.
-    fn hv(&self, arguments: &[&str]) -> (i32, String, String) {
+    pub(crate) fn hv(&self, arguments: &[&str]) -> (i32, String, String) {
         let output = Command::new(binary("hv"))
             .args(arguments)
             .env("HYPERVISOR_SERVER", self.host.url())

@@ -49,6 +49,18 @@ fn rules_without_a_component_that_reads_them_stop_the_start() {
 }
 
 #[tokio::test]
+async fn of_a_program_that_is_named_the_policy_sees_the_size_and_not_that_of_its_name() {
+    let rules = "def authorize(action):\n    return action.sizes.program > 10_000\n";
+    let (host, _folder) = host(rules);
+    let session = host.session().await;
+    for _ in 0..2 {
+        let hello = session.run_wasm(Program::new(&guest("hello"))).await;
+        assert_eq!(hello.unwrap().report.exit, Exit::Ok);
+    }
+    assert_eq!(host.log().matches("compiled a program").count(), 1);
+}
+
+#[tokio::test]
 async fn without_a_policy_nothing_is_asked() {
     assert_eq!(hello(&Host::start()).await.policy, None);
 }

@@ -37,6 +37,8 @@ fn bench(bounds: Bounds) -> Bench {
             inclusion: None,
             statement: None,
             boot_log: None,
+            vtpm: None,
+            ima: None,
         })
     });
     Bench {

@@ -70,6 +70,19 @@ pub fn certificates_of_table(table: &[u8], vlek: bool) -> Result<TableCertificat
     })
 }
 
+/// A table with this VCEK alone, DER, for platforms that give the certificate by another way.
+pub fn table_of_vcek(certificate: &[u8]) -> Vec<u8> {
+    // One entry, and the one that ends them.
+    const OFFSET: u32 = 2 * 24;
+    let length = u32::try_from(certificate.len()).unwrap_or(u32::MAX);
+    let mut table = VCEK.to_vec();
+    table.extend_from_slice(&OFFSET.to_le_bytes());
+    table.extend_from_slice(&length.to_le_bytes());
+    table.extend_from_slice(&[0; 24]);
+    table.extend_from_slice(certificate);
+    table
+}
+
 fn entries(table: &[u8]) -> Result<Vec<(Guid, &[u8])>, Error> {
     let mut reader = Reader::new(table);
     let mut entries = Vec::new();
@@ -178,6 +191,12 @@ mod tests {
     fn a_table_without_the_key_says_where_to_get_it() {
         let error = certificates_of_table(&table(&[(ASK, b"ask")]), false).unwrap_err();
         assert!(error.to_string().contains("fetch the certificate from AMD"));
+    }
+
+    #[test]
+    fn a_table_of_a_key_alone_is_a_table() {
+        let made = table_of_vcek(b"vcek");
+        assert_eq!(made, table(&[(VCEK, b"vcek")]));
     }
 
     #[test]

@@ -29,8 +29,16 @@ pub struct BootEvent {
     pub about: String,
 }
 
-impl BootEvent {
-    fn accepts(&self, event: &Event) -> bool {
+/// An event as a policy names it, of whatever register.
+pub(super) struct Named<'a, const N: usize> {
+    pub(super) kind: &'a str,
+    pub(super) digest: Option<HexArray<N>>,
+    pub(super) any: bool,
+    pub(super) about: &'a str,
+}
+
+impl<const N: usize> Named<'_, N> {
+    fn accepts(&self, event: &Event<N>) -> bool {
         let by_digest = self.digest.is_some_and(|digest| digest.0 == event.digest);
         event.type_name() == self.kind && (self.any || by_digest)
     }
@@ -40,7 +48,66 @@ impl BootEvent {
             Some(digest) => digest.to_string(),
             None => "with any digest".to_owned(),
         };
-        format!("{} {digest}{}", self.kind, about(&self.about))
+        format!("{} {digest}{}", self.kind, about(self.about))
+    }
+
+    /// Refuses an event that can not be meant. `reference` is whose it is, `key` where it stands.
+    pub(super) fn check(&self, reference: &str, key: &str) -> Result<(), PolicyError> {
+        let is_number = self
+            .kind
+            .strip_prefix("0x")
+            .is_some_and(|digits| digits.len() == 8 && u32::from_str_radix(digits, 16).is_ok());
+        if !is_number {
+            let kind = [self.kind.to_owned()];
+            keys::known(key, &kind, "type of event", &type_names())?;
+        }
+        if self.any == self.digest.is_some() {
+            return refuse(format!(
+                "an event {} of `{reference}` needs either `digest` or `any = true`",
+                self.kind
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The first event of a register that is not as an image's is; none where the policy names no events of the register.
+pub(super) fn difference<'w, 'e, const N: usize>(
+    register: &str,
+    image: &str,
+    wanted: impl Iterator<Item = Named<'w, N>>,
+    found: impl Iterator<Item = &'e Event<N>>,
+) -> Option<String> {
+    let mut wanted = wanted.peekable();
+    wanted.peek()?;
+    let mut found = found.fuse();
+    for place in 1_usize.. {
+        let which = format!("event {place} of {register}");
+        return Some(match (found.next(), wanted.next()) {
+            (None, None) => return None,
+            (Some(event), Some(named)) if named.accepts(event) => continue,
+            (Some(event), Some(named)) => format!(
+                "{which} is {}, and of `{image}` it is {}",
+                in_words(event),
+                named.in_words()
+            ),
+            (Some(event), None) => {
+                format!("{which} is one that `{image}` has not: {}", in_words(event))
+            }
+            (None, Some(named)) => format!("{which} is missing: {}", named.in_words()),
+        });
+    }
+    None
+}
+
+impl BootEvent {
+    fn named(&self) -> Named<'_, 48> {
+        Named {
+            kind: &self.kind,
+            digest: self.digest,
+            any: self.any,
+            about: &self.about,
+        }
     }
 }
 
@@ -51,7 +118,7 @@ fn about(text: &str) -> String {
     }
 }
 
-fn in_words(event: &Event) -> String {
+fn in_words<const N: usize>(event: &Event<N>) -> String {
     let digest = HexArray(event.digest);
     format!("{} {digest}{}", event.type_name(), about(&event.words()))
 }
@@ -79,61 +146,20 @@ impl TdxReference {
         register: usize,
         found: impl Iterator<Item = &'e Event>,
     ) -> Option<String> {
-        let mut wanted = self.events_of(register).peekable();
-        wanted.peek()?;
-        let mut found = found.fuse();
-        for place in 1_usize.. {
-            let which = format!("event {place} of RTMR{register}");
-            return Some(match (found.next(), wanted.next()) {
-                (None, None) => return None,
-                (Some(event), Some(named)) if named.accepts(event) => continue,
-                (Some(event), Some(named)) => format!(
-                    "{which} is {}, and of `{}` it is {}",
-                    in_words(event),
-                    self.name,
-                    named.in_words()
-                ),
-                (Some(event), None) => {
-                    format!(
-                        "{which} is one that `{}` has not: {}",
-                        self.name,
-                        in_words(event)
-                    )
-                }
-                (None, Some(named)) => {
-                    format!("{which} is missing: {}", named.in_words())
-                }
-            });
-        }
-        None
+        let wanted = self.events_of(register).map(BootEvent::named);
+        difference(&format!("RTMR{register}"), &self.name, wanted, found)
     }
 
     /// Refuses events that can not be meant, and registers that nothing is said of.
     pub(super) fn check(&self) -> Result<(), PolicyError> {
         for event in &self.events {
-            let is_number = event
-                .kind
-                .strip_prefix("0x")
-                .is_some_and(|digits| digits.len() == 8 && u32::from_str_radix(digits, 16).is_ok());
-            if !is_number {
-                let kind = std::slice::from_ref(&event.kind);
-                keys::known(
-                    "tdx.reference.events.type",
-                    kind,
-                    "type of event",
-                    &type_names(),
-                )?;
-            }
+            event
+                .named()
+                .check(&self.name, "tdx.reference.events.type")?;
             if event.rtmr >= BOOT_REGISTERS {
                 return refuse(format!(
                     "`tdx.reference.events.rtmr` is {}; the boot fills 0, 1 and 2",
                     event.rtmr
-                ));
-            }
-            if event.any == event.digest.is_some() {
-                return refuse(format!(
-                    "an event {} of `{}` needs either `digest` or `any = true`",
-                    event.kind, self.name
                 ));
             }
         }

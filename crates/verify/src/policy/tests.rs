@@ -13,6 +13,7 @@ fn the_reference_has_every_key_and_is_a_policy() {
             vendors: vec!["intel".to_owned()],
             simulated: None,
         },
+        transparency: policy.transparency,
         rules: policy.rules,
     })
     .unwrap();

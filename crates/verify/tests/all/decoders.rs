@@ -8,12 +8,15 @@
 
 use crate::support::*;
 use hypervisor_protocol::{Commitment, ContentFormat, HexArray, SessionId};
+use hypervisor_verify::boot_log::PcrLog;
 use hypervisor_verify::cmw::{Collection, Record};
+use hypervisor_verify::ima::FileList;
 use hypervisor_verify::snp::SnpReport;
 use hypervisor_verify::tdx::TdxQuote;
 use hypervisor_verify::{
     Backend, Binding, ComponentLog, Evidence, InclusionProof, LogEntry, LogHead, Policy, RawQuote,
-    Receipt, ReportData, ResultRoot, ResultTree, Statement, Subject, VerifierNonce, manifest, snp,
+    Receipt, ReportData, ResultRoot, ResultTree, Statement, Subject, VerifierNonce, Vtpm, manifest,
+    snp, vtpm,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -35,6 +38,12 @@ fn decode_all(bytes: &[u8]) {
     let _ = SnpReport::parse(bytes);
     let _ = snp::certificates_of_table(bytes, false);
     let _ = manifest::check(bytes);
+    let _ = Vtpm::decode(bytes);
+    let _ = vtpm::TpmQuote::parse(bytes);
+    let _ = vtpm::HclReport::parse(bytes);
+    let _ = vtpm::attestation_key(bytes);
+    let _ = PcrLog::parse_pcrs(bytes);
+    let _ = FileList::parse(bytes);
     let _ = Receipt::verify(bytes, &key(1));
     let _ = Statement::verify(bytes, &key(1));
     let _ = VerifierNonce::new(bytes);
@@ -111,7 +120,7 @@ prop_compose! {
     fn any_evidence()(
         quote in quote(),
         binding in blob(),
-        parts in vec(option::of(blob()), 7),
+        parts in vec(option::of(blob()), 9),
     ) -> Evidence {
         let mut parts = parts.into_iter().map(|part| part.map(|mut part| { part.push(1); part }));
         let mut next = || parts.next().unwrap();
@@ -125,6 +134,8 @@ prop_compose! {
             inclusion: next(),
             statement: next(),
             boot_log: next(),
+            vtpm: next(),
+            ima: next(),
         }
     }
 }

@@ -8,3 +8,4 @@ mod platform;
 mod policy;
 mod real;
 mod support;
+mod vtpm;

@@ -19,6 +19,7 @@ use serde_json::json;
 use crate::boot;
 use crate::console::{document, file, print};
 use crate::memory::Memory;
+use crate::tpm;
 use crate::{Failure, VERIFICATION_FAILED};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -148,7 +149,7 @@ impl Verify {
             policy => return self.record(policy.as_ref()),
         };
         let boot = match self.verbose {
-            true => boot::lines(&evidence),
+            true => tpm::lines(&evidence).unwrap_or_else(|| boot::lines(&evidence)),
             false => Vec::new(),
         };
         print(|out| match self.output {

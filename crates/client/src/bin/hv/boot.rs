@@ -53,7 +53,8 @@ pub(crate) fn lines(evidence: &Evidence) -> Vec<String> {
     lines
 }
 
-fn line(event: &Event) -> String {
+/// An event in one line.
+pub(crate) fn line<const N: usize>(event: &Event<N>) -> String {
     let digest = HexArray(event.digest);
     let mark = match event.is_bound() {
         true => "",
@@ -67,7 +68,7 @@ fn line(event: &Event) -> String {
     format!("{}  {digest}{words}", event.type_name())
 }
 
-fn words(event: &Event) -> String {
+fn words<const N: usize>(event: &Event<N>) -> String {
     let words: String = event.words().chars().take(WORDS).collect();
     plain(&words).to_string()
 }
@@ -85,14 +86,19 @@ events = [
     .to_owned();
     for register in 0..BOOT_REGISTERS {
         for event in log.of(register) {
-            text.push_str(&format!(
-                "    {{ rtmr = {register}, type = \"{}\", digest = \"{}\", about = {} }},\n",
-                event.type_name(),
-                HexArray(event.digest),
-                toml::Value::from(words(event))
-            ));
+            text.push_str(&self::event("rtmr", register, event));
         }
     }
     text.push_str("]\n");
     text
+}
+
+/// An event as a policy names it.
+pub(crate) fn event<const N: usize>(kind: &str, register: usize, event: &Event<N>) -> String {
+    format!(
+        "    {{ {kind} = {register}, type = \"{}\", digest = \"{}\", about = {} }},\n",
+        event.type_name(),
+        HexArray(event.digest),
+        toml::Value::from(words(event))
+    )
 }

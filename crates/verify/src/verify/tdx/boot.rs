@@ -17,6 +17,7 @@ pub(super) struct Boot {
 impl Boot {
     pub(super) fn of(evidence: &Evidence, report: &TdReport) -> Self {
         let log = evidence.boot_log.as_ref();
+        let log = log.filter(|_| evidence.vtpm.is_none());
         let log = log.map(|log| BootLog::parse(log).map_err(|error| error.to_string()));
         let mut leads = [false; BOOT_REGISTERS];
         if let Some(Ok(log)) = &log {

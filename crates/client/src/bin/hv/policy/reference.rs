@@ -9,16 +9,16 @@ use serde_json::Value;
 
 use crate::boot;
 
-const FIRST_USE: &str = "\
+pub(super) const FIRST_USE: &str = "\
 # TRUST ON FIRST USE: these values are those that one host showed, not those of an image that somebody built and checked.
 # They make sure that the next host runs the same image, whatever that image is. Compare them with your own build's.
 ";
 
 /// `[[tdx.reference]]`, or `[[snp.reference]]` with the processor's generation.
-pub(super) fn image(evidence: &Evidence) -> Result<String, String> {
+pub(super) fn image(evidence: &Evidence, name: &str) -> Result<String, String> {
     match &evidence.quote {
-        RawQuote::Tdx(quote) => tdx(quote, evidence),
-        RawQuote::SevSnp { report, .. } => snp(report),
+        RawQuote::Tdx(quote) => tdx(quote, evidence, name),
+        RawQuote::SevSnp { report, .. } => snp(report, name),
     }
 }
 
@@ -31,9 +31,18 @@ pub(super) fn floors(evidence: &Evidence) -> String {
         "# This host extends its log into no register (that needs TDX and Linux 6.16): the report data binds it alone.\n[log]\nregister_required = false\n\n"
     };
     let platform = match &evidence.quote {
-        RawQuote::Tdx(_) => tcb_evaluation(evidence).map(|number| format!(
-            "[tdx]\n# Older collateral does not count: it may be of before a recovery.\nminimum_tcb_evaluation_data_number = {number}\n\n"
-        )),
+        RawQuote::Tdx(quote) => {
+            let floor = tcb_evaluation(evidence).map(|number| {
+                format!("# Older collateral does not count: it may be of before a recovery.\nminimum_tcb_evaluation_data_number = {number}\n")
+            });
+            let attributes = TdxQuote::parse(quote).map(|quote| quote.report.td_attributes);
+            // SEPT_VE_DISABLE is bit 28. Without a paravisor nothing takes its place.
+            let off = attributes.is_ok_and(|[.., bits, _, _, _, _]| bits >> 4 & 1 == 0);
+            let paravisor = (off && evidence.vtpm.is_some())
+                .then_some("# A paravisor handles exceptions on private memory.\nallow_sept_ve = true\n");
+            let lines = format!("{}{}", floor.unwrap_or_default(), paravisor.unwrap_or_default());
+            (!lines.is_empty()).then(|| format!("[tdx]\n{lines}\n"))
+        }
         RawQuote::SevSnp { report, .. } => SnpReport::parse(report).ok().map(|report| {
             let flags = PLATFORM_FLAGS.into_iter();
             let flags = flags.filter(|(_, bit)| report.platform_info >> bit & 1 == 1);
@@ -57,12 +66,15 @@ fn tcb_evaluation(evidence: &Evidence) -> Option<u64> {
     info.get("tcbEvaluationDataNumber")?.as_u64()
 }
 
-fn tdx(quote: &[u8], evidence: &Evidence) -> Result<String, String> {
+fn tdx(quote: &[u8], evidence: &Evidence, name: &str) -> Result<String, String> {
     let report = TdxQuote::parse(quote)
         .map_err(|error| error.to_string())?
         .report;
     let [rtmr0, rtmr1, rtmr2, rtmr3] = report.rtmr.map(HexArray);
-    let events = boot::policy(evidence);
+    let events = match evidence.vtpm {
+        Some(_) => String::new(),
+        None => boot::policy(evidence),
+    };
     // Where the host extends RTMR3, the log says from which value on; the verifier holds the two against one another.
     let start = evidence
         .log
@@ -71,8 +83,8 @@ fn tdx(quote: &[u8], evidence: &Evidence) -> Result<String, String> {
         .and_then(|log| log.register_start())
         .map_or(rtmr3, HexArray);
     Ok(format!(
-        "{FIRST_USE}[[tdx.reference]]
-name = \"first use\"
+        "[[tdx.reference]]
+name = \"{name}\"
 mrtd = \"{}\"
 rtmr0 = \"{rtmr0}\"
 rtmr1 = \"{rtmr1}\"
@@ -94,11 +106,11 @@ mrownerconfig = \"{}\"
     ))
 }
 
-fn snp(report: &[u8]) -> Result<String, String> {
+fn snp(report: &[u8], name: &str) -> Result<String, String> {
     let report = SnpReport::parse(report).map_err(|error| error.to_string())?;
     Ok(format!(
-        "{FIRST_USE}{}[[snp.reference]]
-name = \"first use\"
+        "{}[[snp.reference]]
+name = \"{name}\"
 measurement = \"{}\"
 guest_policy = {:#x}
 host_data = \"{}\"
@@ -180,7 +192,10 @@ mod tests {
             RawQuote::SevSnp { .. } => Backend::SevSnp,
         };
         let evidence = Evidence::new(quote, &binding(backend));
-        let text = format!("version = 1\n{head}\n{}", image(&evidence).unwrap());
+        let text = format!(
+            "version = 1\n{head}\n{}",
+            image(&evidence, "image").unwrap()
+        );
         let policy = Policy::parse(&text).unwrap();
         let expected = Expected::new(ExpectedSubject::Identity, None);
         let verdict = verify(&evidence, &policy, &expected, now);
@@ -204,7 +219,7 @@ mod tests {
         let mut evidence = Evidence::new(quote, &binding(Backend::Tdx));
         for (log, events) in [("boot_ubuntu_ccel", 20), ("boot_ubuntu_other_ccel", 0)] {
             evidence.boot_log = Some(real(log));
-            let image = image(&evidence).unwrap();
+            let image = image(&evidence, "image").unwrap();
             let text = format!("version = 1\nroots.vendors = [\"intel\"]\n{image}");
             let policy = Policy::parse(&text).unwrap();
             let reference = policy.rules.tdx.reference.first().unwrap();
