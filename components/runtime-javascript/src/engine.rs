@@ -1,8 +1,8 @@
-//! One engine: a runtime with its globals, and running a script in it.
+//! One engine: a runtime with its globals, and running code in it until it is done.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rquickjs::promise::PromiseState;
 use rquickjs::{
@@ -12,20 +12,21 @@ use rquickjs::{
 
 use crate::Fault;
 use crate::fault::{self, NAME};
-use crate::native;
-use crate::typescript::{self, Lines};
+use crate::native::{self, Began};
+use crate::typescript::{self, Lines, Unused};
 
 /// Each is called with the functions of [`native`] and an object that they share, in this order.
-pub const PRELUDE: [(&str, &str); 5] = [
+pub const PRELUDE: [(&str, &str); 6] = [
     ("<inspect>", include_str!("prelude/inspect.js")),
     ("<process>", include_str!("prelude/process.js")),
     ("<timers>", include_str!("prelude/timers.js")),
     ("<bytes>", include_str!("prelude/bytes.js")),
     ("<web>", include_str!("prelude/web.js")),
+    ("<handler>", include_str!("prelude/handler.js")),
 ];
 
 /// The modules that a script can import, each the members of a global or of an object of the prelude.
-const MODULES: [(&str, &str); 4] = [
+pub const MODULES: [(&str, &str); 4] = [
     ("node:process", include_str!("prelude/modules/process.js")),
     ("node:fs", include_str!("prelude/modules/fs.js")),
     (
@@ -38,18 +39,21 @@ const MODULES: [(&str, &str); 4] = [
 /// The exit code that the script asked for.
 pub type Asked = Rc<Cell<Option<u8>>>;
 
-/// An engine that ran nothing yet.
+/// An engine, with all that ran in it.
 pub struct Engine {
-    context: Context,
-    shared: Persistent<Object<'static>>,
-    asked: Asked,
+    pub(crate) context: Context,
+    pub(crate) shared: Persistent<Object<'static>>,
+    pub(crate) asked: Asked,
+    pub(crate) began: Began,
+    /// Where the lines of what was TypeScript are.
+    pub(crate) lines: Rc<RefCell<Vec<Lines>>>,
+    pub(crate) handler: RefCell<Option<Persistent<Function<'static>>>>,
+    pub(crate) turns: Cell<u32>,
 }
 
-/// How a script ended.
+/// How code ended that did not give what it is for.
 #[derive(Debug)]
 pub enum End {
-    /// At its end.
-    Ok,
     /// It ended itself with this code.
     Exit(u8),
     /// It is no program.
@@ -60,15 +64,28 @@ pub enum End {
     Failed(String),
 }
 
+/// What code gave, or how it ended; outside of it an error of the engine.
+pub type Ended<T> = Result<Result<T, End>, Error>;
+
+/// How long code runs on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Nothing is left that it waits for.
+    Done,
+    /// Its promise is settled.
+    Settled,
+}
+
 impl Engine {
     /// With all globals.
     pub fn new() -> Result<Self, Error> {
         let runtime = Runtime::new()?;
         let context = Context::full(&runtime)?;
         let asked = Asked::default();
+        let began = Began::new(Cell::new(Instant::now()));
         let shared = context.with(|ctx| {
             let shared = Object::new(ctx.clone())?;
-            let native = native::functions(&ctx, &asked)?;
+            let native = native::functions(&ctx, &asked, &began)?;
             for (name, source) in PRELUDE {
                 let mut options = rquickjs::context::EvalOptions::default();
                 options.filename = Some(name.to_owned());
@@ -100,37 +117,61 @@ impl Engine {
             context,
             shared,
             asked,
+            began,
+            lines: Rc::default(),
+            handler: RefCell::default(),
+            turns: Cell::default(),
         })
     }
 
     /// Runs a script to its end: until it has returned and nothing is left that it waits for.
-    pub fn run(&self, source: &str, arguments: Vec<String>) -> End {
+    pub fn run(&self, source: &str, arguments: Vec<String>) -> Result<(), End> {
+        self.within(|ctx, shared| {
+            let begin: Function = shared.get("begin")?;
+            begin.call::<_, ()>((arguments,))?;
+            let promise = match self.started(ctx, shared, source)? {
+                Ok(promise) => promise,
+                Err(end) => return Ok(Err(end)),
+            };
+            if let Err(end) = self.drive(ctx, shared, &promise, Until::Done)? {
+                return Ok(Err(end));
+            }
+            if promise.state() == PromiseState::Pending {
+                let words =
+                    "the script ended at a top-level await that nothing can settle any more";
+                return Ok(Err(End::Uncaught(fault::plain(words))));
+            }
+            let code: f64 = shared.get::<_, Function>("code")?.call(())?;
+            Ok(match native::exit_code(code) {
+                0 => Ok(()),
+                code => Err(End::Exit(code)),
+            })
+        })
+    }
+
+    /// Does something in the engine. Where the code has ended itself, that is how it ended, whatever was under way.
+    pub(crate) fn within<T>(
+        &self,
+        steps: impl for<'js> FnOnce(&Ctx<'js>, &Object<'js>) -> Ended<T>,
+    ) -> Result<T, End> {
         self.context.with(|ctx| {
-            let end = self.steps(&ctx, source, arguments);
+            let shared = self.shared.clone().restore(&ctx);
+            let ended = shared.and_then(|shared| steps(&ctx, &shared));
             match self.asked.get() {
-                // Whatever was under way: that ended it.
-                Some(code) => End::Exit(code),
-                None => end.unwrap_or_else(|error| End::Failed(error.to_string())),
+                Some(code) => Err(End::Exit(code)),
+                None => ended.unwrap_or_else(|error| Err(End::Failed(error.to_string()))),
             }
         })
     }
 
-    fn steps<'js>(
+    /// Runs all that is to be run, and waits for timers.
+    pub(crate) fn drive<'js>(
         &self,
         ctx: &Ctx<'js>,
-        source: &str,
-        arguments: Vec<String>,
-    ) -> Result<End, Error> {
-        let shared = self.shared.clone().restore(ctx)?;
-        shared
-            .get::<_, Function>("begin")?
-            .call::<_, ()>((arguments,))?;
-        let (promise, lines) = match started(ctx, &shared, source)? {
-            Ok(started) => started,
-            Err(end) => return Ok(end),
-        };
-        let left =
-            |error: Value<'js>| End::Uncaught(fault::of(ctx, &shared, error, lines.as_ref()));
+        shared: &Object<'js>,
+        promise: &Promise<'js>,
+        until: Until,
+    ) -> Ended<()> {
         let (next, rejected) = (
             shared.get::<_, Function>("next")?,
             shared.get::<_, Function>("rejected")?,
@@ -138,66 +179,95 @@ impl Engine {
         loop {
             while ctx.execute_pending_job() {
                 if self.asked.get().is_some() {
-                    return Ok(End::Ok);
+                    return Ok(Ok(()));
                 }
             }
             // A list of one, because a rejection may be for no reason at all.
             if let Some(reasons) = rejected.call::<_, Option<Vec<Value>>>(())? {
-                return Ok(reasons.into_iter().next().map_or(End::Ok, left));
+                let reason = reasons.into_iter().next();
+                return Ok(reason.map_or(Ok(()), |it| Err(self.left(ctx, shared, it))));
+            }
+            if until == Until::Settled && promise.state() != PromiseState::Pending {
+                return Ok(Ok(()));
             }
             match next.call::<_, Option<f64>>(()).catch(ctx) {
-                Ok(None) => break,
+                Ok(None) => return Ok(Ok(())),
                 Ok(Some(pause)) if pause > 0.0 => {
                     // A script that gave numbers another meaning may wait for ever: that is the host's to end.
                     let pause = Duration::try_from_secs_f64(pause / 1e3);
                     std::thread::sleep(pause.unwrap_or(Duration::MAX));
                 }
                 Ok(Some(_)) => {}
-                Err(_) if self.asked.get().is_some() => return Ok(End::Ok),
-                Err(error) => return Ok(left(value_of(ctx, error)?)),
+                Err(_) if self.asked.get().is_some() => return Ok(Ok(())),
+                Err(error) => {
+                    let thrown = value_of(ctx, error)?;
+                    return Ok(Err(self.left(ctx, shared, thrown)));
+                }
             }
         }
-        if promise.state() == PromiseState::Pending {
-            return Ok(End::Uncaught(fault::unsettled()));
+    }
+
+    /// What was thrown and not caught.
+    pub(crate) fn left<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        shared: &Object<'js>,
+        thrown: Value<'js>,
+    ) -> End {
+        End::Uncaught(fault::of(ctx, shared, thrown, &self.lines.borrow()))
+    }
+
+    /// An error of code that was being begun: it is no program, or failed.
+    pub(crate) fn unbegun<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        shared: &Object<'js>,
+        error: CaughtError<'js>,
+    ) -> Result<End, Error> {
+        let is_syntax = fault::is_syntax(&error);
+        let fault = fault::of(ctx, shared, value_of(ctx, error)?, &self.lines.borrow());
+        Ok(match is_syntax {
+            true => End::Invalid(fault),
+            false => End::Uncaught(fault),
+        })
+    }
+
+    /// Begins a script, as JavaScript or, if it is none, as TypeScript. Gives the promise of its end.
+    fn started<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        shared: &Object<'js>,
+        source: &str,
+    ) -> Ended<Promise<'js>> {
+        let declared = self.declared(ctx, NAME, source);
+        let evaluated = declared.and_then(|module| module.eval().catch(ctx));
+        Ok(match evaluated {
+            Ok((_, promise)) => Ok(promise),
+            Err(error) => Err(self.unbegun(ctx, shared, error)?),
+        })
+    }
+
+    /// A module, of JavaScript or, if it is none, of TypeScript.
+    pub(crate) fn declared<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        name: &str,
+        source: &str,
+    ) -> Result<Module<'js>, CaughtError<'js>> {
+        let declared = Module::declare(ctx.clone(), name, source).catch(ctx);
+        if let Err(error) = &declared
+            && fault::is_syntax(error)
+            && let Some((script, map)) = typescript::strip(name, source, Unused::Left)
+        {
+            self.lines.borrow_mut().push(map);
+            return Module::declare(ctx.clone(), name, script).catch(ctx);
         }
-        let code: f64 = shared.get::<_, Function>("code")?.call(())?;
-        Ok(End::Exit(native::exit_code(code)))
+        declared
     }
 }
 
-/// A script that was begun: what it gives in the end, and where its lines were before they were TypeScript's.
-type Started<'js> = (Promise<'js>, Option<Lines>);
-
-/// Begins a script, as JavaScript or, if it is none, as TypeScript.
-fn started<'js>(
-    ctx: &Ctx<'js>,
-    shared: &Object<'js>,
-    source: &str,
-) -> Result<Result<Started<'js>, End>, Error> {
-    let mut lines = None;
-    let mut declared = Module::declare(ctx.clone(), NAME, source).catch(ctx);
-    if let Err(error) = &declared
-        && fault::is_syntax(error)
-        && let Some((script, map)) = typescript::strip(source)
-    {
-        lines = Some(map);
-        declared = Module::declare(ctx.clone(), NAME, script).catch(ctx);
-    }
-    let evaluated = declared.and_then(|module| module.eval().catch(ctx));
-    Ok(match evaluated {
-        Ok((_, promise)) => Ok((promise, lines)),
-        Err(error) => {
-            let is_syntax = fault::is_syntax(&error);
-            let fault = fault::of(ctx, shared, value_of(ctx, error)?, lines.as_ref());
-            Err(match is_syntax {
-                true => End::Invalid(fault),
-                false => End::Uncaught(fault),
-            })
-        }
-    })
-}
-
-fn value_of<'js>(ctx: &Ctx<'js>, error: CaughtError<'js>) -> Result<Value<'js>, Error> {
+/// What was thrown.
+pub fn value_of<'js>(ctx: &Ctx<'js>, error: CaughtError<'js>) -> Result<Value<'js>, Error> {
     match error {
         CaughtError::Exception(exception) => Ok(exception.into_value()),
         CaughtError::Value(value) => Ok(value),

@@ -28,12 +28,7 @@ pub fn is_syntax(error: &CaughtError<'_>) -> bool {
 }
 
 /// What was thrown, which may be anything.
-pub fn of<'js>(
-    ctx: &Ctx<'js>,
-    shared: &Object<'js>,
-    thrown: Value<'js>,
-    lines: Option<&Lines>,
-) -> Fault {
+pub fn of<'js>(ctx: &Ctx<'js>, shared: &Object<'js>, thrown: Value<'js>, lines: &[Lines]) -> Fault {
     let (kind, message, stack) = match thrown.as_object().filter(|it| it.is_error()) {
         Some(error) => {
             let text = |name| text_of(error, name);
@@ -53,18 +48,15 @@ pub fn of<'js>(
     fault(&kind, message, &stack, lines)
 }
 
-/// The script waits for what nothing is left to bring about.
-pub fn unsettled() -> Fault {
-    let words = "the script ended at a top-level await that nothing can settle any more";
-    fault("Error", words.to_owned(), "", None)
+/// What no line of the code is to blame for.
+pub fn plain(words: &str) -> Fault {
+    fault("Error", words.to_owned(), "", &[])
 }
 
-fn fault(kind: &str, message: String, stack: &str, lines: Option<&Lines>) -> Fault {
+fn fault(kind: &str, message: String, stack: &str, lines: &[Lines]) -> Fault {
     let message = cut(message, LONGEST_MESSAGE);
-    let stack = match lines {
-        Some(lines) => lines.restored(stack),
-        None => stack.to_owned(),
-    };
+    let restored = |stack: String, lines: &Lines| lines.restored(&stack);
+    let stack = lines.iter().fold(stack.to_owned(), restored);
     let mut traceback = match message.as_str() {
         "" => format!("Uncaught {kind}\n"),
         message => format!("Uncaught {kind}: {message}\n"),

@@ -1,6 +1,8 @@
 //! What the prelude asks Rust for.
 
+use std::cell::Cell;
 use std::io::{Read, Write};
+use std::rc::Rc;
 use std::time::Instant;
 
 use rquickjs::function::{Func, Opt};
@@ -13,8 +15,11 @@ use crate::engine::Asked;
 
 type Bytes<'js> = TypedArray<'js, u8>;
 
+/// When what runs began.
+pub type Began = Rc<Cell<Instant>>;
+
 /// An object with a function for each thing.
-pub fn functions<'js>(ctx: &Ctx<'js>, asked: &Asked) -> Result<Object<'js>> {
+pub fn functions<'js>(ctx: &Ctx<'js>, asked: &Asked, began: &Began) -> Result<Object<'js>> {
     let native = Object::new(ctx.clone())?;
     native.set("engine", "ng")?;
     let asked = Asked::clone(asked);
@@ -26,10 +31,10 @@ pub fn functions<'js>(ctx: &Ctx<'js>, asked: &Asked) -> Result<Object<'js>> {
     )?;
     native.set("write_bytes", Func::from(write_bytes))?;
     native.set("read", Func::from(read))?;
-    let began = Instant::now();
+    let began = Began::clone(began);
     native.set(
         "now",
-        Func::from(move || began.elapsed().as_secs_f64() * 1e3),
+        Func::from(move || began.get().elapsed().as_secs_f64() * 1e3),
     )?;
     native.set("random", Func::from(random))?;
     native.set("random_bytes", Func::from(random_bytes))?;
@@ -63,6 +68,14 @@ fn write(to: i32, bytes: &[u8]) {
         _ => all(std::io::stderr().lock(), bytes),
     };
     drop(written);
+}
+
+/// Opens the standard streams, which the host makes when they are used first: a state may hold no handle that an instance made ready
+/// does not. What is written here is dropped.
+pub fn open_streams() {
+    write(1, b"\n");
+    write(2, b"\n");
+    drop(std::io::stdin().read(&mut [0]));
 }
 
 fn write_bytes(to: i32, bytes: Bytes<'_>) {

@@ -10,13 +10,24 @@ use oxc_semantic::SemanticBuilder;
 use oxc_span::SourceType;
 use oxc_transformer::{TransformOptions, Transformer};
 
-use crate::fault::NAME;
-
 /// Where the lines of the JavaScript are in the TypeScript.
-pub struct Lines(oxc_sourcemap::SourceMap<'static>);
+pub struct Lines {
+    /// What tracebacks call the source.
+    name: String,
+    map: oxc_sourcemap::SourceMap<'static>,
+}
 
-/// JavaScript, if `source` is TypeScript.
-pub fn strip(source: &str) -> Option<(String, Lines)> {
+/// What becomes of imports that nothing in the source uses as a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Unused {
+    /// They are of types, as the language has it.
+    Left,
+    /// Something later may use them.
+    Kept,
+}
+
+/// JavaScript, if `source` is TypeScript. `name` is what tracebacks call it.
+pub fn strip(name: &str, source: &str, unused: Unused) -> Option<(String, Lines)> {
     let allocator = Allocator::default();
     let parsed = Parser::new(&allocator, source, SourceType::ts()).parse();
     if parsed.panicked || !parsed.diagnostics.is_empty() {
@@ -27,8 +38,9 @@ pub fn strip(source: &str) -> Option<(String, Lines)> {
         .with_excess_capacity(2.0)
         .build(&program)
         .semantic;
-    let path = Path::new(NAME);
-    let options = TransformOptions::default();
+    let path = Path::new(name);
+    let mut options = TransformOptions::default();
+    options.typescript.only_remove_type_imports = unused == Unused::Kept;
     let made = Transformer::new(&allocator, path, &options)
         .build_with_scoping(semantic.into_scoping(), &mut program);
     if !made.diagnostics.is_empty() {
@@ -39,16 +51,20 @@ pub fn strip(source: &str) -> Option<(String, Lines)> {
         ..CodegenOptions::default()
     };
     let written = Codegen::new().with_options(options).build(&program);
-    Some((written.code, Lines(written.map?.into_owned())))
+    let lines = Lines {
+        name: name.to_owned(),
+        map: written.map?.into_owned(),
+    };
+    Some((written.code, lines))
 }
 
 impl Lines {
-    /// A traceback in which the script's places are where they were written.
+    /// A traceback in which the source's places are where they were written.
     pub fn restored(&self, traceback: &str) -> String {
-        let table = self.0.generate_lookup_table();
+        let table = self.map.generate_lookup_table();
         let mut restored = String::with_capacity(traceback.len());
         let mut rest = traceback;
-        let mark = format!("{NAME}:");
+        let mark = format!("{}:", self.name);
         while let Some((before, behind)) = rest.split_once(&mark) {
             restored.push_str(before);
             restored.push_str(&mark);
@@ -57,7 +73,7 @@ impl Lines {
                 continue;
             };
             let zero = |number: u32| number.saturating_sub(1);
-            match self.0.lookup_token(&table, zero(line), zero(column)) {
+            match self.map.lookup_token(&table, zero(line), zero(column)) {
                 Some(token) => {
                     let (line, column) = (token.get_src_line() + 1, token.get_src_col() + 1);
                     restored.push_str(&format!("{line}:{column}"));

@@ -78,7 +78,7 @@ pub enum Deployers {
 
 impl Deployers {
     /// Whether the owner with this key may deploy, and keep what is deployed.
-    pub(crate) fn include(&self, key: &PublicKey) -> bool {
+    pub fn include(&self, key: &PublicKey) -> bool {
         let id = Owner::from(key).to_string();
         let is_listed = |entry: &String| {
             let entry = entry.strip_prefix("0x").unwrap_or(entry).to_lowercase();

@@ -11,21 +11,28 @@ use super::{PrepareError, Program};
 
 /// Who may hit an entry. The time of a hit tells a client that somebody compiled the same program before, so by default
 /// a session only finds its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Scope {
-    /// One client session, by its 128-bit id.
-    Session([u8; 16]),
-    /// Everybody (`execution.shared_compile_cache = true`).
-    Shared,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scope {
+    /// Whose program it is: a client session, by its 128-bit id.
+    pub session: [u8; 16],
+    /// Whether others that send the same bytes find it (`execution.shared_compile_cache = true`).
+    pub is_shared: bool,
 }
 
 /// Programs in the cache at most: each holds a file descriptor, so a small one weighs as much as this share of the whole.
 const MOST_PROGRAMS: u64 = 1_024;
 
-type Key = (Scope, [u8; 32]);
+/// Programs that are remembered by name. An entry is a hundred bytes and holds no program.
+const MOST_NAMES: u64 = 4 * MOST_PROGRAMS;
+
+type Session = [u8; 16];
+/// The session where it is not shared, and BLAKE3 of the program.
+type Key = (Option<Session>, [u8; 32]);
 
 pub(super) struct ProgramCache {
     programs: Cache<Key, Program>,
+    /// What a session sent, by SHA-256. Nobody else finds it so, shared or not: who knows a digest need not know the program.
+    sent: Cache<(Session, [u8; 32]), Key>,
 }
 
 impl ProgramCache {
@@ -39,7 +46,16 @@ impl ProgramCache {
             })
             .time_to_idle(idle)
             .build();
-        Self { programs }
+        Self {
+            programs,
+            sent: Cache::new(MOST_NAMES),
+        }
+    }
+
+    /// The program of this SHA-256 that the session sent before, while it is here.
+    pub(super) async fn sent(&self, session: &Session, digest: &[u8; 32]) -> Option<Program> {
+        let key = self.sent.get(&(*session, *digest)).await?;
+        self.programs.get(&key).await
     }
 
     /// Finds the program or prepares it; callers that ask for the same at the same time wait for one preparation, and
@@ -54,14 +70,20 @@ impl ProgramCache {
         F: Future<Output = Result<Program, PrepareError>>,
     {
         // BLAKE3 for the look-up: three times SHA-256's speed, and every warm request pays it.
-        let key = (scope, *blake3::hash(bytes).as_bytes());
-        if let Some(program) = self.programs.get(&key).await {
-            return Ok(program);
+        let session = (!scope.is_shared).then_some(scope.session);
+        let key = (session, *blake3::hash(bytes).as_bytes());
+        let program = match self.programs.get(&key).await {
+            Some(program) => program,
+            // The room that preparing takes in a future is made when there is something to prepare.
+            None => Box::pin(self.programs.try_get_with(key, prepare()))
+                .await
+                .map_err(|error: Arc<PrepareError>| PrepareError::clone(&error))?,
+        };
+        let name = (scope.session, *program.digest());
+        if !self.sent.contains_key(&name) {
+            self.sent.insert(name, key).await;
         }
-        // The room that preparing takes in a future is made when there is something to prepare.
-        Box::pin(self.programs.try_get_with(key, prepare()))
-            .await
-            .map_err(|error: Arc<PrepareError>| PrepareError::clone(&error))
+        Ok(program)
     }
 }
 

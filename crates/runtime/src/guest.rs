@@ -183,6 +183,20 @@ impl Accounts {
         }
     }
 
+    /// Allows no more memory than this from here on; an error where more is used already.
+    pub(super) fn allow(&mut self, memory: u64) -> std::result::Result<(), LimitReached> {
+        let account = &mut self.memory;
+        account.allowed = account.allowed.min(memory);
+        if account.used <= memory {
+            return Ok(());
+        }
+        Err(LimitReached {
+            which: account.which,
+            used: account.used,
+            allowed: memory,
+        })
+    }
+
     /// Tells the peak of memory from here on.
     pub(super) fn watch(&mut self) -> Arc<AtomicU64> {
         let peak = Arc::new(AtomicU64::new(self.memory.peak));

@@ -7,15 +7,18 @@
 mod adapt;
 mod agent;
 mod budget;
+mod bundle;
 mod cache;
 mod compile;
 mod engine;
+mod environment;
 mod epoch;
 mod error;
 mod gate;
 mod guest;
 mod idle;
 pub mod imports;
+mod instrument;
 mod limits;
 mod linked;
 mod meter;
@@ -35,7 +38,10 @@ mod sandbox;
 mod script;
 mod service;
 mod service_body;
+mod snapshot;
+mod state;
 mod stdio;
+mod still;
 mod surroundings;
 mod teardown;
 mod trial;
@@ -52,14 +58,17 @@ use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 
 pub use agent::{Agent, AgentSettings, Command, MachineCode};
+pub use bundle::{Bundle, File};
 pub use cache::{Scope, sha256};
 pub use engine::{Allocation, WASMTIME_VERSION, compile_settings, look_at_own_pages};
+pub use environment::{Answer, CallInputs, CallLimits, SetUp, Turn};
 pub use error::Error;
 pub use gate::Client;
 pub use hypervisor_wasm_check::{
     AgentInspection, Import, Inspection, Kind, PLUGIN_VERSION, Plugins, Refusal, Standing,
     WASI_VERSION, granted, inspect, versions_match,
 };
+pub use instrument::INSTRUMENTER_VERSION;
 pub use limits::{Limits, Settings};
 pub use outcome::{Exit, Inputs, Outcome};
 pub use outgoing::{
@@ -82,6 +91,7 @@ pub use said::{Failure, PLUGIN_LOG, Said, Written};
 pub use script::Language;
 pub use service::{Ended, Held, NoResponse, Service, Usage, Witness};
 pub use service_body::ServiceBody;
+pub use state::{MAX_STATE, State, StateError};
 pub use surroundings::{
     HostIdentity, Measurement, Measurements, NoEvidence, Surroundings, Unattested,
 };

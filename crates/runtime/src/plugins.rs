@@ -20,7 +20,6 @@ use super::plugin::{self, Component, PluginError, Source};
 use super::policy::PolicyEngine;
 use super::sandbox::Sandboxes;
 use super::script::{Language, ScriptEngine};
-use super::worlds::script::ScriptPluginPre;
 use crate::limits::Limits;
 use crate::reserve::Reserves;
 
@@ -225,8 +224,10 @@ impl Executor {
             let world = plugin::script(language.name());
             let checked = component.check(world)?;
             let (linked, loaded) = self.load(&component, world, checked).await?;
-            let pre = ScriptPluginPre::new(linked).map_err(|e| component.unusable(&e))?;
-            let engine = ScriptEngine::new(pre, self.sandboxes.clone(), ready);
+            let sandboxes = self.sandboxes.clone();
+            let engine = ScriptEngine::new(linked, sandboxes, component.sha384(), ready)
+                .await
+                .map_err(|e| component.unusable(&e))?;
             engine.fill().await;
             self.scripts.insert(language, engine);
             set.scripts.push(loaded);

@@ -32,6 +32,8 @@ pub(super) struct Prepared {
     digest: [u8; 32],
     /// SHA-384 of the same bytes.
     pub(super) sha384: [u8; 48],
+    /// Bytes of the program.
+    length: usize,
     imports: Vec<String>,
     /// Bytes of machine code.
     pub(super) size: usize,
@@ -41,6 +43,11 @@ impl Program {
     /// SHA-256 of the program's bytes as the client sent them.
     pub fn digest(&self) -> &[u8; 32] {
         &self.prepared.digest
+    }
+
+    /// Bytes of the program as the client sent it.
+    pub fn length(&self) -> usize {
+        self.prepared.length
     }
 
     /// Interfaces the program imports.
@@ -115,6 +122,11 @@ impl Executor {
             .await
     }
 
+    /// The program of this SHA-256, where the session has sent it and it is still in the cache.
+    pub async fn sent(&self, session: &[u8; 16], digest: &[u8; 32]) -> Option<Program> {
+        self.cache.sent(session, digest).await
+    }
+
     async fn compile(&self, client: Client, program: &[u8]) -> Result<Program, PrepareError> {
         let started = Instant::now();
         // All the rest is read in the compiler process.
@@ -140,6 +152,7 @@ impl Executor {
                 pre,
                 digest: sha256(program),
                 sha384: Sha384::digest(program).into(),
+                length: program.len(),
                 imports,
                 size,
             }),

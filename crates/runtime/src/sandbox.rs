@@ -13,6 +13,7 @@ use wasmtime_wasi_http::WasiHttpCtx;
 use super::budget::Purse;
 use super::compile::micros;
 use super::engine::as_usize;
+use super::environment::CallLimits;
 use super::epoch::EpochClock;
 use super::guest::{Accounts, Guest, LimitReached};
 use super::meter::{Meter, Metered};
@@ -21,6 +22,7 @@ use super::outgoing::{Chain, Egress, Outgoing};
 use super::said::Written;
 use super::service::Usage;
 use super::stdio::{Capture, Input, Overflow};
+use super::still;
 use super::teardown::Teardown;
 use crate::imports::crypto::{CryptoCtx, CryptoLimits};
 use crate::limits::Limits;
@@ -78,6 +80,8 @@ pub(super) struct Sandboxes {
     program: Option<[u8; 48]>,
     /// What becomes of standard output beyond its limit.
     overflow: Overflow,
+    /// Whether they begin with clocks that stand still and with fixed chance: all of them are the same then.
+    alike: bool,
 }
 
 impl Sandboxes {
@@ -98,6 +102,7 @@ impl Sandboxes {
             egress: None,
             program: None,
             overflow: Overflow::Stop,
+            alike: false,
         }
     }
 
@@ -134,6 +139,14 @@ impl Sandboxes {
     pub(super) fn logging(&self) -> Self {
         Self {
             overflow: Overflow::Drop,
+            ..self.clone()
+        }
+    }
+
+    /// The same with clocks that stand still, and chance that is none, until [`Sandbox::awaken`].
+    pub(super) fn alike(&self) -> Self {
+        Self {
+            alike: true,
             ..self.clone()
         }
     }
@@ -191,6 +204,9 @@ impl Sandboxes {
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .max_random_size(limits.host_buffer);
+        if self.alike {
+            still::set(&mut wasi);
+        }
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
         let guest = Guest {
@@ -258,6 +274,15 @@ impl Sandbox {
         self.stdin.set(bytes);
     }
 
+    /// Gives the guest the clocks and the chance of the host.
+    pub(super) fn awaken(&mut self) {
+        let mut wasi = WasiCtxBuilder::new();
+        let mut awake = wasi.max_random_size(self.limits.host_buffer).build();
+        let asleep = &mut self.store.data_mut().wasi;
+        std::mem::swap(asleep.random(), awake.random());
+        std::mem::swap(asleep.clocks(), awake.clocks());
+    }
+
     /// Names the program in the sandbox to whom it makes statements.
     pub(super) fn set_program(&mut self, sha384: Option<[u8; 48]>) {
         self.store.data_mut().program = sha384;
@@ -266,6 +291,19 @@ impl Sandbox {
     /// Says how the next call came about: it ends by the chain's deadline.
     pub(super) fn set_chain(&mut self, chain: Chain) {
         self.store.data_mut().outgoing.chain = chain;
+    }
+
+    /// Bounds the calls from here on more tightly; an error where more memory is used already.
+    pub(super) fn tighten(&mut self, bounds: CallLimits) -> Result<(), Exit> {
+        let CallLimits { cpu, wall, memory } = bounds;
+        let limits = &mut self.limits;
+        limits.cpu = cpu.map_or(limits.cpu, |cpu| cpu.min(limits.cpu));
+        limits.wall = wall.map_or(limits.wall, |wall| wall.min(limits.wall));
+        limits.memory = memory.map_or(limits.memory, |memory| memory.min(limits.memory));
+        let memory = limits.memory;
+        interrupt(&mut self.store, &self.limits, (&self.meter, None));
+        let allowed = self.store.data_mut().accounts.allow(memory);
+        allowed.map_err(Exit::from)
     }
 
     /// Says what the next call may cost.

@@ -5,18 +5,22 @@ use std::sync::Arc;
 
 use hypervisor_wasm_check::cut;
 use sha2::{Digest, Sha384};
+use wasmtime::component::InstancePre;
 
 use super::guest::Guest;
 use super::outcome::{Exit, Inputs, Outcome};
 use super::ready::Stock;
 use super::said::{Failure, log_written};
 use super::sandbox::{Live, MAX_WORDS, Sandbox, Sandboxes};
-use super::worlds::script::ScriptPlugin;
-use super::worlds::script::ScriptPluginPre;
-use super::worlds::script::exports::hypervisor::plugin::script::{Fault, ScriptError};
+use super::snapshot::{Access, AccessIndices, Base};
+use super::worlds::script::exports::hypervisor::plugin::runtime;
+use super::worlds::script::exports::hypervisor::plugin::script::{self, Fault, ScriptError};
 
 /// The first `argv` of an instance; a script's own come with the call.
 const INTERPRETER: &str = "script-engine";
+
+/// What an engine may export besides.
+const RUNTIME: &str = "hypervisor:plugin/runtime@0.1.1";
 
 /// A language of scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,26 +50,102 @@ impl fmt::Display for Language {
 
 /// A loaded script engine.
 pub(super) struct ScriptEngine {
-    pre: ScriptPluginPre<Guest>,
-    sandboxes: Sandboxes,
+    pre: InstancePre<Guest>,
+    exports: Exported,
+    pub(super) sandboxes: Sandboxes,
+    /// What every instance holds that was made ready, where environments are set up in them.
+    pub(super) base: Option<Base>,
+    /// SHA-384 of the component.
+    pub(super) sha384: [u8; 48],
     ready: Arc<Stock<Instance>>,
 }
 
+/// What the host calls in a component.
+pub(super) struct Exported {
+    script: script::GuestIndices,
+    runtime: Option<(runtime::GuestIndices, AccessIndices)>,
+}
+
+/// What the host calls in an instance.
+pub(super) struct Exports {
+    script: script::Guest,
+    pub(super) runtime: Option<Runtime>,
+}
+
+/// For environments.
+pub(super) struct Runtime {
+    pub(super) calls: runtime::Guest,
+    pub(super) access: Access,
+}
+
 /// An instance that has run nothing but an empty script.
-type Instance = Live<ScriptPlugin>;
+pub(super) type Instance = Live<Exports>;
+
+/// What the host calls in a component, and whether it is there with the right types.
+pub(super) fn exported(linked: &InstancePre<Guest>) -> wasmtime::Result<Exported> {
+    let component = linked.component();
+    let runtime = match component.get_export_index(None, RUNTIME) {
+        None => None,
+        Some(_) => {
+            let access = AccessIndices::of(component).ok_or_else(|| {
+                wasmtime::Error::msg(
+                    "its machine code gives no access to its memory; run `hypervisor-ctl compile` again",
+                )
+            })?;
+            Some((runtime::GuestIndices::new(linked)?, access))
+        }
+    };
+    Ok(Exported {
+        script: script::GuestIndices::new(linked)?,
+        runtime,
+    })
+}
 
 impl ScriptEngine {
     /// `wanted` instances are kept ready.
-    pub(super) fn new(
-        pre: ScriptPluginPre<Guest>,
+    pub(super) async fn new(
+        pre: InstancePre<Guest>,
         sandboxes: Sandboxes,
+        sha384: [u8; 48],
         wanted: usize,
-    ) -> Arc<Self> {
-        Arc::new(Self {
+    ) -> wasmtime::Result<Arc<Self>> {
+        let exports = exported(&pre)?;
+        let sandboxes = match exports.runtime {
+            Some(_) => sandboxes.alike(),
+            None => sandboxes,
+        };
+        let mut engine = Self {
+            exports,
             pre,
             sandboxes,
+            base: None,
+            sha384,
             ready: Stock::new(wanted),
-        })
+        };
+        if engine.exports.runtime.is_some() {
+            let (one, other) = (engine.found_base().await?, engine.found_base().await?);
+            if one != other {
+                return Err(wasmtime::Error::msg(
+                    "two instances of it that were made ready in the same way differ, so that no state can be kept of what it exports as `runtime`",
+                ));
+            }
+            engine.base = Some(one);
+        }
+        Ok(Arc::new(engine))
+    }
+
+    /// What an instance that was made ready holds.
+    async fn found_base(&self) -> wasmtime::Result<Base> {
+        let unmade = |failure: Failure| wasmtime::Error::msg(failure.explained());
+        let mut instance = self.make().await.map_err(unmade)?;
+        let base = instance
+            .call(async |exports, store| match &exports.runtime {
+                Some(runtime) => Base::of(&runtime.access, store).await,
+                None => Err(wasmtime::Error::msg("it gives no access to its memory")),
+            })
+            .await;
+        drop(instance.sandbox.finish(Exit::Ok));
+        base.map_err(|exit| unmade(exit.into()))
     }
 
     /// Makes instances ready until as many wait as are wanted.
@@ -108,19 +188,43 @@ impl ScriptEngine {
     }
 
     /// A ready instance, replaced in the background; where none is ready, a new one.
-    async fn take(self: &Arc<Self>) -> Result<Instance, Exit> {
-        let Some(instance) = self.ready.take() else {
-            return self.instantiate().await;
-        };
+    pub(super) async fn take(self: &Arc<Self>) -> Result<Instance, Exit> {
+        match self.stocked() {
+            Some(instance) => Ok(instance),
+            // Those that environments use are made ready in any case: states are of such.
+            None if self.exports.runtime.is_some() => self.make().await.map_err(unready),
+            None => self.instantiate().await,
+        }
+    }
+
+    fn stocked(self: &Arc<Self>) -> Option<Instance> {
+        let instance = self.ready.take()?;
         let engine = Arc::clone(self);
         tokio::spawn(async move { engine.ready.fill(true, || engine.make_one()).await });
-        Ok(instance)
+        Some(instance)
+    }
+
+    /// An instance that was made like every other is so no longer: it has clocks and chance.
+    fn awaken(&self, instance: &mut Instance) {
+        if self.exports.runtime.is_some() {
+            instance.sandbox.awaken();
+        }
     }
 
     async fn instantiate(&self) -> Result<Instance, Exit> {
         self.sandboxes
             .live(INTERPRETER, async |store| {
-                self.pre.instantiate_async(store).await
+                let instance = self.pre.instantiate_async(&mut *store).await?;
+                let Exported { script, runtime } = &self.exports;
+                let runtime = match runtime {
+                    None => None,
+                    Some((calls, access)) => Some(Runtime {
+                        calls: calls.load(&mut *store, &instance)?,
+                        access: access.load(store, &instance)?,
+                    }),
+                };
+                let script = script.load(store, &instance)?;
+                Ok(Exports { script, runtime })
             })
             .await
     }
@@ -136,7 +240,14 @@ impl ScriptEngine {
             Err(exit) => Err(exit.into()),
         };
         log_written(INTERPRETER, &instance.sandbox.written());
+        self.awaken(&mut instance);
         made.map(|()| instance)
+    }
+}
+
+fn unready(failure: Failure) -> Exit {
+    Exit::Trap {
+        reason: format!("the interpreter cannot be made ready: {failure}"),
     }
 }
 
@@ -146,15 +257,12 @@ async fn run(
     arguments: &[String],
 ) -> Result<Result<(), ScriptError>, Exit> {
     instance
-        .call(async |plugin, store| {
-            let script = plugin.hypervisor_plugin_script();
-            script.call_run(store, source, arguments).await
-        })
+        .call(async |exports, store| exports.script.call_run(store, source, arguments).await)
         .await
 }
 
 /// What the interpreter's own command line would make of it: the traceback on standard error, and exit code 1.
-fn exit_of(error: ScriptError, sandbox: &Sandbox) -> Exit {
+pub(super) fn exit_of(error: ScriptError, sandbox: &Sandbox) -> Exit {
     match error {
         ScriptError::Exit(code) => Exit::Code { code: code.into() },
         ScriptError::InvalidSource(fault) | ScriptError::Uncaught(fault) => {

@@ -14,7 +14,6 @@ use super::plugin::{Component, PAYMENTS, POLICY, PluginError, SCRIPT};
 use super::policy::exported;
 use super::prepare::{PrepareError, link, refusal, unlinkable};
 use super::worlds::payments::PaymentPluginPre;
-use super::worlds::script::ScriptPluginPre;
 
 /// What a component is tried as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +39,11 @@ impl Executor {
     pub async fn try_as(&self, role: Role, component: &[u8]) -> Result<(), Refusal> {
         match role {
             Role::Program => {
-                let prepared = self.prepare(Scope::Shared, operator(), component);
+                let scope = Scope {
+                    session: [0; 16],
+                    is_shared: true,
+                };
+                let prepared = self.prepare(scope, operator(), component);
                 prepared.await.map(drop).map_err(in_words)
             }
             Role::Agent(world) => self.try_agent(world, component).await.map_err(in_words),
@@ -80,7 +83,7 @@ impl Executor {
         match role {
             Role::PolicyEngine => exported(&linked).map(drop),
             Role::Payments => PaymentPluginPre::new(linked).map(drop),
-            _ => ScriptPluginPre::new(linked).map(drop),
+            _ => super::script::exported(&linked).map(drop),
         }
         .map_err(|error| component.unusable(&error))
     }

@@ -11,7 +11,7 @@ use super::payment::{
     PaymentId, Proof, ResourceInfo, Settlement, Terms, Verification,
 };
 use super::worlds::policy::exports::hypervisor::plugin::{policy, policy_rules};
-use super::worlds::script::exports::hypervisor::plugin::script;
+use super::worlds::script::exports::hypervisor::plugin::{runtime, script};
 
 /// A function that the host calls where its interface is exported.
 #[derive(Debug)]
@@ -38,6 +38,7 @@ const PAYMENT: &str = "hypervisor:plugin/payment";
 const CATALOGUE: &str = "hypervisor:plugin/payment-catalogue";
 const SIGN_IN: &str = "hypervisor:plugin/payment-sign-in";
 const POLICY_INTERFACE: &str = "hypervisor:plugin/policy";
+pub(super) const RUNTIME: &str = "hypervisor:plugin/runtime";
 const RULES: &str = "hypervisor:plugin/policy-rules";
 
 type Info = &'static ResourceInfo;
@@ -84,10 +85,15 @@ pub(super) const POLICY: &[Function] = &[
     >(RULES, "authorize"),
 ];
 
-pub(super) const SCRIPT: &[Function] = &[function::<
-    (Text, &'static [String]),
-    (Result<(), script::ScriptError>,),
->("hypervisor:plugin/script", "run")];
+pub(super) const SCRIPT: &[Function] = &[
+    function::<(Text, &'static [String]), (Result<(), script::ScriptError>,)>(
+        "hypervisor:plugin/script",
+        "run",
+    ),
+    function::<(&'static runtime::Bundle,), (Result<(), script::ScriptError>,)>(RUNTIME, "setup"),
+    function::<(Text, Text), (Result<String, script::ScriptError>,)>(RUNTIME, "call"),
+    function::<(Text,), (Result<Option<String>, script::ScriptError>,)>(RUNTIME, "evaluate"),
+];
 
 /// Whether all of them that a component exports are there with these types; names the first that is not.
 pub(super) fn compare(linked: &InstancePre<Guest>, all: &[Function]) -> wasmtime::Result<()> {

@@ -22,6 +22,8 @@ use wasmtime::Engine;
 
 use super::adapt::{Adapted, command_component};
 use super::engine::compile_settings;
+use super::instrument::instrument;
+use super::typed::RUNTIME;
 
 /// First part of the worker's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,9 +188,22 @@ fn compile(engine: &Engine, program: &[u8], plugin: bool) -> Result<(Header, Vec
         component,
         inspection,
     } = if plugin {
+        let inspection = inspect(program)?;
+        let component = if inspection.exports_interface(RUNTIME) {
+            let instrumented = instrument(program);
+            let refused = |e| {
+                Refusal::new(
+                    Rejection::InvalidComponent,
+                    format!("its memory cannot be kept: {e}"),
+                )
+            };
+            Cow::Owned(instrumented.map_err(refused)?)
+        } else {
+            Cow::Borrowed(program)
+        };
         Adapted {
-            component: Cow::Borrowed(program),
-            inspection: inspect(program)?,
+            component,
+            inspection,
         }
     } else {
         command_component(program)?

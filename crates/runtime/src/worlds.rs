@@ -1,6 +1,6 @@
 //! The plugins' exports, generated from `wit/`.
 
-/// Exports of the world `script-engine`.
+/// Exports of the world `runtime-engine`; `runtime` may be missing.
 pub(super) mod script {
     #![allow(missing_docs, unreachable_pub, reason = "generated")]
 
@@ -11,6 +11,7 @@ pub(super) mod script {
 
             world script-plugin {
                 export hypervisor:plugin/script@0.1.1;
+                export hypervisor:plugin/runtime@0.1.1;
             }
         ",
         exports: { default: async },

@@ -9,9 +9,10 @@ from componentize_py_types import Err
 from wit_world import exports
 from wit_world.exports.policy import Action, Decision
 from wit_world.exports.policy_rules import Parties
+from wit_world.exports.runtime import Bundle
 from wit_world.exports.script import ScriptError_Exit
 
-from _engine import entropy, eventloop, heap, policy, script, sqlite, stdlib, streams, zones
+from _engine import entropy, eventloop, heap, policy, runtime, script, sqlite, stdlib, streams, zones
 
 
 class Script(exports.Script):
@@ -22,6 +23,22 @@ class Script(exports.Script):
         code = script.run(source, args)
         if code:
             raise Err(ScriptError_Exit(code))
+
+
+class Runtime(exports.Runtime):
+    """`hypervisor:plugin/runtime`."""
+
+    def setup(self, bundle: Bundle) -> None:
+        """Loads a bundle; see `runtime.setup`."""
+        runtime.setup(bundle)
+
+    def call(self, event: str, context: str) -> str:
+        """Calls the handler; see `runtime.call`."""
+        return runtime.call(event, context)
+
+    def evaluate(self, source: str) -> str | None:
+        """Runs a turn of a session; see `runtime.evaluate`."""
+        return runtime.evaluate(source)
 
 
 class Policy(exports.Policy):

@@ -20,6 +20,12 @@ class EventLoop(asyncio.SelectorEventLoop):
     def _write_to_self(self) -> None:
         pass
 
+    def _run_once(self) -> None:
+        # Nothing outside can wake the loop: without this it would sleep until a limit ends it.
+        if not (self._ready or self._scheduled or self._stopping or self._selector.get_map()):
+            raise RuntimeError("it waits for what nothing can bring about any more")
+        super()._run_once()
+
 
 def install() -> None:
     """Makes `EventLoop` the loop that `asyncio.run` and `asyncio.new_event_loop` make."""

@@ -9,7 +9,7 @@ import types
 from componentize_py_types import Err
 from wit_world.exports.script import ScriptError_InternalError, ScriptError_InvalidSource, ScriptError_Uncaught
 
-from _engine import entropy, faults
+from _engine import entropy, faults, streams
 
 FILENAME = "<script>"
 """The script's name in tracebacks."""
@@ -24,6 +24,8 @@ def run(source: str, args: list[str]) -> int:
     Raises `Err` with a `script-error` for source that does not compile and for an uncaught exception.
     """
     entropy.renew()
+    if not source and not args:
+        streams.touch()
     source = source.removeprefix("\ufeff")
     # Tracebacks look the source up by the one name, `inspect` by the other.
     linecache.cache[FILENAME] = linecache.cache[ARGV0] = len(source), None, source.splitlines(True), FILENAME
@@ -41,14 +43,14 @@ def run(source: str, args: list[str]) -> int:
         exec(code, main.__dict__)
         return 0
     except SystemExit as exit:
-        return _exit_code(exit)
+        return exit_code(exit)
     except BaseException as error:
-        raise Err(_uncaught(error)) from None
+        raise Err(uncaught(error)) from None
     finally:
-        _finish()
+        finish()
 
 
-def _exit_code(exit: SystemExit) -> int:
+def exit_code(exit: SystemExit) -> int:
     """What CPython exits with: nothing is 0, a number is its lowest 8 bits, anything else is printed and 1."""
     code = exit.code
     if code is None:
@@ -62,7 +64,8 @@ def _exit_code(exit: SystemExit) -> int:
     return 1
 
 
-def _uncaught(error: BaseException) -> ScriptError_Uncaught | ScriptError_InternalError:
+def uncaught(error: BaseException) -> ScriptError_Uncaught | ScriptError_InternalError:
+    """What an exception that nothing caught is to the host."""
     sys.settrace(None)
     sys.setprofile(None)
     sys.setrecursionlimit(_RECURSION_LIMIT)
@@ -77,13 +80,18 @@ def _uncaught(error: BaseException) -> ScriptError_Uncaught | ScriptError_Intern
         return ScriptError_InternalError("the exception that left the script cannot be described")
 
 
-def _finish() -> None:
+def finish() -> None:
     """What CPython does at exit: the handlers, the log, and whatever is still in a buffer."""
     for last in (atexit._run_exitfuncs, logging.shutdown):
         try:
             last()
         except BaseException:
             pass
+    flush()
+
+
+def flush() -> None:
+    """Writes out whatever is still in a buffer."""
     for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
         try:
             getattr(sys, name).flush()
@@ -93,5 +101,5 @@ def _finish() -> None:
 
 
 _RECURSION_LIMIT = sys.getrecursionlimit()
-# Handlers that modules registered before the snapshot; logging's is called by `_finish`, the others have nothing to do.
+# Handlers that modules registered before the snapshot; logging's is called by `finish`, the others have nothing to do.
 atexit._clear()

@@ -4,6 +4,7 @@ componentize-py starts the interpreter with unbuffered streams, where each `prin
 """
 
 import io
+import os
 import sys
 
 
@@ -12,6 +13,19 @@ def install() -> None:
     sys.stdin = sys.__stdin__ = _text(io.BufferedReader(io.FileIO(0, "rb", closefd=False)), "<stdin>", "surrogateescape")
     sys.stdout = sys.__stdout__ = _text(io.BufferedWriter(io.FileIO(1, "wb", closefd=False)), "<stdout>", "surrogateescape")
     sys.stderr = sys.__stderr__ = _text(io.BufferedWriter(io.FileIO(2, "wb", closefd=False)), "<stderr>", "backslashreplace")
+
+
+def touch() -> None:
+    """Has the streams opened that are opened when they are first used, once: a copy of this instance has only those that were open by then."""
+    global _touched
+    if not _touched:
+        _touched = True
+        os.read(0, 1)
+        os.write(1, b"\n")
+        os.write(2, b"\n")
+
+
+_touched = False
 
 
 def _text(buffer: io.BufferedReader | io.BufferedWriter, name: str, errors: str) -> io.TextIOWrapper:

@@ -183,4 +183,6 @@
   };
   globalThis.console.groupCollapsed = globalThis.console.group;
   shared.inspect = (value) => inspect(value);
+  /** What is to be done where a call begins on what an earlier one left. */
+  shared.renewals = [() => { indent = ""; counts.clear(); began.clear(); }];
 })

@@ -50,5 +50,6 @@
   globalThis.process = process;
 
   shared.begin = (values) => { process.argv = ["javascript", "<script>", ...values]; };
+  shared.renewals.push(() => { read = undefined; process.exitCode = undefined; });
   shared.code = () => Number(process.exitCode ?? 0);
 })

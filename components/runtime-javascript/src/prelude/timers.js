@@ -64,4 +64,5 @@
     for (const reason of left.values()) return [reason];
     return undefined;
   };
+  shared.renewals.push(() => { due.length = 0; active.clear(); left.clear(); });
 })

@@ -175,8 +175,10 @@
       },
     },
   };
-  const origin = Date.now() - native.now();
-  globalThis.performance = { timeOrigin: origin, now: () => native.now() };
+  const origin = () => Date.now() - native.now();
+  const performance = { timeOrigin: origin(), now: () => native.now() };
+  globalThis.performance = performance;
+  shared.renewals.push(() => { performance.timeOrigin = origin(); });
 
   // Events, as far as aborting needs them.
 

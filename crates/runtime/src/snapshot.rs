@@ -1,0 +1,405 @@
+//! What an instance holds, as the pages that differ from those of one that was just made ready: read from one instance, written into
+//! another.
+//!
+//! An instance that is made ready is the same as every other, byte for byte, since its clocks stand still and its chance is fixed
+//! until then ([`Base`]). So pages that are as they were there need not be kept, and a fresh instance needs no others.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+use wasmtime::Store;
+use wasmtime::component::{
+    Component, ComponentExportIndex, Func, Instance, ResourceTable, TypedFunc, WasmList,
+};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable};
+use zeroize::Zeroizing;
+
+use super::guest::Guest;
+use super::instrument::{ACCESS, INSTRUMENTER_VERSION, SCRATCH};
+use crate::imports::crypto::SigningKey;
+
+/// Bytes that are compared, and kept, at once.
+const PAGE: usize = 4 << 10;
+/// What precedes a run of pages: its place and its length.
+const HEAD: usize = 8;
+/// Bytes of a page of linear memory.
+pub(super) const WASM_PAGE: u64 = 64 << 10;
+const STEP: usize = SCRATCH as usize;
+
+/// Where a component exports what the instrumenter added.
+pub(super) struct AccessIndices {
+    memories: Vec<[ComponentExportIndex; 4]>,
+    globals: ComponentExportIndex,
+    set_globals: ComponentExportIndex,
+}
+
+impl AccessIndices {
+    /// None of a component that was not instrumented.
+    pub(super) fn of(component: &Component) -> Option<Self> {
+        let access = component.get_export_index(None, ACCESS)?;
+        let get = |name: &str| component.get_export_index(Some(&access), name);
+        let of_memory = |at: usize| {
+            let get = |name| get(&format!("{name}{at}"));
+            Some([get("size")?, get("grow")?, get("read")?, get("write")?])
+        };
+        Some(Self {
+            memories: (0..).map_while(of_memory).collect(),
+            globals: get("globals")?,
+            set_globals: get("set-globals")?,
+        })
+    }
+
+    /// The same in an instance.
+    pub(super) fn load(
+        &self,
+        store: &mut Store<Guest>,
+        instance: &Instance,
+    ) -> wasmtime::Result<Access> {
+        let mut get = |index: &ComponentExportIndex| {
+            let function = instance.get_func(&mut *store, index);
+            function.ok_or_else(|| wasmtime::Error::msg("the component lacks its access"))
+        };
+        let mut memories = Vec::with_capacity(self.memories.len());
+        for [size, grow, read, write] in &self.memories {
+            memories.push(MemoryAccess {
+                size: get(size)?,
+                grow: get(grow)?,
+                read: get(read)?,
+                write: get(write)?,
+            });
+        }
+        Ok(Access {
+            memories,
+            globals: get(&self.globals)?,
+            set_globals: get(&self.set_globals)?,
+        })
+    }
+}
+
+/// Reads and writes what an instance holds.
+pub(super) struct Access {
+    memories: Vec<MemoryAccess>,
+    globals: Func,
+    set_globals: Func,
+}
+
+struct MemoryAccess {
+    size: Func,
+    grow: Func,
+    read: Func,
+    write: Func,
+}
+
+type Nothing = TypedFunc<(), (u32,)>;
+type Read = TypedFunc<(u32, u32), (WasmList<u8>,)>;
+
+impl MemoryAccess {
+    async fn pages(&self, store: &mut Store<Guest>) -> wasmtime::Result<u32> {
+        let size: Nothing = self.size.typed(&mut *store)?;
+        Ok(size.call_async(store, ()).await?.0)
+    }
+
+    /// Shows all of it, part by part, in order.
+    async fn each(
+        &self,
+        store: &mut Store<Guest>,
+        mut show: impl FnMut(usize, &[u8]) -> bool,
+    ) -> wasmtime::Result<u32> {
+        let pages = self.pages(store).await?;
+        let end = bytes_of(pages);
+        let read: Read = self.read.typed(&mut *store)?;
+        for at in (0..end).step_by(STEP) {
+            let length = STEP.min(end.saturating_sub(at));
+            let (place, length) = (word(at)?, word(length)?);
+            let (list,) = read.call_async(&mut *store, (place, length)).await?;
+            if !show(at, list.as_le_slice(&*store)) {
+                break;
+            }
+        }
+        Ok(pages)
+    }
+}
+
+impl Access {
+    async fn globals(&self, store: &mut Store<Guest>) -> wasmtime::Result<Vec<u8>> {
+        let globals: TypedFunc<(), (WasmList<u8>,)> = self.globals.typed(&mut *store)?;
+        let (list,) = globals.call_async(&mut *store, ()).await?;
+        Ok(list.as_le_slice(&*store).to_vec())
+    }
+}
+
+/// What every instance that was just made ready holds.
+#[derive(PartialEq, Eq)]
+pub(super) struct Base {
+    memories: Vec<Vec<u8>>,
+    globals: Vec<u8>,
+    handles: Handles,
+    /// What a state must have been taken from to fit.
+    pub(super) digest: [u8; 32],
+}
+
+/// Handles of the host, by what they are of.
+type Handles = BTreeMap<&'static str, usize>;
+
+impl Base {
+    /// That of an instance.
+    pub(super) async fn of(access: &Access, store: &mut Store<Guest>) -> wasmtime::Result<Self> {
+        let mut memories = Vec::with_capacity(access.memories.len());
+        for memory in &access.memories {
+            let mut bytes = Vec::new();
+            let copy = |_, part: &[u8]| {
+                bytes.extend_from_slice(part);
+                true
+            };
+            memory.each(store, copy).await?;
+            memories.push(bytes);
+        }
+        let globals = access.globals(store).await?;
+        let mut hash = Sha256::new();
+        hash.update(INSTRUMENTER_VERSION);
+        for part in memories.iter().chain([&globals]) {
+            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part);
+        }
+        Ok(Self {
+            memories,
+            globals,
+            handles: handles(&mut store.data_mut().table),
+            digest: hash.finalize().into(),
+        })
+    }
+}
+
+/// What an instance holds beyond its base.
+pub(super) struct Delta {
+    /// The size of each memory, in its own pages.
+    pub(super) pages: Vec<u32>,
+    /// All of them, eight bytes each.
+    pub(super) globals: Zeroizing<Vec<u8>>,
+    pub(super) parts: Vec<Part>,
+}
+
+/// Runs of pages of a memory, each behind its place and its length, little-endian, as the instrumented component takes them.
+pub(super) struct Part {
+    pub(super) memory: u8,
+    pub(super) runs: Zeroizing<Vec<u8>>,
+}
+
+/// Why there is no delta.
+#[derive(Debug)]
+pub(super) enum Unkept {
+    /// It is larger than it may be: at least so many bytes.
+    TooLarge(u64),
+    /// A handle of the host is in it that a copy would not have.
+    Handle(&'static str),
+}
+
+impl Delta {
+    /// That of an instance, of at most `most` bytes.
+    pub(super) async fn of(
+        access: &Access,
+        store: &mut Store<Guest>,
+        base: &Base,
+        most: usize,
+    ) -> wasmtime::Result<Result<Self, Unkept>> {
+        let held = handles(&mut store.data_mut().table);
+        let more = |(name, count): &(&&'static str, &usize)| {
+            **count > base.handles.get(**name).copied().unwrap_or_default()
+        };
+        if let Some((name, _)) = held.iter().find(more) {
+            return Ok(Err(Unkept::Handle(name)));
+        }
+        let mut runs = Runs::default();
+        let mut pages = Vec::with_capacity(access.memories.len());
+        for (at, (memory, before)) in (0_u8..).zip(access.memories.iter().zip(&base.memories)) {
+            let add = |place: usize, part: &[u8]| {
+                for (place, page) in (place..).step_by(PAGE).zip(part.chunks(PAGE)) {
+                    if !is_as_before(before, place, page) {
+                        runs.add(at, place, page);
+                    }
+                }
+                runs.size <= most
+            };
+            pages.push(memory.each(store, add).await?);
+        }
+        if runs.size > most {
+            let size = u64::try_from(runs.size).unwrap_or(u64::MAX);
+            return Ok(Err(Unkept::TooLarge(size)));
+        }
+        Ok(Ok(Self {
+            pages,
+            globals: Zeroizing::new(access.globals(store).await?),
+            parts: runs.done(),
+        }))
+    }
+
+    /// Writes it into an instance that was just made ready.
+    pub(super) async fn restore(
+        &self,
+        access: &Access,
+        store: &mut Store<Guest>,
+    ) -> wasmtime::Result<()> {
+        for (memory, &wanted) in access.memories.iter().zip(&self.pages) {
+            let missing = wanted.saturating_sub(memory.pages(store).await?);
+            if missing > 0 {
+                let grow: TypedFunc<(u32,), (i32,)> = memory.grow.typed(&mut *store)?;
+                let (before,) = grow.call_async(&mut *store, (missing,)).await?;
+                if before < 0 {
+                    return Err(wasmtime::Error::msg("the state does not fit into memory"));
+                }
+            }
+        }
+        for Part { memory, runs } in &self.parts {
+            let Some(memory) = access.memories.get(usize::from(*memory)) else {
+                return Err(wasmtime::Error::msg("the state has a memory too many"));
+            };
+            let write = memory.write.typed::<(&[u8],), ()>(&mut *store)?;
+            write.call_async(&mut *store, (runs.as_slice(),)).await?;
+        }
+        let set = access.set_globals.typed::<(&[u8],), ()>(&mut *store)?;
+        set.call_async(store, (self.globals.as_slice(),)).await
+    }
+}
+
+/// Whether a page is what the base has there, which is nothing beyond its end.
+fn is_as_before(before: &[u8], place: usize, page: &[u8]) -> bool {
+    match before.get(place..place.saturating_add(page.len())) {
+        Some(before) => before == page,
+        None => page.iter().all(|&byte| byte == 0),
+    }
+}
+
+/// Pages as they are found, in parts.
+#[derive(Default)]
+struct Runs {
+    parts: Vec<Part>,
+    /// Where the head of the last run stands in the last part, and where its memory goes on.
+    last: Option<(usize, usize)>,
+    size: usize,
+}
+
+impl Runs {
+    fn add(&mut self, memory: u8, place: usize, page: &[u8]) {
+        let needed = page.len().saturating_add(HEAD);
+        let is_open = self.parts.last().is_some_and(|part| {
+            part.memory == memory && part.runs.len().saturating_add(needed) <= STEP
+        });
+        if !is_open {
+            self.close();
+            // All that it will ever hold: what is moved to grow leaves a copy behind.
+            let runs = Zeroizing::new(Vec::with_capacity(STEP));
+            self.parts.push(Part { memory, runs });
+            self.last = None;
+        }
+        let Some(Part { runs, .. }) = self.parts.last_mut() else {
+            return;
+        };
+        self.size = self.size.saturating_add(page.len());
+        let goes_on = self.last.filter(|(_, next)| *next == place);
+        let head = match goes_on {
+            Some((head, _)) => head,
+            None => {
+                let head = runs.len();
+                runs.extend_from_slice(&le(place));
+                runs.extend_from_slice(&le(0));
+                head
+            }
+        };
+        runs.extend_from_slice(page);
+        let length = le(runs.len().saturating_sub(head).saturating_sub(HEAD));
+        let place_of_length = head.saturating_add(HEAD / 2)..head.saturating_add(HEAD);
+        if let Some(place) = runs.get_mut(place_of_length) {
+            place.copy_from_slice(&length);
+        }
+        self.last = Some((head, place.saturating_add(page.len())));
+    }
+
+    /// The last part keeps no more room than it takes.
+    fn close(&mut self) {
+        if let Some(part) = self.parts.last_mut() {
+            part.runs = Zeroizing::new(part.runs.as_slice().to_vec());
+        }
+    }
+
+    fn done(mut self) -> Vec<Part> {
+        self.close();
+        self.parts
+    }
+}
+
+/// What there is of handles. Those of no name are the host's own.
+fn handles(table: &mut ResourceTable) -> Handles {
+    let mut handles = Handles::new();
+    for entry in table.iter_mut() {
+        let name = match () {
+            () if entry.is::<SigningKey>() => "signing-key",
+            () if entry.is::<DynPollable>() => "pollable",
+            () if entry.is::<DynInputStream>() => "input-stream",
+            () if entry.is::<DynOutputStream>() => "output-stream",
+            () => "handle",
+        };
+        let count = handles.entry(name).or_default();
+        *count = count.saturating_add(1);
+    }
+    handles
+}
+
+fn bytes_of(pages: u32) -> usize {
+    let bytes = u64::from(pages).saturating_mul(WASM_PAGE);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+fn word(number: usize) -> wasmtime::Result<u32> {
+    Ok(u32::try_from(number)?)
+}
+
+fn le(number: usize) -> [u8; 4] {
+    u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runs(pages: &[(u8, usize)]) -> Vec<Part> {
+        let mut runs = Runs::default();
+        for &(memory, at) in pages {
+            runs.add(memory, at * PAGE, &[7; PAGE]);
+        }
+        runs.done()
+    }
+
+    #[test]
+    fn pages_side_by_side_are_one_run() {
+        let parts = runs(&[(0, 3), (0, 4), (0, 9)]);
+        assert_eq!(parts.len(), 1);
+        let runs = &parts[0].runs;
+        assert_eq!(runs.len(), 3 * PAGE + 2 * HEAD);
+        assert_eq!(&runs[..HEAD], [le(3 * PAGE), le(2 * PAGE)].as_flattened());
+        let second = HEAD + 2 * PAGE;
+        assert_eq!(
+            &runs[second..second + HEAD],
+            [le(9 * PAGE), le(PAGE)].as_flattened()
+        );
+    }
+
+    #[test]
+    fn no_part_is_larger_than_what_goes_through_at_once_or_of_two_memories() {
+        let many: Vec<_> = (0..200).map(|at| (0, at)).chain([(1, 200)]).collect();
+        let parts = runs(&many);
+        assert!(parts.iter().all(|part| part.runs.len() <= STEP));
+        let of_second = parts.iter().filter(|part| part.memory == 1);
+        assert_eq!(of_second.count(), 1);
+        let kept: usize = parts.iter().map(|part| part.runs.len()).sum();
+        assert_eq!(kept, 201 * PAGE + parts.len() * HEAD);
+    }
+
+    #[test]
+    fn memory_beyond_the_base_counts_where_it_is_not_zero() {
+        let before = vec![1; PAGE];
+        assert!(is_as_before(&before, 0, &[1; PAGE]));
+        assert!(!is_as_before(&before, 0, &[2; PAGE]));
+        assert!(is_as_before(&before, PAGE, &[0; PAGE]));
+        assert!(!is_as_before(&before, PAGE, &[1; PAGE]));
+    }
+}
