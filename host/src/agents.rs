@@ -4,11 +4,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub(crate) use hypervisor_agents::{
-    Deployed, NotTaken, PREFIX, Plan, Refused, declared_length, words,
+    Deployed, Deployers, NotTaken, PREFIX, Plan, Refused, declared_length, words,
 };
-use hypervisor_agents::{
-    Deployers, Event, Measured, Parts, Registry, Settings, Store, Surroundings, store,
-};
+use hypervisor_agents::{Event, Measured, Parts, Registry, Settings, Store, Surroundings, store};
 use hypervisor_egress::{Sender, SystemResolver};
 use hypervisor_protocol::{AgentInfo, Rejection};
 

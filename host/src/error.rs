@@ -83,6 +83,9 @@ pub enum Error {
     /// Agents cannot be taken up.
     #[error("[agents]: {0}")]
     Agents(String),
+    /// Environments cannot be taken up.
+    #[error("[environments]: {0}")]
+    Environments(String),
     /// Attestation cannot be had as the configuration asks for it.
     #[error("[attestation]: {0}; `hypervisor-ctl doctor` says what this machine offers")]
     Attestation(String),

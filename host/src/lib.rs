@@ -8,6 +8,7 @@ pub mod admin;
 pub mod agents;
 pub mod attestation;
 pub mod config;
+pub mod environments;
 pub mod error;
 pub mod hardening;
 pub mod ingress;

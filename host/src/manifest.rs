@@ -38,6 +38,7 @@ pub struct Manifest<'a> {
     /// What executions cost; none where nothing is taken.
     payments: Option<Payments<'a>>,
     agents: Agents<'a>,
+    environments: Environments<'a>,
     shared_compile_cache: bool,
     limits: &'a Limits,
 }
@@ -46,6 +47,8 @@ pub struct Manifest<'a> {
 struct Engine {
     wasmtime: &'static str,
     wasi: &'static str,
+    /// What gives the host access to the memory of script engines: it is not of their own bytes.
+    instrumenter: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -55,6 +58,12 @@ struct Payments<'a> {
     networks: &'a [String],
     pay_to: &'a str,
     settle_first: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Environments<'a> {
+    setup: bool,
+    owners: &'a [String],
 }
 
 #[derive(Debug, Serialize)]
@@ -70,7 +79,7 @@ impl<'a> Manifest<'a> {
     /// Of a host with these plugins, whose program has the digest `program`.
     pub fn new(config: &'a Config, plugins: &'a PluginSet, program: Option<&'a str>) -> Self {
         let payments = &config.payments;
-        let agents = &config.agents;
+        let (agents, environments) = (&config.agents, &config.environments);
         Self {
             version: VERSION,
             host: concat!("hypervisor ", env!("CARGO_PKG_VERSION")),
@@ -78,6 +87,7 @@ impl<'a> Manifest<'a> {
             engine: Engine {
                 wasmtime: crate::executor::WASMTIME_VERSION,
                 wasi: crate::executor::WASI_VERSION,
+                instrumenter: crate::executor::INSTRUMENTER_VERSION,
             },
             components: plugins.loaded(),
             policy_rules: plugins.policy().map(|policy| hex(policy.rules_digest())),
@@ -94,6 +104,10 @@ impl<'a> Manifest<'a> {
                 outgoing: &agents.outgoing,
                 private_networks: &agents.private_networks,
                 depth: agents.depth,
+            },
+            environments: Environments {
+                setup: environments.users() != Deployers::Nobody,
+                owners: &environments.owners,
             },
             shared_compile_cache: config.execution.shared_compile_cache,
             limits: &config.limits,

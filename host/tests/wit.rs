@@ -180,6 +180,7 @@ fn the_interfaces_and_worlds_are_those_of_the_design() {
             "policy",
             "policy-rules",
             "quote",
+            "runtime",
             "script"
         ]
     );
@@ -199,6 +200,7 @@ fn the_interfaces_and_worlds_are_those_of_the_design() {
             "payments-with-sign-in",
             "policy-engine",
             "policy-engine-with-rules",
+            "runtime-engine",
             "script-engine"
         ]
     );

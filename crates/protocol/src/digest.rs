@@ -3,6 +3,8 @@
 //! The sealed name of a call (field 0) is `REFERENCE`, or `REFERENCE@DIGEST`: then the host runs the agent only if its component
 //! has this digest. A digest is `sha256:` or `sha384:` and lower-case hex. It stands in the name, and not in a field of its own,
 //! so that nobody in between can leave it out.
+//!
+//! A program that the session sent before may be named by its digest (`sha256:…`) in the place of its bytes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -79,6 +81,20 @@ impl FromStr for ComponentDigest {
             _ => Err(Error::InvalidDigest),
         }
     }
+}
+
+/// What stands in the place of a program that the session sent before.
+pub fn name_program(sha256: [u8; 32]) -> String {
+    ComponentDigest::Sha256(sha256).to_string()
+}
+
+/// The SHA-256 of the program that is named in the place of its bytes; none where these are a program, or nothing that can run.
+pub fn named_program(program: &[u8]) -> Option<[u8; 32]> {
+    // Shorter than any component, and beginning as none does.
+    let digits = program.strip_prefix(b"sha256:")?;
+    bytes(str::from_utf8(digits).ok()?)
+        .ok()
+        .map(|digest| digest.0)
 }
 
 /// Lower-case hex without a prefix: one digest has one form.

@@ -17,6 +17,12 @@ pub struct HexBytes(pub Vec<u8>);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HexArray<const N: usize>(pub [u8; N]);
 
+impl<const N: usize> Default for HexArray<N> {
+    fn default() -> Self {
+        Self([0; N])
+    }
+}
+
 /// Decodes hex, upper or lower case, with an optional `0x` or `0X` prefix.
 fn decode(text: &str) -> Result<Vec<u8>, Error> {
     let digits = match text.strip_prefix("0X") {

@@ -35,6 +35,7 @@
 pub mod agent;
 pub mod commitment;
 pub mod digest;
+pub mod environment;
 pub mod error;
 mod format;
 pub mod hex_bytes;
@@ -55,6 +56,7 @@ pub use agent::{
 };
 pub use commitment::Commitment;
 pub use digest::ComponentDigest;
+pub use environment::EnvironmentRequest;
 pub use error::Error;
 pub use hex_bytes::{HexArray, HexBytes};
 pub use keys::{PrivateKey, PublicKey};

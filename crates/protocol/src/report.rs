@@ -115,6 +115,8 @@ pub enum LimitKind {
     CompileMemory,
     /// What use comes to that is paid for by use, in the asset's smallest unit: the most that was signed for.
     Price,
+    /// What is kept of the memory of an environment or a session, bytes.
+    State,
 }
 
 impl std::fmt::Display for LimitKind {
@@ -132,6 +134,7 @@ impl std::fmt::Display for LimitKind {
             Self::CompileTime => "compile time",
             Self::CompileMemory => "compiler memory",
             Self::Price => "price",
+            Self::State => "kept state",
         })
     }
 }
@@ -158,6 +161,8 @@ pub enum Rejection {
     InvalidSource,
     /// It is larger than the host compiles.
     ProgramTooLarge,
+    /// No program of the digest that was sent in its place is kept for this session ([`crate::digest::named_program`]).
+    UnknownProgram,
     /// The manifest can not be read, or asks for what can not be had.
     InvalidManifest,
     /// The request needs the proof of an owner's key, and has none that holds.
@@ -172,6 +177,16 @@ pub enum Rejection {
     TooManyAgents,
     /// The request that was sealed for a service is no Binary HTTP message (RFC 9292).
     InvalidRequest,
+    /// The bundle, the terms or the input of an environment can not be read, or ask for what can not be had.
+    InvalidEnvironment,
+    /// There is no such environment, or it is another owner's, or its time is over.
+    UnknownEnvironment,
+    /// The host, or the owner, has as many environments as may be, or keeps as much of them.
+    TooManyEnvironments,
+    /// The environment was set up by another engine than the host has now: set it up again.
+    StaleEnvironment,
+    /// Another turn is under way in the environment.
+    EnvironmentBusy,
 }
 
 /// What was paid for the run.

@@ -38,6 +38,22 @@ pub enum Operation {
     List,
     /// Read what an agent wrote to its log.
     Logs,
+    /// Set up an environment.
+    Setup,
+    /// Call the handler of an environment.
+    Execute,
+    /// Run a turn in an environment.
+    Evaluate,
+    /// Make a copy of an environment.
+    Fork,
+    /// Let an environment stay longer.
+    Extend,
+    /// List the environments of an owner.
+    EnvironmentList,
+    /// Read what was done with an environment.
+    EnvironmentLog,
+    /// Remove an environment.
+    EnvironmentRemove,
 }
 
 impl Operation {
@@ -52,6 +68,14 @@ impl Operation {
             Self::Remove => "remove",
             Self::List => "list",
             Self::Logs => "logs",
+            Self::Setup => "setup",
+            Self::Execute => "execute",
+            Self::Evaluate => "evaluate",
+            Self::Fork => "fork",
+            Self::Extend => "extend",
+            Self::EnvironmentList => "environment-list",
+            Self::EnvironmentLog => "environment-log",
+            Self::EnvironmentRemove => "environment-remove",
         }
     }
 }
@@ -136,7 +160,7 @@ impl AssociatedData {
         let mut bytes = Vec::with_capacity(LABEL.len() + 1 + 4 + operation.len() + 4);
         bytes.extend_from_slice(LABEL);
         bytes.push(0);
-        // Operation names are six bytes at most.
+        // Operation names are a few bytes.
         bytes.extend_from_slice(&(operation.len() as u32).to_be_bytes());
         bytes.extend_from_slice(operation);
         bytes.extend_from_slice(&argument_count.to_be_bytes());

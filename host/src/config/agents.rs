@@ -130,13 +130,7 @@ impl Default for Agents {
 impl Agents {
     /// `deploy` and `owners`, read.
     pub fn deployers(&self) -> Deployers {
-        match self.deploy {
-            Deploy::Owners | Deploy::On if !self.owners.is_empty() => {
-                Deployers::Listed(self.owners.clone())
-            }
-            Deploy::On => Deployers::Everybody,
-            Deploy::Owners | Deploy::Off => Deployers::Nobody,
-        }
+        deployers(self.deploy, &self.owners)
     }
 
     /// `outgoing`, read.
@@ -196,17 +190,31 @@ impl Agents {
         if !(1..=64).contains(&self.depth) {
             return wrong("agents.depth", "must be 1 to 64".to_owned());
         }
-        let is_hex = |owner: &&String| {
-            let digits = owner.strip_prefix("0x").unwrap_or(owner);
-            matches!(digits.len(), 32 | 66 | 130) && digits.bytes().all(|b| b.is_ascii_hexdigit())
-        };
-        match self.owners.iter().find(|owner| !is_hex(owner)) {
-            Some(owner) => wrong(
-                "agents.owners",
-                format!("`{owner}` is neither a public key nor an owner's id in hex"),
-            ),
-            None => Ok(()),
+        check_owners("agents.owners", &self.owners)
+    }
+}
+
+/// Who may, by what the operator says and whom he names.
+pub(super) fn deployers(deploy: Deploy, owners: &[String]) -> Deployers {
+    match deploy {
+        Deploy::Owners | Deploy::On if !owners.is_empty() => Deployers::Listed(owners.to_vec()),
+        Deploy::On => Deployers::Everybody,
+        Deploy::Owners | Deploy::Off => Deployers::Nobody,
+    }
+}
+
+/// Whether owners are named as they can be.
+pub(super) fn check_owners(key: &'static str, owners: &[String]) -> Result<(), Error> {
+    let is_hex = |owner: &&String| {
+        let digits = owner.strip_prefix("0x").unwrap_or(owner);
+        matches!(digits.len(), 32 | 66 | 130) && digits.bytes().all(|b| b.is_ascii_hexdigit())
+    };
+    match owners.iter().find(|owner| !is_hex(owner)) {
+        Some(owner) => {
+            let message = format!("`{owner}` is neither a public key nor an owner's id in hex");
+            Err(Error::ConfigValue { key, message })
         }
+        None => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@
 mod admin;
 mod agents;
 mod attestation;
+mod environments;
 mod limits;
 mod metered;
 mod payments;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use admin::{Admin, Place};
 pub use agents::{Agents, Deploy};
 pub use attestation::{Attestation, AttestationBackend};
+pub use environments::Environments;
 pub use limits::Limits;
 pub use metered::Metered;
 pub use payments::{Asset, Charging, Payments};
@@ -59,6 +61,8 @@ pub struct Config {
     pub routes: Routes,
     /// Deployed agents.
     pub agents: Agents,
+    /// Environments.
+    pub environments: Environments,
     /// What the host proves itself with.
     pub attestation: Attestation,
     /// The port for probes and operators.
@@ -206,6 +210,7 @@ impl Default for Config {
             payments: Payments::default(),
             routes: Routes::default(),
             agents: Agents::default(),
+            environments: Environments::default(),
             attestation: Attestation::default(),
             admin: Admin::default(),
             hardening: Hardening::default(),
@@ -287,6 +292,7 @@ impl Config {
         }
         config.payments.validate()?;
         config.agents.validate()?;
+        config.environments.validate()?;
         config.admin.place()?;
         Ok(config)
     }

@@ -21,13 +21,16 @@ use crate::pipeline::{Host, Refusal, Route, route};
 const EXECUTION: &str =
     "A sealed execution in a confidential host; GET /openapi.json describes request and answer";
 /// What the host itself sells.
-const EXECUTIONS: [Route; 6] = [
+const EXECUTIONS: [Route; 9] = [
     route::PAID_WASM,
     route::PAID_ATTESTED_WASM,
     route::PAID_PYTHON,
     route::PAID_ATTESTED_PYTHON,
     route::PAID_JAVASCRIPT,
     route::PAID_ATTESTED_JAVASCRIPT,
+    route::PAID_SETUP,
+    route::PAID_EXECUTE,
+    route::PAID_EVALUATE,
 ];
 /// Agents in the catalogue: those beyond are sold, and not listed.
 const MOST_AGENTS: usize = 990;

@@ -114,6 +114,17 @@ fn router(host: Arc<Host>) -> Router {
             "/x402_policy/unsafe/javascript/attest",
             sold(sealed::paid_attested_javascript),
         )
+        .route("/environments/setup", post(sealed::set_up))
+        .route("/environments/execute", post(sealed::execute))
+        .route("/environments/evaluate", post(sealed::evaluate))
+        .route("/environments/fork", post(sealed::fork))
+        .route("/environments/extend", post(sealed::extend))
+        .route("/environments/list", post(sealed::environments))
+        .route("/environments/log", post(sealed::environment_log))
+        .route("/environments/remove", post(sealed::remove_environment))
+        .route("/x402_environments/setup", sold(sealed::paid_set_up))
+        .route("/x402_environments/execute", sold(sealed::paid_execute))
+        .route("/x402_environments/evaluate", sold(sealed::paid_evaluate))
         .route("/search", post(agents::search))
         .route("/agent/deploy", post(sealed::deploy))
         .route("/agent/list", post(sealed::own_agents))

@@ -53,6 +53,28 @@ routes! {
     paid_javascript = route::PAID_JAVASCRIPT;
     /// `POST /x402_policy/unsafe/javascript/attest`.
     paid_attested_javascript = route::PAID_ATTESTED_JAVASCRIPT;
+    /// `POST /environments/setup`.
+    set_up = route::SETUP;
+    /// `POST /environments/execute`: a call of a handler.
+    execute = route::EXECUTE;
+    /// `POST /environments/evaluate`: a turn.
+    evaluate = route::EVALUATE;
+    /// `POST /environments/fork`.
+    fork = route::FORK;
+    /// `POST /environments/extend`.
+    extend = route::EXTEND;
+    /// `POST /environments/list`: the environments of one owner.
+    environments = route::ENVIRONMENT_LIST;
+    /// `POST /environments/log`: what was done with an environment, for its owner.
+    environment_log = route::ENVIRONMENT_LOG;
+    /// `POST /environments/remove`.
+    remove_environment = route::ENVIRONMENT_REMOVE;
+    /// `POST /x402_environments/setup`.
+    paid_set_up = route::PAID_SETUP;
+    /// `POST /x402_environments/execute`.
+    paid_execute = route::PAID_EXECUTE;
+    /// `POST /x402_environments/evaluate`.
+    paid_evaluate = route::PAID_EVALUATE;
     /// `POST /agent/list`: the agents of one owner.
     own_agents = route::LIST;
     /// `POST /agent/logs`: what an agent wrote, for its owner.

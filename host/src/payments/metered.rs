@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Payment;
 use super::prices::Prices;
-use crate::executor::PaymentEngine;
+use crate::executor::{Offer, PaymentEngine};
 
 /// What use costs, in each asset that it may be paid in.
 #[derive(Clone)]
@@ -75,6 +75,26 @@ impl Tariffs {
             priced: priced.into(),
             words: settings.words().into(),
         })
+    }
+
+    /// Whether something is left for use of the most that a run may cost.
+    ///
+    /// # Errors
+    /// That nothing is, in words.
+    pub(super) fn leave_room_in(&self, offers: &[Offer]) -> Result<(), String> {
+        let uses_up = |offer: &Offer| {
+            let is_same = |it: &&Priced| it.network == offer.network && it.asset == offer.asset;
+            let base =
+                (self.priced.iter().find(is_same)).and_then(|it| it.tariff.base.parse().ok());
+            let most = offer.amount.parse::<u128>().unwrap_or(u128::MAX);
+            base.is_some_and(|base: u128| base >= most)
+        };
+        match offers.iter().any(uses_up) {
+            true => Err(
+                "`base` of [payments.metered] is as much, and leaves nothing for use".to_owned(),
+            ),
+            false => Ok(()),
+        }
     }
 
     /// What use costs, in the operator's words.

@@ -55,18 +55,22 @@ impl Teller {
             });
         }
         let prices = Prices::new(settings);
-        for route in routes {
-            let price = prices.of_route(route);
-            prices.offers_of(engine, route).await.map_err(|words| {
-                Error::Payments(format!("the price of {route}, `{price}`: {words}"))
-            })?;
-        }
         let tariffs = match settings.metered.routes.as_slice() {
             [] => None,
             _ => Some(Tariffs::of(engine, &prices).await.map_err(|words| {
                 Error::Payments(format!("what use costs, [payments.metered]: {words}"))
             })?),
         };
+        for route in routes {
+            let wrong = |words| {
+                let price = prices.of_route(route);
+                Error::Payments(format!("the price of {route}, `{price}`: {words}"))
+            };
+            let offers = prices.offers_of(engine, route).await.map_err(wrong)?;
+            if let Some(tariffs) = tariffs.as_ref().filter(|_| prices.is_metered(route)) {
+                tariffs.leave_room_in(&offers).map_err(wrong)?;
+            }
+        }
         Ok(Self {
             engine: Arc::clone(engine),
             prices,

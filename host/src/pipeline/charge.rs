@@ -442,10 +442,17 @@ async fn settled<W: Way>(
     let mut answer = W::seal(call, host, ran, Some(&sealed))?;
     let kept = W::keep(&answer)?;
     let of = (Some(&kept), signed.as_ref());
-    match transfer(payments, teller(call)?, &mut turn, of).await? {
-        Ended::Settled => {}
-        Ended::Failed(headers) => return Err(unpaid(call, headers).await),
-        Ended::Unknown => {
+    match transfer(payments, teller(call)?, &mut turn, of).await {
+        Ok(Ended::Settled) => {}
+        Ok(Ended::Failed(headers)) => {
+            W::undo(host, answer);
+            return Err(unpaid(call, headers).await);
+        }
+        Err(refusal) => {
+            W::undo(host, answer);
+            return Err(refusal);
+        }
+        Ok(Ended::Unknown) => {
             payments.in_doubt();
             return Err(Refusal::in_doubt());
         }

@@ -15,6 +15,7 @@ use crate::account::Account;
 use crate::agents::{self, Agents, Neighbours};
 use crate::attestation::{Attestation, HostFacts};
 use crate::config::Config;
+use crate::environments::{self, Environments};
 use crate::error::Error;
 use crate::executor::{Executor, PluginSet, Rules};
 use crate::manifest::{self, Manifest};
@@ -30,6 +31,8 @@ pub struct Host {
     executor: Arc<Executor>,
     facts: Arc<HostFacts>,
     agents: Arc<Agents>,
+    /// None where nobody may use any.
+    environments: Option<Arc<Environments>>,
     sessions: Sessions,
     account: Account,
     bodies: Bodies,
@@ -118,6 +121,7 @@ impl Host {
         };
         let asked = (plugins.policy().cloned(), teller.clone());
         let agents = agents::start(&config, &executor, asked, &facts, &state).await?;
+        let environments = environments::open(&config, &executor, &state)?;
         let snapshot = snapshot(plugins, teller, attestation.as_ref().ok());
         Ok(Arc::new(Self {
             sessions: Sessions::new(&config.limits),
@@ -128,6 +132,7 @@ impl Host {
             executor,
             facts,
             agents,
+            environments,
             payments,
             introduced: AtomicBool::new(attestation.is_err()),
             attestation,
@@ -153,6 +158,11 @@ impl Host {
     /// The agents of the host.
     pub fn agents(&self) -> &Arc<Agents> {
         &self.agents
+    }
+
+    /// The environments of the host; none where nobody may use any.
+    pub fn environments(&self) -> Option<&Arc<Environments>> {
+        self.environments.as_ref()
     }
 
     /// Live sessions.

@@ -154,6 +154,9 @@ pub(crate) trait Way: Send + Sync + Sized + 'static {
         false
     }
 
+    /// Takes back what the work left: its settlement failed.
+    fn undo(_: &Host, _: Self::Answer) {}
+
     /// The answer in the form in which the ledger keeps it for a caller that asks again.
     fn keep(answer: &Self::Answer) -> Result<Kept, Refusal>;
 

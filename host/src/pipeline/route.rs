@@ -47,9 +47,17 @@ impl Route {
         }
     }
 
-    /// Whether the caller brings what runs.
+    /// Whether the caller brings what runs, or brought it.
     pub(crate) fn brings_program(&self) -> bool {
-        self.operation == Operation::Wasm || self.language().is_some()
+        self.operation == Operation::Wasm || self.language().is_some() || self.needs_environments()
+    }
+
+    /// Whether it runs something in an environment.
+    pub(crate) fn needs_environments(&self) -> bool {
+        matches!(
+            self.operation,
+            Operation::Setup | Operation::Execute | Operation::Evaluate
+        )
     }
 
     /// A sealed call of the agent that the path names.
@@ -76,14 +84,27 @@ pub(crate) const DEPLOY: Route = route("/agent/deploy", Operation::Deploy);
 pub(crate) const LIST: Route = route("/agent/list", Operation::List);
 pub(crate) const LOGS: Route = route("/agent/logs", Operation::Logs);
 
+pub(crate) const SETUP: Route = route("/environments/setup", Operation::Setup);
+pub(crate) const EXECUTE: Route = route("/environments/execute", Operation::Execute);
+pub(crate) const EVALUATE: Route = route("/environments/evaluate", Operation::Evaluate);
+pub(crate) const FORK: Route = route("/environments/fork", Operation::Fork);
+pub(crate) const EXTEND: Route = route("/environments/extend", Operation::Extend);
+pub(crate) const ENVIRONMENT_LIST: Route = route("/environments/list", Operation::EnvironmentList);
+pub(crate) const ENVIRONMENT_LOG: Route = route("/environments/log", Operation::EnvironmentLog);
+pub(crate) const ENVIRONMENT_REMOVE: Route =
+    route("/environments/remove", Operation::EnvironmentRemove);
+
 /// The paths of the paid routes.
-pub const PAID_ROUTES: [&str; 6] = [
+pub const PAID_ROUTES: [&str; 9] = [
     "/x402_execute/test/wasm",
     "/x402_execute/verifiable/wasm",
     "/x402_policy/unsafe/python",
     "/x402_policy/unsafe/python/attest",
     "/x402_policy/unsafe/javascript",
     "/x402_policy/unsafe/javascript/attest",
+    "/x402_environments/setup",
+    "/x402_environments/execute",
+    "/x402_environments/evaluate",
 ];
 pub(crate) const PAID_WASM: Route = route(PAID_ROUTES[0], Operation::Wasm);
 pub(crate) const PAID_ATTESTED_WASM: Route = attested(PAID_ROUTES[1], Operation::Wasm);
@@ -91,3 +112,6 @@ pub(crate) const PAID_PYTHON: Route = route(PAID_ROUTES[2], Operation::Python);
 pub(crate) const PAID_ATTESTED_PYTHON: Route = attested(PAID_ROUTES[3], Operation::Python);
 pub(crate) const PAID_JAVASCRIPT: Route = route(PAID_ROUTES[4], Operation::Javascript);
 pub(crate) const PAID_ATTESTED_JAVASCRIPT: Route = attested(PAID_ROUTES[5], Operation::Javascript);
+pub(crate) const PAID_SETUP: Route = route(PAID_ROUTES[6], Operation::Setup);
+pub(crate) const PAID_EXECUTE: Route = route(PAID_ROUTES[7], Operation::Execute);
+pub(crate) const PAID_EVALUATE: Route = route(PAID_ROUTES[8], Operation::Evaluate);

@@ -20,6 +20,7 @@ use super::{Call, Host, Input, Kept, Refusal, Target, Way};
 use crate::account::{Share, Slot};
 use crate::executor::{Charge, Exit, Outcome, micros};
 use hypervisor_agents::Owner;
+use hypervisor_environments::Undo;
 
 use prepare::{Ready, action, prepare};
 
@@ -86,6 +87,8 @@ pub(crate) struct Answer {
     /// Covers the answer from here until it is sent.
     pub(crate) share: Share,
     format: ContentFormat,
+    /// What takes back what it left, should it not be paid.
+    undo: Option<Undo>,
 }
 
 impl Sealed {
@@ -101,6 +104,13 @@ impl Sealed {
                 format!(
                     "this host has no script engine for this language; its operator names one in [runtime.{language}]"
                 ),
+            ));
+        }
+        let is_sold = self.route.is_paid() && self.route.needs_environments();
+        if is_sold && host.environments().is_none() {
+            return Err(Refusal::new(
+                ProblemType::ScriptsUnavailable,
+                "this host's operator lets nobody use environments; [environments] `setup` and `owners` say who may",
             ));
         }
         if self.route.attested {
@@ -207,7 +217,14 @@ impl Way for Sealed {
         let operation = call.way.route.operation;
         matches!(
             operation,
-            Operation::Remove | Operation::List | Operation::Logs
+            Operation::Remove
+                | Operation::List
+                | Operation::Logs
+                | Operation::Fork
+                | Operation::Extend
+                | Operation::EnvironmentList
+                | Operation::EnvironmentLog
+                | Operation::EnvironmentRemove
         )
     }
 
@@ -298,7 +315,7 @@ impl Way for Sealed {
             metered,
             ..
         } = ran;
-        let (outcome, sequence) = (done.outcome, claim.sequence());
+        let (outcome, undo, sequence) = (done.outcome, done.undo, claim.sequence());
         let report = Report {
             exit: outcome.exit,
             stderr: HexBytes(outcome.stderr),
@@ -334,6 +351,7 @@ impl Way for Sealed {
             sequence,
             share,
             format: call.way.format,
+            undo,
         };
         answer.sign(call, host, payment)?;
         Ok(answer)
@@ -347,6 +365,14 @@ impl Way for Sealed {
     ) -> bool {
         let signed = answer.sign(call, host, Some(payment));
         signed.is_ok() && answer.response.receipt.is_some()
+    }
+
+    fn undo(host: &Host, answer: Answer) {
+        let environments = host.environments().zip(answer.undo);
+        let undone = environments.map(|(environments, undo)| environments.undo(undo));
+        if let Some(Err(error)) = undone {
+            tracing::error!(%error, "what was not paid for stays in an environment");
+        }
     }
 
     fn keep(answer: &Answer) -> Result<Kept, Refusal> {
@@ -371,6 +397,7 @@ impl Way for Sealed {
             sequence: 0,
             share,
             format,
+            undo: None,
         })
     }
 

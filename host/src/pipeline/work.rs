@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use hypervisor_agents::Owner;
+use hypervisor_environments::{self as environments, Job};
 use hypervisor_protocol::LimitKind;
 use hypervisor_protocol::metered::Budget;
 
@@ -29,6 +30,7 @@ pub(super) enum Work {
     Remove(Arc<Deployed>),
     Logs(Arc<Deployed>),
     List(Owner),
+    Environment(Box<Job>),
 }
 
 /// What came of it.
@@ -36,6 +38,8 @@ pub(crate) struct Done {
     pub(super) outcome: Outcome,
     /// Whether it is to be paid for, where there is a price.
     pub(super) is_charged: bool,
+    /// What takes back what it left, should it not be paid.
+    pub(super) undo: Option<environments::Undo>,
 }
 
 impl Done {
@@ -88,6 +92,7 @@ impl From<Outcome> for Done {
     fn from(outcome: Outcome) -> Self {
         Self {
             is_charged: matches!(outcome.exit, Exit::Ok | Exit::Code { .. }),
+            undo: None,
             outcome,
         }
     }
@@ -96,8 +101,10 @@ impl From<Outcome> for Done {
 impl Work {
     /// The same, for no more than it may cost.
     pub(super) fn within(mut self, most: Option<Budget>) -> Self {
-        if let Self::Program(_, inputs) | Self::Script(.., inputs) = &mut self {
-            inputs.budget = most;
+        match &mut self {
+            Self::Program(_, inputs) | Self::Script(.., inputs) => inputs.budget = most,
+            Self::Environment(job) => job.limit_to(most),
+            _ => {}
         }
         self
     }
@@ -131,6 +138,20 @@ impl Work {
             Self::Remove(agent) => reported(Box::pin(host.agents().remove(&agent)).await)?,
             Self::Logs(agent) => reported(Ok(agent.log()))?,
             Self::List(owner) => reported(Ok(host.agents().of_owner(&owner)))?,
+            Self::Environment(job) => {
+                let environments = host.environments();
+                let environments =
+                    environments.ok_or_else(|| Refusal::internal("there are no environments"))?;
+                let done = Box::pin(environments.perform(*job)).await;
+                let done = done.map_err(|error| match error {
+                    environments::Error::Behind => Refusal::overloaded(),
+                    error => Refusal::internal(error.to_string()),
+                })?;
+                return Ok(Done {
+                    undo: done.undo,
+                    ..done.outcome.into()
+                });
+            }
         };
         Ok(outcome.into())
     }
@@ -169,6 +190,7 @@ async fn serve(
     match answered {
         Ok((stdout, status)) => Done {
             is_charged: is_charged(status),
+            undo: None,
             outcome: Outcome {
                 stdout,
                 ..ended(Exit::Ok)

@@ -34,7 +34,7 @@ fn exits() -> Vec<Exit> {
     exits
 }
 
-const LIMITS: [(LimitKind, &str); 12] = [
+const LIMITS: [(LimitKind, &str); 13] = [
     (LimitKind::Cpu, "cpu"),
     (LimitKind::Wall, "wall"),
     (LimitKind::Memory, "memory"),
@@ -47,6 +47,7 @@ const LIMITS: [(LimitKind, &str); 12] = [
     (LimitKind::CompileTime, "compile-time"),
     (LimitKind::CompileMemory, "compile-memory"),
     (LimitKind::Price, "price"),
+    (LimitKind::State, "state"),
 ];
 
 const REJECTIONS: [(Rejection, &str); 9] = [

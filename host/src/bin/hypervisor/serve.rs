@@ -73,7 +73,17 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         let watching = tokio::spawn(async move { watched.watch_collateral().await });
         let agents = Arc::clone(app.agents());
         let warming = tokio::spawn(async move { agents.warm_up().await });
+        let environments = app.environments().cloned();
+        let attending = tokio::spawn(async move {
+            if let Some(environments) = environments {
+                environments.attend().await;
+            }
+        });
         let result = server.serve(service(&app), shutdown).await;
+        attending.abort();
+        if let Some(Err(error)) = app.environments().map(|it| it.flush()) {
+            tracing::error!(%error, "the end of the log of environments is lost");
+        }
         warming.abort();
         expiring.abort();
         clearing.abort();

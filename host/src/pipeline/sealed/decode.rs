@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use hypervisor_protocol::{
-    AgentRequest, DeployRequest, ExecutePythonRequest, ExecuteScriptRequest, ExecuteWasmRequest,
-    HexBytes, HostSession, Operation, OwnerProof, ProblemType, PublicKey, SealedRequest, SessionId,
+    AgentRequest, DeployRequest, EnvironmentRequest, ExecutePythonRequest, ExecuteScriptRequest,
+    ExecuteWasmRequest, HexBytes, HostSession, Operation, OwnerProof, ProblemType, PublicKey,
+    SealedRequest, SessionId,
 };
 use serde::de::DeserializeOwned;
 
@@ -69,6 +70,16 @@ impl Body for AgentRequest {
     }
 }
 
+impl Body for EnvironmentRequest {
+    fn session(&self) -> (Option<&SessionId>, &HexBytes) {
+        (self.session_id.as_ref(), &self.public_key)
+    }
+
+    fn owner(&self) -> Option<&OwnerProof> {
+        Some(&self.owner)
+    }
+}
+
 /// Decodes the body of a request.
 pub(super) fn decode(host: &Host, way: &Sealed, received: Received) -> Result<Decoded, Refusal> {
     match way.route.operation {
@@ -79,6 +90,14 @@ pub(super) fn decode(host: &Host, way: &Sealed, received: Received) -> Result<De
         Operation::Agent | Operation::Remove | Operation::List | Operation::Logs => {
             decode_as::<AgentRequest>(host, way, received)
         }
+        Operation::Setup
+        | Operation::Execute
+        | Operation::Evaluate
+        | Operation::Fork
+        | Operation::Extend
+        | Operation::EnvironmentList
+        | Operation::EnvironmentLog
+        | Operation::EnvironmentRemove => decode_as::<EnvironmentRequest>(host, way, received),
     }
 }
 

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request};
-use hypervisor_protocol::{ComponentDigest, OpenRequest, Operation, Rejection};
+use hypervisor_protocol::{ComponentDigest, OpenRequest, Operation, Rejection, digest};
+
+use hypervisor_agents::Owner;
+use hypervisor_environments::Request as Environment;
 
 use super::{Exchange, Sealed};
-use crate::agents::{Deployed, PREFIX};
+use crate::agents::{Deployed, Deployers, PREFIX};
 use crate::executor::{
     Action, ActionKind, Agent, Charge, Client, Exit, Inputs, Language, PrepareError, Scope,
     arguments_from_bytes, refusal, sha256,
@@ -69,6 +72,7 @@ pub(super) async fn prepare(
             owner_of(exchange).map(|owner| Work::List(owner.into())),
             [0; 32],
         ),
+        operation => environment(call, host, exchange, operation, open),
     };
     Ok(Ready {
         work,
@@ -91,24 +95,39 @@ async fn program(
     exchange: &Exchange,
     open: OpenRequest,
 ) -> Result<Found, Refusal> {
-    let scope = if host.config().execution.shared_compile_cache {
-        Scope::Shared
-    } else {
-        Scope::Session(*exchange.session.id().as_bytes())
+    let session = *exchange.session.id().as_bytes();
+    let found = match digest::named_program(&open.program) {
+        Some(digest) => {
+            let sent = host.executor().sent(&session, &digest).await;
+            sent.ok_or_else(|| (PrepareError::Program(not_here()), digest))
+        }
+        None => {
+            let scope = Scope {
+                session,
+                is_shared: host.config().execution.shared_compile_cache,
+            };
+            let client = Client::of(call.party.network().as_bytes(), &session);
+            let prepared = host.executor().prepare(scope, client, &open.program).await;
+            prepared.map_err(|error| (error, sha256(&open.program)))
+        }
     };
-    let peer = call.party.network();
-    let client = Client::of(peer.as_bytes(), exchange.session.id().as_bytes());
-    match host.executor().prepare(scope, client, &open.program).await {
+    match found {
         Ok(ready) => {
             let digest = *ready.digest();
             let work =
                 inputs(open.stdin, open.arguments).map(|inputs| Work::Program(ready, inputs));
             Ok((work, digest))
         }
-        Err(PrepareError::Program(exit)) => Ok((Err(exit), sha256(&open.program))),
-        Err(PrepareError::Host(message)) => Err(Refusal::internal(message)),
-        Err(PrepareError::Busy) => Err(Refusal::overloaded()),
+        Err((PrepareError::Program(exit), digest)) => Ok((Err(exit), digest)),
+        Err((PrepareError::Host(message), _)) => Err(Refusal::internal(message)),
+        Err((PrepareError::Busy, _)) => Err(Refusal::overloaded()),
     }
+}
+
+fn not_here() -> Exit {
+    let detail =
+        "this session sent no program of this digest, or it is no longer kept: send the program";
+    rejected(Rejection::UnknownProgram, detail)
 }
 
 fn script(language: Language, open: OpenRequest) -> Found {
@@ -255,6 +274,50 @@ async fn deploy(
     }
 }
 
+/// Work about the owner's environments.
+fn environment(
+    call: &Call<Sealed>,
+    host: &Host,
+    exchange: &Exchange,
+    operation: Operation,
+    open: OpenRequest,
+) -> Found {
+    let digest = sha256(&open.program);
+    let planned = owner_of(exchange).and_then(|owner| {
+        let users = host.config().environments.users();
+        let uses = matches!(
+            operation,
+            Operation::Setup | Operation::Execute | Operation::Evaluate | Operation::Fork
+        );
+        let environments = host.environments().filter(|_| !uses || users.include(owner));
+        let environments = environments.ok_or_else(|| {
+            let detail = format!(
+                "this host's operator does not let this owner use environments; the id to be named in [environments] `owners`, unless `setup` is false, is {}",
+                Owner::from(owner)
+            );
+            rejected(Rejection::NotOwner, detail)
+        })?;
+        environments.plan(Environment {
+            operation,
+            owner,
+            // Keys of owners cost nothing where everybody may.
+            network: (users == Deployers::Everybody).then(|| call.party.network()),
+            environment: open.program,
+            input: open.stdin.unwrap_or_default(),
+            commitment: open.commitment,
+        })
+    });
+    match planned {
+        Ok(job) => {
+            let digest = job.digest();
+            (Ok(Work::Environment(Box::new(job))), digest)
+        }
+        // A name is nothing that a digest could be of.
+        Err(exit) if operation == Operation::Setup => (Err(exit), digest),
+        Err(exit) => (Err(exit), [0; 32]),
+    }
+}
+
 /// Work about one agent of the owner's.
 fn about(
     call: &Call<Sealed>,
@@ -290,7 +353,11 @@ fn owner_of(exchange: &Exchange) -> Result<&hypervisor_protocol::PublicKey, Exit
 impl Work {
     /// Whether the policy has a say: an owner may always look at an agent and remove it.
     pub(super) fn is_subject_to_policy(&self) -> bool {
-        !matches!(self, Self::Remove(_) | Self::Logs(_) | Self::List(_))
+        match self {
+            Self::Remove(_) | Self::Logs(_) | Self::List(_) => false,
+            Self::Environment(job) => job.runs(),
+            _ => true,
+        }
     }
 }
 
@@ -309,15 +376,25 @@ pub(super) fn action(
             (invocation(host, agent, "", charge), 0)
         }
         work => {
-            let action = match work {
-                Work::Program(program, _) => Action {
-                    imports: program.imports().to_vec(),
-                    ..Action::new(ActionKind::ExecuteWasm, *digest, path)
-                },
-                Work::Deploy(plan) => plan.terms.action(ActionKind::DeployAgent, path),
-                _ => Action::new(ActionKind::ExecuteScript, *digest, path),
+            let (action, size) = match work {
+                Work::Program(program, _) => {
+                    let action = Action {
+                        imports: program.imports().to_vec(),
+                        ..Action::new(ActionKind::ExecuteWasm, *digest, path)
+                    };
+                    // What was sent may have been its name.
+                    (action, program.length())
+                }
+                Work::Deploy(plan) => {
+                    let action = plan.terms.action(ActionKind::DeployAgent, path);
+                    (action, sizes.program)
+                }
+                _ => {
+                    let action = Action::new(ActionKind::ExecuteScript, *digest, path);
+                    (action, sizes.program)
+                }
             };
-            (Action { charge, ..action }, sizes.program)
+            (Action { charge, ..action }, size)
         }
     };
     Action {

@@ -1,0 +1,279 @@
+//! The rows of environments.
+//!
+//! ```text
+//! environments           id → head, CBOR
+//! environment-states     id ‖ writing, u64 BE ‖ number, u32 BE → a piece of a state, 1 MiB at most
+//! environment-logs       id ‖ sequence, u64 BE → a row, CBOR
+//! environment-log-heads  id → whose log it is, its bounds and its last hash, CBOR
+//! environment-uses       id → when it was used last, Unix seconds, u64 BE; later than what its head says
+//! ```
+//!
+//! A head and its state are written, and the state before deleted, in one change: after a crash there is the old or the new. All are under
+//! the platform's key; where there is none, they end with the process. Ids are random.
+
+use std::sync::{Mutex, PoisonError};
+
+use hypervisor_protocol::environment::{decode, encode};
+use hypervisor_runtime::State;
+use hypervisor_store::{Change, Scanned, Store, Table, Under};
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+use crate::head::{Head, Id};
+use crate::journal::Bounds;
+
+const HEADS: Table = platform("environments");
+const STATES: Table = platform("environment-states");
+const LOGS: Table = platform("environment-logs");
+const LOG_HEADS: Table = platform("environment-log-heads");
+const USES: Table = platform("environment-uses");
+
+/// The tables of environments.
+pub const TABLES: [Table; 5] = [HEADS, STATES, LOGS, LOG_HEADS, USES];
+
+const PIECE: usize = 1 << 20;
+/// Rows that are read, or deleted, at once.
+const AT_ONCE: usize = 256;
+
+const fn platform(name: &'static str) -> Table {
+    Table {
+        name,
+        under: Under::Platform,
+    }
+}
+
+/// The rows.
+pub(crate) struct Rows {
+    store: Store,
+    /// Held while a state is written: one at a time is in memory a second time.
+    putting: Mutex<()>,
+}
+
+/// A row that is to be written, or to be deleted where there is no value.
+pub(crate) struct Written {
+    table: Table,
+    key: Vec<u8>,
+    value: Option<Vec<u8>>,
+}
+
+impl Written {
+    fn change(&self) -> Change<'_> {
+        match &self.value {
+            Some(value) => Change::put(self.table, &self.key, value),
+            None => Change::delete(self.table, &self.key),
+        }
+    }
+
+    /// A head.
+    pub(crate) fn head(head: &Head) -> Result<Self, Error> {
+        Ok(Self {
+            table: HEADS,
+            key: head.id.as_bytes().to_vec(),
+            value: Some(encode(head)?),
+        })
+    }
+
+    /// That an environment was used.
+    pub(crate) fn used(id: &Id, at: u64) -> Self {
+        Self {
+            table: USES,
+            key: id.as_bytes().to_vec(),
+            value: Some(at.to_be_bytes().to_vec()),
+        }
+    }
+
+    /// A row of a log.
+    pub(crate) fn log(id: &Id, sequence: u64, row: Vec<u8>) -> Self {
+        Self {
+            table: LOGS,
+            key: log_key(id, sequence),
+            value: Some(row),
+        }
+    }
+
+    /// A row of a log that is kept no longer.
+    pub(crate) fn no_log(id: &Id, sequence: u64) -> Self {
+        Self {
+            table: LOGS,
+            key: log_key(id, sequence),
+            value: None,
+        }
+    }
+
+    /// What is known of a log.
+    pub(crate) fn bounds(id: &Id, bounds: Option<&Bounds>) -> Result<Self, Error> {
+        Ok(Self {
+            table: LOG_HEADS,
+            key: id.as_bytes().to_vec(),
+            value: bounds.map(encode).transpose()?,
+        })
+    }
+}
+
+impl Rows {
+    pub(crate) fn new(store: Store) -> Self {
+        Self {
+            store,
+            putting: Mutex::new(()),
+        }
+    }
+
+    pub(crate) fn is_lasting(&self) -> bool {
+        self.store.is_lasting()
+    }
+
+    /// All heads that can be read, with their last use, and how many cannot.
+    pub(crate) fn heads(&self) -> Result<(Vec<Head>, usize), Error> {
+        let (mut heads, damaged) = self.all(HEADS, |key, head: &Head| head.id.as_bytes() == key)?;
+        for head in &mut heads {
+            let row = self.store.get(USES, head.id.as_bytes());
+            let used = row
+                .ok()
+                .flatten()
+                .and_then(|row| row.value.as_slice().try_into().ok());
+            head.used_at = head.used_at.max(used.map_or(0, u64::from_be_bytes));
+        }
+        Ok((heads, damaged))
+    }
+
+    /// What is known of all logs.
+    pub(crate) fn logs(&self) -> Result<(Vec<(Id, Bounds)>, usize), Error> {
+        let mut ids = Vec::new();
+        let (bounds, damaged) = self.all(LOG_HEADS, |key, _: &Bounds| {
+            let id = Id::parse(const_hex::encode(key).as_bytes());
+            ids.extend(id);
+            id.is_some()
+        })?;
+        Ok((ids.into_iter().zip(bounds).collect(), damaged))
+    }
+
+    fn all<T: DeserializeOwned>(
+        &self,
+        table: Table,
+        mut is_right: impl FnMut(&[u8], &T) -> bool,
+    ) -> Result<(Vec<T>, usize), Error> {
+        let (mut found, mut damaged) = (Vec::new(), 0_usize);
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.store.scan(table, b"", after.as_deref(), AT_ONCE)?;
+            let Some(last) = page.last() else {
+                return Ok((found, damaged));
+            };
+            after = Some(last.key.clone());
+            for Scanned { key, row } in page {
+                let value = row.ok().and_then(|row| decode::<T>(&row.value).ok());
+                match value.filter(|value| is_right(&key, value)) {
+                    Some(value) => found.push(value),
+                    None => damaged = damaged.saturating_add(1),
+                }
+            }
+        }
+    }
+
+    /// Keeps a head and the state that it names, in place of the one of the writing before.
+    pub(crate) fn put(
+        &self,
+        head: &Head,
+        state: &State,
+        before: Option<&Head>,
+    ) -> Result<(), Error> {
+        let _putting = self.putting.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = state.to_bytes();
+        let keys: Vec<_> = (0..)
+            .map(|n| state_key(&head.id, head.writing, n))
+            .take(pieces(bytes.len() as u64))
+            .collect();
+        let gone = before.map(state_keys).unwrap_or_default();
+        let written = Written::head(head)?;
+        let put = (keys.iter().zip(bytes.chunks(PIECE)))
+            .map(|(key, piece)| Change::put(STATES, key, piece));
+        let delete = gone.iter().map(|key| Change::delete(STATES, key));
+        let changes: Vec<_> = [written.change()]
+            .into_iter()
+            .chain(put)
+            .chain(delete)
+            .collect();
+        Ok(self.store.commit(&changes, true)?)
+    }
+
+    /// Forgets an environment.
+    pub(crate) fn remove(&self, head: &Head) -> Result<(), Error> {
+        let gone = state_keys(head);
+        let delete = gone.iter().map(|key| Change::delete(STATES, key));
+        let id = head.id.as_bytes();
+        let rows = [Change::delete(HEADS, id), Change::delete(USES, id)];
+        let changes: Vec<_> = rows.into_iter().chain(delete).collect();
+        Ok(self.store.commit(&changes, true)?)
+    }
+
+    /// The state that a head names.
+    pub(crate) fn state(&self, head: &Head) -> Result<State, Error> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(
+            usize::try_from(head.state_bytes).unwrap_or_default(),
+        ));
+        for key in state_keys(head) {
+            let piece = self.store.get(STATES, &key)?;
+            let piece = piece.ok_or(Error::Missing)?;
+            bytes.extend_from_slice(&piece.value);
+        }
+        let state = State::from_bytes(&bytes);
+        state.map_err(|_| Error::Damaged("its state cannot be read"))
+    }
+
+    /// Rows of a log from `from` on.
+    pub(crate) fn log(&self, id: &Id, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, Error> {
+        let after = from.checked_sub(1).map(|before| log_key(id, before));
+        let found = self
+            .store
+            .scan(LOGS, id.as_bytes(), after.as_deref(), limit)?;
+        let value = |found: Scanned| Ok(std::mem::take(&mut *found.row?.value));
+        found.into_iter().map(value).collect()
+    }
+
+    /// Deletes a log, part by part.
+    pub(crate) fn remove_log(&self, id: &Id) -> Result<(), Error> {
+        loop {
+            let found = self.store.scan(LOGS, id.as_bytes(), None, AT_ONCE)?;
+            if found.is_empty() {
+                let delete = Change::delete(LOG_HEADS, id.as_bytes());
+                return Ok(self.store.commit(&[delete], false)?);
+            }
+            let changes = found.iter().map(|found| Change::delete(LOGS, &found.key));
+            self.store.commit(&changes.collect::<Vec<_>>(), false)?;
+        }
+    }
+
+    /// Writes a head alone, whose state stays as it is.
+    pub(crate) fn put_head(&self, head: &Head) -> Result<(), Error> {
+        self.write(&[Written::head(head)?])
+    }
+
+    /// Makes all the changes, on the disk.
+    pub(crate) fn write(&self, written: &[Written]) -> Result<(), Error> {
+        let changes: Vec<_> = written.iter().map(Written::change).collect();
+        Ok(self.store.commit(&changes, true)?)
+    }
+}
+
+fn pieces(bytes: u64) -> usize {
+    usize::try_from(bytes.div_ceil(PIECE as u64)).unwrap_or(usize::MAX)
+}
+
+fn state_keys(head: &Head) -> Vec<Vec<u8>> {
+    let keys = (0..).map(|number| state_key(&head.id, head.writing, number));
+    keys.take(pieces(head.state_bytes)).collect()
+}
+
+fn state_key(id: &Id, writing: u64, number: u32) -> Vec<u8> {
+    [
+        &id.as_bytes()[..],
+        &writing.to_be_bytes(),
+        &number.to_be_bytes(),
+    ]
+    .concat()
+}
+
+fn log_key(id: &Id, sequence: u64) -> Vec<u8> {
+    [&id.as_bytes()[..], &sequence.to_be_bytes()].concat()
+}

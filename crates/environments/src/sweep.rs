@@ -1,0 +1,65 @@
+//! The end of environments whose time is over, and of their logs later.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hypervisor_protocol::environment::LogKind;
+
+use crate::Environments;
+use crate::error::Error;
+
+/// The longest that nobody looks.
+const LONGEST: Duration = Duration::from_secs(60);
+/// The shortest, however many end.
+const SHORTEST: Duration = Duration::from_millis(100);
+impl Environments {
+    /// Ends environments when their time is over, and writes logs, for as long as it is polled.
+    pub async fn attend(self: Arc<Self>) {
+        let sweeping = async {
+            loop {
+                let environments = Arc::clone(&self);
+                let swept = tokio::task::spawn_blocking(move || environments.sweep()).await;
+                let wait = match swept {
+                    Ok(Ok(wait)) => wait,
+                    Ok(Err(error)) => {
+                        tracing::error!(%error, "environments whose time is over cannot be removed");
+                        LONGEST
+                    }
+                    Err(_) => LONGEST,
+                };
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = self.changed.notified() => tokio::time::sleep(SHORTEST).await,
+                }
+            }
+        };
+        tokio::join!(sweeping, self.journal.write());
+    }
+
+    /// Ends what is over, and says when to look again.
+    fn sweep(&self) -> Result<Duration, Error> {
+        let now = self.clock.seconds();
+        let (over, next) = self.live.ended(now);
+        for entry in over {
+            let row = self.bare_row(LogKind::Expire);
+            self.end(&entry, row)?;
+        }
+        for id in self.journal.orphans(|id| self.live.has(id)) {
+            self.journal.end(&id, now);
+        }
+        let keep = self.settings.log_keep.as_secs();
+        // As many logs of environments that ended as there may be environments.
+        let most = (self.settings.per_owner, self.settings.environments);
+        self.journal.forget(now.saturating_sub(keep), most)?;
+        let wait = next.map_or(LONGEST, |at| Duration::from_secs(at.saturating_sub(now)));
+        Ok(wait.clamp(SHORTEST, LONGEST))
+    }
+
+    /// Writes what is still to be written of the logs.
+    ///
+    /// # Errors
+    /// Where the store cannot be written.
+    pub fn flush(&self) -> Result<(), Error> {
+        self.journal.flush()
+    }
+}
