@@ -127,13 +127,10 @@ impl Client {
     /// The same, with the boot log in evidence of sessions where the policy knows an image by the events of its boot.
     pub(crate) fn explaining(&self, policy: &Policy) -> Self {
         let mut client = self.clone();
-        if policy
-            .rules
-            .tdx
-            .reference
-            .iter()
-            .any(|it| it.is_by_events())
-        {
+        let rules = &policy.rules;
+        let by_rtmrs = rules.tdx.reference.iter().any(|it| it.is_by_events());
+        let by_pcrs = rules.vtpm.reference.iter().any(|it| it.needs_boot_log());
+        if by_rtmrs || by_pcrs {
             client.accepted_evidence = WITH_BOOT_LOG;
         }
         client

@@ -33,6 +33,7 @@ fn rejection(problem: Rejection) -> &'static str {
         Rejection::NotOwner => "this owner's key does not allow it",
         Rejection::NameTaken => "the name belongs to somebody else",
         Rejection::UnknownAgent => "there is no such agent",
+        Rejection::UnknownProgram => "the host does not keep this program",
         Rejection::WrongDigest => "the agent is not the component that was asked for",
         Rejection::TooManyAgents => "the host takes no more agents",
         Rejection::InvalidRequest => "the host cannot read the request that was sealed",

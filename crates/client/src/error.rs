@@ -86,6 +86,9 @@ pub enum Error {
     /// The host did not do what was asked about an agent, or the agent gave no response. How it ended came sealed.
     #[error("{}", ended(.0))]
     Agent(Box<Exit>),
+    /// The host did not do what was asked about an environment. How it ended came sealed.
+    #[error("{}", ended(.0))]
+    Environment(Box<Exit>),
     /// An answer is authentic, and not what it should be.
     #[error("the host's answer is not {what}: {reason}")]
     Answer {

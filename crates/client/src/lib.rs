@@ -3,7 +3,8 @@
 //! A [`Client`] opens a [`Session`]; a session seals a program with its inputs, sends it, checks the commitments of the
 //! answer and opens it into an [`Execution`]. The host's operator sees ciphertext, sizes and times. Where a host asks for
 //! payment, a [`payment::Payer`] pays within its owner's limits. With a policy, the host proves first what it is
-//! ([`attestation`]). Components that stay on a host are [`agents`].
+//! ([`attestation`]). Components that stay on a host are [`agents`]; code that is set up once and called many times are
+//! [`environments`].
 //!
 //! ```no_run
 //! use hypervisor_client::{Client, Program};
@@ -23,6 +24,7 @@ pub mod agents;
 pub mod attestation;
 mod client;
 mod ending;
+pub mod environments;
 mod error;
 pub mod payment;
 mod program;

@@ -1,14 +1,18 @@
 //! An open session and the executions in it.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use hypervisor_protocol::digest::name_program;
 use hypervisor_protocol::{
     ClientSession, Commitment, ExecutePythonRequest, ExecuteResponse, ExecuteScriptRequest,
-    ExecuteWasmRequest, OpenResponse, Operation, OwnerKey, OwnerProof, PendingRequest, PublicKey,
-    Report, SealedRequest, SessionId,
+    ExecuteWasmRequest, Exit, OpenResponse, Operation, OwnerKey, OwnerProof, PendingRequest,
+    PublicKey, Rejection, Report, SealedRequest, SessionId,
 };
 use reqwest::Method;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::attestation::{
     Exchange, ExecutionAttestation, SessionAttestation, now, verify_execution,
@@ -29,6 +33,8 @@ pub struct Session {
     attestation: Option<Box<SessionAttestation>>,
     /// Where there is one, each run gives a record.
     keeping: Option<Box<Keeping>>,
+    /// Programs that the host has of this session, by SHA-256.
+    sent: Mutex<BTreeSet<[u8; 32]>>,
 }
 
 /// Where a sealed request goes.
@@ -103,6 +109,7 @@ impl Session {
             expires_at,
             attestation: None,
             keeping: None,
+            sent: Mutex::default(),
         }
     }
 
@@ -133,15 +140,39 @@ impl Session {
 
     /// Seals and sends the program, verifies and opens the answer. Sessions may run several programs at once.
     ///
-    /// A program that fails is no error here: [`Report::exit`] says how it ended.
+    /// A program that fails is no error here: [`Report::exit`] says how it ended. One that ran in this session before is named by
+    /// its digest in place of being sent; a host that keeps it no more gets it again, in a second request.
     ///
     /// # Errors
     /// In an attested session [`Error::Attestation`] when the receipt, or the quote over the result, is not of this run and
     /// this host. This route makes no such quote: there the receipt alone is verified.
     pub async fn run_wasm(&self, program: Program<'_>) -> Result<Execution, Error> {
-        let request = self.seal_program(Operation::Wasm, &program, ExecuteWasmRequest::new)?;
         let route = Route::post("test/execute/wasm");
-        self.exchange(&route, &request).await
+        let digest: [u8; 32] = Sha256::digest(program.bytes).into();
+        if self.sent().contains(&digest) {
+            let name = name_program(digest);
+            let inputs = program.inputs.clone();
+            let named = Program::with_inputs(name.as_bytes(), inputs);
+            let request = self.seal_program(Operation::Wasm, &named, ExecuteWasmRequest::new)?;
+            let execution = self.exchange(&route, &request).await?;
+            match execution.report.exit {
+                Exit::Rejected {
+                    problem: Rejection::UnknownProgram,
+                    ..
+                } => self.sent().remove(&digest),
+                _ => return Ok(execution),
+            };
+        }
+        let request = self.seal_program(Operation::Wasm, &program, ExecuteWasmRequest::new)?;
+        let execution = self.exchange(&route, &request).await?;
+        if !matches!(execution.report.exit, Exit::Rejected { .. }) {
+            self.sent().insert(digest);
+        }
+        Ok(execution)
+    }
+
+    fn sent(&self) -> MutexGuard<'_, BTreeSet<[u8; 32]>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// As [`Self::run_wasm`], for a Python script: UTF-8 text. An uncaught exception is exit code 1 with the traceback on

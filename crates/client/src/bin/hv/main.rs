@@ -7,6 +7,7 @@ mod build;
 mod call;
 mod console;
 mod deploy;
+mod env;
 mod memory;
 mod new;
 mod output;
@@ -15,10 +16,12 @@ mod pay;
 mod policy;
 mod push;
 mod record;
+mod repl;
 mod run;
 mod search;
 mod session;
 mod source;
+mod tpm;
 mod wit;
 
 use std::io;
@@ -77,6 +80,10 @@ enum Command {
     Call(Box<call::Call>),
     /// List agents, show one, remove one, read what one wrote.
     Agents(agents::Agents),
+    /// Set up code once and call it many times: create environments, call, list, copy, extend and remove them, read their logs.
+    Env(env::Env),
+    /// Run code turn by turn, at a prompt, in an environment that keeps what each turn left.
+    Repl(Box<repl::Repl>),
     /// Find agents by what they do.
     Search(search::Search),
     /// Write a project that builds into an agent, a program or a plugin.
@@ -117,6 +124,8 @@ async fn main() -> ExitCode {
         Command::Push(push) => push.execute().await,
         Command::Call(call) => call.execute(&cli.server.server).await,
         Command::Agents(agents) => agents.execute(&cli.server.server).await,
+        Command::Env(env) => env.execute(&cli.server.server).await,
+        Command::Repl(repl) => repl.execute(&cli.server.server).await,
         Command::Search(search) => search.execute(&cli.server.server).await,
         Command::New(new) => new.execute(),
         Command::Build(build) => build.execute(),

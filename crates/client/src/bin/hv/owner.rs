@@ -25,7 +25,7 @@ impl Owner {
         let path = self.path()?;
         if self.given().is_none() && !path.exists() {
             return Err(Failure::Usage(format!(
-                "there is no owner's key in {}: `hv deploy` makes one; or name one with --owner FILE",
+                "there is no owner's key in {}: `hv deploy` makes one, and so does `hv env create`; or name one with --owner FILE",
                 path.display()
             )));
         }

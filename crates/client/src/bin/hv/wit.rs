@@ -30,6 +30,7 @@ const PLUGIN: &[File] = files!["wit/":
     "payment.wit",
     "policy-rules.wit",
     "policy.wit",
+    "runtime.wit",
     "script.wit",
     "world.wit",
 ];
@@ -118,6 +119,7 @@ impl World {
                 "payment-metered",
                 "payment-sign-in",
             ],
+            Self::ScriptEngine => &["runtime"],
             _ => &[],
         }
     }

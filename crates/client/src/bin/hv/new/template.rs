@@ -53,6 +53,7 @@ const RUST: &[File] = files!["templates/rust/":
     "Cargo.toml",
     "README.md",
     "agent.toml",
+    "build.rs",
     "src/lib.rs",
 ];
 
@@ -61,6 +62,7 @@ const RUST_PROGRAM: &[File] = files!["templates/rust-program/":
     "Cargo.toml",
     "README.md",
     "agent.toml",
+    "build.rs",
     "src/main.rs",
 ];
 
@@ -68,6 +70,7 @@ const RUST_POLICY: &[File] = files!["templates/rust-policy-engine/":
     ".gitignore",
     "Cargo.toml",
     "README.md",
+    "build.rs",
     "hypervisor.toml",
     "rules.txt",
     "src/lib.rs",
@@ -78,6 +81,7 @@ const RUST_PAYMENTS: &[File] = files!["templates/rust-payments/":
     ".gitignore",
     "Cargo.toml",
     "README.md",
+    "build.rs",
     "hypervisor.toml",
     "src/lib.rs",
     "wit/world.wit",
