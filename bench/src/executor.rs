@@ -18,8 +18,12 @@ pub(crate) fn executor() -> Result<Executor> {
 
 /// Compiles `wasm`, or finds it compiled.
 pub(crate) async fn prepare(executor: &Executor, wasm: &[u8]) -> Result<Program> {
+    let scope = Scope {
+        session: [0; 16],
+        is_shared: true,
+    };
     let prepared = executor
-        .prepare(Scope::Shared, Client::of(b"bench", b""), wasm)
+        .prepare(scope, Client::of(b"bench", b""), wasm)
         .await;
     prepared.map_err(|error| Error::new(format!("compiling: {error:?}")))
 }

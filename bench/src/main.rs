@@ -8,6 +8,7 @@ mod agents;
 mod attestation;
 mod cold;
 mod concurrency;
+mod environments;
 mod error;
 mod executor;
 mod http;
@@ -73,6 +74,8 @@ enum Command {
     Attestation,
     /// Agents: beside `wasmtime serve`, a thousand of them, swaps under load.
     Agents,
+    /// Environments: calls beside programs, scripts and native processes; what one keeps; copies and turns.
+    Environments,
     /// A thousand connections of one peer that do the worst they can, while another peer runs `hello`.
     Siege,
     /// All of them.
@@ -112,7 +115,7 @@ fn main() -> ExitCode {
 /// One benchmark: its subcommand, its default number of rounds, and its code.
 type Benchmark = (Command, u32, fn(u32) -> Result<Section>);
 
-const BENCHMARKS: [Benchmark; 10] = [
+const BENCHMARKS: [Benchmark; 11] = [
     (Command::Overhead, 21, overhead::measure),
     (Command::Cold, 5, cold::measure),
     (Command::Concurrency, 5, concurrency::measure),
@@ -122,6 +125,7 @@ const BENCHMARKS: [Benchmark; 10] = [
     (Command::Payments, 7, payments::measure),
     (Command::Attestation, 3, attestation::measure),
     (Command::Agents, 5, agents::measure),
+    (Command::Environments, 7, environments::measure),
     (Command::Siege, 3, siege::measure),
 ];
 

@@ -18,9 +18,12 @@ use crate::server::this_executable;
 
 const MEASURE: Duration = Duration::from_millis(700);
 
-/// A process that runs `hello` when told to on standard input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+/// A process that runs a `hello` when told to on standard input.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Worker {
+    /// The file of the guest.
+    #[arg(long)]
+    program: String,
     /// Threads that run guests, one task each.
     #[arg(long)]
     threads: usize,
@@ -34,20 +37,26 @@ pub(crate) fn measure(rounds: u32) -> Result<Section> {
         "scaling",
         "executions of hello a second, in process, without HTTP and sealing",
     );
+    for (program, title) in [
+        ("hello.wasm", "linked with initial memory"),
+        ("hello-grows.wasm", "in memory that it has to ask for"),
+    ] {
+        section.push(scale(rounds, program, title)?);
+    }
+    Ok(section)
+}
+
+fn scale(rounds: u32, program: &str, title: &str) -> Result<Group> {
+    let worker = |threads, core| {
+        Running::start(&Worker {
+            program: program.to_owned(),
+            threads,
+            core,
+        })
+    };
     let cores = cores()?.len();
     let (mut one, mut threads, mut processes) = (vec![], vec![], vec![]);
-    let mut first = Running::start(Worker {
-        threads: 1,
-        core: 0,
-    })?;
-    let mut second = Running::start(Worker {
-        threads: 1,
-        core: 1,
-    })?;
-    let mut both = Running::start(Worker {
-        threads: 2,
-        core: 0,
-    })?;
+    let (mut first, mut second, mut both) = (worker(1, 0)?, worker(1, 1)?, worker(2, 0)?);
     for _ in 0..rounds {
         first.begin()?;
         one.push(first.end()?);
@@ -59,7 +68,7 @@ pub(crate) fn measure(rounds: u32) -> Result<Section> {
     }
     let times = |of: &[f64]| -> Vec<f64> { of.iter().zip(&one).map(|(a, b)| a / b).collect() };
     let (by_threads, by_processes) = (times(&threads), times(&processes));
-    let mut group = Group::new(format!("pinned, on a machine of {cores} cores"));
+    let mut group = Group::new(format!("{title}; pinned, on a machine of {cores} cores"));
     group.add("one core, one thread", Unit::PerSecond, one);
     group.add(
         "two cores, two threads of one process",
@@ -69,8 +78,7 @@ pub(crate) fn measure(rounds: u32) -> Result<Section> {
     group.add("two cores, two processes", Unit::PerSecond, processes);
     group.add("two threads / one", Unit::Ratio, by_threads);
     group.add("two processes / one thread", Unit::Ratio, by_processes);
-    section.push(group);
-    Ok(section)
+    Ok(group)
 }
 
 /// A worker process, controlled through its standard streams.
@@ -81,9 +89,10 @@ struct Running {
 }
 
 impl Running {
-    fn start(worker: Worker) -> Result<Self> {
+    fn start(worker: &Worker) -> Result<Self> {
         let mut child = Command::new(this_executable()?)
             .arg("scaling-worker")
+            .args(["--program", &worker.program])
             .args(["--threads", &worker.threads.to_string()])
             .args(["--core", &worker.core.to_string()])
             .stdin(Stdio::piped())
@@ -145,7 +154,7 @@ pub(crate) fn work(worker: &Worker) -> Result<()> {
         })
         .build()
         .context("async runtime")?;
-    let wasm = guest("hello.wasm")?;
+    let wasm = guest(&worker.program)?;
     let executor = Arc::new(executor()?);
     let program = runtime.block_on(prepare(&executor, &wasm))?;
     crate::say("ready\n")?;

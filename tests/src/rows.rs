@@ -12,7 +12,7 @@ impl Host {
         self.state().join("store").join(name).with_extension("redb")
     }
 
-    /// Changes the rows of a table of the store `agents`, in the order of their keys, while the host is down: none deletes one.
+    /// Changes the rows of a table of the stores `agents` and `environments`, in the order of their keys, while the host is down: none deletes one.
     /// Gives their keys.
     pub fn alter(
         &mut self,
@@ -20,7 +20,11 @@ impl Host {
         mut change: impl FnMut(&[u8], Vec<u8>) -> Option<Vec<u8>>,
     ) -> Vec<Vec<u8>> {
         self.kill();
-        let database = Database::open(self.store("agents")).unwrap();
+        let store = match table.starts_with("environment") {
+            true => "environments",
+            false => "agents",
+        };
+        let database = Database::open(self.store(store)).unwrap();
         let write = database.begin_write().unwrap();
         let tables: Vec<String> = write
             .list_tables()

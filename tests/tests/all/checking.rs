@@ -257,7 +257,7 @@ pub(crate) fn built_for(world: &str, (text, other): (&str, &str)) -> Vec<u8> {
 }
 
 /// Functions that are there with other types, or are not, and what is said of each.
-pub(crate) const OTHER_TYPES: [(&str, (&str, &str), &str); 7] = [
+pub(crate) const OTHER_TYPES: [(&str, (&str, &str), &str); 8] = [
     (
         "payments-with-quote",
         ("quote: func(price: string,", "quote: func(price: u64,"),
@@ -295,6 +295,14 @@ pub(crate) const OTHER_TYPES: [(&str, (&str, &str), &str); 7] = [
         "its `check` of hypervisor:plugin/policy@0.1.1 has other types than the host's",
     ),
     (
+        "runtime-engine",
+        (
+            "evaluate: func(source: string)",
+            "evaluate: func(source: list<u8>)",
+        ),
+        "its `evaluate` of hypervisor:plugin/runtime@0.1.1 has other types than the host's",
+    ),
+    (
         "script-engine",
         ("run: func(source: string,", "run: func(source: list<u8>,"),
         "its `run` of hypervisor:plugin/script@0.1.1 has other types than the host's",
@@ -323,6 +331,7 @@ fn functions_of_other_types_are_refused_by_name_also_in_interfaces_that_need_not
         "payments-with-metered",
         "policy-engine-with-rules",
         "script-engine",
+        "runtime-engine",
     ] {
         let file = file(
             &folder,

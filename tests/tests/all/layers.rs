@@ -27,18 +27,21 @@ const LAYERS: &[(&str, &str)] = &[
     ("egress", ""),
     ("confine", ""),
     ("runtime", "confine wasm-check protocol"),
+    ("environments", "confine runtime wasm-check store protocol"),
+    ("vtpm", "evidence protocol"),
+    ("tlog", "protocol"),
     ("agents", "confine runtime wasm-check egress store protocol"),
     ("ledger", "store protocol"),
     ("image", ""),
     ("oci", "wasm-check protocol"),
-    ("client", "oci verify evidence wasm-check protocol"),
+    ("client", "oci tlog verify evidence wasm-check protocol"),
     (
         "host",
-        "agents attestation confine egress evidence ledger protocol runtime simulated store tsm wasm-check",
+        "agents attestation confine egress environments evidence ledger protocol runtime simulated store tsm vtpm wasm-check",
     ),
     (
         "ctl",
-        "agents attestation confine egress evidence host image ledger oci protocol runtime simulated store tsm wasm-check",
+        "agents attestation confine egress environments evidence host image ledger oci protocol runtime simulated store tlog tsm verify vtpm wasm-check",
     ),
 ];
 

@@ -25,12 +25,14 @@ pub(crate) fn template(name: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn the_program_in_rust_greets_its_arguments_and_counts_lines() {
+async fn the_programs_in_rust_go_and_c_greet_their_arguments_and_count_lines() {
     let host = Host::start();
-    let program = std::fs::read(template("rust-program")).unwrap();
-    let program = Program::new(&program).argument("Ada").stdin(b"one\ntwo\n");
-    let execution = host.run(program).await;
-    assert_eq!(execution.result, b"hello, Ada\n2 lines\n");
+    for name in ["rust-program", "go-program", "c-program"] {
+        let program = std::fs::read(template(name)).unwrap();
+        let program = Program::new(&program).argument("Ada").stdin(b"one\ntwo\n");
+        let execution = host.run(program).await;
+        assert_eq!(execution.result, b"hello, Ada\n2 lines\n", "{name}");
+    }
 }
 
 #[tokio::test]

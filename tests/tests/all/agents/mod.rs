@@ -20,7 +20,7 @@ mod misbehaviour;
 mod outgoing;
 mod owners;
 mod permission;
-mod persistence;
+pub(crate) mod persistence;
 mod quotas;
 mod registry;
 mod replacing;

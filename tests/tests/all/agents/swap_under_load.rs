@@ -9,10 +9,11 @@ use hypervisor_client::protocol::Exit;
 use hypervisor_tests::agents::owner;
 use hypervisor_tests::programs::guest;
 use hypervisor_tests::{Host, RawSession, eventually};
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha384};
 
 use crate::agents::kit::Policy;
 use crate::agents::swap::{CBOR, Identity, SIMULATED, component, listing, may_run, swapped};
+use crate::templates::template;
 
 /// Requests that are sent without a pause until they are told to stop.
 struct Load {
@@ -121,6 +122,33 @@ async fn no_request_fails_while_plugins_are_swapped() {
     load.end().await;
     manifests.dedup();
     assert_eq!(manifests.len(), 5);
+}
+
+/// The policies that `hv new` writes: lists of programs, in three languages.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_fails_while_policies_in_three_languages_follow_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules.txt");
+    let listed = ["hello", "http-hello"].map(|name| const_hex::encode(Sha256::digest(guest(name))));
+    std::fs::write(&rules, listed.join("\n")).unwrap();
+    let first = template("rust-policy-engine");
+    let host = Host::with(&format!(
+        "[policy]\ncomponent = {first:?}\nrules = {rules:?}\n"
+    ));
+    host.deploy(&owner(), "http-hello", "hello", "").await;
+    let load = Load::on(&host).await;
+    for language in ["js", "python", "rust"] {
+        let policy = std::fs::read(template(&format!("{language}-policy-engine"))).unwrap();
+        let sha384 = const_hex::encode(Sha384::digest(&policy));
+        let said = swapped(&host, "policy", policy).await;
+        assert_eq!(said["sha384"], sha384, "{language}");
+        let denied = host.run(Program::new(&guest("echo"))).await.report.exit;
+        assert!(
+            matches!(denied, Exit::Denied { .. }),
+            "{language}: {denied:?}"
+        );
+    }
+    load.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

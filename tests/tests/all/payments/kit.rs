@@ -3,7 +3,8 @@
 use std::process::{Command, Output};
 
 use hypervisor_client::protocol::{
-    ContentFormat, ExecutePythonRequest, OpenResponse, Operation, PendingRequest,
+    ContentFormat, EnvironmentRequest, ExecutePythonRequest, OpenResponse, Operation, OwnerKey,
+    PendingRequest,
 };
 use hypervisor_tests::host::binary;
 use hypervisor_tests::payments::official::Request;
@@ -130,6 +131,29 @@ impl Purchase {
         Self {
             http: reqwest::Client::new(),
             url: format!("{}/agents/{agent}", host.url()),
+            body: FORMAT.encode(&request).unwrap(),
+            pending,
+            session,
+        }
+    }
+
+    /// A request about environments, at the paid route for its operation.
+    pub(crate) async fn of_environment(
+        host: &Host,
+        owner: &OwnerKey,
+        operation: Operation,
+        (first, input): (&[u8], &[u8]),
+    ) -> Self {
+        let session = RawSession::open(host).await;
+        let client = &session.session;
+        let (sealed, pending) = client
+            .seal_request::<&[u8]>(operation, first, Some(input), &[])
+            .unwrap();
+        let proof = session.prove(owner);
+        let request = EnvironmentRequest::new(client.public_key(), *client.id(), proof, sealed);
+        Self {
+            http: reqwest::Client::new(),
+            url: format!("{}/x402_environments/{operation}", host.url()),
             body: FORMAT.encode(&request).unwrap(),
             pending,
             session,

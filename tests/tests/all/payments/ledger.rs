@@ -130,7 +130,7 @@ async fn held_up() -> (Chain, Facilitator, faulty::Facilitator, Host) {
     held_up_with("").await
 }
 
-async fn held_up_with(more: &str) -> (Chain, Facilitator, faulty::Facilitator, Host) {
+pub(crate) async fn held_up_with(more: &str) -> (Chain, Facilitator, faulty::Facilitator, Host) {
     let chain = Chain::start();
     let real = Facilitator::start(&chain);
     let faulty = faulty::Facilitator::start(Some(real.url())).await;

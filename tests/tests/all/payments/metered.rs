@@ -322,3 +322,20 @@ fn a_component_that_takes_all_or_nothing_sells_nothing_by_use() {
         "{said}"
     );
 }
+
+#[test]
+fn a_price_of_which_the_base_leaves_nothing_for_use_is_refused() {
+    let chain = Chain::start();
+    let most = metered(&chain, "http://127.0.0.1:9", chain.payer(0).address());
+    let takes_all = most.replace("base = '0.0001 USDC'", "base = '0.01 USDC'");
+    for (config, is_refused) in [(most, false), (takes_all, true)] {
+        let output = checked(&config);
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.success(), !is_refused, "{said}");
+        assert_eq!(
+            said.contains("leaves nothing for use"),
+            is_refused,
+            "{said}"
+        );
+    }
+}

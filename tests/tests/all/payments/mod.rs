@@ -15,6 +15,7 @@ mod charging;
 mod clients;
 mod credentials;
 mod disk;
+mod environments;
 mod faults;
 mod identifiers;
 mod kills;
