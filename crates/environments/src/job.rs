@@ -1,5 +1,6 @@
 //! What a request about environments asks for, read and found possible.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hypervisor_protocol::environment::{
@@ -8,7 +9,7 @@ use hypervisor_protocol::environment::{
 use hypervisor_protocol::metered::Budget;
 use hypervisor_protocol::owner::owner_id;
 use hypervisor_protocol::{Commitment, Exit, Operation, PublicKey, Rejection};
-use hypervisor_runtime::{Bundle, File, Language, sha256};
+use hypervisor_runtime::{Bundle, File, Language};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::Environments;
@@ -37,6 +38,8 @@ pub struct Request<'a> {
     pub network: Option<String>,
     /// Field 0.
     pub environment: Vec<u8>,
+    /// SHA-256 of a bundle that it brings.
+    pub digest: [u8; 32],
     /// Field 1.
     pub input: Vec<u8>,
     /// The commitment to it.
@@ -45,6 +48,7 @@ pub struct Request<'a> {
 
 /// Something that can be done. What it takes is given back when it is dropped.
 pub struct Job {
+    pub(crate) environments: Arc<Environments>,
     pub(crate) what: What,
     pub(crate) commitment: Commitment,
     /// Bytes of field 1.
@@ -109,12 +113,13 @@ impl Environments {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn plan(&self, request: Request<'_>) -> Result<Job, Exit> {
+    pub fn plan(self: &Arc<Self>, request: Request<'_>) -> Result<Job, Exit> {
         let Request {
             operation,
             owner,
             network,
             environment,
+            digest,
             input,
             commitment,
         } = request;
@@ -129,7 +134,6 @@ impl Environments {
         };
         let (what, digest) = match operation {
             Operation::Setup => {
-                let digest = sha256(&environment);
                 let setup = self.planned((owner, network), (&environment, digest), &input)?;
                 (What::Setup(Box::new(setup)), digest)
             }
@@ -147,7 +151,7 @@ impl Environments {
             Operation::Evaluate => {
                 let evaluate = read("the input", &input)?;
                 let (using, digest) = found()?;
-                let turn = std::sync::Arc::clone(&using.0.turn).try_lock_owned();
+                let turn = Arc::clone(&using.0.turn).try_lock_owned();
                 let turn = turn.map_err(|_| {
                     let detail = "another turn is under way in this environment: wait for its answer, or run this one in a fork";
                     rejected(Rejection::EnvironmentBusy, detail)
@@ -177,6 +181,7 @@ impl Environments {
             _ => (What::List(owner, page(&input)?), [0; 32]),
         };
         Ok(Job {
+            environments: Arc::clone(self),
             what,
             commitment,
             received,

@@ -2,7 +2,7 @@
 //! an instance of its own, each turn moves it on, a fork is a copy.
 //!
 //! A sealed request is read into a [`Job`] ([`Environments::plan`]), which whoever embeds this may forbid or sell, and is then done
-//! ([`Environments::perform`]). What survives a restart are rows of a store: heads, states and logs. States are used from memory as far
+//! ([`Job::perform`]). What survives a restart are rows of a store: heads, states and logs. States are used from memory as far
 //! as there is room for them ([`Settings::cached`]), and read from the store else.
 //!
 //! Every environment ends: when nobody used it for its idle time, at its end at the latest, or when its owner removes it. Its log
@@ -15,7 +15,9 @@ mod error;
 mod head;
 mod job;
 mod journal;
+mod keep;
 mod live;
+mod manage;
 mod perform;
 mod settings;
 mod states;

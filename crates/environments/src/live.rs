@@ -262,6 +262,13 @@ impl Live {
         (ended, next)
     }
 
+    /// Puts one back that was taken away and could not be ended.
+    pub(crate) fn put_back(&self, entry: &Arc<Entry>) {
+        let mut set = locked(&self.set);
+        entry.gone.store(false, Ordering::Release);
+        set.entries.insert(entry.id, Arc::clone(entry));
+    }
+
     pub(crate) fn has(&self, id: &Id) -> bool {
         locked(&self.set).entries.contains_key(id)
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use hypervisor_protocol::environment::{
-    CallLimits, EnvironmentInfo, EnvironmentList, EnvironmentLog, EvaluateAnswer, EvaluateInput,
-    ExecuteAnswer, ExecuteInput, LogKind, LogRow, Page, SetupAnswer, encode,
+    CallLimits, EvaluateAnswer, EvaluateInput, ExecuteAnswer, ExecuteInput, LogKind, LogRow,
+    SetupAnswer, encode,
 };
 use hypervisor_protocol::metered::Budget;
 use hypervisor_protocol::{Commitment, Exit, HexArray, HexBytes, LimitKind, Rejection};
@@ -16,14 +16,14 @@ use crate::Environments;
 use crate::error::{Error, rejected, unknown};
 use crate::head::{Head, Id};
 use crate::job::{Fixed, Job, Setup, What, in_runtime};
-use crate::live::{Entry, Place, Using};
+use crate::live::{Entry, Using};
 
 /// Characters of an end's words that the log keeps.
 const MAX_WORDS: usize = 256;
 
 /// What the log has of a request.
 #[derive(Clone, Copy)]
-struct Asked {
+pub(crate) struct Asked {
     commitment: Commitment,
     received: u64,
 }
@@ -38,6 +38,7 @@ pub struct Performed {
 
 /// What takes back what a setup or a turn left; dropped, it stays. Until then no other turn begins.
 pub struct Undo {
+    environments: Arc<Environments>,
     entry: Arc<Entry>,
     /// What was there before a turn.
     before: Option<Box<(Head, State)>>,
@@ -47,13 +48,23 @@ pub struct Undo {
 }
 
 impl Undo {
-    fn of_setup(entry: Arc<Entry>) -> Self {
-        Self {
+    /// Takes it back: it was not paid for.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub fn run(self) -> Result<(), Error> {
+        let Self {
+            environments,
             entry,
-            before: None,
-            writing: 0,
-            _turn: None,
-        }
+            before,
+            writing,
+            ..
+        } = self;
+        let row = || environments.bare_row(LogKind::Undo);
+        waiting(|| match before {
+            None => environments.end(&entry, row()).map(drop),
+            Some(before) => environments.go_back(&entry, writing, &before),
+        })
     }
 }
 
@@ -66,20 +77,21 @@ impl Performed {
     }
 }
 
-impl Environments {
+impl Job {
     /// Does it. The outcome's standard output is the answer, CBOR.
     ///
     /// # Errors
     /// Where the store or the random number generator fails.
-    pub async fn perform(&self, job: Job) -> Result<Performed, Error> {
-        let Job {
+    pub async fn perform(self) -> Result<Performed, Error> {
+        let Self {
+            environments: all,
             what,
             commitment,
             received,
             budget,
             ..
-        } = job;
-        if self.journal.is_full() {
+        } = self;
+        if all.journal.is_full() {
             return Err(Error::Behind);
         }
         let asked = Asked {
@@ -88,42 +100,27 @@ impl Environments {
         };
         let only = Performed::of;
         match what {
-            What::Setup(setup) => self.set_up(*setup, asked, budget).await,
+            What::Setup(setup) => all.set_up(*setup, asked, budget).await,
             What::Execute(using, input) => {
-                self.execute(&using, input, asked, budget).await.map(only)
+                all.execute(&using, input, asked, budget).await.map(only)
             }
             What::Evaluate(using, turn, input) => {
-                self.evaluate((using, turn), input, asked, budget).await
+                all.evaluate((using, turn), input, asked, budget).await
             }
             What::Fork(using, place, network, terms) => {
-                waiting(|| self.fork(&using, (place, network), &terms, asked)).map(only)
+                waiting(|| all.fork(&using, (place, network), &terms, asked)).map(only)
             }
-            What::Extend(using, terms) => waiting(|| self.extend(&using, &terms, asked)).map(only),
-            What::List(owner, page) => self.list(&owner, &page).map(only),
-            What::Log(owner, id, page) => waiting(|| self.log(&owner, &id, &page)).map(only),
-            What::Remove(using) => waiting(|| self.removed(&using, asked)).map(only),
+            What::Extend(using, terms) => waiting(|| all.extend(&using, &terms, asked)).map(only),
+            What::List(owner, page) => all.list(&owner, &page).map(only),
+            What::Log(owner, id, page) => waiting(|| all.log(&owner, &id, &page)).map(only),
+            What::Remove(using) => waiting(|| all.removed(&using, asked)).map(only),
         }
     }
+}
 
-    /// Takes back what a job left that is not to stay: it was not paid for.
-    ///
-    /// # Errors
-    /// Where the store fails.
-    pub fn undo(&self, undo: Undo) -> Result<(), Error> {
-        let Undo {
-            entry,
-            before,
-            writing,
-            ..
-        } = undo;
-        waiting(|| match before {
-            None => self.end(&entry, self.bare_row(LogKind::Undo)).map(drop),
-            Some(before) => self.go_back(&entry, writing, &before),
-        })
-    }
-
+impl Environments {
     async fn set_up(
-        &self,
+        self: &Arc<Self>,
         setup: Setup,
         asked: Asked,
         budget: Option<Budget>,
@@ -163,11 +160,18 @@ impl Environments {
                 turns: 0,
                 writing: 0,
                 state_bytes: state.size(),
-                state: HexArray(state.digest()),
+                // Known when it is written.
+                state: HexArray([0; 32]),
             };
-            match waiting(|| self.keep_new(place, &head, &state))? {
-                Ok(entry) => {
-                    undo = Some(Undo::of_setup(entry));
+            match waiting(|| self.keep_new(place, head, &state))? {
+                Ok((entry, head)) => {
+                    undo = Some(Undo {
+                        environments: Arc::clone(self),
+                        entry,
+                        before: None,
+                        writing: 0,
+                        _turn: None,
+                    });
                     let row = self.row(LogKind::Setup, asked, &outcome, outcome.stdout.len());
                     self.journal.append(&head.id, &head.owner, row)?;
                     environment = Some(head.info(self.is_persistent()));
@@ -189,8 +193,7 @@ impl Environments {
         asked: Asked,
         budget: Option<Budget>,
     ) -> Result<Outcome, Error> {
-        let head = using.0.head();
-        let (Some(language), Some(state)) = (head.language(), self.state(&head)?) else {
+        let Some((head, language, state)) = self.current(&using.0)? else {
             return Ok(Outcome::not_run(unknown()));
         };
         let execution = Id::random()?.to_string();
@@ -237,14 +240,13 @@ impl Environments {
     }
 
     async fn evaluate(
-        &self,
+        self: &Arc<Self>,
         (using, guard): (Using, OwnedMutexGuard<()>),
         input: EvaluateInput,
         asked: Asked,
         budget: Option<Budget>,
     ) -> Result<Performed, Error> {
-        let head = using.0.head();
-        let (Some(language), Some(state)) = (head.language(), self.state(&head)?) else {
+        let Some((head, language, state)) = self.current(&using.0)? else {
             return Ok(Performed::of(Outcome::not_run(unknown())));
         };
         let execution = Id::random()?.to_string();
@@ -272,6 +274,7 @@ impl Environments {
                 Ok(after) => {
                     (turns, kept) = (after.turns, true);
                     undo = Some(Undo {
+                        environments: Arc::clone(self),
                         entry: Arc::clone(&using.0),
                         before: Some(Box::new((head.clone(), state))),
                         writing: after.writing,
@@ -296,222 +299,8 @@ impl Environments {
         Ok(Performed { outcome, undo })
     }
 
-    fn fork(
-        &self,
-        using: &Using,
-        (place, network): (Place, Option<String>),
-        terms: &Fixed,
-        asked: Asked,
-    ) -> Result<Outcome, Error> {
-        let of = using.0.head();
-        let Some(state) = self.state(&of)? else {
-            return Ok(Outcome::not_run(unknown()));
-        };
-        let now = self.clock.seconds();
-        let head = Head {
-            id: Id::random()?,
-            name: terms.name.clone().unwrap_or_else(|| of.name.clone()),
-            limits: self.terms(terms.limits, of.limits),
-            created_at: now,
-            used_at: now,
-            ends_at: now.saturating_add(self.lifetime(terms)),
-            idle_seconds: terms.idle.unwrap_or(of.idle_seconds),
-            writing: 0,
-            network,
-            ..of.clone()
-        };
-        if let Err(exit) = self.keep_new(place, &head, &state)? {
-            return Ok(Outcome::not_run(exit));
-        }
-        let done = Outcome::not_run(Exit::Ok);
-        let row = |kind| self.row(kind, asked, &done, 0);
-        self.journal.append(&of.id, &of.owner, row(LogKind::Fork))?;
-        self.journal
-            .append(&head.id, &head.owner, row(LogKind::Setup))?;
-        reported(&head.info(self.is_persistent()))
-    }
-
-    fn extend(&self, using: &Using, terms: &Fixed, asked: Asked) -> Result<Outcome, Error> {
-        let mut head = using.0.locked();
-        if using.0.is_gone() {
-            return Ok(Outcome::not_run(unknown()));
-        }
-        let now = self.clock.seconds();
-        let mut next = Head {
-            used_at: now,
-            ends_at: now.saturating_add(self.lifetime(terms)),
-            idle_seconds: terms.idle.unwrap_or(head.idle_seconds),
-            limits: self.terms(terms.limits, head.limits),
-            ..head.clone()
-        };
-        if let Some(name) = &terms.name {
-            next.name.clone_from(name);
-        }
-        self.rows.put_head(&next)?;
-        using.0.times(&next);
-        using.0.used(now);
-        *head = next.clone();
-        drop(head);
-        self.changed.notify_one();
-        let done = Outcome::not_run(Exit::Ok);
-        let row = self.row(LogKind::Extend, asked, &done, 0);
-        self.journal.append(&next.id, &next.owner, row)?;
-        reported(&next.info(self.is_persistent()))
-    }
-
-    fn list(&self, owner: &str, page: &Page) -> Result<Outcome, Error> {
-        let heads = self.live.of_owner(owner, self.clock.seconds());
-        let total = u64::try_from(heads.len()).unwrap_or(u64::MAX);
-        let persistent = self.is_persistent();
-        let (from, limit) = bounds_of(page);
-        let infos = heads.iter().skip(from).take(limit);
-        let environments: Vec<EnvironmentInfo> = infos.map(|head| head.info(persistent)).collect();
-        reported(&EnvironmentList {
-            environments,
-            total,
-        })
-    }
-
-    fn log(&self, owner: &str, id: &Id, page: &Page) -> Result<Outcome, Error> {
-        let Some(bounds) = self.journal.bounds(id, owner) else {
-            return Ok(Outcome::not_run(unknown()));
-        };
-        let (_, limit) = bounds_of(page);
-        let rows = self.journal.read(id, page.from.max(bounds.first), limit)?;
-        reported(&EnvironmentLog {
-            rows: rows.into_iter().map(HexBytes).collect(),
-            first: bounds.first,
-            total: bounds.next,
-            head: bounds.head,
-        })
-    }
-
-    fn removed(&self, using: &Using, asked: Asked) -> Result<Outcome, Error> {
-        let head = using.0.head();
-        let done = Outcome::not_run(Exit::Ok);
-        let row = self.row(LogKind::Remove, asked, &done, 0);
-        if !self.end(&using.0, row)? {
-            return Ok(Outcome::not_run(unknown()));
-        }
-        reported(&head.info(self.is_persistent()))
-    }
-
-    /// Takes an environment out of everything but its log. Whether it was there.
-    pub(crate) fn end(&self, entry: &Entry, row: LogRow) -> Result<bool, Error> {
-        // Whoever changes it holds this, so that nothing is written after.
-        let head = entry.locked();
-        let is_first = self.live.remove(&entry.id).is_some();
-        if !is_first && entry.is_ended() {
-            return Ok(false);
-        }
-        self.rows.remove(&head)?;
-        entry.ended();
-        self.states.remove(&entry.id);
-        self.live.release(&head.accounts(), head.state_bytes);
-        drop(head);
-        self.journal.append(&entry.id, &entry.owner, row)?;
-        self.journal.end(&entry.id, self.clock.seconds());
-        Ok(true)
-    }
-
-    /// Keeps a new environment in its place, where there is room for its state.
-    fn keep_new(
-        &self,
-        place: Place,
-        head: &Head,
-        state: &State,
-    ) -> Result<Result<Arc<Entry>, Exit>, Error> {
-        let change = (0, head.state_bytes);
-        let accounts = head.accounts();
-        if let Err(exit) = self.live.exchange(&accounts, change, &self.settings) {
-            return Ok(Err(exit));
-        }
-        if let Err(error) = self.rows.put(head, state, None) {
-            self.live.undo(&accounts, change);
-            return Err(error);
-        }
-        self.states.put(head, state);
-        let entry = self.live.insert(place, head.clone());
-        self.changed.notify_one();
-        Ok(Ok(entry))
-    }
-
-    /// Moves an environment on.
-    fn keep_next(&self, entry: &Entry, state: &State) -> Result<Result<Head, Exit>, Error> {
-        let mut head = entry.locked();
-        if entry.is_gone() {
-            return Ok(Err(unknown()));
-        }
-        let next = Head {
-            turns: head.turns.saturating_add(1),
-            writing: head.writing.saturating_add(1),
-            state_bytes: state.size(),
-            state: HexArray(state.digest()),
-            used_at: self.clock.seconds(),
-            ..head.clone()
-        };
-        let (before, after) = (head.state_bytes, next.state_bytes);
-        let accounts = head.accounts();
-        let room = self
-            .live
-            .exchange(&accounts, (before, after), &self.settings);
-        if let Err(exit) = room {
-            return Ok(Err(exit));
-        }
-        if let Err(error) = self.rows.put(&next, state, Some(&head)) {
-            self.live.undo(&accounts, (before, after));
-            return Err(error);
-        }
-        self.states.put(&next, state);
-        *head = next.clone();
-        Ok(Ok(next))
-    }
-
-    /// Puts an environment back to where it was before the turn of this writing, where no other came after it.
-    fn go_back(
-        &self,
-        entry: &Entry,
-        writing: u64,
-        (before, state): &(Head, State),
-    ) -> Result<(), Error> {
-        let mut head = entry.locked();
-        if entry.is_gone() || head.writing != writing {
-            return Ok(());
-        }
-        let next = Head {
-            turns: before.turns,
-            writing: head.writing.saturating_add(1),
-            state_bytes: before.state_bytes,
-            state: before.state,
-            ..head.clone()
-        };
-        self.rows.put(&next, state, Some(&head))?;
-        let bytes = (next.state_bytes, head.state_bytes);
-        self.live.undo(&head.accounts(), bytes);
-        self.states.put(&next, state);
-        *head = next;
-        drop(head);
-        let row = self.bare_row(LogKind::Undo);
-        self.journal.append(&entry.id, &entry.owner, row)
-    }
-
-    /// The state that a head names; none where it moved on or ended meanwhile.
-    fn state(&self, head: &Head) -> Result<Option<State>, Error> {
-        if let Some(state) = self.states.get(head) {
-            return Ok(Some(state));
-        }
-        match waiting(|| self.rows.state(head)) {
-            Ok(state) => {
-                self.states.put(head, &state);
-                Ok(Some(state))
-            }
-            Err(Error::Missing) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Limits of an environment: those its owner names, else the others, within the host's.
-    fn terms(&self, own: CallLimits, others: CallLimits) -> CallLimits {
+    pub(crate) fn terms(&self, own: CallLimits, others: CallLimits) -> CallLimits {
         own.or(others).within(self.settings.most)
     }
 
@@ -524,7 +313,7 @@ impl Environments {
         terms.idle.unwrap_or(self.settings.idle.as_secs())
     }
 
-    fn lifetime(&self, terms: &Fixed) -> u64 {
+    pub(crate) fn lifetime(&self, terms: &Fixed) -> u64 {
         terms.ttl.unwrap_or(self.settings.lifetime.as_secs())
     }
 
@@ -541,7 +330,13 @@ impl Environments {
         })
     }
 
-    fn row(&self, kind: LogKind, asked: Asked, outcome: &Outcome, written: usize) -> LogRow {
+    pub(crate) fn row(
+        &self,
+        kind: LogKind,
+        asked: Asked,
+        outcome: &Outcome,
+        written: usize,
+    ) -> LogRow {
         LogRow {
             exit: Some(shortened(&outcome.exit)),
             cpu_microseconds: micros(outcome.cpu),
@@ -606,22 +401,9 @@ fn answered<T: Serialize>(
     })
 }
 
-/// The outcome of something that ran nothing.
-fn reported<T: Serialize>(answer: &T) -> Result<Outcome, Error> {
-    Ok(Outcome {
-        stdout: encode(answer)?,
-        ..Outcome::not_run(Exit::Ok)
-    })
-}
-
 /// The state is of no use to this host any more.
 fn stale(error: &StateError) -> Outcome {
     Outcome::not_run(rejected(Rejection::StaleEnvironment, error.to_string()))
-}
-
-fn bounds_of(page: &Page) -> (usize, usize) {
-    let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    (size(page.from), size(page.limit.unwrap_or_default()))
 }
 
 /// An end with the beginning of its words.
@@ -640,6 +422,6 @@ fn shortened(exit: &Exit) -> Exit {
 }
 
 /// Something that waits for the disk.
-fn waiting<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn waiting<T>(work: impl FnOnce() -> T) -> T {
     tokio::task::block_in_place(work)
 }

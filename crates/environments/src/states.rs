@@ -34,8 +34,13 @@ impl States {
         (*writing == head.writing).then(|| state.clone())
     }
 
+    /// Keeps it, unless there is a later one.
     pub(crate) fn put(&self, head: &Head, state: &State) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = kept.states.peek(&head.id);
+        if there.is_some_and(|(writing, _)| *writing > head.writing) {
+            return;
+        }
         let before = kept.states.put(head.id, (head.writing, state.clone()));
         kept.bytes = kept.bytes.saturating_add(state.size());
         kept.without(before);

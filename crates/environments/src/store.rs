@@ -13,8 +13,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use hypervisor_protocol::HexArray;
 use hypervisor_protocol::environment::{decode, encode};
-use hypervisor_runtime::State;
+use hypervisor_runtime::{State, sha256};
 use hypervisor_store::{Change, Scanned, Store, Table, Under};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
@@ -171,21 +172,25 @@ impl Rows {
         }
     }
 
-    /// Keeps a head and the state that it names, in place of the one of the writing before.
+    /// Keeps a head and its state, in place of the one of the writing before; gives the head back with the digest of the state.
     pub(crate) fn put(
         &self,
-        head: &Head,
+        head: Head,
         state: &State,
         before: Option<&Head>,
-    ) -> Result<(), Error> {
+    ) -> Result<Head, Error> {
         let _putting = self.putting.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = state.to_bytes();
+        let head = Head {
+            state: HexArray(sha256(&bytes)),
+            ..head
+        };
         let keys: Vec<_> = (0..)
             .map(|n| state_key(&head.id, head.writing, n))
             .take(pieces(bytes.len() as u64))
             .collect();
         let gone = before.map(state_keys).unwrap_or_default();
-        let written = Written::head(head)?;
+        let written = Written::head(&head)?;
         let put = (keys.iter().zip(bytes.chunks(PIECE)))
             .map(|(key, piece)| Change::put(STATES, key, piece));
         let delete = gone.iter().map(|key| Change::delete(STATES, key));
@@ -194,7 +199,8 @@ impl Rows {
             .chain(put)
             .chain(delete)
             .collect();
-        Ok(self.store.commit(&changes, true)?)
+        self.store.commit(&changes, true)?;
+        Ok(head)
     }
 
     /// Forgets an environment.

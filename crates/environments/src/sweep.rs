@@ -12,6 +12,7 @@ use crate::error::Error;
 const LONGEST: Duration = Duration::from_secs(60);
 /// The shortest, however many end.
 const SHORTEST: Duration = Duration::from_millis(100);
+
 impl Environments {
     /// Ends environments when their time is over, and writes logs, for as long as it is polled.
     pub async fn attend(self: Arc<Self>) {
@@ -40,9 +41,12 @@ impl Environments {
     fn sweep(&self) -> Result<Duration, Error> {
         let now = self.clock.seconds();
         let (over, next) = self.live.ended(now);
+        // One that cannot be ended is looked at again, and keeps none of the others.
+        let mut failed = None;
         for entry in over {
-            let row = self.bare_row(LogKind::Expire);
-            self.end(&entry, row)?;
+            if let Err(error) = self.end(&entry, self.bare_row(LogKind::Expire)) {
+                failed.get_or_insert(error);
+            }
         }
         for id in self.journal.orphans(|id| self.live.has(id)) {
             self.journal.end(&id, now);
@@ -51,6 +55,9 @@ impl Environments {
         // As many logs of environments that ended as there may be environments.
         let most = (self.settings.per_owner, self.settings.environments);
         self.journal.forget(now.saturating_sub(keep), most)?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
         let wait = next.map_or(LONGEST, |at| Duration::from_secs(at.saturating_sub(now)));
         Ok(wait.clamp(SHORTEST, LONGEST))
     }

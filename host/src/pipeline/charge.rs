@@ -445,11 +445,11 @@ async fn settled<W: Way>(
     match transfer(payments, teller(call)?, &mut turn, of).await {
         Ok(Ended::Settled) => {}
         Ok(Ended::Failed(headers)) => {
-            W::undo(host, answer);
+            W::undo(answer);
             return Err(unpaid(call, headers).await);
         }
         Err(refusal) => {
-            W::undo(host, answer);
+            W::undo(answer);
             return Err(refusal);
         }
         Ok(Ended::Unknown) => {

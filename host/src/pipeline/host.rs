@@ -12,7 +12,7 @@ use super::Refusal;
 use super::body::Bodies;
 use super::route::{PAID_ROUTES, Route};
 use crate::account::Account;
-use crate::agents::{self, Agents, Neighbours};
+use crate::agents::{self, Agents, Deployers, Neighbours};
 use crate::attestation::{Attestation, HostFacts};
 use crate::config::Config;
 use crate::environments::{self, Environments};
@@ -33,6 +33,8 @@ pub struct Host {
     agents: Arc<Agents>,
     /// None where nobody may use any.
     environments: Option<Arc<Environments>>,
+    /// Who may.
+    environment_users: Deployers,
     sessions: Sessions,
     account: Account,
     bodies: Bodies,
@@ -128,6 +130,7 @@ impl Host {
             account: Account::new(&config.limits),
             bodies: Bodies::new(&config.limits),
             current: Current::new(snapshot),
+            environment_users: config.environments.users(),
             config,
             executor,
             facts,
@@ -163,6 +166,10 @@ impl Host {
     /// The environments of the host; none where nobody may use any.
     pub fn environments(&self) -> Option<&Arc<Environments>> {
         self.environments.as_ref()
+    }
+
+    pub(crate) fn environment_users(&self) -> &Deployers {
+        &self.environment_users
     }
 
     /// Live sessions.

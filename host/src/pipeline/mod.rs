@@ -155,7 +155,7 @@ pub(crate) trait Way: Send + Sync + Sized + 'static {
     }
 
     /// Takes back what the work left: its settlement failed.
-    fn undo(_: &Host, _: Self::Answer) {}
+    fn undo(_: Self::Answer) {}
 
     /// The answer in the form in which the ledger keeps it for a caller that asks again.
     fn keep(answer: &Self::Answer) -> Result<Kept, Refusal>;

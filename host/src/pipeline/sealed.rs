@@ -367,10 +367,8 @@ impl Way for Sealed {
         signed.is_ok() && answer.response.receipt.is_some()
     }
 
-    fn undo(host: &Host, answer: Answer) {
-        let environments = host.environments().zip(answer.undo);
-        let undone = environments.map(|(environments, undo)| environments.undo(undo));
-        if let Some(Err(error)) = undone {
+    fn undo(answer: Answer) {
+        if let Some(Err(error)) = answer.undo.map(Undo::run) {
             tracing::error!(%error, "what was not paid for stays in an environment");
         }
     }

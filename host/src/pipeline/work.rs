@@ -139,10 +139,7 @@ impl Work {
             Self::Logs(agent) => reported(Ok(agent.log()))?,
             Self::List(owner) => reported(Ok(host.agents().of_owner(&owner)))?,
             Self::Environment(job) => {
-                let environments = host.environments();
-                let environments =
-                    environments.ok_or_else(|| Refusal::internal("there are no environments"))?;
-                let done = Box::pin(environments.perform(*job)).await;
+                let done = Box::pin(job.perform()).await;
                 let done = done.map_err(|error| match error {
                     environments::Error::Behind => Refusal::overloaded(),
                     error => Refusal::internal(error.to_string()),

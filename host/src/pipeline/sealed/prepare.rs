@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request};
-use hypervisor_protocol::{ComponentDigest, OpenRequest, Operation, Rejection, digest};
-
 use hypervisor_agents::Owner;
 use hypervisor_environments::Request as Environment;
+use hypervisor_protocol::{ComponentDigest, OpenRequest, Operation, Rejection, digest};
 
 use super::{Exchange, Sealed};
 use crate::agents::{Deployed, Deployers, PREFIX};
@@ -282,9 +281,13 @@ fn environment(
     operation: Operation,
     open: OpenRequest,
 ) -> Found {
-    let digest = sha256(&open.program);
+    // A name is nothing that a digest could be of.
+    let digest = match operation {
+        Operation::Setup => sha256(&open.program),
+        _ => [0; 32],
+    };
     let planned = owner_of(exchange).and_then(|owner| {
-        let users = host.config().environments.users();
+        let users = host.environment_users();
         let uses = matches!(
             operation,
             Operation::Setup | Operation::Execute | Operation::Evaluate | Operation::Fork
@@ -301,8 +304,9 @@ fn environment(
             operation,
             owner,
             // Keys of owners cost nothing where everybody may.
-            network: (users == Deployers::Everybody).then(|| call.party.network()),
+            network: (*users == Deployers::Everybody).then(|| call.party.network()),
             environment: open.program,
+            digest,
             input: open.stdin.unwrap_or_default(),
             commitment: open.commitment,
         })
@@ -312,9 +316,7 @@ fn environment(
             let digest = job.digest();
             (Ok(Work::Environment(Box::new(job))), digest)
         }
-        // A name is nothing that a digest could be of.
-        Err(exit) if operation == Operation::Setup => (Err(exit), digest),
-        Err(exit) => (Err(exit), [0; 32]),
+        Err(exit) => (Err(exit), digest),
     }
 }
 

@@ -134,3 +134,25 @@ async fn two_turns_at_once_are_one_after_the_other_or_one_is_refused() {
     assert!(kept >= 1);
     assert_eq!(tenant.says(&id, "n").await, Some(kept.to_string()));
 }
+
+#[tokio::test]
+async fn calls_beside_turns_start_from_the_memory_before_or_after_one() {
+    // Without room in memory each reads its state from the store, where a turn puts another in its place.
+    let host = Host::with_environments("[environments]\nsetup = true\ncached = 0\n");
+    let tenant = host.tenant().await;
+    let source = "globalThis.n = 0; export const handler = () => globalThis.n;";
+    let id = tenant.set_up("javascript", source).await.id;
+    let turns = async {
+        for _ in 0..20 {
+            assert!(tenant.turn(&id, "globalThis.n += 1").await.answer.kept);
+        }
+    };
+    let calls = async || {
+        for _ in 0..40 {
+            let n: u32 = tenant.value(&id, "null").await.parse().unwrap();
+            assert!(n <= 20);
+        }
+    };
+    tokio::join!(turns, calls(), calls(), calls());
+    assert_eq!(tenant.value(&id, "null").await, "20");
+}

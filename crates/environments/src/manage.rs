@@ -1,0 +1,135 @@
+//! What is done with an environment beside running code in it.
+
+use hypervisor_protocol::environment::{
+    EnvironmentInfo, EnvironmentList, EnvironmentLog, LogKind, Page, encode,
+};
+use hypervisor_protocol::{Exit, HexBytes};
+use hypervisor_runtime::Outcome;
+use serde::Serialize;
+
+use crate::Environments;
+use crate::error::{Error, unknown};
+use crate::head::{Head, Id};
+use crate::job::Fixed;
+use crate::live::{Place, Using};
+use crate::perform::Asked;
+
+impl Environments {
+    pub(crate) fn fork(
+        &self,
+        using: &Using,
+        (place, network): (Place, Option<String>),
+        terms: &Fixed,
+        asked: Asked,
+    ) -> Result<Outcome, Error> {
+        let Some((of, _, state)) = self.current(&using.0)? else {
+            return Ok(Outcome::not_run(unknown()));
+        };
+        let now = self.clock.seconds();
+        let head = Head {
+            id: Id::random()?,
+            name: terms.name.clone().unwrap_or_else(|| of.name.clone()),
+            limits: self.terms(terms.limits, of.limits),
+            created_at: now,
+            used_at: now,
+            ends_at: now.saturating_add(self.lifetime(terms)),
+            idle_seconds: terms.idle.unwrap_or(of.idle_seconds),
+            writing: 0,
+            network,
+            ..of.clone()
+        };
+        let head = match self.keep_new(place, head, &state)? {
+            Ok((_, head)) => head,
+            Err(exit) => return Ok(Outcome::not_run(exit)),
+        };
+        let done = Outcome::not_run(Exit::Ok);
+        let row = |kind| self.row(kind, asked, &done, 0);
+        self.journal.append(&of.id, &of.owner, row(LogKind::Fork))?;
+        self.journal
+            .append(&head.id, &head.owner, row(LogKind::Setup))?;
+        reported(&head.info(self.is_persistent()))
+    }
+
+    pub(crate) fn extend(
+        &self,
+        using: &Using,
+        terms: &Fixed,
+        asked: Asked,
+    ) -> Result<Outcome, Error> {
+        let mut head = using.0.locked();
+        if using.0.is_gone() {
+            return Ok(Outcome::not_run(unknown()));
+        }
+        let now = self.clock.seconds();
+        let mut next = Head {
+            used_at: now,
+            ends_at: now.saturating_add(self.lifetime(terms)),
+            idle_seconds: terms.idle.unwrap_or(head.idle_seconds),
+            limits: self.terms(terms.limits, head.limits),
+            ..head.clone()
+        };
+        if let Some(name) = &terms.name {
+            next.name.clone_from(name);
+        }
+        self.rows.put_head(&next)?;
+        using.0.times(&next);
+        using.0.used(now);
+        *head = next.clone();
+        drop(head);
+        self.changed.notify_one();
+        let done = Outcome::not_run(Exit::Ok);
+        let row = self.row(LogKind::Extend, asked, &done, 0);
+        self.journal.append(&next.id, &next.owner, row)?;
+        reported(&next.info(self.is_persistent()))
+    }
+
+    pub(crate) fn list(&self, owner: &str, page: &Page) -> Result<Outcome, Error> {
+        let heads = self.live.of_owner(owner, self.clock.seconds());
+        let total = u64::try_from(heads.len()).unwrap_or(u64::MAX);
+        let persistent = self.is_persistent();
+        let (from, limit) = bounds_of(page);
+        let infos = heads.iter().skip(from).take(limit);
+        let environments: Vec<EnvironmentInfo> = infos.map(|head| head.info(persistent)).collect();
+        reported(&EnvironmentList {
+            environments,
+            total,
+        })
+    }
+
+    pub(crate) fn log(&self, owner: &str, id: &Id, page: &Page) -> Result<Outcome, Error> {
+        let Some(bounds) = self.journal.bounds(id, owner) else {
+            return Ok(Outcome::not_run(unknown()));
+        };
+        let (_, limit) = bounds_of(page);
+        let rows = self.journal.read(id, page.from.max(bounds.first), limit)?;
+        reported(&EnvironmentLog {
+            rows: rows.into_iter().map(HexBytes).collect(),
+            first: bounds.first,
+            total: bounds.next,
+            head: bounds.head,
+        })
+    }
+
+    pub(crate) fn removed(&self, using: &Using, asked: Asked) -> Result<Outcome, Error> {
+        let head = using.0.head();
+        let done = Outcome::not_run(Exit::Ok);
+        let row = self.row(LogKind::Remove, asked, &done, 0);
+        if !self.end(&using.0, row)? {
+            return Ok(Outcome::not_run(unknown()));
+        }
+        reported(&head.info(self.is_persistent()))
+    }
+}
+
+/// The outcome of something that ran nothing.
+fn reported<T: Serialize>(answer: &T) -> Result<Outcome, Error> {
+    Ok(Outcome {
+        stdout: encode(answer)?,
+        ..Outcome::not_run(Exit::Ok)
+    })
+}
+
+fn bounds_of(page: &Page) -> (usize, usize) {
+    let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    (size(page.from), size(page.limit.unwrap_or_default()))
+}
