@@ -10,12 +10,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
-use hypervisor_client::environments::{CallLimits, ExecuteInput, Page, Terms};
+use hypervisor_client::environments::{CallLimits, EnvironmentInfo, ExecuteInput, Page, Terms};
 use hypervisor_client::protocol::{Exit, OwnerKey};
 use hypervisor_client::{Client, Session};
 
 use crate::Failure;
-use crate::console::{Form, document, note, print, progress, read};
+use crate::console::{Form, document, note, plain, print, progress, read};
 use crate::output::{self, Shown};
 use crate::owner::Owner;
 use crate::pay::Pay;
@@ -248,12 +248,10 @@ impl Create {
         progress.finish_and_clear();
         let shown = shown(&session, &done.execution, done.payment.as_ref());
         show::set_up(self.options.output, &shown, &done.answer)?;
-        Ok(
-            match (&done.execution.report.exit, &done.answer.environment) {
-                (Exit::Ok, Some(_)) => ExitCode::SUCCESS,
-                (exit, _) => failed(exit),
-            },
-        )
+        Ok(match &done.execution.report.exit {
+            Exit::Ok if done.answer.environment.is_none() => ExitCode::FAILURE,
+            exit => output::status(exit),
+        })
     }
 }
 
@@ -292,10 +290,7 @@ impl Run {
         }
         let shown = shown(&session, &done.execution, done.payment.as_ref());
         show::executed(self.options.output, &shown, &done.answer, self.verbose)?;
-        Ok(match &done.execution.report.exit {
-            Exit::Ok => ExitCode::SUCCESS,
-            exit => failed(exit),
-        })
+        Ok(output::status(&done.execution.report.exit))
     }
 
     fn data(&self) -> Result<String, Failure> {
@@ -361,7 +356,7 @@ impl One {
         let id = find(&session, &self.environment, &owner).await?;
         let info = session.remove_environment(&id, &owner).await?;
         print(|out| match self.options.output {
-            Form::Text => writeln!(out, "removed {}", info.id),
+            Form::Text => writeln!(out, "removed {}", plain(&info.id)),
             Form::Json => document(out, &info),
         })
     }
@@ -418,14 +413,13 @@ fn say_times(mut times: Vec<Duration>) -> Result<(), Failure> {
 
 /// Environments that are asked for at once.
 const PAGE: u64 = 500;
+/// Most that are taken from a host, whatever it says.
+const MOST: usize = 100_000;
 
 /// All of an owner's.
-pub(crate) async fn all(
-    session: &Session,
-    owner: &OwnerKey,
-) -> Result<Vec<hypervisor_client::environments::EnvironmentInfo>, Failure> {
+async fn all(session: &Session, owner: &OwnerKey) -> Result<Vec<EnvironmentInfo>, Failure> {
     let mut found = Vec::new();
-    loop {
+    while found.len() < MOST {
         let page = Page {
             from: u64::try_from(found.len()).unwrap_or(u64::MAX),
             limit: Some(PAGE),
@@ -434,24 +428,41 @@ pub(crate) async fn all(
         let is_last = list.environments.is_empty();
         found.extend(list.environments);
         if is_last || u64::try_from(found.len()).unwrap_or(u64::MAX) >= list.total {
-            return Ok(found);
+            break;
         }
     }
+    Ok(found)
+}
+
+/// An id, in the form that hosts know.
+fn id_of(named: &str) -> Option<String> {
+    let is_id = named.len() == 32 && named.bytes().all(|b| b.is_ascii_hexdigit());
+    is_id.then(|| named.to_ascii_lowercase())
 }
 
 /// The id of an environment that is named by its id or its name.
-pub(crate) async fn find(
+async fn find(session: &Session, named: &str, owner: &OwnerKey) -> Result<String, Failure> {
+    match id_of(named) {
+        Some(id) => Ok(id),
+        None => Ok(look_up(session, named, owner).await?.id),
+    }
+}
+
+/// The environment that is named by its id or its name.
+pub(crate) async fn look_up(
     session: &Session,
     named: &str,
     owner: &OwnerKey,
-) -> Result<String, Failure> {
-    if named.len() == 32 && named.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Ok(named.to_ascii_lowercase());
-    }
+) -> Result<EnvironmentInfo, Failure> {
+    let id = id_of(named);
+    let is_it = |info: &EnvironmentInfo| match &id {
+        Some(id) => info.id == *id,
+        None => info.name == named,
+    };
     let all = all(session, owner).await?;
-    let mut of_name = all.into_iter().filter(|info| info.name == named);
-    match (of_name.next(), of_name.next()) {
-        (Some(info), None) => Ok(info.id),
+    let mut found = all.into_iter().filter(is_it);
+    match (found.next(), found.next()) {
+        (Some(info), None) => Ok(info),
         (None, _) => Err(Failure::Input(format!(
             "you have no environment `{named}` on this host; `hv env list` lists yours"
         ))),
@@ -471,14 +482,6 @@ fn shown<'a>(
         execution,
         payment,
         attestation: session.attestation(),
-    }
-}
-
-/// A handler's own code, or 1.
-fn failed(exit: &Exit) -> ExitCode {
-    match output::status(exit) {
-        status if *exit != Exit::Ok => status,
-        _ => ExitCode::FAILURE,
     }
 }
 

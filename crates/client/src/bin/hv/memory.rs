@@ -37,7 +37,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn read() -> Result<Self, Failure> {
-        let Some(path) = path() else {
+        let Some(path) = folder().map(|folder| folder.join("hv.toml")) else {
             return Ok(Self {
                 path: None,
                 state: State::default(),
@@ -128,14 +128,15 @@ fn root(policy: &Policy) -> Option<String> {
     }
 }
 
-fn path() -> Option<PathBuf> {
+/// The folder for state; none where the environment names none.
+pub(crate) fn folder() -> Option<PathBuf> {
     let absolute = |name: &str| {
         let folder = PathBuf::from(std::env::var_os(name)?);
         folder.is_absolute().then_some(folder)
     };
     let folder = absolute("XDG_STATE_HOME")
         .or_else(|| Some(absolute("HOME")?.join(".local").join("state")))?;
-    Some(folder.join("hypervisor").join("hv.toml"))
+    Some(folder.join("hypervisor"))
 }
 
 fn parse(bytes: &[u8]) -> Option<State> {

@@ -16,7 +16,7 @@ use rustyline::{Config, Editor};
 
 use crate::Failure;
 use crate::console::{Form, note, plain, progress};
-use crate::env::{Language, Options, TermsArgs, find};
+use crate::env::{Language, Options, TermsArgs, look_up};
 use crate::output::{self, written};
 
 use source::{Continues, is_complete};
@@ -30,7 +30,7 @@ use source::{Continues, is_complete};
   printf 'x = 6\\nx * 7\\n' | hv repl --language python
 
 Each turn starts from the memory that the turn before left. A turn that is interrupted (Ctrl-C), traps or meets a limit leaves it as it was.
-What ends a line too early goes on in the next one. Ctrl-D ends; the environment is removed then, unless it is to be kept.")]
+A line whose brackets, strings or block are still open goes on in the next one. Ctrl-D ends; without --keep, a new environment is removed then.")]
 pub(crate) struct Repl {
     /// Language of a new environment.
     #[arg(long, short, value_enum, default_value = "js")]
@@ -74,19 +74,12 @@ impl Repl {
         let session = self.options.open(server).await?;
         let (id, language) = match &self.environment {
             Some(named) => {
-                let id = find(&session, named, &owner).await?;
-                let list = crate::env::all(&session, &owner).await?;
-                let info = list.into_iter().find(|info| info.id == id);
-                let language = match info.map(|info| info.language).as_deref() {
-                    Some("python") => Language::Python,
-                    Some(_) => Language::Js,
-                    None => {
-                        return Err(Failure::Input(format!(
-                            "you have no environment {id} on this host"
-                        )));
-                    }
+                let info = look_up(&session, named, &owner).await?;
+                let language = match info.language.as_str() {
+                    "python" => Language::Python,
+                    _ => Language::Js,
                 };
-                (id, language)
+                (info.id, language)
             }
             None => (self.begin(&session, &owner).await?, self.language),
         };
@@ -107,7 +100,7 @@ impl Repl {
                 .await;
             ended.and_then(|status| Ok(removed.map(|_| status)?))
         } else {
-            note(format_args!("the environment {} is kept", place.id))?;
+            note(format_args!("the environment {} is kept", plain(&place.id)))?;
             ended
         }
     }
@@ -204,7 +197,9 @@ impl Place {
             done = self.session.evaluate(&self.id, &input, &self.owner) => done,
             _ = tokio::signal::ctrl_c() => {
                 progress.finish_and_clear();
-                note(format_args!("interrupted: the environment is as it was before this turn"))?;
+                note(format_args!(
+                    "interrupted: unless it had ended already, this turn changes nothing"
+                ))?;
                 return Ok(Exit::Code { code: 130 });
             }
         };
@@ -250,12 +245,7 @@ fn broken(error: &ReadlineError) -> Failure {
 
 /// Where lines of earlier sessions are; nobody else may read them.
 fn history_file(language: Language) -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    let folder = variable("XDG_STATE_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
-        .or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".local/state")))?
-        .join("hypervisor");
+    let folder = crate::memory::folder()?;
     std::fs::create_dir_all(&folder).ok()?;
     Some(folder.join(format!("repl-{}", language.name())))
 }

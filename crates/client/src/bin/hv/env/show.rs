@@ -98,7 +98,7 @@ pub(super) fn list(out: &mut dyn Write, list: &[EnvironmentInfo]) -> io::Result<
         writeln!(
             out,
             "{}  {:<10}  {:>10}  {}  {}",
-            info.id,
+            plain(&info.id),
             plain(&info.language),
             size,
             time(info.expires_at),
