@@ -80,6 +80,10 @@ impl Guest for JavaScript {
 }
 
 impl Runtime for JavaScript {
+    fn open_streams() {
+        native::open_streams();
+    }
+
     fn setup(bundle: Bundle) -> Result<(), ScriptError> {
         kept(|engine| engine.set_up(bundle))
     }

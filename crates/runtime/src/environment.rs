@@ -11,7 +11,7 @@ use sha2::{Digest, Sha384};
 use super::Executor;
 use super::bundle::{Bundle, File};
 use super::outcome::{Exit, Outcome};
-use super::script::{Exports, Instance, Language, Runtime, ScriptEngine, exit_of};
+use super::script::{Instance, Language, Runtime, ScriptEngine, exit_of, runtime_of};
 use super::snapshot::{Base, Delta, Unkept};
 use super::state::{MAX_STATE, State, StateError};
 use super::worlds::script::exports::hypervisor::plugin::runtime;
@@ -351,12 +351,6 @@ fn refused(unkept: &Unkept) -> Exit {
             ),
         },
     }
-}
-
-/// An engine without it is asked for nothing of the kind.
-fn runtime_of(exports: &Exports) -> wasmtime::Result<&Runtime> {
-    let missing = || wasmtime::Error::msg("the engine does not export `runtime`");
-    exports.runtime.as_ref().ok_or_else(missing)
 }
 
 fn in_wit(bundle: Bundle) -> runtime::Bundle {

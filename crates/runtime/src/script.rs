@@ -12,7 +12,7 @@ use super::outcome::{Exit, Inputs, Outcome};
 use super::ready::Stock;
 use super::said::{Failure, log_written};
 use super::sandbox::{Live, MAX_WORDS, Sandbox, Sandboxes};
-use super::snapshot::{Access, AccessIndices, Base};
+use super::snapshot::{Access, AccessIndices, Base, Delta};
 use super::worlds::script::exports::hypervisor::plugin::runtime;
 use super::worlds::script::exports::hypervisor::plugin::script::{self, Fault, ScriptError};
 
@@ -55,6 +55,8 @@ pub(super) struct ScriptEngine {
     pub(super) sandboxes: Sandboxes,
     /// What every instance holds that was made ready, where environments are set up in them.
     pub(super) base: Option<Base>,
+    /// What a fresh instance lacks of it, where that takes the place of an empty script.
+    start: Option<Delta>,
     /// SHA-384 of the component.
     pub(super) sha384: [u8; 48],
     ready: Arc<Stock<Instance>>,
@@ -119,30 +121,37 @@ impl ScriptEngine {
             pre,
             sandboxes,
             base: None,
+            start: None,
             sha384,
             ready: Stock::new(wanted),
         };
         if engine.exports.runtime.is_some() {
-            let (one, other) = (engine.found_base().await?, engine.found_base().await?);
-            if one != other {
+            let run = Begin::Run;
+            let one = engine.found_base(run).await?;
+            if one != engine.found_base(run).await? {
                 return Err(wasmtime::Error::msg(
                     "two instances of it that were made ready in the same way differ, so that no state can be kept of what it exports as `runtime`",
                 ));
+            }
+            let bare = engine.found_base(Begin::Open).await?;
+            engine.start = Some(Delta::between(&bare, &one));
+            if one != engine.found_base(Begin::Restore).await? {
+                tracing::warn!(
+                    "an instance of it that was made ready by writing its memory differs from one that ran, so that each one runs"
+                );
+                engine.start = None;
             }
             engine.base = Some(one);
         }
         Ok(Arc::new(engine))
     }
 
-    /// What an instance that was made ready holds.
-    async fn found_base(&self) -> wasmtime::Result<Base> {
+    /// What an instance that began in this way holds.
+    async fn found_base(&self, begin: Begin) -> wasmtime::Result<Base> {
         let unmade = |failure: Failure| wasmtime::Error::msg(failure.explained());
-        let mut instance = self.make().await.map_err(unmade)?;
+        let mut instance = self.begun(begin).await.map_err(unmade)?;
         let base = instance
-            .call(async |exports, store| match &exports.runtime {
-                Some(runtime) => Base::of(&runtime.access, store).await,
-                None => Err(wasmtime::Error::msg("it gives no access to its memory")),
-            })
+            .call(async |exports, store| Base::of(&runtime_of(exports)?.access, store).await)
             .await;
         drop(instance.sandbox.finish(Exit::Ok));
         base.map_err(|exit| unmade(exit.into()))
@@ -229,20 +238,60 @@ impl ScriptEngine {
             .await
     }
 
-    /// An instance whose pages an empty script has touched: that is most of what a short script costs. What it prints is the
-    /// engine's own; of scripts nothing is logged.
+    /// An instance that is as an empty script leaves it: that is most of what a short script costs.
     async fn make(&self) -> Result<Instance, Failure> {
+        let begin = match self.start {
+            Some(_) => Begin::Restore,
+            None => Begin::Run,
+        };
+        self.begun(begin).await
+    }
+
+    /// An instance that has begun. What it prints is the engine's own; of scripts nothing is logged.
+    async fn begun(&self, begin: Begin) -> Result<Instance, Failure> {
         let mut instance = self.instantiate().await?;
-        let ended = run(&mut instance, "", &[]).await;
-        let made = match ended {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(exit_of(error, &instance.sandbox).into()),
-            Err(exit) => Err(exit.into()),
+        let made = match begin {
+            Begin::Run => match run(&mut instance, "", &[]).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(exit_of(error, &instance.sandbox).into()),
+                Err(exit) => Err(exit.into()),
+            },
+            Begin::Open | Begin::Restore => {
+                let start = self.start.as_ref().filter(|_| begin == Begin::Restore);
+                instance
+                    .call(async |exports, store| {
+                        let Runtime { calls, access } = runtime_of(exports)?;
+                        calls.call_open_streams(&mut *store).await?;
+                        match start {
+                            Some(start) => start.restore(access, store).await,
+                            None => Ok(()),
+                        }
+                    })
+                    .await
+                    .map_err(Failure::from)
+            }
         };
         log_written(INTERPRETER, &instance.sandbox.written());
         self.awaken(&mut instance);
         made.map(|()| instance)
     }
+}
+
+/// How an instance begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    /// It runs an empty script.
+    Run,
+    /// It opens its streams alone.
+    Open,
+    /// And gets the memory that an empty script would have left.
+    Restore,
+}
+
+/// An engine without it is asked for nothing of the kind.
+pub(super) fn runtime_of(exports: &Exports) -> wasmtime::Result<&Runtime> {
+    let missing = || wasmtime::Error::msg("the engine does not export `runtime`");
+    exports.runtime.as_ref().ok_or_else(missing)
 }
 
 fn unready(failure: Failure) -> Exit {

@@ -233,6 +233,33 @@ impl Delta {
         }))
     }
 
+    /// What makes an instance that only opened its streams one that is ready.
+    pub(super) fn between(bare: &Base, ready: &Base) -> Self {
+        let mut runs = Runs::default();
+        let both = ready.memories.iter().zip(&bare.memories);
+        for (at, (after, before)) in (0_u8..).zip(both) {
+            for (place, page) in (0..).step_by(PAGE).zip(after.chunks(PAGE)) {
+                if !is_as_before(before, place, page) {
+                    runs.add(at, place, page);
+                }
+            }
+        }
+        let pages = |memory: &Vec<u8>| {
+            u64::try_from(memory.len())
+                .unwrap_or(u64::MAX)
+                .div_euclid(WASM_PAGE)
+        };
+        Self {
+            pages: ready
+                .memories
+                .iter()
+                .map(|it| u32::try_from(pages(it)).unwrap_or(u32::MAX))
+                .collect(),
+            globals: Zeroizing::new(ready.globals.clone()),
+            parts: runs.done(),
+        }
+    }
+
     /// Writes it into an instance that was just made ready.
     pub(super) async fn restore(
         &self,

@@ -28,6 +28,10 @@ class Script(exports.Script):
 class Runtime(exports.Runtime):
     """`hypervisor:plugin/runtime`."""
 
+    def open_streams(self) -> None:
+        """Opens what an empty script leaves open; see `streams.touch`."""
+        streams.touch()
+
     def setup(self, bundle: Bundle) -> None:
         """Loads a bundle; see `runtime.setup`."""
         runtime.setup(bundle)
