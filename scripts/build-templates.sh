@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds what `hv new` makes projects from into target/templates: build-templates.sh [NAME]…, the folders of templates/, or all of
-# them if none is named. What is up to date is left alone.
+# Builds what `hv new` makes projects from, and the examples that are laid over such projects, into target/templates:
+# build-templates.sh [NAME]…, the folders of templates/ and of components/examples/, or all of them if none is named. What is up to
+# date is left alone.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -20,21 +21,30 @@ source "$root/scripts/python.sh"
 # shellcheck source=scripts/node.sh
 source "$root/scripts/node.sh"
 
-# build NAME INPUT…: makes target/templates/template-NAME.wasm from a project as `hv new` would write it, unless it was made
-# from the same template and inputs. What the project is built with is up to build_LANGUAGE, which leaves one component in it.
+# build TITLE TEMPLATE [EXAMPLE] -- INPUT…: makes target/templates/TITLE.wasm from a project as `hv new` would write it, with the files
+# of an example in the place of its own, unless it was made from the same inputs. What the project is built with is up to
+# build_LANGUAGE, which leaves one component in it.
 build() {
-    local name=$1 template=$root/templates/$1 project=$out/.$1 component=$out/template-$1.wasm stamp file
+    local title=$1 template=$2 project=$out/.$1 component=$out/$1.wasm stamp file sources=()
+    shift 2
+    while [[ $1 != -- ]]; do
+        sources+=("$1")
+        shift
+    done
     shift
-    stamp=$(cd "$root" && find "templates/$name" scripts/build-templates.sh "$@" -type f -print0 | LC_ALL=C sort -z |
+    stamp=$(cd "$root" && find "$template" "${sources[@]}" scripts/build-templates.sh "$@" -type f -print0 | LC_ALL=C sort -z |
         xargs -0 sha256sum | sha256sum | cut -d' ' -f1)
     [[ -e $component && $(cat "$project/.inputs" 2>/dev/null) == "$stamp" ]] && return
-    say "template-$name.wasm … building"
+    say "$title.wasm … building"
     rm -rf "$project"
-    cp -R "$template" "$project"
+    cp -R "$root/$template" "$project"
+    for file in "${sources[@]}"; do
+        cp -R "$root/$file/." "$project"
+    done
     while IFS= read -r -d '' file; do
-        sed -i "s/{{name}}/template-$name/g" "$file"
+        sed -i "s/{{name}}/$title/g" "$file"
     done < <(find "$project" -type f -print0)
-    case $name in
+    case ${template#templates/} in
         # hv writes the definitions beside the project's own world.
         *-policy-engine | *-payments | js-program | python-program)
             cp -R "$root/wit/deps" "$project/wit/deps"
@@ -43,10 +53,11 @@ build() {
             ;;
         python) cp -R "$root/wit/deps" "$project/wit/deps" ;;
     esac
-    "build_${name%%-*}" "$project"
+    template=${template#templates/}
+    "build_${template%%-*}" "$project"
     mv "$project"/*.wasm "$component"
     printf '%s' "$stamp" >"$project/.inputs"
-    say "template-$name.wasm $(wc -c <"$component") bytes"
+    say "$title.wasm $(wc -c <"$component") bytes"
 }
 
 build_rust() (
@@ -108,7 +119,10 @@ build_c() (
     make --silent CC="$root/scripts/wasm-cc.sh" </dev/null
 )
 
-(($#)) || set -- rust rust-program rust-policy-engine rust-payments python python-program python-policy-engine js js-program js-policy-engine js-payments go-program c-program
+# The project that an example is laid over.
+declare -A projects=([policy-js]=js-policy-engine [policy-python]=python-policy-engine [payments-js]=js-payments [agent-python]=python)
+
+(($#)) || set -- rust rust-program rust-policy-engine rust-payments python python-program python-policy-engine js js-program js-policy-engine js-payments go-program c-program policy-js policy-python payments-js agent-python
 mkdir -p "$out" "$root/.tools"
 # Two builds at once would write the same files.
 if command -v flock >/dev/null; then
@@ -116,13 +130,18 @@ if command -v flock >/dev/null; then
     flock 9
 fi
 for name; do
-    [[ -d $root/templates/$name ]] || fail "unknown template \`$name\`: a folder of templates/"
-    case $name in
-        rust*) build "$name" scripts/toolchain.sh wit ;;
-        python*) build "$name" scripts/python.sh wit components/policy-python/requirements.txt ;;
-        js*) build "$name" scripts/node.sh wit templates/js/package.json ;;
-        go*) build "$name" scripts/go-requirements.txt ;;
-        c*) build "$name" scripts/wasm-cc.sh components/runtime-javascript/requirements.txt ;;
+    if [[ -n ${projects[$name]:-} ]]; then
+        what=("example-$name" "templates/${projects[$name]}" "components/examples/$name" --)
+    else
+        [[ -d $root/templates/$name ]] || fail "unknown template \`$name\`: a folder of templates/ or components/examples/"
+        what=("template-$name" "templates/$name" --)
+    fi
+    case ${projects[$name]:-$name} in
+        rust*) build "${what[@]}" scripts/toolchain.sh wit ;;
+        python*) build "${what[@]}" scripts/python.sh wit components/policy-python/requirements.txt ;;
+        js*) build "${what[@]}" scripts/node.sh wit templates/js/package.json ;;
+        go*) build "${what[@]}" scripts/go-requirements.txt ;;
+        c*) build "${what[@]}" scripts/wasm-cc.sh components/runtime-javascript/requirements.txt ;;
         *) fail "unknown language of the template \`$name\`" ;;
     esac
 done

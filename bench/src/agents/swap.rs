@@ -23,20 +23,21 @@ pub(super) async fn measure() -> Result<Group> {
     let folder = tempfile::TempDir::new().context("temporary folder")?;
     let admin = free_address()?;
     let token = folder.path().join("admin.token");
+    let read = |name: &str| std::fs::read(crate::sealed::component(name)?).context(name.to_owned());
+    let example = |name: &str| format!("../templates/example-{name}.wasm");
+    // It sells nothing here: it is there to be swapped.
+    let payments = crate::sealed::component(&example("payments-js"))?;
     let config = format!(
-        "{}[admin]\nlistening = '{admin}'\ntoken_file = {token:?}\n",
+        "{}[payments]\ncomponent = {payments:?}\npay_to = 'counter'\n[admin]\nlistening = '{admin}'\ntoken_file = {token:?}\n",
         policy(folder.path())?
     );
     let host = Process::configured(&config)?;
     let token = Token::read(&token).context("the admin port's token")?;
     let admin = Place::Tcp(admin);
     deploy(&host, &owner()?, "hello", "").await?;
-    let read = |name: &str| std::fs::read(crate::sealed::component(name)?).context(name.to_owned());
-    let component = read("policy-rust.wasm")?;
-
     let mut group =
-        Group::new("p99 of a request, 4 connections, the policy swapped again and again meanwhile");
-    let phase = async |swapped: Option<&[u8]>| -> Result<(f64, usize)> {
+        Group::new("p99 of a request, 4 connections, a plugin swapped again and again meanwhile");
+    let phase = async |swapped: Option<&(Plugin, Replacement)>| -> Result<(f64, usize)> {
         let over = Arc::new(AtomicBool::new(false));
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..CONNECTIONS {
@@ -55,18 +56,10 @@ pub(super) async fn measure() -> Result<Group> {
         let started = Instant::now();
         let mut swaps = 0;
         while started.elapsed() < PHASE {
-            if let Some(component) = swapped {
-                operator::swap(
-                    &admin,
-                    Some(&token),
-                    Plugin::Policy,
-                    Replacement {
-                        component: Some(component.to_vec().into()),
-                        ..Replacement::default()
-                    },
-                )
-                .await
-                .map_err(|e| Error::new(e.to_string()))?;
+            if let Some((plugin, replacement)) = swapped {
+                operator::swap(&admin, Some(&token), *plugin, replacement.clone())
+                    .await
+                    .map_err(|e| Error::new(e.to_string()))?;
                 swaps += 1;
             } else {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -80,20 +73,43 @@ pub(super) async fn measure() -> Result<Group> {
         Ok((percentile(&mut times, 99.0), swaps))
     };
     group.add("before", Unit::Microseconds, [phase(None).await?.0]);
-    let (during, swaps) = phase(Some(&component)).await?;
+    let with = |plugin, name: &str, rules: Option<&str>| -> Result<_> {
+        let component = Some(read(name)?.into());
+        let rules = rules.map(|rules| rules.as_bytes().to_vec().into());
+        Ok((plugin, Replacement { component, rules }))
+    };
+    let rust = with(Plugin::Policy, "policy-rust.wasm", None)?;
+    let (during, swaps) = phase(Some(&rust)).await?;
     group.add("during", Unit::Microseconds, [during]);
     group.add("after", Unit::Microseconds, [phase(None).await?.0]);
-    // What authors build from the templates: at least one swap each, however long it takes.
-    for (label, name) in [
-        ("during, to one in JavaScript", "js"),
-        ("during, to one in Python", "python"),
+    // What authors make of the templates: at least one swap each, however long it takes.
+    let sizes = r#"{"origins": [], "largest": 1000000000}"#;
+    for (label, plugin, name, rules) in [
+        (
+            "payments, in JavaScript",
+            Plugin::Payments,
+            "payments-js",
+            None,
+        ),
+        (
+            "a policy in JavaScript",
+            Plugin::Policy,
+            "policy-js",
+            Some(sizes),
+        ),
+        (
+            "a policy in Python",
+            Plugin::Policy,
+            "policy-python",
+            Some(""),
+        ),
     ] {
-        let component = read(&format!("../templates/template-{name}-policy-engine.wasm"))?;
-        let (during, _) = phase(Some(&component)).await?;
-        group.add(label, Unit::Microseconds, [during]);
+        let swapped = with(plugin, &example(name), rules)?;
+        let (during, _) = phase(Some(&swapped)).await?;
+        group.add(format!("during, to {label}"), Unit::Microseconds, [during]);
     }
     group.add(
-        "swaps in three seconds, no request failed",
+        "swaps of the policy in Rust in three seconds, no request failed",
         Unit::Count,
         [swaps as f64],
     );

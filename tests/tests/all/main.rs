@@ -6,6 +6,7 @@ mod attestation;
 mod checking;
 mod cli;
 mod environments;
+mod examples;
 mod isolation;
 mod javascript;
 mod layers;

@@ -14,8 +14,17 @@ use tempfile::TempDir;
 
 /// The component of a folder of `templates/`.
 pub(crate) fn template(name: &str) -> PathBuf {
+    built(&format!("template-{name}"))
+}
+
+/// The component of a folder of `components/examples/`.
+pub(crate) fn example(name: &str) -> PathBuf {
+    built(&format!("example-{name}"))
+}
+
+fn built(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let path = root.join(format!("target/templates/template-{name}.wasm"));
+    let path = root.join(format!("target/templates/{name}.wasm"));
     assert!(
         path.exists(),
         "{} is not built; run `make templates`",

@@ -169,7 +169,7 @@ async fn the_command_swaps_and_says_what_is_in_use_now() {
 }
 
 /// `hypervisor-ctl swap policy` with these arguments, for this host.
-async fn command(host: &Host, arguments: &[&str]) -> std::process::Output {
+pub(crate) async fn command(host: &Host, arguments: &[&str]) -> std::process::Output {
     let admin = host.admin();
     Command::new(binary("hypervisor-ctl"))
         .args(["swap", "policy", "--admin"])

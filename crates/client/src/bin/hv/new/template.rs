@@ -94,6 +94,7 @@ const PYTHON: &[File] = files!["templates/python/":
     "app.py",
     "build.sh",
     "requirements.txt",
+    "web.py",
     "wit/world.wit",
 ];
 
