@@ -35,6 +35,8 @@ pub struct Session {
     keeping: Option<Box<Keeping>>,
     /// Programs that the host has of this session, by SHA-256.
     sent: Mutex<BTreeSet<[u8; 32]>>,
+    /// The last owner's proof: it is the same for every request.
+    proof: Mutex<Option<(PublicKey, OwnerProof)>>,
 }
 
 /// Where a sealed request goes.
@@ -110,6 +112,7 @@ impl Session {
             attestation: None,
             keeping: None,
             sent: Mutex::default(),
+            proof: Mutex::default(),
         }
     }
 
@@ -287,8 +290,16 @@ impl Session {
 
     /// An owner's proof for this session.
     pub(crate) fn prove(&self, owner: &OwnerKey) -> OwnerProof {
-        let (key, host) = (self.session.public_key(), self.session.host());
-        owner.prove(key, host, self.session.id())
+        let mut last = self.proof.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((of, proof)) if of == owner.public_key() => proof.clone(),
+            _ => {
+                let (key, host) = (self.session.public_key(), self.session.host());
+                let proof = owner.prove(key, host, self.session.id());
+                *last = Some((owner.public_key().clone(), proof.clone()));
+                proof
+            }
+        }
     }
 
     /// Sends a sealed request, verifies and opens the answer.

@@ -1,7 +1,7 @@
 //! The host's end of a session.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::{
     OpenRequest, SealedRequest, SealedResponse, SessionId, SessionSecrets, argument_fields,
@@ -9,7 +9,7 @@ use super::{
 use crate::commitment::{argument_count, request_commitment, result_commitment};
 use crate::scrub::without_trace;
 use crate::sealing::{AssociatedData, Field, Nonce, Operation};
-use crate::{Commitment, Error, PrivateKey, PublicKey, ReplayWindow};
+use crate::{Commitment, Error, OwnerProof, PrivateKey, PublicKey, ReplayWindow};
 
 /// The host's end of a session: opens requests, gives each sequence out once, seals responses. Thread safe.
 pub struct HostSession {
@@ -18,6 +18,8 @@ pub struct HostSession {
     public_key: PublicKey,
     secrets: SessionSecrets,
     window: Mutex<ReplayWindow>,
+    /// The first proof of an owner that held, with its key: it is the same in every request.
+    owner: OnceLock<(OwnerProof, PublicKey)>,
 }
 
 impl HostSession {
@@ -35,7 +37,24 @@ impl HostSession {
             public_key,
             secrets,
             window: Mutex::default(),
+            owner: OnceLock::new(),
         })
+    }
+
+    /// The owner that a proof is of. One that held before is not checked again.
+    ///
+    /// # Errors
+    /// As [`OwnerProof::verify`].
+    pub fn owner(&self, proof: &OwnerProof) -> Result<PublicKey, Error> {
+        if let Some((held, owner)) = self.owner.get()
+            && held == proof
+        {
+            return Ok(owner.clone());
+        }
+        let owner = proof.verify(&self.client, &self.public_key, &self.id)?;
+        // Of several owners in one session the others are checked each time.
+        let _ = self.owner.set((proof.clone(), owner.clone()));
+        Ok(owner)
     }
 
     /// The same with a new key pair, of which nothing but the public key stays.

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use hypervisor_protocol::error::CommitmentKind;
 use hypervisor_protocol::wire::MAX_ARGUMENTS;
 use hypervisor_protocol::{
-    ClientSession, Error, Exit, Field, HostSession, OpenResponse, Operation, PendingRequest,
-    PrivateKey, Report, SealedRequest, SealedResponse, SessionId,
+    ClientSession, Error, Exit, Field, HostSession, OpenResponse, Operation, OwnerKey,
+    PendingRequest, PrivateKey, Report, SealedRequest, SealedResponse, SessionId,
 };
 
 type Tampering<T> = Box<dyn Fn(&mut T)>;
@@ -411,4 +411,32 @@ fn debug_output_shows_no_secret() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn a_proof_that_held_makes_no_other_hold() {
+    let (client, host) = session();
+    let (one, _) = OwnerKey::generate().unwrap();
+    let (other, _) = OwnerKey::generate().unwrap();
+    let proof = |owner: &OwnerKey| owner.prove(client.public_key(), client.host(), client.id());
+    for _ in 0..2 {
+        assert_eq!(host.owner(&proof(&one)).unwrap(), *one.public_key());
+        assert_eq!(host.owner(&proof(&other)).unwrap(), *other.public_key());
+        let mut forged = proof(&one);
+        forged.signature = proof(&other).signature;
+        assert!(matches!(
+            host.owner(&forged),
+            Err(Error::InvalidOwner { .. })
+        ));
+        forged = proof(&one);
+        forged.public_key = proof(&other).public_key;
+        assert!(matches!(
+            host.owner(&forged),
+            Err(Error::InvalidOwner { .. })
+        ));
+    }
+    // Nor in another session.
+    let (_, elsewhere) = session();
+    let moved = elsewhere.owner(&proof(&one));
+    assert!(matches!(moved, Err(Error::InvalidOwner { .. })));
 }

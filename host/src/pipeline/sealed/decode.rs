@@ -105,9 +105,7 @@ fn decode_as<T: Body>(host: &Host, way: &Sealed, received: Received) -> Result<D
     let (body, share) = received.decode::<T>(way.format)?;
     let (id, public_key) = body.session();
     let session = find_session(host, id, public_key)?;
-    let prove =
-        |proof: &OwnerProof| proof.verify(session.client(), session.public_key(), session.id());
-    let owner = body.owner().map(prove).transpose()?;
+    let owner = body.owner().map(|proof| session.owner(proof)).transpose()?;
     Ok(Decoded {
         session,
         owner,

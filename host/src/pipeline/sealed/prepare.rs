@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, Request};
 use hypervisor_agents::Owner;
-use hypervisor_environments::Request as Environment;
+use hypervisor_environments::{Job, Request as Environment};
 use hypervisor_protocol::{ComponentDigest, OpenRequest, Operation, Rejection, digest};
 
 use super::{Exchange, Sealed};
@@ -311,13 +311,9 @@ fn environment(
             commitment: open.commitment,
         })
     });
-    match planned {
-        Ok(job) => {
-            let digest = job.digest();
-            (Ok(Work::Environment(Box::new(job))), digest)
-        }
-        Err(exit) => (Err(exit), digest),
-    }
+    let digest = planned.as_ref().map_or(digest, Job::digest);
+    let work = planned.map(|job| Work::Environment(Box::new(job)));
+    (work, digest)
 }
 
 /// Work about one agent of the owner's.
