@@ -189,6 +189,17 @@ impl<'a> TdxQuote<'a> {
         let certification_type = qe.u16().map_err(within)?;
         let certification = qe.prefixed_u32().map_err(within)?;
         filled("QE data", &qe)?;
+        // No signature covers these either. Types 1 to 3 name the platform's key, by a PPID in plain or under RSA and 20 bytes of versions.
+        let is_known = matches!(
+            (certification_type, certification.len()),
+            (CERT_TYPE_PCK_CHAIN, _) | (1, 36) | (2, 276) | (3, 404)
+        );
+        if !is_known {
+            return Err(malformed(format!(
+                "the QE's certification data of type {certification_type} and {} bytes is none that Intel defines",
+                certification.len()
+            )));
+        }
         Ok(Self {
             version: frame.version,
             user_data: frame.user_data,

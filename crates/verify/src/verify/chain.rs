@@ -80,7 +80,15 @@ fn is_signed_by(certificate: &Certificate, issuer: &Certificate) -> bool {
         return false;
     };
     certificate.tbs_certificate.issuer == issuer.tbs_certificate.subject
+        && is_plain(certificate)
         && key.verify(&signed, &signature).is_ok()
+}
+
+/// Whether what no signature covers says what the signed part says: the algorithm stands twice (RFC 5280 §4.1.1.2), and a signature
+/// has whole bytes.
+pub(super) fn is_plain(certificate: &Certificate) -> bool {
+    certificate.signature_algorithm == certificate.tbs_certificate.signature
+        && certificate.signature.unused_bits() == 0
 }
 
 /// SHA-256 over a certificate's DER.

@@ -10,11 +10,15 @@
 use crate::support::{advice, failed, status};
 use const_hex::encode;
 use dcap_qvl::quote::Quote;
+use der::EncodePem;
+use der::oid::ObjectIdentifier;
+use der::pem::LineEnding;
 use hypervisor_verify::snp::SnpReport;
 use hypervisor_verify::tdx::TdxQuote;
 use hypervisor_verify::{
     Assurance, Backend, Binding, CheckId, ComponentLog, Evidence, Policy, RawQuote, Status, Verdict,
 };
+use x509_cert::Certificate;
 
 const TDX_NOW: u64 = 1_751_000_000;
 const TD15EX_NOW: u64 = 1_792_000_000;
@@ -261,6 +265,86 @@ fn a_change_in_any_region_of_a_tdx_quote_is_refused_by_the_check_that_guards_it(
                 "{name} {start}: {verdict}"
             );
         }
+    }
+}
+
+#[test]
+fn a_certificate_whose_unsigned_part_names_another_algorithm_is_refused() {
+    let evidence = tdx("tdx_quote");
+    let policy = tdx_policy(raw(&evidence), "");
+    let mut collateral: serde_json::Value =
+        serde_json::from_slice(evidence.collateral.as_ref().unwrap()).unwrap();
+    let chain = collateral["pck_crl_issuer_chain"].as_str().unwrap();
+    let mut chain = Certificate::load_pem_chain(chain.as_bytes()).unwrap();
+    let pem = |chain: &[Certificate]| -> String {
+        let pem = |it: &Certificate| it.to_pem(LineEnding::LF).unwrap();
+        chain.iter().map(pem).collect()
+    };
+    let mut judged = |chain: &[Certificate]| {
+        collateral["pck_crl_issuer_chain"] = pem(chain).into();
+        let evidence = Evidence {
+            collateral: Some(collateral.to_string().into_bytes()),
+            ..evidence.clone()
+        };
+        failed(&verify_at(&evidence, &policy, TDX_NOW))
+    };
+    assert_eq!(judged(&chain), [CheckId::ReportData]);
+    // ECDSA with SHA-384, where the signed part says SHA-256.
+    chain[0].signature_algorithm.oid = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3");
+    assert!(judged(&chain).contains(&CheckId::Collateral));
+}
+
+/// A quote with other certification data in its QE data, and right lengths around it.
+fn with_certification(original: &[u8], kind: u16, data: &[u8]) -> Vec<u8> {
+    let quote = TdxQuote::parse(original).unwrap();
+    let signature_data = quote.signed.len();
+    let qe_data = signature_data + 4 + 64 + 64 + 2;
+    let inner = qe_data + 4 + 384 + 64 + 2 + quote.qe_auth_data.len();
+    let end = inner + 6 + data.len();
+    let length = |from: usize| u32::try_from(end - from - 4).unwrap().to_le_bytes();
+    let mut altered = original[..inner].to_vec();
+    altered.extend(kind.to_le_bytes());
+    altered.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
+    altered.extend(data);
+    altered[signature_data..signature_data + 4].copy_from_slice(&length(signature_data));
+    altered[qe_data..qe_data + 4].copy_from_slice(&length(qe_data));
+    altered
+}
+
+#[test]
+fn certification_data_that_intel_does_not_define_is_refused_though_the_collateral_has_the_chain() {
+    let evidence = tdx("tdx_quote_td15ex");
+    let original = raw(&evidence).to_vec();
+    let policy = tdx_policy(&original, "");
+    let chain = TdxQuote::parse(&original).unwrap().certification.to_vec();
+    let judged = |kind, data: &[u8]| {
+        let evidence = Evidence {
+            quote: RawQuote::Tdx(with_certification(&original, kind, data)),
+            ..evidence.clone()
+        };
+        failed(&verify_at(&evidence, &policy, TD15EX_NOW))
+    };
+    for (kind, data) in [
+        (5, &chain[..]),
+        (1, &[7; 36]),
+        (2, &[7; 276]),
+        (3, &[7; 404]),
+    ] {
+        assert_eq!(judged(kind, data), [CheckId::ReportData], "{kind}");
+    }
+    for (kind, data) in [
+        (0x105, &chain[..]),
+        (4, &chain),
+        (3, &chain),
+        (3, b"words"),
+        (99, &[b'x'; 4096]),
+        (99, b""),
+    ] {
+        let failures = judged(kind, data);
+        assert!(
+            failures.contains(&CheckId::QuoteForm),
+            "{kind}: {failures:?}"
+        );
     }
 }
 
@@ -618,22 +702,19 @@ fn a_change_in_any_region_of_a_sev_snp_report_is_refused_by_the_check_that_guard
 }
 
 #[test]
-fn a_change_in_any_region_of_the_certificate_is_refused() {
+fn one_flipped_bit_in_any_byte_of_the_certificate_is_refused() {
     let original = file("vcek_milan.der");
     let policy = lenient();
-    for start in (0..original.len()).step_by(64) {
+    for offset in 0..original.len() {
         let mut altered = original.clone();
-        let end = (start + 64).min(original.len());
-        altered[start..end]
-            .iter_mut()
-            .for_each(|byte| *byte ^= 0x80);
+        altered[offset] ^= 1 << (offset % 8);
         let mut evidence = snp(snp_report(), "vcek_milan.der");
         evidence.quote = RawQuote::SevSnp {
             report: snp_report(),
             certs: altered,
         };
         let failures = failed(&verify_at(&evidence, &policy, SNP_NOW));
-        assert!(failures.contains(&CheckId::CertificateChain), "{start}");
+        assert!(failures.contains(&CheckId::CertificateChain), "{offset}");
     }
 }
 

@@ -31,6 +31,7 @@ fn built_in(generation: Generation) -> Option<(Certificate, Certificate)> {
 /// Whether `issuer` signs `subject` and is named by it.
 fn issues(issuer: &Certificate, subject: &Certificate) -> bool {
     issuer.tbs_certificate.subject == subject.tbs_certificate.issuer
+        && chain::is_plain(subject)
         && (
             &Signed::from(issuer.clone()),
             &Signed::from(subject.clone()),
@@ -165,9 +166,11 @@ fn signed_by(root: &Certificate, list: &CertificateList) -> bool {
     ) else {
         return false;
     };
-    pss::VerifyingKey::<rsa::sha2::Sha384>::new(key)
-        .verify(&message, &signature)
-        .is_ok()
+    list.signature_algorithm == list.tbs_cert_list.signature
+        && list.signature.unused_bits() == 0
+        && pss::VerifyingKey::<rsa::sha2::Sha384>::new(key)
+            .verify(&message, &signature)
+            .is_ok()
 }
 
 #[cfg(test)]

@@ -56,6 +56,11 @@ impl Fault {
             )
         } else if has("TDX module") {
             ("the TCB info does not know this TDX module", NOT_INTELS)
+        } else if has("QE auth data") {
+            (
+                "the quoting enclave's own data is not 32 bytes long",
+                NOT_INTELS,
+            )
         } else if has("QE ") {
             (
                 "the quoting enclave is not the one of the QE identity",
