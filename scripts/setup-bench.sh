@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up what `make bench` compares with: the load generator wrk, and wasmtime's own server. Neither is needed by anything else.
+# Sets up what `make bench` compares with: the load generator wrk, wasmtime's own server, and a package for Python. None is needed by anything else.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -23,4 +23,24 @@ if [[ $("$root/.tools/bin/wasmtime" --version 2>/dev/null) != "wasmtime $version
     cargo install --quiet --root "$root/.tools" --version "$version" --locked --no-default-features \
         --features run,serve,cranelift,pooling-allocator,parallel-compilation,component-model,component-model-async,cache,addr2line,demangle,wat,threads,gc,gc-drc \
         wasmtime-cli </dev/null
+fi
+
+# A package that a script can only bring as its own source: its wheel, and the one file that is in it.
+package=$root/target/bench
+requirements=$root/scripts/bench-requirements.txt
+if ! cmp -s "$requirements" "$package/.requirements"; then
+    say "fetching a package for Python"
+    fail() {
+        say "$*" >&2
+        exit 1
+    }
+    # shellcheck source=scripts/python.sh
+    source "$root/scripts/python.sh"
+    setup_venv
+    rm -rf "$package"
+    mkdir -p "$package"
+    "$venv/bin/pip" download --quiet --disable-pip-version-check --no-input --no-deps --only-binary :all: --require-hashes \
+        --requirement "$requirements" --dest "$package" </dev/null
+    "$venv/bin/python" -m zipfile -e "$package"/*.whl "$package"
+    cp "$requirements" "$package/.requirements"
 fi

