@@ -86,4 +86,15 @@ for boot in disk direct; do
     kill "$guest" && { wait "$guest" || true; }
     guest=
 done
+
+# The image that ships, where there is no TEE: the TPM is told what was predicted, and the host does not serve.
+IMAGE_HOST=$bin/hypervisor IMAGE_TOOL=$bin/hypervisor-image "$root/scripts/image.sh" build >/dev/null
+image=$work/production.efi
+cp "$root/target/image/production.efi" "$image"
+state=$work/production
+IMAGE_STATE=$state timeout 900 "$root/scripts/image-boot.sh" "$image" disk >"$work/production.log" 2>&1 || { cat "$work/production.log" >&2 && fail 'the production image does not end by itself'; }
+grep -qF 'run inside a confidential guest' "$state/console" || { cat "$work/production.log" >&2 && fail 'the production image does not say what is missing'; }
+[[ ! -e $state/address ]] || fail 'the production image serves without a TEE'
+hold disk
+say 'the production image ends where there is no TEE'
 say "passed in $((SECONDS - began)) seconds"

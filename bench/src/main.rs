@@ -72,8 +72,10 @@ enum Command {
     Payments,
     /// Evidence: sessions and results at one quote a second, and verifying.
     Attestation,
-    /// Agents: beside `wasmtime serve`, a thousand of them, swaps under load.
+    /// Agents: beside `wasmtime serve`, and a thousand of them.
     Agents,
+    /// Requests while a plugin is swapped: in Rust, JavaScript and Python.
+    Swap,
     /// Environments: calls beside programs, scripts and native processes; what one keeps; copies and turns.
     Environments,
     /// A thousand connections of one peer that do the worst they can, while another peer runs `hello`.
@@ -115,7 +117,7 @@ fn main() -> ExitCode {
 /// One benchmark: its subcommand, its default number of rounds, and its code.
 type Benchmark = (Command, u32, fn(u32) -> Result<Section>);
 
-const BENCHMARKS: [Benchmark; 11] = [
+const BENCHMARKS: [Benchmark; 12] = [
     (Command::Overhead, 21, overhead::measure),
     (Command::Cold, 5, cold::measure),
     (Command::Concurrency, 5, concurrency::measure),
@@ -125,6 +127,7 @@ const BENCHMARKS: [Benchmark; 11] = [
     (Command::Payments, 7, payments::measure),
     (Command::Attestation, 3, attestation::measure),
     (Command::Agents, 5, agents::measure),
+    (Command::Swap, 3, agents::measure_swaps),
     (Command::Environments, 7, environments::measure),
     (Command::Siege, 3, siege::measure),
 ];

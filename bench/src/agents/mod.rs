@@ -32,7 +32,15 @@ pub(crate) fn measure(rounds: u32) -> Result<Section> {
     section.push(runtime.block_on(limits::measure(rounds))?);
     section.push(runtime.block_on(epoch::measure(rounds))?);
     section.push(runtime.block_on(many::measure(rounds))?);
-    section.push(runtime.block_on(swap::measure())?);
+    Ok(section)
+}
+
+pub(crate) fn measure_swaps(rounds: u32) -> Result<Section> {
+    let mut section = Section::new(
+        "swap",
+        "a plugin swapped again and again while 4 connections ask without a pause; no request may fail",
+    );
+    section.push(client_runtime()?.block_on(swap::measure(rounds))?);
     Ok(section)
 }
 

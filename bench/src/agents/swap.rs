@@ -19,7 +19,7 @@ use super::{deploy, owner, policy};
 const CONNECTIONS: usize = 4;
 const PHASE: Duration = Duration::from_secs(3);
 
-pub(super) async fn measure() -> Result<Group> {
+pub(super) async fn measure(rounds: u32) -> Result<Group> {
     let folder = tempfile::TempDir::new().context("temporary folder")?;
     let admin = free_address()?;
     let token = folder.path().join("admin.token");
@@ -28,15 +28,14 @@ pub(super) async fn measure() -> Result<Group> {
     // It sells nothing here: it is there to be swapped.
     let payments = crate::sealed::component(&example("payments-js"))?;
     let config = format!(
-        "{}[payments]\ncomponent = {payments:?}\npay_to = 'counter'\n[admin]\nlistening = '{admin}'\ntoken_file = {token:?}\n",
+        "{}[payments]\ncomponent = {payments:?}\npay_to = 'counter'\nprice = '1 TICKET'\n[admin]\nlistening = '{admin}'\ntoken_file = {token:?}\n",
         policy(folder.path())?
     );
     let host = Process::configured(&config)?;
     let token = Token::read(&token).context("the admin port's token")?;
     let admin = Place::Tcp(admin);
     deploy(&host, &owner()?, "hello", "").await?;
-    let mut group =
-        Group::new("p99 of a request, 4 connections, a plugin swapped again and again meanwhile");
+    let mut group = Group::new("p99 of a request");
     let phase = async |swapped: Option<&(Plugin, Replacement)>| -> Result<(f64, usize)> {
         let over = Arc::new(AtomicBool::new(false));
         let mut tasks = tokio::task::JoinSet::new();
@@ -72,46 +71,51 @@ pub(super) async fn measure() -> Result<Group> {
         }
         Ok((percentile(&mut times, 99.0), swaps))
     };
-    group.add("before", Unit::Microseconds, [phase(None).await?.0]);
     let with = |plugin, name: &str, rules: Option<&str>| -> Result<_> {
         let component = Some(read(name)?.into());
         let rules = rules.map(|rules| rules.as_bytes().to_vec().into());
-        Ok((plugin, Replacement { component, rules }))
+        Ok(Some((plugin, Replacement { component, rules })))
     };
-    let rust = with(Plugin::Policy, "policy-rust.wasm", None)?;
-    let (during, swaps) = phase(Some(&rust)).await?;
-    group.add("during", Unit::Microseconds, [during]);
-    group.add("after", Unit::Microseconds, [phase(None).await?.0]);
-    // What authors make of the templates: at least one swap each, however long it takes.
     let sizes = r#"{"origins": [], "largest": 1000000000}"#;
-    for (label, plugin, name, rules) in [
+    let rust = with(Plugin::Policy, "policy-rust.wasm", None)?;
+    // The examples are what authors make of the templates: at least one swap each, however long it takes. The policy in Rust comes last,
+    // so that the next round begins with it.
+    let phases = [
+        ("no swap", None),
         (
             "payments, in JavaScript",
-            Plugin::Payments,
-            "payments-js",
-            None,
+            with(Plugin::Payments, &example("payments-js"), None)?,
         ),
         (
-            "a policy in JavaScript",
-            Plugin::Policy,
-            "policy-js",
-            Some(sizes),
+            "policy, in JavaScript",
+            with(Plugin::Policy, &example("policy-js"), Some(sizes))?,
         ),
         (
-            "a policy in Python",
-            Plugin::Policy,
-            "policy-python",
-            Some(""),
+            "policy, in Python",
+            with(Plugin::Policy, &example("policy-python"), Some(""))?,
         ),
-    ] {
-        let swapped = with(plugin, &example(name), rules)?;
-        let (during, _) = phase(Some(&swapped)).await?;
-        group.add(format!("during, to {label}"), Unit::Microseconds, [during]);
+        ("policy, in Rust", rust),
+    ];
+    let mut times: [Vec<f64>; 5] = Default::default();
+    let mut swaps = Vec::new();
+    for _ in 0..rounds {
+        for (times, (_, swapped)) in times.iter_mut().zip(&phases) {
+            let (p99, count) = phase(swapped.as_ref()).await?;
+            times.push(p99);
+            swaps.push(count as f64);
+        }
     }
+    for ((label, _), times) in phases.iter().zip(times) {
+        group.add(*label, Unit::Microseconds, times);
+    }
+    let last = swaps
+        .into_iter()
+        .skip(phases.len() - 1)
+        .step_by(phases.len());
     group.add(
-        "swaps of the policy in Rust in three seconds, no request failed",
+        "swaps of the policy in Rust in three seconds",
         Unit::Count,
-        [swaps as f64],
+        last,
     );
     Ok(group)
 }
