@@ -263,3 +263,18 @@ async fn no_two_calls_draw_the_same_chance() {
         }
     }
 }
+
+#[tokio::test]
+async fn both_engines_are_made_ready_by_writing_their_memory() {
+    let host = Host::with_environments_in_python("");
+    let tenant = host.tenant().await;
+    for (language, source) in [
+        ("javascript", "export const handler = () => 1;"),
+        ("python", "def handler(event, context):\n    return 1\n"),
+    ] {
+        let environment = tenant.set_up(language, source).await;
+        assert_eq!(tenant.value(&environment.id, "null").await, "1");
+    }
+    // Where that gives another instance than running does, the host says so and runs each.
+    assert!(!host.log().contains("differs from one that ran"));
+}
