@@ -12,7 +12,7 @@ use super::outcome::{Exit, Inputs, Outcome};
 use super::ready::Stock;
 use super::said::{Failure, log_written};
 use super::sandbox::{Live, MAX_WORDS, Sandbox, Sandboxes};
-use super::snapshot::{Access, AccessIndices, Base, Delta};
+use super::snapshot::{Access, AccessIndices, Base, Delta, Image};
 use super::worlds::script::exports::hypervisor::plugin::runtime;
 use super::worlds::script::exports::hypervisor::plugin::script::{self, Fault, ScriptError};
 
@@ -126,35 +126,34 @@ impl ScriptEngine {
             ready: Stock::new(wanted),
         };
         if engine.exports.runtime.is_some() {
-            let run = Begin::Run;
-            let one = engine.found_base(run).await?;
-            if one != engine.found_base(run).await? {
+            let one = engine.image(Begin::Run).await?;
+            if one != engine.image(Begin::Run).await? {
                 return Err(wasmtime::Error::msg(
                     "two instances of it that were made ready in the same way differ, so that no state can be kept of what it exports as `runtime`",
                 ));
             }
-            let bare = engine.found_base(Begin::Open).await?;
+            let bare = engine.image(Begin::Open).await?;
             engine.start = Some(Delta::between(&bare, &one));
-            if one != engine.found_base(Begin::Restore).await? {
+            if one != engine.image(Begin::Restore).await? {
                 tracing::warn!(
                     "an instance of it that was made ready by writing its memory differs from one that ran, so that each one runs"
                 );
                 engine.start = None;
             }
-            engine.base = Some(one);
+            engine.base = Some(Base::new(one));
         }
         Ok(Arc::new(engine))
     }
 
     /// What an instance that began in this way holds.
-    async fn found_base(&self, begin: Begin) -> wasmtime::Result<Base> {
+    async fn image(&self, begin: Begin) -> wasmtime::Result<Image> {
         let unmade = |failure: Failure| wasmtime::Error::msg(failure.explained());
         let mut instance = self.begun(begin).await.map_err(unmade)?;
-        let base = instance
-            .call(async |exports, store| Base::of(&runtime_of(exports)?.access, store).await)
+        let image = instance
+            .call(async |exports, store| Image::of(&runtime_of(exports)?.access, store).await)
             .await;
         drop(instance.sandbox.finish(Exit::Ok));
-        base.map_err(|exit| unmade(exit.into()))
+        image.map_err(|exit| unmade(exit.into()))
     }
 
     /// Makes instances ready until as many wait as are wanted.

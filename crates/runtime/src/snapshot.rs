@@ -128,12 +128,17 @@ impl Access {
     }
 }
 
-/// What every instance that was just made ready holds.
+/// All that an instance holds.
 #[derive(PartialEq, Eq)]
-pub(super) struct Base {
+pub(super) struct Image {
     memories: Vec<Vec<u8>>,
     globals: Vec<u8>,
     handles: Handles,
+}
+
+/// What every instance that was just made ready holds.
+pub(super) struct Base {
+    image: Image,
     /// What a state must have been taken from to fit.
     pub(super) digest: [u8; 32],
 }
@@ -141,7 +146,7 @@ pub(super) struct Base {
 /// Handles of the host, by what they are of.
 type Handles = BTreeMap<&'static str, usize>;
 
-impl Base {
+impl Image {
     /// That of an instance.
     pub(super) async fn of(access: &Access, store: &mut Store<Guest>) -> wasmtime::Result<Self> {
         let mut memories = Vec::with_capacity(access.memories.len());
@@ -154,19 +159,26 @@ impl Base {
             memory.each(store, copy).await?;
             memories.push(bytes);
         }
-        let globals = access.globals(store).await?;
+        Ok(Self {
+            memories,
+            globals: access.globals(store).await?,
+            handles: handles(&mut store.data_mut().table),
+        })
+    }
+}
+
+impl Base {
+    pub(super) fn new(image: Image) -> Self {
         let mut hash = Sha256::new();
         hash.update(INSTRUMENTER_VERSION);
-        for part in memories.iter().chain([&globals]) {
+        for part in image.memories.iter().chain([&image.globals]) {
             hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(part);
         }
-        Ok(Self {
-            memories,
-            globals,
-            handles: handles(&mut store.data_mut().table),
+        Self {
+            image,
             digest: hash.finalize().into(),
-        })
+        }
     }
 }
 
@@ -204,20 +216,17 @@ impl Delta {
     ) -> wasmtime::Result<Result<Self, Unkept>> {
         let held = handles(&mut store.data_mut().table);
         let more = |(name, count): &(&&'static str, &usize)| {
-            **count > base.handles.get(**name).copied().unwrap_or_default()
+            **count > base.image.handles.get(**name).copied().unwrap_or_default()
         };
         if let Some((name, _)) = held.iter().find(more) {
             return Ok(Err(Unkept::Handle(name)));
         }
         let mut runs = Runs::default();
         let mut pages = Vec::with_capacity(access.memories.len());
-        for (at, (memory, before)) in (0_u8..).zip(access.memories.iter().zip(&base.memories)) {
+        for (at, (memory, before)) in (0_u8..).zip(access.memories.iter().zip(&base.image.memories))
+        {
             let add = |place: usize, part: &[u8]| {
-                for (place, page) in (place..).step_by(PAGE).zip(part.chunks(PAGE)) {
-                    if !is_as_before(before, place, page) {
-                        runs.add(at, place, page);
-                    }
-                }
+                runs.add_differing(at, before, place, part);
                 runs.size <= most
             };
             pages.push(memory.each(store, add).await?);
@@ -234,27 +243,14 @@ impl Delta {
     }
 
     /// What makes an instance that only opened its streams one that is ready.
-    pub(super) fn between(bare: &Base, ready: &Base) -> Self {
+    pub(super) fn between(bare: &Image, ready: &Image) -> Self {
         let mut runs = Runs::default();
         let both = ready.memories.iter().zip(&bare.memories);
         for (at, (after, before)) in (0_u8..).zip(both) {
-            for (place, page) in (0..).step_by(PAGE).zip(after.chunks(PAGE)) {
-                if !is_as_before(before, place, page) {
-                    runs.add(at, place, page);
-                }
-            }
+            runs.add_differing(at, before, 0, after);
         }
-        let pages = |memory: &Vec<u8>| {
-            u64::try_from(memory.len())
-                .unwrap_or(u64::MAX)
-                .div_euclid(WASM_PAGE)
-        };
         Self {
-            pages: ready
-                .memories
-                .iter()
-                .map(|it| u32::try_from(pages(it)).unwrap_or(u32::MAX))
-                .collect(),
+            pages: ready.memories.iter().map(|it| pages_of(it.len())).collect(),
             globals: Zeroizing::new(ready.globals.clone()),
             parts: runs.done(),
         }
@@ -306,6 +302,15 @@ struct Runs {
 }
 
 impl Runs {
+    /// The pages of `part`, which stands at `place`, that are not what was there before.
+    fn add_differing(&mut self, memory: u8, before: &[u8], place: usize, part: &[u8]) {
+        for (place, page) in (place..).step_by(PAGE).zip(part.chunks(PAGE)) {
+            if !is_as_before(before, place, page) {
+                self.add(memory, place, page);
+            }
+        }
+    }
+
     fn add(&mut self, memory: u8, place: usize, page: &[u8]) {
         let needed = page.len().saturating_add(HEAD);
         let is_open = self.parts.last().is_some_and(|part| {
@@ -374,6 +379,11 @@ fn handles(table: &mut ResourceTable) -> Handles {
 fn bytes_of(pages: u32) -> usize {
     let bytes = u64::from(pages).saturating_mul(WASM_PAGE);
     usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+fn pages_of(bytes: usize) -> u32 {
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    u32::try_from(bytes.div_euclid(WASM_PAGE)).unwrap_or(u32::MAX)
 }
 
 fn word(number: usize) -> wasmtime::Result<u32> {
