@@ -118,6 +118,11 @@ pub(crate) fn of_request<F: Future>(id: Uuid, work: F) -> impl Future<Output = F
     REQUEST.scope(id, work)
 }
 
+/// The request that the current task is about.
+pub(crate) fn request() -> Option<Uuid> {
+    REQUEST.try_get().ok()
+}
+
 /// Fields of a line of text, and the id of the request that it is about.
 struct OfRequest<F>(F);
 

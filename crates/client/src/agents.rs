@@ -29,7 +29,7 @@
 mod call;
 mod client;
 mod manage;
-mod message;
+pub(crate) mod message;
 mod owner_file;
 mod reference;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use hypervisor_protocol::{
     ClientSession, ContentFormat, CreateKeypairRequest, CreateKeypairResponse, PrivateKey, Problem,
-    PublicKey,
+    PublicKey, StreamReader, stream,
 };
 use hypervisor_verify::{Connection, Policy, evidence};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::error::Error;
+use crate::live::Opening;
 use crate::session::Session;
 use crate::tls::Trust;
 
@@ -205,7 +206,7 @@ impl Client {
         let certificate = response.extensions().get::<reqwest::tls::TlsInfo>();
         let certificate = certificate.and_then(reqwest::tls::TlsInfo::peer_certificate);
         let connection = certificate.and_then(|it| self.tls.connection(it));
-        Ok((self.receive(response, maximum).await?, connection))
+        Ok((self.receive(response, maximum, None).await?, connection))
     }
 
     /// The whole answer, whose head is there.
@@ -213,6 +214,7 @@ impl Client {
         &self,
         mut response: reqwest::Response,
         maximum: usize,
+        live: Option<&mut Opening<'_>>,
     ) -> Result<Answer, Error> {
         let status = response.status();
         // What is not a success is a problem, or a demand for payment.
@@ -225,6 +227,9 @@ impl Client {
             server: self.server.to_string(),
             maximum,
         };
+        if let Some(live) = live.filter(|_| is_stream(&response)) {
+            return self.receive_stream(response, maximum, live).await;
+        }
         let declared = response.content_length().unwrap_or_default();
         if usize::try_from(declared).is_ok_and(|declared| declared > maximum) {
             return Err(too_large());
@@ -245,6 +250,40 @@ impl Client {
             status,
             headers: std::mem::take(response.headers_mut()),
             body: body.freeze(),
+        })
+    }
+
+    /// An answer that goes out while it is made: chunks, then what the body is otherwise. Between two of them any time may pass.
+    async fn receive_stream(
+        &self,
+        mut response: reqwest::Response,
+        maximum: usize,
+        live: &mut Opening<'_>,
+    ) -> Result<Answer, Error> {
+        let mut reader = StreamReader::default();
+        let mut left = maximum;
+        loop {
+            let part = response.chunk();
+            let part = match reader.waiting() {
+                0 => Ok(part.await),
+                _ => tokio::time::timeout(PAUSE, part).await,
+            };
+            let part = part
+                .map_err(|_| self.stalled(PAUSE))?
+                .map_err(|e| self.transport(e))?;
+            let Some(part) = part else { break };
+            left = (left.checked_sub(part.len())).ok_or_else(|| Error::AnswerTooLarge {
+                server: self.server.to_string(),
+                maximum,
+            })?;
+            for chunk in reader.push(&part).map_err(Error::Verification)? {
+                live.chunk(chunk)?;
+            }
+        }
+        Ok(Answer {
+            status: response.status(),
+            headers: std::mem::take(response.headers_mut()),
+            body: reader.finish().map_err(Error::Verification)?.into(),
         })
     }
 
@@ -283,7 +322,7 @@ impl Client {
         body: &impl Serialize,
     ) -> Result<T, Error> {
         let body = Self::encode(body)?;
-        let answer = self.send(Method::POST, path, body, None).await?;
+        let answer = self.send(Method::POST, path, body, (None, None)).await?;
         self.read(&answer)
     }
 
@@ -295,13 +334,13 @@ impl Client {
             .map_err(Error::Protocol)
     }
 
-    /// Sends an encoded body, with a payment if there is one, and receives the whole answer.
+    /// Sends an encoded body, with a payment if there is one, and receives the whole answer; `live` is given what comes before it.
     pub(crate) async fn send(
         &self,
         method: Method,
         path: &str,
         body: Bytes,
-        payment: Option<&HeaderValue>,
+        (payment, mut live): (Option<&HeaderValue>, Option<&mut Opening<'_>>),
     ) -> Result<Answer, Error> {
         let mut request = self
             .http
@@ -311,19 +350,29 @@ impl Client {
         if let Some(payment) = payment {
             request = request.header(PAYMENT_SIGNATURE, payment);
         }
+        if let Some(live) = &mut live {
+            live.begin();
+            request = request.header(ACCEPT, stream::MEDIA_TYPE);
+        }
         let response = request.body(body).send().await;
         let response = response.map_err(|e| self.transport(e))?;
-        self.receive(response, self.largest(path)).await
+        self.receive(response, self.largest(path), live).await
     }
 
     /// Reads an answer: CBOR, or a problem.
     pub(crate) fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Error> {
         if answer.status.is_success() {
-            FORMAT
-                .decode(&answer.body)
-                .map_err(|_| self.unexpected(answer.status.as_u16()))
+            FORMAT.decode(&answer.body).map_err(|_| self.late(answer))
         } else {
             Err(self.refusal(answer))
+        }
+    }
+
+    /// The problem at the end of an answer that had begun as a success.
+    fn late(&self, answer: &Answer) -> Error {
+        match FORMAT.decode::<Problem>(&answer.body) {
+            Ok(problem) if problem.problem_type().is_some() => Error::Refused(Box::new(problem)),
+            _ => self.unexpected(answer.status.as_u16()),
         }
     }
 
@@ -366,4 +415,11 @@ impl Client {
             status,
         }
     }
+}
+
+/// Whether an answer goes out while it is made.
+fn is_stream(response: &reqwest::Response) -> bool {
+    let media_type = response.headers().get(CONTENT_TYPE);
+    let media_type = media_type.and_then(|value| value.to_str().ok());
+    response.status().is_success() && media_type.is_some_and(|it| it == stream::MEDIA_TYPE)
 }

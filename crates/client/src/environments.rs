@@ -28,7 +28,7 @@
 //! ```
 
 use hypervisor_protocol::environment::{decode, encode};
-use hypervisor_protocol::{EnvironmentRequest, Exit, Operation, OwnerKey};
+use hypervisor_protocol::{EnvironmentRequest, Exit, HexBytes, Operation, OwnerKey};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -38,9 +38,10 @@ pub use hypervisor_protocol::environment::{
 };
 
 use crate::error::Error;
+use crate::live::Form;
 use crate::payment::{Payer, Payment};
 use crate::program::Inputs;
-use crate::session::{Execution, Route, Session};
+use crate::session::{Execution, Route, Session, joined};
 
 /// What came of something that ran in an environment.
 #[derive(Debug, Clone)]
@@ -52,6 +53,23 @@ pub struct Done<T> {
     /// What became of paying, where there was a payer.
     pub payment: Option<Payment>,
 }
+
+/// An answer with what was printed.
+trait Printed: DeserializeOwned + Default {
+    fn printed(&mut self) -> &mut HexBytes;
+}
+
+macro_rules! printed {
+    ($($answer:ty),*) => {
+        $(impl Printed for $answer {
+            fn printed(&mut self) -> &mut HexBytes {
+                &mut self.stdout
+            }
+        })*
+    };
+}
+
+printed!(SetupAnswer, ExecuteAnswer, EvaluateAnswer);
 
 impl Session {
     /// Sets up an environment of `owner`. A setup that fails is no error here: its report says how it ended.
@@ -223,32 +241,52 @@ impl Session {
         self.manages(asked, &Page::default(), owner).await
     }
 
-    async fn runs<T: DeserializeOwned + Default>(
+    async fn runs<T: Printed>(
         &self,
         (operation, path, first): (Operation, &str, &[u8]),
         input: &impl Serialize,
         owner: &OwnerKey,
         payer: Option<&Payer>,
     ) -> Result<Done<T>, Error> {
+        let (execution, payment) = self
+            .asks((operation, path, first), input, owner, payer)
+            .await?;
+        let mut answer: T = answer(&execution)?;
+        let rest = answer.printed();
+        self.tell(&rest.0);
+        rest.0 = joined(execution.printed.clone(), std::mem::take(&mut rest.0));
+        Ok(Done {
+            answer,
+            execution,
+            payment,
+        })
+    }
+
+    /// Seals and sends what is asked for.
+    async fn asks(
+        &self,
+        (operation, path, first): (Operation, &str, &[u8]),
+        input: &impl Serialize,
+        owner: &OwnerKey,
+        payer: Option<&Payer>,
+    ) -> Result<(Execution, Option<Payment>), Error> {
         let input = encode(input).map_err(Error::Protocol)?;
         let proof = self.prove(owner);
         let inputs = Inputs::new().stdin(&input);
         let request = self.seal(operation, first, &inputs, |key, id, request| {
             EnvironmentRequest::new(key, id, proof, request)
         })?;
-        let (execution, payment) = match payer {
-            None => (self.exchange(&Route::post(path), &request).await?, None),
-            Some(payer) => {
-                let route = Route::post(format!("x402_{path}"));
-                let paid = self.exchange_paid(&route, &request, payer).await?;
-                (paid.execution, Some(paid.payment))
+        match payer {
+            None => {
+                let route = Route::post(path).giving(Form::Answer);
+                Ok((self.exchange(&route, &request).await?, None))
             }
-        };
-        Ok(Done {
-            answer: answer(&execution)?,
-            execution,
-            payment,
-        })
+            Some(payer) => {
+                let route = Route::post(format!("x402_{path}")).giving(Form::Answer);
+                let paid = self.exchange_paid(&route, &request, payer).await?;
+                Ok((paid.execution, Some(paid.payment)))
+            }
+        }
     }
 
     async fn manages<T: DeserializeOwned + Default>(
@@ -257,9 +295,9 @@ impl Session {
         input: &impl Serialize,
         owner: &OwnerKey,
     ) -> Result<T, Error> {
-        let done: Done<T> = self.runs(asked, input, owner, None).await?;
-        match done.execution.report.exit {
-            Exit::Ok => Ok(done.answer),
+        let (execution, _) = self.asks(asked, input, owner, None).await?;
+        match execution.report.exit {
+            Exit::Ok => answer(&execution),
             exit => Err(Error::Environment(Box::new(exit))),
         }
     }

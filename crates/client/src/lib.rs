@@ -26,6 +26,7 @@ mod client;
 mod ending;
 pub mod environments;
 mod error;
+mod live;
 pub mod payment;
 mod program;
 pub mod record;

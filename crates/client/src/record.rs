@@ -10,8 +10,8 @@
 use std::fmt;
 
 use hypervisor_protocol::{
-    ClientSession, ContentFormat, ExecuteResponse, HexArray, HexBytes, OpenResponse, Operation,
-    PendingRequest, PrivateKey, PublicKey,
+    ClientSession, ContentFormat, ExecuteResponse, HexArray, HexBytes, Operation, PendingRequest,
+    PrivateKey, PublicKey,
 };
 use hypervisor_verify::{Challenge, Policy, VerifierNonce};
 use serde::{Deserialize, Serialize};
@@ -220,7 +220,7 @@ impl Record {
             evidence: answer.result_evidence.take(),
             quoted: self.quoted,
         };
-        let OpenResponse { result, report } = session
+        let opened = session
             .open_response(&pending, answer.into())
             .map_err(Error::Verification)?;
         let result_commitment = exchange.result_commitment;
@@ -228,14 +228,7 @@ impl Record {
         Ok(Verified {
             policy,
             session: attestation,
-            execution: Execution {
-                result,
-                report,
-                sequence: pending.sequence,
-                request_commitment: pending.commitment,
-                result_commitment,
-                attestation: Some(run),
-            },
+            execution: Execution::new(&pending, opened, result_commitment, Some(run)),
         })
     }
 }

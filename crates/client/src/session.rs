@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hypervisor_protocol::digest::name_program;
 use hypervisor_protocol::{
     ClientSession, Commitment, ExecutePythonRequest, ExecuteResponse, ExecuteScriptRequest,
-    ExecuteWasmRequest, Exit, OpenResponse, Operation, OwnerKey, OwnerProof, PendingRequest,
-    PublicKey, Rejection, Report, SealedRequest, SessionId,
+    ExecuteWasmRequest, Exit, OpenResponse, Operation, Output, OwnerKey, OwnerProof,
+    PendingRequest, PublicKey, Rejection, Report, SealedRequest, SessionId, Stream,
 };
 use reqwest::Method;
 use serde::Serialize;
@@ -19,6 +19,7 @@ use crate::attestation::{
 };
 use crate::client::Client;
 use crate::error::Error;
+use crate::live::{Form, Listener, Opening};
 use crate::payment::{Payer, Payment, PaymentReceipt};
 use crate::program::{Inputs, Program};
 use crate::record::Keeping;
@@ -37,6 +38,8 @@ pub struct Session {
     sent: Mutex<BTreeSet<[u8; 32]>>,
     /// The last owner's proof: it is the same for every request.
     proof: Mutex<Option<(PublicKey, OwnerProof)>>,
+    /// Who is told of output while runs go on.
+    listener: Option<Listener>,
 }
 
 /// Where a sealed request goes.
@@ -45,6 +48,7 @@ pub(crate) struct Route<'a> {
     path: Cow<'a, str>,
     /// Whether the host makes a quote over the result there.
     quoted: bool,
+    form: Form,
 }
 
 /// A sealed request, and what checks and opens its answer.
@@ -59,6 +63,8 @@ pub(crate) struct Sealed<B> {
 pub struct Execution {
     /// The program's standard output.
     pub result: Vec<u8>,
+    /// What was printed before the result and is not in it: of runs in environments that were streamed. Their answers have it.
+    pub printed: Vec<u8>,
     /// Exit, standard error, usage, digests.
     pub report: Report,
     /// Sequence of the request in its session.
@@ -99,7 +105,13 @@ impl<'a> Route<'a> {
             method,
             path: path.into(),
             quoted: false,
+            form: Form::Output,
         }
+    }
+
+    /// The same, where the result is something else than output.
+    pub(crate) fn giving(self, form: Form) -> Self {
+        Self { form, ..self }
     }
 }
 
@@ -113,7 +125,35 @@ impl Session {
             keeping: None,
             sent: Mutex::default(),
             proof: Mutex::default(),
+            listener: None,
         }
+    }
+
+    /// The same, with somebody who is told what runs in it write, while they write it where the host lets it out: what was paid for goes
+    /// out when it is paid. All that a run writes is told, in order and once, and is in its [`Execution`] besides; of an agent that is
+    /// a service, its response's body. Each part is authentic; that it is all was verified when the execution is there.
+    #[must_use]
+    pub fn with_output(self, told: impl Fn(Stream, &[u8]) + Send + Sync + 'static) -> Self {
+        Self {
+            listener: Some(Listener::new(told)),
+            ..self
+        }
+    }
+
+    /// Tells what of an output is known from elsewhere than the result.
+    pub(crate) fn tell(&self, output: &[u8]) {
+        if let Some(listener) = &self.listener {
+            listener.tell(Stream::Stdout, output);
+        }
+    }
+
+    fn opening<'a>(
+        &'a self,
+        route: &Route<'_>,
+        pending: &'a PendingRequest,
+    ) -> Option<Opening<'a>> {
+        let listener = self.listener.as_ref()?;
+        Some(Opening::new(&self.session, pending, listener, route.form))
     }
 
     pub(crate) fn attested(
@@ -310,8 +350,10 @@ impl Session {
     ) -> Result<Execution, Error> {
         let body = Client::encode(&request.body)?;
         let method = route.method.clone();
-        let answer = self.client.send(method, &route.path, body, None).await?;
-        self.open(route, &request.pending, self.client.read(&answer)?)
+        let mut live = self.opening(route, &request.pending);
+        let with = (None, live.as_mut());
+        let answer = self.client.send(method, &route.path, body, with).await?;
+        self.open(route, &request.pending, self.client.read(&answer)?, live)
     }
 
     /// As [`Self::exchange`], and pays if the host asks. The route's method is POST.
@@ -321,9 +363,10 @@ impl Session {
         request: &Sealed<B>,
         payer: &Payer,
     ) -> Result<PaidExecution, Error> {
-        let answer = payer.post(&self.client, &route.path, &request.body);
+        let mut live = self.opening(route, &request.pending);
+        let answer = payer.post(&self.client, &route.path, &request.body, live.as_mut());
         let (answer, payment) = answer.await?;
-        match self.open(route, &request.pending, answer) {
+        match self.open(route, &request.pending, answer, live) {
             Ok(execution) => Ok(PaidExecution {
                 payment: payment.checked(&execution.report),
                 execution,
@@ -337,17 +380,27 @@ impl Session {
         route: &Route<'_>,
         pending: &PendingRequest,
         mut answer: ExecuteResponse,
+        mut live: Option<Opening<'_>>,
     ) -> Result<Execution, Error> {
+        // An answer that is given again has them in it.
+        if let Some(live) = &mut live
+            && answer.encrypted_chunks.is_empty()
+        {
+            answer.encrypted_chunks = live.take_chunks();
+        }
         let result_commitment = answer.result_commitment;
         let whole = self
             .keeping
             .as_ref()
             .map(|keeping| (keeping, answer.clone()));
         let (receipt, evidence) = (answer.receipt.take(), answer.result_evidence.take());
-        let OpenResponse { result, report } = self
+        let opened = self
             .session
             .open_response(pending, answer.into())
             .map_err(Error::Verification)?;
+        if let Some(mut live) = live {
+            live.finish(&opened);
+        }
         let at = now();
         let attestation = self.attestation.as_deref().map(|attestation| {
             let exchange = Exchange {
@@ -367,13 +420,55 @@ impl Session {
             });
             Ok::<_, Error>(run)
         });
-        Ok(Execution {
+        let attestation = attestation.transpose()?;
+        Ok(Execution::new(
+            pending,
+            opened,
+            result_commitment,
+            attestation,
+        ))
+    }
+}
+
+impl Execution {
+    /// What was opened and verified, with the output in one piece.
+    pub(crate) fn new(
+        pending: &PendingRequest,
+        opened: OpenResponse,
+        result_commitment: Commitment,
+        attestation: Option<ExecutionAttestation>,
+    ) -> Self {
+        let OpenResponse {
             result,
+            mut report,
+            streamed: Output { stdout, stderr },
+        } = opened;
+        let in_answer = matches!(
+            pending.operation,
+            Operation::Setup | Operation::Execute | Operation::Evaluate
+        );
+        let (result, printed) = match in_answer {
+            true => (result, stdout),
+            false => (joined(stdout, result), Vec::new()),
+        };
+        report.stderr.0 = joined(stderr, report.stderr.0);
+        Self {
+            result,
+            printed,
             report,
             sequence: pending.sequence,
             request_commitment: pending.commitment,
             result_commitment,
-            attestation: attestation.transpose()?,
-        })
+            attestation,
+        }
     }
+}
+
+/// What came first, and what came with the answer.
+pub(crate) fn joined(mut first: Vec<u8>, then: Vec<u8>) -> Vec<u8> {
+    if first.is_empty() {
+        return then;
+    }
+    first.extend(then);
+    first
 }

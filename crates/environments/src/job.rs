@@ -8,8 +8,8 @@ use hypervisor_protocol::environment::{
 };
 use hypervisor_protocol::metered::Budget;
 use hypervisor_protocol::owner::owner_id;
-use hypervisor_protocol::{Commitment, Exit, Operation, PublicKey, Rejection};
-use hypervisor_runtime::{Bundle, File, Language};
+use hypervisor_protocol::{Commitment, Exit, Operation, PublicKey, Rejection, Stream};
+use hypervisor_runtime::{Bundle, File, Language, Tap};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::Environments;
@@ -46,6 +46,23 @@ pub struct Request<'a> {
     pub commitment: Commitment,
 }
 
+/// What goes on beside a run.
+#[derive(Clone, Default)]
+pub(crate) struct Watched {
+    /// What it may cost.
+    pub(crate) budget: Option<Budget>,
+    /// Where what it prints is read.
+    pub(crate) tap: Option<Tap>,
+}
+
+impl Watched {
+    /// Bytes of its standard output that were read while it ran.
+    pub(crate) fn streamed(&self) -> usize {
+        let read = self.tap.as_ref().map(|tap| tap.taken(Stream::Stdout));
+        usize::try_from(read.unwrap_or_default()).unwrap_or(usize::MAX)
+    }
+}
+
 /// Something that can be done. What it takes is given back when it is dropped.
 pub struct Job {
     pub(crate) environments: Arc<Environments>,
@@ -53,7 +70,7 @@ pub struct Job {
     pub(crate) commitment: Commitment,
     /// Bytes of field 1.
     pub(crate) received: u64,
-    pub(crate) budget: Option<Budget>,
+    pub(crate) watched: Watched,
     digest: [u8; 32],
 }
 
@@ -104,7 +121,12 @@ impl Job {
 
     /// What it may cost at most.
     pub fn limit_to(&mut self, budget: Option<Budget>) {
-        self.budget = budget;
+        self.watched.budget = budget;
+    }
+
+    /// Has what it prints read while it runs; the answer has the rest.
+    pub fn stream_to(&mut self, tap: Tap) {
+        self.watched.tap = Some(tap);
     }
 }
 
@@ -185,7 +207,7 @@ impl Environments {
             what,
             commitment,
             received,
-            budget: None,
+            watched: Watched::default(),
             digest,
         })
     }

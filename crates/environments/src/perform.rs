@@ -6,7 +6,6 @@ use hypervisor_protocol::environment::{
     CallLimits, EvaluateAnswer, EvaluateInput, ExecuteAnswer, ExecuteInput, LogKind, LogRow,
     SetupAnswer, encode,
 };
-use hypervisor_protocol::metered::Budget;
 use hypervisor_protocol::{Commitment, Exit, HexArray, HexBytes, LimitKind, Rejection};
 use hypervisor_runtime::{CallInputs, Outcome, State, StateError, micros};
 use serde::Serialize;
@@ -15,7 +14,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::Environments;
 use crate::error::{Error, rejected, unknown};
 use crate::head::{Head, Id};
-use crate::job::{Fixed, Job, Setup, What, in_runtime};
+use crate::job::{Fixed, Job, Setup, Watched, What, in_runtime};
 use crate::live::{Entry, Using};
 
 /// Characters of an end's words that the log keeps.
@@ -88,7 +87,7 @@ impl Job {
             what,
             commitment,
             received,
-            budget,
+            watched,
             ..
         } = self;
         if all.journal.is_full() {
@@ -100,12 +99,12 @@ impl Job {
         };
         let only = Performed::of;
         match what {
-            What::Setup(setup) => all.set_up(*setup, asked, budget).await,
+            What::Setup(setup) => all.set_up(*setup, asked, watched).await,
             What::Execute(using, input) => {
-                all.execute(&using, input, asked, budget).await.map(only)
+                all.execute(&using, input, asked, watched).await.map(only)
             }
             What::Evaluate(using, turn, input) => {
-                all.evaluate((using, turn), input, asked, budget).await
+                all.evaluate((using, turn), input, asked, watched).await
             }
             What::Fork(using, place, network, terms) => {
                 waiting(|| all.fork(&using, (place, network), &terms, asked)).map(only)
@@ -123,7 +122,7 @@ impl Environments {
         self: &Arc<Self>,
         setup: Setup,
         asked: Asked,
-        budget: Option<Budget>,
+        watched: Watched,
     ) -> Result<Performed, Error> {
         let Setup {
             place,
@@ -135,7 +134,7 @@ impl Environments {
             terms,
         } = setup;
         let limits = self.terms(terms.limits, self.settings.limits);
-        let inputs = inputs(HexBytes::default(), limits, budget);
+        let inputs = inputs(HexBytes::default(), limits, &watched);
         let set_up = match self.executor.set_up(language, bundle, inputs).await {
             Ok(set_up) => set_up,
             Err(error) => return Ok(Performed::of(stale(&error))),
@@ -172,7 +171,8 @@ impl Environments {
                         writing: 0,
                         _turn: None,
                     });
-                    let row = self.row(LogKind::Setup, asked, &outcome, outcome.stdout.len());
+                    let written = outcome.stdout.len().saturating_add(watched.streamed());
+                    let row = self.row(LogKind::Setup, asked, &outcome, written);
                     self.journal.append(&head.id, &head.owner, row)?;
                     environment = Some(head.info(self.is_persistent()));
                 }
@@ -191,7 +191,7 @@ impl Environments {
         using: &Using,
         input: ExecuteInput,
         asked: Asked,
-        budget: Option<Budget>,
+        watched: Watched,
     ) -> Result<Outcome, Error> {
         let Some((head, language, state)) = self.current(&using.0)? else {
             return Ok(Outcome::not_run(unknown()));
@@ -208,7 +208,7 @@ impl Environments {
         let (env, context) = (json(&input.env)?, json(&context)?);
         // What is between the commas was seen to be JSON.
         let event = format!("{{\"data\":{},\"env\":{env}}}", input.data);
-        let inputs = inputs(input.stdin, limits, budget);
+        let inputs = inputs(input.stdin, limits, &watched);
         let called = self
             .executor
             .call(language, &state, (&event, &context), inputs)
@@ -220,8 +220,7 @@ impl Environments {
         using.0.used(self.clock.seconds());
         let mut outcome = called.outcome;
         let mut value = called.value;
-        let written = value.as_ref().map_or(0, String::len);
-        let written = written.saturating_add(outcome.stdout.len());
+        let written = written(value.as_ref(), &outcome, &watched);
         if let Some(exit) = self.too_much(written) {
             outcome.exit = exit;
             value = None;
@@ -244,14 +243,14 @@ impl Environments {
         (using, guard): (Using, OwnedMutexGuard<()>),
         input: EvaluateInput,
         asked: Asked,
-        budget: Option<Budget>,
+        watched: Watched,
     ) -> Result<Performed, Error> {
         let Some((head, language, state)) = self.current(&using.0)? else {
             return Ok(Performed::of(Outcome::not_run(unknown())));
         };
         let execution = Id::random()?.to_string();
         let limits = self.limits(input.limits, head.limits);
-        let inputs = inputs(input.stdin, limits, budget);
+        let inputs = inputs(input.stdin, limits, &watched);
         let turn = self
             .executor
             .evaluate(language, Some(&state), &input.source, inputs)
@@ -262,8 +261,7 @@ impl Environments {
         };
         using.0.used(self.clock.seconds());
         let (mut outcome, mut value, mut next) = (turn.outcome, turn.value, turn.state);
-        let written = value.as_ref().map_or(0, String::len);
-        let written = written.saturating_add(outcome.stdout.len());
+        let written = written(value.as_ref(), &outcome, &watched);
         if let Some(exit) = self.too_much(written) {
             outcome.exit = exit;
             (value, next) = (None, None);
@@ -381,12 +379,20 @@ fn json<T: Serialize>(value: &T) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::Json(error.to_string()))
 }
 
-fn inputs(stdin: HexBytes, limits: CallLimits, budget: Option<Budget>) -> CallInputs {
+fn inputs(stdin: HexBytes, limits: CallLimits, watched: &Watched) -> CallInputs {
+    let Watched { budget, tap } = watched.clone();
     CallInputs {
         stdin: stdin.0.into(),
         limits: in_runtime(limits),
         budget,
+        tap,
     }
+}
+
+/// Bytes of a value and of what was printed, whether it was streamed or is to come with the answer.
+fn written(value: Option<&String>, outcome: &Outcome, watched: &Watched) -> usize {
+    let printed = outcome.stdout.len().saturating_add(watched.streamed());
+    value.map_or(0, String::len).saturating_add(printed)
 }
 
 /// The outcome with an answer around what was printed.

@@ -16,6 +16,7 @@ use crate::{Error, HexArray, PublicKey};
 
 const REQUEST_LABEL: &[u8] = b"hypervisor/v1 request-commitment";
 const RESULT_LABEL: &[u8] = b"hypervisor/v1 result-commitment";
+const STREAM_LABEL: &[u8] = b"hypervisor/v1 stream-commitment";
 
 /// A SHA-256 commitment. Encoded like [`HexArray<32>`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -79,6 +80,7 @@ impl<'de> Deserialize<'de> for Commitment {
 }
 
 /// SHA-256 with the length prefixes of the protocol.
+#[derive(Clone)]
 struct Hasher(Sha256);
 
 impl Hasher {
@@ -183,4 +185,58 @@ pub fn result_commitment(
         .field(Field::Result, encrypted_result)?
         .field(Field::Report, encrypted_report)?
         .finish())
+}
+
+/// The commitment to the chunks of a streamed output, while they are sealed or received:
+///
+/// ```text
+/// SHA-256("hypervisor/v1 stream-commitment" ‖ request_commitment ‖ lp(encrypted chunk)…)
+/// ```
+#[derive(Clone)]
+pub struct StreamCommitment {
+    hasher: Hasher,
+    chunks: u32,
+}
+
+impl StreamCommitment {
+    /// Of the answer to a request, before its first chunk.
+    pub fn new(request: &Commitment) -> Self {
+        Self {
+            hasher: Hasher::new(STREAM_LABEL).raw(&request.0),
+            chunks: 0,
+        }
+    }
+
+    /// Adds the next chunk, as it travels.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`] for a chunk over 4 GiB, or for more of them than have numbers.
+    pub fn add(&mut self, encrypted_chunk: &[u8]) -> Result<(), Error> {
+        let field = Field::Chunk(self.chunks);
+        let chunks = self.chunks.checked_add(1).ok_or(Error::TooLong {
+            field,
+            length: encrypted_chunk.len(),
+        })?;
+        self.hasher = self.hasher.clone().field(field, encrypted_chunk)?;
+        self.chunks = chunks;
+        Ok(())
+    }
+
+    /// Chunks so far.
+    pub fn chunks(&self) -> u32 {
+        self.chunks
+    }
+
+    /// The commitment to the chunks so far.
+    pub fn commitment(&self) -> Commitment {
+        self.hasher.clone().finish()
+    }
+}
+
+impl fmt::Debug for StreamCommitment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamCommitment")
+            .field("chunks", &self.chunks)
+            .finish_non_exhaustive()
+    }
 }

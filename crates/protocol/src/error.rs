@@ -85,6 +85,12 @@ pub enum Error {
         /// The version found.
         found: u32,
     },
+    /// A streamed answer is not one.
+    #[error("the streamed answer {reason}")]
+    Stream {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// A body or a report could not be decoded.
     #[error("malformed {format}: {reason}")]
     Decode {
@@ -129,6 +135,8 @@ pub enum CommitmentKind {
     Result,
     /// `request_commitment` inside the sealed report: what the host received is not what the client sent.
     ReportedRequest,
+    /// `streamed` inside the sealed report: the chunks that arrived are not those that the host sent.
+    Stream,
 }
 
 impl std::fmt::Display for CommitmentKind {
@@ -137,6 +145,7 @@ impl std::fmt::Display for CommitmentKind {
             Self::Request => "the response's request commitment",
             Self::Result => "the response's result commitment",
             Self::ReportedRequest => "the request commitment in the sealed report",
+            Self::Stream => "the sealed report's commitment to the streamed output",
         })
     }
 }
@@ -152,6 +161,7 @@ impl Error {
             Self::TooManyArguments { .. } => ProblemType::TooManyArguments,
             Self::TooLong { .. } => ProblemType::BodyTooLarge,
             Self::Decode { .. }
+            | Self::Stream { .. }
             | Self::InvalidDigest
             | Self::InvalidHex { .. }
             | Self::InvalidSessionId => ProblemType::MalformedRequest,

@@ -2,8 +2,8 @@
 //!
 //! A client and a host agree on a session with P-256 ECDH and HKDF-SHA-256 ([`keys`], [`session`]), seal the fields of a
 //! request and of its response with AES-256-GCM-SIV ([`sealing`]), and each derives two hashes over the ciphertexts
-//! ([`commitment`]) to which receipts and quotes refer. The bodies of the HTTP API are in [`wire`] and [`problem`], and what
-//! a run amounted to is a [`report::Report`] sealed beside the result.
+//! ([`commitment`]) to which receipts and quotes refer. The bodies of the HTTP API are in [`wire`], [`stream`] and [`problem`], and
+//! what a run amounted to is a [`report::Report`] sealed beside the result.
 //!
 //! There is no I/O and no async here: both ends use the same code. `docs/PROTOCOL.md` is the specification and
 //! `vectors/v1.json` holds every intermediate value for other implementations.
@@ -48,6 +48,7 @@ pub mod report;
 mod scrub;
 pub mod sealing;
 pub mod session;
+pub mod stream;
 pub mod wire;
 
 pub use agent::{
@@ -64,12 +65,13 @@ pub use metered::Metered;
 pub use owner::{OwnerKey, OwnerProof};
 pub use problem::{Problem, ProblemType};
 pub use replay::ReplayWindow;
-pub use report::{Exit, LimitKind, PaymentReceipt, PolicyDecision, Rejection, Report};
+pub use report::{Exit, LimitKind, PaymentReceipt, PolicyDecision, Rejection, Report, Streamed};
 pub use sealing::{Field, Nonce, Operation};
 pub use session::{
     Claim, ClientSession, HostSession, OpenRequest, OpenResponse, PendingRequest, SealedRequest,
     SealedResponse, SessionId,
 };
+pub use stream::{Output, Stream, StreamReader};
 pub use wire::{
     ContentFormat, CreateKeypairRequest, CreateKeypairResponse, ExecutePythonRequest,
     ExecuteResponse, ExecuteScriptRequest, ExecuteWasmRequest,

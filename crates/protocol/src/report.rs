@@ -46,6 +46,18 @@ pub struct Report {
     /// How the price adds up, where the run is paid by use. Not in the signed receipt, which others may see.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metered: Option<Metered>,
+    /// What of the output was sent before this report, where some was: the result and `stderr` are what came after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streamed: Option<Streamed>,
+}
+
+/// The chunks of an output that was sent as it was written: how many, and the commitment to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Streamed {
+    /// How many chunks.
+    pub chunks: u32,
+    /// [`crate::commitment::StreamCommitment`] over all of them.
+    pub commitment: Commitment,
 }
 
 /// How a run ended. A map with the key `kind` and the fields of that kind.
@@ -248,6 +260,7 @@ impl Report {
             policy: None,
             payment: None,
             metered: None,
+            streamed: None,
         }
     }
 

@@ -86,7 +86,7 @@ impl fmt::Display for Operation {
     }
 }
 
-/// A sealed field of a request (program, stdin, arguments) or of a response (result, report).
+/// A sealed field of a request (program, stdin, arguments) or of a response (result, report, chunks of the output).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Field {
     /// Request field 0.
@@ -99,16 +99,18 @@ pub enum Field {
     Result,
     /// Response field 1: the encoded [`crate::Report`].
     Report,
+    /// Response field 2 + n, of chunk n of a streamed output, counted from 0.
+    Chunk(u32),
 }
 
 impl Field {
-    /// The number in the nonce, or `None` for an argument beyond `u32::MAX - 2`. Requests and responses number separately,
+    /// The number in the nonce, or `None` for an argument or a chunk beyond `u32::MAX - 2`. Requests and responses number separately,
     /// as they have different keys.
     pub fn number(self) -> Option<u32> {
         match self {
             Self::Program | Self::Result => Some(0),
             Self::Stdin | Self::Report => Some(1),
-            Self::Argument(n) => n.checked_add(2),
+            Self::Argument(n) | Self::Chunk(n) => n.checked_add(2),
         }
     }
 }
@@ -121,6 +123,7 @@ impl fmt::Display for Field {
             Self::Argument(n) => write!(f, "argument {n}"),
             Self::Result => f.write_str("result"),
             Self::Report => f.write_str("report"),
+            Self::Chunk(n) => write!(f, "chunk {n} of the output"),
         }
     }
 }

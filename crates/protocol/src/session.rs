@@ -18,6 +18,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::scrub::without_trace;
 use crate::sealing::{Field, NONCE_LENGTH, SealingKey};
+use crate::stream::Output;
 use crate::{Commitment, Error, PrivateKey, PublicKey, Report};
 
 pub use client::{ClientSession, PendingRequest};
@@ -111,6 +112,8 @@ pub struct SealedResponse {
     pub encrypted_result: Vec<u8>,
     /// The encoded [`Report`], ciphertext ‖ tag.
     pub encrypted_report: Vec<u8>,
+    /// What of the output was sent before, in order: each chunk ciphertext ‖ tag. The report commits to them.
+    pub encrypted_chunks: Vec<Vec<u8>>,
     /// The commitment to the request that this answers.
     pub request_commitment: Commitment,
     /// The commitment to this response.
@@ -120,10 +123,12 @@ pub struct SealedResponse {
 /// A response that authenticated and answers the request it was opened for.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OpenResponse {
-    /// What the program wrote to stdout.
+    /// What the program wrote to stdout, without what is in `streamed`.
     pub result: Vec<u8>,
     /// How the run ended and what it used.
     pub report: Report,
+    /// What was sent as it was written.
+    pub streamed: Output,
 }
 
 impl std::fmt::Debug for OpenResponse {

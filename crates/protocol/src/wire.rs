@@ -8,6 +8,7 @@ use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 pub use crate::format::ContentFormat;
+use crate::stream::MAX_CHUNKS;
 use crate::{Commitment, HexArray, HexBytes, PublicKey, SealedRequest, SealedResponse, SessionId};
 
 /// The most arguments that can be sealed into a request.
@@ -131,6 +132,14 @@ pub struct ExecuteResponse {
     pub result_nonce: HexArray<12>,
     /// The sealed [`crate::Report`].
     pub encrypted_report: HexBytes,
+    /// The sealed chunks of an output that was streamed, in order. In a streamed answer they come before this and are not in it; an
+    /// answer that is given again has them here. At most [`crate::stream::MAX_CHUNKS`].
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "chunks"
+    )]
+    pub encrypted_chunks: Vec<HexBytes>,
     /// The commitment to the request.
     pub request_commitment: Commitment,
     /// The commitment to this response.
@@ -152,20 +161,33 @@ pub struct ExecuteResponse {
 pub(crate) fn arguments<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<HexBytes>, D::Error> {
-    struct Arguments;
+    first(deserializer, MAX_ARGUMENTS)
+}
 
-    impl<'de> Visitor<'de> for Arguments {
+/// As [`arguments`], of chunks.
+fn chunks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<HexBytes>, D::Error> {
+    first(deserializer, MAX_CHUNKS)
+}
+
+/// The first byte strings of a list, one more than `most`.
+fn first<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    most: usize,
+) -> Result<Vec<HexBytes>, D::Error> {
+    struct Fields(usize);
+
+    impl<'de> Visitor<'de> for Fields {
         type Value = Vec<HexBytes>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of sealed arguments")
+            f.write_str("a list of sealed fields")
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<HexBytes>, A::Error> {
             let mut kept = Vec::new();
-            while kept.len() <= MAX_ARGUMENTS {
+            while kept.len() <= self.0 {
                 match list.next_element()? {
-                    Some(argument) => kept.push(argument),
+                    Some(field) => kept.push(field),
                     None => return Ok(kept),
                 }
             }
@@ -174,7 +196,7 @@ pub(crate) fn arguments<'de, D: Deserializer<'de>>(
         }
     }
 
-    deserializer.deserialize_seq(Arguments)
+    deserializer.deserialize_seq(Fields(most))
 }
 
 pub(crate) fn sealed(
@@ -209,6 +231,11 @@ impl ExecuteResponse {
             encrypted_result: response.encrypted_result.into(),
             result_nonce: response.result_nonce.into(),
             encrypted_report: response.encrypted_report.into(),
+            encrypted_chunks: response
+                .encrypted_chunks
+                .into_iter()
+                .map(HexBytes)
+                .collect(),
             request_commitment: response.request_commitment,
             result_commitment: response.result_commitment,
             receipt: None,
@@ -224,6 +251,7 @@ impl From<ExecuteResponse> for SealedResponse {
             result_nonce: body.result_nonce.0,
             encrypted_result: body.encrypted_result.0,
             encrypted_report: body.encrypted_report.0,
+            encrypted_chunks: body.encrypted_chunks.into_iter().map(Vec::from).collect(),
             request_commitment: body.request_commitment,
             result_commitment: body.result_commitment,
         }

@@ -16,6 +16,7 @@ use super::native::TrustedCode;
 use super::outgoing::{Chain, Egress};
 use super::prepare::{PrepareError, compiled, link, unlinkable};
 use super::service::{Ended, Service, Witness};
+use super::tap::Tap;
 use super::{Executor, Exit, Inputs, Outcome, linked, run};
 use crate::limits::Limits;
 
@@ -95,7 +96,9 @@ impl Agent {
 
 impl Command {
     /// Runs it in a fresh instance. Dropping the future stops it.
-    pub async fn call(&self, inputs: Inputs, chain: Chain) -> Outcome {
+    pub async fn call(&self, mut inputs: Inputs, chain: Chain) -> Outcome {
+        // Its standard error is its owner's log.
+        inputs.tap = inputs.tap.as_ref().map(Tap::of_stdout);
         let ran = run::run(&self.pre, &self.sandboxes, self.sha384, inputs, chain);
         let outcome = ran.await;
         // Standard output is the answer, and no log.

@@ -14,6 +14,7 @@ use super::outcome::{Exit, Outcome};
 use super::script::{Instance, Language, Runtime, ScriptEngine, exit_of, runtime_of};
 use super::snapshot::{Base, Delta, Unkept};
 use super::state::{MAX_STATE, State, StateError};
+use super::tap::Tap;
 use super::worlds::script::exports::hypervisor::plugin::runtime;
 use super::worlds::script::exports::hypervisor::plugin::script::ScriptError;
 
@@ -26,6 +27,8 @@ pub struct CallInputs {
     pub limits: CallLimits,
     /// What it may cost, where it is paid by use.
     pub budget: Option<Budget>,
+    /// Where what it prints is read while it runs; the outcome has the rest.
+    pub tap: Option<Tap>,
 }
 
 /// Bounds on one call. What is absent, or above the host's limit, is the host's limit.
@@ -296,6 +299,7 @@ impl ScriptEngine {
             return Err(instance.sandbox.finish(exit));
         }
         sandbox.set_budget(inputs.budget);
+        sandbox.set_tap(inputs.tap);
         Ok(instance)
     }
 

@@ -43,6 +43,7 @@ mod state;
 mod stdio;
 mod still;
 mod surroundings;
+mod tap;
 mod teardown;
 mod trial;
 mod typed;
@@ -95,6 +96,7 @@ pub use state::{MAX_STATE, State, StateError};
 pub use surroundings::{
     HostIdentity, Measurement, Measurements, NoEvidence, Surroundings, Unattested,
 };
+pub use tap::Tap;
 pub use trial::Role;
 pub use worker::main as compile_worker;
 

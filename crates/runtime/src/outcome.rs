@@ -6,6 +6,8 @@ use bytes::Bytes;
 pub use hypervisor_protocol::Exit;
 use hypervisor_protocol::metered::Budget;
 
+use super::tap::Tap;
+
 /// What a program or script is given. Limits are the executor's own.
 #[derive(Debug, Default)]
 pub struct Inputs {
@@ -15,6 +17,8 @@ pub struct Inputs {
     pub stdin: Bytes,
     /// What it may cost, where it is paid by use.
     pub budget: Option<Budget>,
+    /// Where its output is read while it runs; the outcome has the rest.
+    pub tap: Option<Tap>,
 }
 
 /// What came of an execution.

@@ -27,6 +27,7 @@ pub(super) async fn run(
     sandbox.set_program(Some(sha384));
     sandbox.set_chain(chain);
     sandbox.set_budget(inputs.budget);
+    sandbox.set_tap(inputs.tap);
     let ended = sandbox.call(async |store| {
         let command = pre.instantiate_async(&mut *store).await?;
         command.wasi_cli_run().call_run(store).await

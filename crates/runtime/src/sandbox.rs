@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use hypervisor_protocol::LimitKind;
 use hypervisor_protocol::metered::Budget;
+use hypervisor_protocol::{LimitKind, Stream};
 use hypervisor_wasm_check::cut;
 use wasmtime::component::{ResourceTable, ResourceTableError};
 use wasmtime::{Engine, Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
@@ -23,6 +23,7 @@ use super::said::Written;
 use super::service::Usage;
 use super::stdio::{Capture, Input, Overflow};
 use super::still;
+use super::tap::Tap;
 use super::teardown::Teardown;
 use crate::imports::crypto::{CryptoCtx, CryptoLimits};
 use crate::limits::Limits;
@@ -320,6 +321,14 @@ impl Sandbox {
         let watching = (&self.meter, Some(purse.clone()));
         interrupt(&mut self.store, &self.limits, watching);
         self.purse = Some(purse);
+    }
+
+    /// Has what the next call writes read while it runs.
+    pub(super) fn set_tap(&self, tap: Option<Tap>) {
+        if let Some(tap) = tap {
+            self.stdout.pour(&tap, Stream::Stdout);
+            self.stderr.pour(&tap, Stream::Stderr);
+        }
     }
 
     /// The store, to put into it what the next call works on.

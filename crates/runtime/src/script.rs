@@ -182,6 +182,7 @@ impl ScriptEngine {
         };
         instance.sandbox.set_stdin(inputs.stdin);
         instance.sandbox.set_budget(inputs.budget);
+        instance.sandbox.set_tap(inputs.tap);
         let says_things = self.sandboxes.surroundings().makes_statements();
         let program = says_things.then(|| Sha384::digest(&source).into());
         instance.sandbox.set_program(program);

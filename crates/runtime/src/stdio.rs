@@ -8,7 +8,8 @@ use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
 use super::guest::LimitReached;
-use hypervisor_protocol::LimitKind;
+use super::tap::Tap;
+use hypervisor_protocol::{LimitKind, Stream};
 
 /// Bytes a guest may write at once: what WASI streams usually permit.
 const WRITE_PERMIT: usize = 64 << 10;
@@ -34,6 +35,25 @@ pub(super) struct Capture {
 struct State {
     bytes: Vec<u8>,
     truncated: bool,
+    /// Where the bytes go instead, and how many went there.
+    poured: Option<(Tap, Stream, usize)>,
+}
+
+impl State {
+    fn len(&self) -> usize {
+        let poured = self.poured.as_ref().map_or(0, |(.., poured)| *poured);
+        poured.saturating_add(self.bytes.len())
+    }
+
+    fn add(&mut self, more: &[u8]) {
+        match &mut self.poured {
+            None => self.bytes.extend_from_slice(more),
+            Some((tap, stream, poured)) => {
+                *poured = poured.saturating_add(more.len());
+                tap.write(*stream, more);
+            }
+        }
+    }
 }
 
 impl Capture {
@@ -45,24 +65,36 @@ impl Capture {
         }
     }
 
-    /// Takes what was captured, and whether more was written.
+    /// Has what is captured from here on read at `tap`, where that has the stream.
+    pub(super) fn pour(&self, tap: &Tap, stream: Stream) {
+        if tap.has(stream) {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.poured = Some((tap.clone(), stream, 0));
+        }
+    }
+
+    /// Takes what was captured and not read, and whether more was written.
     pub(super) fn take(&self) -> (Vec<u8>, bool) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        (std::mem::take(&mut state.bytes), state.truncated)
+        let bytes = match &state.poured {
+            None => std::mem::take(&mut state.bytes),
+            Some((tap, stream, _)) => tap.rest(*stream),
+        };
+        (bytes, state.truncated)
     }
 
     /// Bytes that were captured.
     pub(super) fn len(&self) -> u64 {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        len(state.bytes.len())
+        len(state.len())
     }
 
     fn append(&self, bytes: &[u8]) -> Result<(), LimitReached> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = self.limit.saturating_sub(state.bytes.len());
+        let room = self.limit.saturating_sub(state.len());
         match bytes.split_at_checked(room) {
             Some((fits, rest)) if !rest.is_empty() => {
-                state.bytes.extend_from_slice(fits);
+                state.add(fits);
                 state.truncated = true;
                 match self.overflow {
                     Overflow::Drop => Ok(()),
@@ -74,13 +106,13 @@ impl Capture {
                 }
             }
             _ => {
-                state.bytes.extend_from_slice(bytes);
+                state.add(bytes);
                 Ok(())
             }
         }
     }
 
-    /// Adds `bytes` as the end of what was captured, at the cost of what came before where both do not fit.
+    /// Adds `bytes` as the end of what was captured, at the cost of what came before where both do not fit, and it was not poured out.
     pub(super) fn append_end(&self, bytes: &[u8]) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let from = bytes.len().saturating_sub(self.limit);
@@ -90,7 +122,7 @@ impl Capture {
             state.bytes.truncate(keep);
             state.truncated = true;
         }
-        state.bytes.extend_from_slice(bytes);
+        state.add(bytes);
     }
 }
 

@@ -112,6 +112,7 @@ async fn items(
             route,
             format,
             target: None,
+            live: None,
         };
         if way.serves(host).is_ok() {
             items.push(Item {

@@ -13,6 +13,7 @@ mod problem;
 mod request_id;
 mod sealed;
 mod session;
+mod stream;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;

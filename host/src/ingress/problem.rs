@@ -3,11 +3,11 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use hypervisor_protocol::{Problem as Document, ProblemType};
+use hypervisor_protocol::{ContentFormat, Problem as Document, ProblemType};
 
 use crate::executor::ChallengeResponse;
 use crate::payments::{self, PaymentFault};
-use crate::pipeline::{Fields, Refusal};
+use crate::pipeline::{Fields, Problem, Refusal};
 
 /// Seconds after which a refused client may try again.
 const RETRY_AFTER: u64 = 1;
@@ -30,9 +30,6 @@ pub(super) fn refused(refusal: Refusal, request_id: &str) -> Response {
                 .unwrap_or_else(|fault| refused(fault.into(), request_id));
         }
     };
-    if let Some(cause) = &problem.cause {
-        tracing::error!(request_id, cause, "internal error");
-    }
     let retry = matches!(
         problem.kind,
         ProblemType::Overloaded
@@ -40,20 +37,12 @@ pub(super) fn refused(refusal: Refusal, request_id: &str) -> Response {
             | ProblemType::PaymentUnverified
             | ProblemType::SettlementUnknown
     );
-    let document = Document::new(problem.kind)
-        .with_detail(problem.detail)
-        .with_request_id(request_id);
-    let document = problem
-        .members
-        .into_iter()
-        .fold(document, |document, (name, value)| {
-            document.with_extension(name, value)
-        });
-    let body = serde_json::to_vec(&document).unwrap_or_default();
+    let (status, fields) = (problem.kind.status(), problem.fields.clone());
+    let body = serde_json::to_vec(&document(problem, request_id)).unwrap_or_default();
     let mut response = Response::new(Body::from(body));
     *response.status_mut() =
-        StatusCode::from_u16(problem.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    insert(&mut response, problem.fields);
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    insert(&mut response, fields);
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
@@ -63,6 +52,30 @@ pub(super) fn refused(refusal: Refusal, request_id: &str) -> Response {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
     }
     response
+}
+
+/// The refusal as a document; its cause goes to the log.
+fn document(problem: Problem, request_id: &str) -> Document {
+    if let Some(cause) = &problem.cause {
+        tracing::error!(request_id, cause, "internal error");
+    }
+    let document = Document::new(problem.kind)
+        .with_detail(problem.detail)
+        .with_request_id(request_id);
+    let members = problem.members.into_iter();
+    members.fold(document, |document, (name, value)| {
+        document.with_extension(name, value)
+    })
+}
+
+/// A refusal that comes when an answer has begun already: the last item of its sequence.
+pub(super) fn late(refusal: Refusal, request_id: &str) -> Vec<u8> {
+    let problem = match refusal {
+        Refusal::Problem(problem) => *problem,
+        Refusal::Challenge(..) => return late(PaymentFault::Component.into(), request_id),
+    };
+    let document = document(problem, request_id);
+    ContentFormat::Cbor.encode(&document).unwrap_or_default()
 }
 
 /// A component's response, with more fields.

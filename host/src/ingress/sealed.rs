@@ -9,12 +9,12 @@ use hypervisor_protocol::{ContentFormat, Operation, RegistryRequest};
 
 use super::catalogue;
 use super::form::{answer, format_of, in_format, input};
-use super::peer_of;
 use super::problem::insert;
+use super::{peer_of, stream};
 use crate::executor::Chain;
 use crate::payments;
 use crate::pipeline::manage::Registered;
-use crate::pipeline::sealed::Sealed;
+use crate::pipeline::sealed::{Live, Sealed};
 use crate::pipeline::{Call, Host, Input, Refusal, Route, Sale, Target, route};
 use crate::snapshot::Snapshot;
 
@@ -182,6 +182,7 @@ pub(super) async fn deploy(
             route: route::DEPLOY,
             format,
             target: None,
+            live: None,
         },
         snapshot,
         party,
@@ -197,6 +198,7 @@ fn sealed(route: Route, target: Option<Target>, request: &Request) -> Result<Sea
         // Where there is something to pay, the challenge comes before what is wrong with the form.
         format: format_of(request)?,
         target,
+        live: None,
     })
 }
 
@@ -207,14 +209,25 @@ async fn run(
     request: Request,
 ) -> Result<Response, Refusal> {
     way.serves(host)?;
+    let (live, parts) = match stream::is_wanted(&request) {
+        true => {
+            let (live, parts) = Live::new();
+            (Some(live), Some(parts))
+        }
+        false => (None, None),
+    };
     let call = Call {
-        way,
+        way: Sealed { live, ..way },
         party: host.account().party(&peer_of(&request)),
         chain: Chain::entering(snapshot.clone()),
         snapshot,
         sale,
     };
-    finish(host, call, input(request)).await
+    let input = input(request);
+    match parts {
+        Some(parts) => stream::answer(host, call, input, parts).await,
+        None => finish(host, call, input).await,
+    }
 }
 
 async fn finish(host: &Arc<Host>, call: Call<Sealed>, input: Input) -> Result<Response, Refusal> {

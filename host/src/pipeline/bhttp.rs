@@ -17,18 +17,52 @@ pub(crate) const MEDIA_TYPE: &str = "message/bhttp";
 
 /// A response with its trailers; none where the status has no place in the format.
 pub(crate) fn encode(response: &Response<Bytes>, trailers: &HeaderMap) -> Option<Vec<u8>> {
-    let status = StatusCode::try_from(response.status().as_u16()).ok()?;
-    let mut message = Message::response(status);
-    for (name, value) in response.headers() {
-        message.put_header(name.as_str(), value.as_bytes());
-    }
+    let mut message = message(response.status(), response.headers(), trailers)?;
     message.write_content(response.body());
-    for (name, value) in trailers {
-        message.put_trailer(name.as_str(), value.as_bytes());
-    }
     let mut encoded = Vec::new();
     message.write_bhttp(Mode::KnownLength, &mut encoded).ok()?;
     Some(encoded)
+}
+
+fn message(status: http::StatusCode, head: &HeaderMap, trailers: &HeaderMap) -> Option<Message> {
+    let mut message = Message::response(StatusCode::try_from(status.as_u16()).ok()?);
+    for (name, value) in head {
+        message.put_header(name.as_str(), value.as_bytes());
+    }
+    for (name, value) in trailers {
+        message.put_trailer(name.as_str(), value.as_bytes());
+    }
+    Some(message)
+}
+
+/// What stands around the content of a response of indeterminate length (RFC 9292 §3.2): its head, and its end with the trailers. Pieces of
+/// content come between, each behind a [`piece_head`]; none where the status has no place in the format.
+pub(crate) fn around<B>(response: &Response<B>, trailers: &HeaderMap) -> Option<[Vec<u8>; 2]> {
+    let encoded = |head, trailers| {
+        let mut encoded = Vec::new();
+        let message = message(response.status(), head, trailers)?;
+        let written = message.write_bhttp(Mode::IndeterminateLength, &mut encoded);
+        written.is_ok().then_some(encoded)
+    };
+    let none = HeaderMap::new();
+    // Behind the head are the end of no content, and the end of no trailers: one zero byte each.
+    let mut start = encoded(response.headers(), &none)?;
+    start.truncate(start.len().checked_sub(2)?);
+    let before = encoded(&none, &none)?.len().checked_sub(2)?;
+    let end = encoded(&none, trailers)?.split_off(before);
+    Some([start, end])
+}
+
+/// What stands before a piece of content: its length as a variable-length integer (RFC 9000 §16). A piece is not empty: that would be the
+/// end.
+pub(crate) fn piece_head(length: usize) -> Vec<u8> {
+    let length = length as u64;
+    match length {
+        0..=0x3f => vec![length as u8],
+        0x40..=0x3fff => (length as u16 | 0x4000).to_be_bytes().to_vec(),
+        0x4000..=0x3fff_ffff => (length as u32 | 0x8000_0000).to_be_bytes().to_vec(),
+        _ => (length | 0xc000_0000_0000_0000).to_be_bytes().to_vec(),
+    }
 }
 
 /// Reads a response that [`encode`] made, and its trailers.
@@ -123,6 +157,27 @@ mod tests {
         fn arbitrary_bytes_are_read_or_refused(bytes: Vec<u8>) {
             let _ = decode_request(&bytes);
             let _ = decode_response(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_response_in_pieces_comes_back_whole() {
+        for lengths in [&[][..], &[1], &[0x3f, 0x40, 0x3fff, 0x4000]] {
+            let mut response = Response::new(());
+            response
+                .headers_mut()
+                .append("x-a", HeaderValue::from_static("1"));
+            let mut trailers = HeaderMap::new();
+            trailers.append("x-t", HeaderValue::from_static("3"));
+            let [mut message, end] = around(&response, &trailers).unwrap();
+            for &length in lengths {
+                message.extend(piece_head(length));
+                message.extend(vec![7; length]);
+            }
+            message.extend(end);
+            let (back, behind) = decode_response(&message).unwrap();
+            assert_eq!(back.body().len(), lengths.iter().sum::<usize>());
+            assert_eq!((back.headers(), behind), (response.headers(), trailers));
         }
     }
 

@@ -115,6 +115,17 @@ impl Bill {
         })
     }
 
+    /// The header fields of what was paid, where nothing is left to pay.
+    pub(super) fn cleared(&self) -> Option<Fields> {
+        match self {
+            Self::Free => Some(Fields::new()),
+            Self::Unverified { .. } => None,
+            Self::Reserved(turn) | Self::Settled(turn) => {
+                turn.settled().map(|(_, fields)| fields.clone())
+            }
+        }
+    }
+
     /// A refusal with the receipt of what was paid by then.
     pub(super) fn explain(&self, refusal: Refusal) -> Refusal {
         match self.turn().and_then(Turn::settled) {

@@ -33,7 +33,7 @@ use charge::{Bill, Recalled};
 
 pub(crate) use charge::Sale;
 pub use host::{Host, Plugin, Replacement, Swapped};
-pub(crate) use refusal::{Fields, Refusal};
+pub(crate) use refusal::{Fields, Problem, Refusal};
 pub use route::PAID_ROUTES;
 pub(crate) use route::Route;
 pub(crate) use target::Target;
@@ -110,6 +110,9 @@ pub(crate) trait Way: Send + Sync + Sized + 'static {
     fn manages(_: &Call<Self>) -> bool {
         false
     }
+
+    /// Nothing is left to pay, so that what is written may go out before the answer; the header fields of what was paid.
+    fn cleared(_: &mut Call<Self>, _: Fields, _is_paid: bool) {}
 
     /// Whether there is something to run. What is denied is not charged.
     fn will_run(ready: &Self::Ready) -> bool;
@@ -246,6 +249,9 @@ async fn work<W: Way>(
         let ready = W::authorize(call, host, opened, bill.charge()).await?;
         charge::before(host, call, &mut bill, W::will_run(&ready)).await?;
         charge::bound(call, &bill);
+        if let Some(fields) = bill.cleared() {
+            W::cleared(call, fields, !bill.is_free());
+        }
         let ran = Box::pin(W::run(call, host, ready, slot)).await;
         ran.inspect_err(|_| charge::spend(&mut bill))
     };

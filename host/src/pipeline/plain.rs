@@ -6,6 +6,7 @@
 mod command;
 mod head;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -270,6 +271,31 @@ where
             Unread::Unfinished
         }
     })
+}
+
+/// Gives each part of the body of a response to `part`, `limit` bytes at most; then its trailers.
+pub(super) async fn each<B>(
+    body: B,
+    limit: u64,
+    mut part: impl FnMut(&Bytes),
+) -> Result<Option<Trailers>, Unread>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    let mut body = pin!(body);
+    let mut left = limit;
+    let mut trailers = None;
+    while let Some(frame) = body.frame().await {
+        match frame.map_err(|_| Unread::Unfinished)?.into_data() {
+            Ok(data) => {
+                let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+                left = left.checked_sub(length).ok_or(Unread::TooLong)?;
+                part(&data);
+            }
+            Err(frame) => trailers = frame.into_trailers().ok(),
+        }
+    }
+    Ok(trailers)
 }
 
 /// Whether an answer is to be paid for. As servers of x402 do, one that is an error is not charged.

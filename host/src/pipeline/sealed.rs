@@ -1,6 +1,7 @@
 //! The way of sealed requests: executions, scripts, calls of agents, and management by their owners.
 
 pub(crate) mod decode;
+mod live;
 mod prepare;
 
 use std::sync::Arc;
@@ -9,20 +10,23 @@ use bytes::Bytes;
 use hypervisor_protocol::metered::{Budget, Metered, Used};
 use hypervisor_protocol::{
     Claim, Commitment, ContentFormat, ExecuteResponse, HexBytes, HostSession, OpenRequest,
-    Operation, PaymentReceipt, PolicyDecision, ProblemType, PublicKey, Report,
+    Operation, PaymentReceipt, PolicyDecision, ProblemType, PublicKey, Report, Stream,
 };
 
 use super::authorize::{ask, denial};
 use super::body::{Received, heavy};
 use super::route::Route;
 use super::work::{Done, Work};
-use super::{Call, Host, Input, Kept, Refusal, Target, Way};
+use super::{Call, Fields, Host, Input, Kept, Refusal, Target, Way};
 use crate::account::{Share, Slot};
 use crate::executor::{Charge, Exit, Outcome, micros};
 use hypervisor_agents::Owner;
 use hypervisor_environments::Undo;
 
+use live::Flown;
 use prepare::{Ready, action, prepare};
+
+pub(crate) use live::{Live, Part, Parts};
 
 /// A sealed request.
 pub(crate) struct Sealed {
@@ -31,6 +35,8 @@ pub(crate) struct Sealed {
     pub(crate) format: ContentFormat,
     /// The agent that the path names.
     pub(crate) target: Option<Target>,
+    /// A caller who asked for output as it is written.
+    pub(crate) live: Option<Live>,
 }
 
 /// A request that authenticated.
@@ -76,6 +82,7 @@ pub(crate) struct Ran {
     /// Bytes of what was asked for.
     received: u64,
     done: Done,
+    flown: Flown,
     metered: Option<Metered>,
 }
 
@@ -228,6 +235,12 @@ impl Way for Sealed {
         )
     }
 
+    fn cleared(call: &mut Call<Self>, fields: Fields, is_paid: bool) {
+        if let Some(live) = &mut call.way.live {
+            live.clear(&call.party, fields, is_paid);
+        }
+    }
+
     fn will_run(ready: &Authorized) -> bool {
         ready.work.is_ok()
     }
@@ -240,20 +253,40 @@ impl Way for Sealed {
     ) -> Result<Ran, Refusal> {
         let Authorized {
             exchange,
-            claim,
+            mut claim,
             digest,
             work,
             policy,
             received,
             share: _share,
         } = ready;
-        let done = match work {
+        let flow = call.way.live.take().and_then(Live::flow);
+        let (done, flown) = match work {
             Ok(work) => {
                 let budget = call.sale.as_ref().and_then(|sale| sale.budget.clone());
                 let budget = budget.map(|budget| Budget { received, ..budget });
-                work.within(budget).perform(host, call).await?
+                let work = work.within(budget);
+                match flow {
+                    None => (work.perform(host, call, None).await?, Flown::default()),
+                    Some(flow) => {
+                        let operation = call.way.route.operation;
+                        let Exchange {
+                            arguments,
+                            commitment,
+                            ..
+                        } = &exchange;
+                        let seal = |stream: Stream, output: &[u8]| {
+                            let output = (stream, output);
+                            let sealed =
+                                claim.seal_chunk(operation, *arguments, commitment, output);
+                            sealed.map_err(Refusal::from)
+                        };
+                        let work = work.perform(host, call, Some(flow.tap.clone()));
+                        Box::pin(flow.during(work, seal)).await?
+                    }
+                }
             }
-            Err(exit) => Outcome::not_run(exit).into(),
+            Err(exit) => (Outcome::not_run(exit).into(), Flown::default()),
         };
         drop(slot);
         log_limit(&done.outcome.exit);
@@ -264,6 +297,7 @@ impl Way for Sealed {
             policy,
             received,
             done,
+            flown,
             metered: None,
         })
     }
@@ -279,7 +313,9 @@ impl Way for Sealed {
             cpu_microseconds: micros(outcome.cpu),
             wall_microseconds: micros(outcome.wall),
             peak_memory_bytes: outcome.peak_memory,
-            traffic_bytes: ran.received.saturating_add(sent as u64),
+            traffic_bytes: (ran.received)
+                .saturating_add(sent as u64)
+                .saturating_add(ran.flown.bytes),
         })
     }
 
@@ -312,6 +348,7 @@ impl Way for Sealed {
             digest,
             policy,
             done,
+            flown,
             metered,
             ..
         } = ran;
@@ -327,6 +364,7 @@ impl Way for Sealed {
             policy,
             payment: payment.cloned(),
             metered,
+            streamed: claim.streamed(),
             ..Report::with_digest(digest, exchange.commitment)
         }
         .encode()?;
@@ -346,8 +384,12 @@ impl Way for Sealed {
                 report,
             )
         })?;
+        let response = ExecuteResponse {
+            encrypted_chunks: flown.chunks,
+            ..ExecuteResponse::new(id, sealed)
+        };
         let mut answer = Answer {
-            response: ExecuteResponse::new(id, sealed),
+            response,
             sequence,
             share,
             format: call.way.format,
@@ -440,6 +482,15 @@ impl Answer {
             self.format.encode(&self.response)
         })
         .map_err(|_| Refusal::internal("encoding an answer"))
+    }
+
+    /// The last item of a streamed answer, after the chunks that are in it where it was kept, and `is_sent` says that they are not out.
+    pub(crate) fn into_last_item(mut self, is_sent: bool) -> Result<Bytes, Refusal> {
+        self.format = ContentFormat::Cbor;
+        if is_sent {
+            self.response.encrypted_chunks.clear();
+        }
+        self.into_body().map(|(body, _)| body)
     }
 
     /// The answer's body and its format. The body is in the account until it is sent.

@@ -3,17 +3,19 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http::HeaderMap;
 use hypervisor_agents::Owner;
 use hypervisor_environments::{self as environments, Job};
-use hypervisor_protocol::LimitKind;
 use hypervisor_protocol::metered::Budget;
+use hypervisor_protocol::{LimitKind, Stream};
 
-use super::plain::{Unread, is_charged, whole};
+use super::plain::{Unread, each, is_charged, whole};
 use super::{Call, Host, Refusal, bhttp};
 use crate::agents::{Deployed, Plan, deploy};
 use crate::executor::{
     Chain, Command, Exit, Inputs, Language, NoResponse, Outcome, PrepareError, Program, Service,
-    Usage, micros,
+    Tap, Usage, micros,
 };
 
 /// Something that can be done.
@@ -109,17 +111,25 @@ impl Work {
         self
     }
 
-    /// Does it.
+    /// Does it. What it writes is read at `tap` meanwhile, and what is left of it then is in the outcome.
     ///
     /// # Errors
     /// Where the host is at a bound, or failed.
-    pub(super) async fn perform<W>(self, host: &Host, call: &Call<W>) -> Result<Done, Refusal> {
+    pub(super) async fn perform<W>(
+        self,
+        host: &Host,
+        call: &Call<W>,
+        tap: Option<Tap>,
+    ) -> Result<Done, Refusal> {
         let chain = call.chain.clone();
         let outcome = match self {
-            Self::Program(program, inputs) => host.executor().run(&program, inputs).await,
+            Self::Program(program, inputs) => {
+                let inputs = Inputs { tap, ..inputs };
+                host.executor().run(&program, inputs).await
+            }
             Self::Script(language, source, inputs) => host
                 .executor()
-                .run_script(language, source, inputs)
+                .run_script(language, source, Inputs { tap, ..inputs })
                 .await
                 .unwrap_or_else(|| {
                     Outcome::not_run(Exit::Denied {
@@ -128,9 +138,12 @@ impl Work {
                 }),
             Self::Service(agent, service, request) => {
                 let limit = agent.terms.limits.output;
-                return Ok(Box::pin(serve(&service, *request, limit, chain)).await);
+                let served = serve(&service, *request, (limit, tap), chain);
+                return Ok(Box::pin(served).await);
             }
-            Self::Command(_, command, inputs) => command.call(inputs, chain).await,
+            Self::Command(_, command, inputs) => {
+                command.call(Inputs { tap, ..inputs }, chain).await
+            }
             Self::Deploy(plan) => {
                 let teller = call.snapshot.teller.as_ref();
                 reported(Box::pin(deploy(host.agents(), *plan, teller)).await)?
@@ -138,7 +151,10 @@ impl Work {
             Self::Remove(agent) => reported(Box::pin(host.agents().remove(&agent)).await)?,
             Self::Logs(agent) => reported(Ok(agent.log()))?,
             Self::List(owner) => reported(Ok(host.agents().of_owner(&owner)))?,
-            Self::Environment(job) => {
+            Self::Environment(mut job) => {
+                if let Some(tap) = tap {
+                    job.stream_to(tap);
+                }
                 let done = Box::pin(job.perform()).await;
                 let done = done.map_err(|error| match error {
                     environments::Error::Behind => Refusal::overloaded(),
@@ -171,12 +187,12 @@ fn reported<T: serde::Serialize>(answer: Result<T, PrepareError>) -> Result<Outc
 async fn serve(
     service: &Arc<Service>,
     request: http::Request<bhttp::Whole>,
-    limit: u64,
+    out: (u64, Option<Tap>),
     chain: Chain,
 ) -> Done {
     let started = Instant::now();
     let usage = Arc::new(OnceLock::new());
-    let answered = answer(service, request, limit, chain, &usage).await;
+    let answered = answer(service, request, out, chain, &usage).await;
     let Usage { cpu, peak_memory } = usage.get().map(|(usage, _)| *usage).unwrap_or_default();
     let ended = |exit| Outcome {
         cpu,
@@ -201,7 +217,7 @@ async fn serve(
 async fn answer(
     service: &Arc<Service>,
     request: http::Request<bhttp::Whole>,
-    limit: u64,
+    (limit, tap): (u64, Option<Tap>),
     chain: Chain,
     usage: &Arc<OnceLock<(Usage, Exit)>>,
 ) -> Result<(Vec<u8>, http::StatusCode), Exit> {
@@ -216,7 +232,9 @@ async fn answer(
             none => trap(&none.to_string()),
         })?;
     let (head, body) = response.into_parts();
-    let collected = whole(body, limit).await.map_err(|unread| match unread {
+    let formless = || trap("the response has no Binary HTTP form");
+    let status = head.status;
+    let unread = |unread| match unread {
         Unread::TooLong => Exit::Limit {
             which: LimitKind::Output,
             used: limit.saturating_add(1),
@@ -226,11 +244,31 @@ async fn answer(
             Some((_, exit)) if *exit != Exit::Ok => exit.clone(),
             _ => trap("the agent did not finish its response"),
         },
-    })?;
-    let trailers = collected.trailers().cloned().unwrap_or_default();
-    let status = head.status;
-    let response = http::Response::from_parts(head, collected.to_bytes());
-    let encoded = bhttp::encode(&response, &trailers)
-        .ok_or_else(|| trap("the response has no Binary HTTP form"))?;
-    Ok((encoded, status))
+    };
+    let Some(tap) = tap else {
+        let collected = whole(body, limit).await.map_err(unread)?;
+        let trailers = collected.trailers().cloned().unwrap_or_default();
+        let response = http::Response::from_parts(head, collected.to_bytes());
+        let encoded = bhttp::encode(&response, &trailers).ok_or_else(formless)?;
+        return Ok((encoded, status));
+    };
+    let head = http::Response::from_parts(head, ());
+    let [start, end] = bhttp::around(&head, &HeaderMap::new()).ok_or_else(formless)?;
+    tap.write(Stream::Stdout, &start);
+    let written = |data: &Bytes| {
+        if !data.is_empty() {
+            tap.write(Stream::Stdout, &bhttp::piece_head(data.len()));
+            tap.write(Stream::Stdout, data);
+        }
+    };
+    let trailers = each(body, limit, written).await.map_err(unread)?;
+    let end = match trailers {
+        None => end,
+        Some(trailers) => {
+            let [_, end] = bhttp::around(&head, &trailers).ok_or_else(formless)?;
+            end
+        }
+    };
+    tap.write(Stream::Stdout, &end);
+    Ok((tap.rest(Stream::Stdout), status))
 }

@@ -24,6 +24,7 @@ mod refusals;
 mod registries;
 mod requests;
 mod run;
+mod streams;
 mod templates;
 mod tls;
 mod transparency;

@@ -84,6 +84,24 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
+fn a_streamed_run_that_was_kept_is_verified_with_all_that_was_streamed() {
+    let desk = Desk::new();
+    let script = b"import time\nprint('one', flush=True)\ntime.sleep(0.2)\nprint('two')";
+    desk.write("slow.py", script);
+    desk.keep(with_python("one", ""), "python slow.py --stream");
+    let output = desk.hv("verify run.cbor");
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}{}", text(&output.stderr));
+    assert!(said.contains("8 bytes of result"), "{said}");
+    let root = fingerprint("one");
+    let output = desk.second("run.cbor", &root, &[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let kept = std::fs::read(desk.path("run.cbor")).unwrap();
+    let named = |name: &[u8]| kept.windows(name.len()).any(|it| it == name);
+    assert!(named(b"encrypted_chunks"));
+}
+
+#[test]
 fn a_run_that_was_kept_is_verified_offline_and_told_in_sentences() {
     let desk = Desk::new();
     desk.keep(simulated("one", ""), "run hello.wasm");

@@ -5,6 +5,7 @@ use hypervisor_protocol::{AgentRequest, Exit, Operation, OwnerKey};
 
 use super::{Reference, message};
 use crate::error::Error;
+use crate::live::Form;
 use crate::payment::{Payer, Payment, PaymentReceipt};
 use crate::program::Inputs;
 use crate::session::{Execution, PaidExecution, Route, Sealed, Session};
@@ -110,7 +111,8 @@ impl Session {
     ) -> Result<ServiceAnswer, Error> {
         let message = message::request(reference, request)?;
         let request = self.seal_call(reference, &Inputs::new().stdin(&message), owner)?;
-        ServiceAnswer::new(self.exchange(&route(reference), &request).await?)
+        let route = route(reference).giving(Form::Message);
+        ServiceAnswer::new(self.exchange(&route, &request).await?)
     }
 
     /// As [`Self::call_service`], and pays for it if the host asks.
@@ -126,7 +128,7 @@ impl Session {
     ) -> Result<PaidServiceAnswer, Error> {
         let message = message::request(reference, request)?;
         let request = self.seal_call(reference, &Inputs::new().stdin(&message), owner)?;
-        let route = route(reference);
+        let route = route(reference).giving(Form::Message);
         let PaidExecution { execution, payment } =
             self.exchange_paid(&route, &request, payer).await?;
         match ServiceAnswer::new(execution) {

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::client::{Answer, Client};
 use crate::error::Error;
+use crate::live::Opening;
 use crate::payment::challenge::Challenge;
 use crate::payment::settlement::Settlement;
 use crate::payment::{Authorization, Estimate, Payment, PaymentPolicy, Wallet, printable};
@@ -89,14 +90,16 @@ impl Payer {
         client: &Client,
         path: &str,
         body: &impl Serialize,
+        mut live: Option<&mut Opening<'_>>,
     ) -> Result<(T, Payment), Error> {
         let body = Client::encode(body)?;
-        let answer = client.send(Method::POST, path, body.clone(), None).await?;
+        let first = (None, live.as_deref_mut());
+        let answer = client.send(Method::POST, path, body.clone(), first).await?;
         if answer.status != StatusCode::PAYMENT_REQUIRED {
             return Ok((client.read(&answer)?, Payment::NotAsked));
         }
         let signed = self.sign(&answer)?;
-        let answer = self.deliver(client, path, body, &signed).await?;
+        let answer = self.deliver(client, (path, body), &signed, live).await?;
         let payment = payment(&answer, &signed.authorization);
         match client.read(&answer) {
             Ok(answer) => Ok((answer, payment)),
@@ -141,9 +144,9 @@ impl Payer {
     async fn deliver(
         &self,
         client: &Client,
-        path: &str,
-        body: Bytes,
+        (path, body): (&str, Bytes),
         signed: &Signed,
+        mut live: Option<&mut Opening<'_>>,
     ) -> Result<Answer, Error> {
         // Patience begins with the first answer that is none: running the program may take any time.
         let mut since = None;
@@ -151,8 +154,8 @@ impl Payer {
         let mut doubt = false;
         let mut lost = 0;
         loop {
-            let payment = Some(&signed.header);
-            let sent = client.send(Method::POST, path, body.clone(), payment);
+            let with = (Some(&signed.header), live.as_deref_mut());
+            let sent = client.send(Method::POST, path, body.clone(), with);
             let (verdict, delay) = match sent.await {
                 Ok(answer) if answer.status.is_success() => return Ok(answer),
                 Ok(answer) => (judge(client, &answer, signed)?, retry_after(&answer)),

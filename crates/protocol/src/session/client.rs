@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{
     OpenResponse, SealedRequest, SealedResponse, SessionId, SessionSecrets, argument_fields,
 };
-use crate::commitment::{count, request_commitment, result_commitment};
+use crate::commitment::{StreamCommitment, count, request_commitment, result_commitment};
 use crate::error::CommitmentKind;
 use crate::sealing::{AssociatedData, Field, Nonce, Operation, TAG_LENGTH};
+use crate::stream::{Output, Stream};
 use crate::{Commitment, Error, PrivateKey, PublicKey, Report};
 
 /// The client's end of a session: seals requests, each with the next sequence, and opens their responses. Thread safe.
@@ -135,11 +136,34 @@ impl ClientSession {
         Ok((request, pending))
     }
 
+    /// Opens chunk `number` of a streamed output, counted from 0. That no chunk is missing or was put in the place of another is known for
+    /// those before it; that none is missing at the end, when the response was opened.
+    ///
+    /// # Errors
+    /// [`Error::Authentication`] for anything but that chunk of the answer to this request.
+    pub fn open_chunk(
+        &self,
+        pending: &PendingRequest,
+        number: u32,
+        mut chunk: Vec<u8>,
+    ) -> Result<(Stream, Vec<u8>), Error> {
+        let field = Field::Chunk(number);
+        let nonce = Nonce::new(pending.sequence, field)?;
+        let aad = AssociatedData::new(pending.operation, pending.argument_count);
+        let key = &self.secrets.response;
+        key.open(nonce, &aad, field, &mut chunk)?;
+        let (number, output) = chunk.split_first().ok_or(Error::Stream {
+            reason: "has a chunk of no output",
+        })?;
+        Ok((Stream::of(*number)?, output.to_vec()))
+    }
+
     /// Checks that the response answers this very request, then decrypts it in place.
     ///
     /// # Errors
     /// [`Error::CommitmentMismatch`] when the response names another request, its result commitment is wrong, or the host
-    /// received something else than was sent (the commitment in the sealed report); [`Error::NonceMismatch`];
+    /// received something else than was sent (the commitment in the sealed report), or chunks of the output are missing, changed or
+    /// more; [`Error::NonceMismatch`];
     /// [`Error::Authentication`]; [`Error::Decode`] or [`Error::ReportVersion`] for a report that this crate can not read.
     pub fn open_response(
         &self,
@@ -175,7 +199,25 @@ impl ClientSession {
         if report.request_commitment != pending.commitment {
             return mismatch(CommitmentKind::ReportedRequest);
         }
-        Ok(OpenResponse { result, report })
+        let mut received = StreamCommitment::new(&pending.commitment);
+        for chunk in &response.encrypted_chunks {
+            received.add(chunk)?;
+        }
+        let said = report.streamed.map(|said| (said.chunks, said.commitment));
+        let here = (received.chunks() > 0).then(|| (received.chunks(), received.commitment()));
+        if said != here {
+            return mismatch(CommitmentKind::Stream);
+        }
+        let mut streamed = Output::default();
+        for (number, chunk) in (0..).zip(response.encrypted_chunks) {
+            let (stream, bytes) = self.open_chunk(pending, number, chunk)?;
+            streamed.of(stream).extend_from_slice(&bytes);
+        }
+        Ok(OpenResponse {
+            result,
+            report,
+            streamed,
+        })
     }
 }
 

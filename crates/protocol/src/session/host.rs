@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::{
     OpenRequest, SealedRequest, SealedResponse, SessionId, SessionSecrets, argument_fields,
 };
-use crate::commitment::{argument_count, request_commitment, result_commitment};
+use crate::commitment::{StreamCommitment, argument_count, request_commitment, result_commitment};
+use crate::report::Streamed;
 use crate::scrub::without_trace;
-use crate::sealing::{AssociatedData, Field, Nonce, Operation};
+use crate::sealing::{AssociatedData, Field, Nonce, Operation, TAG_LENGTH};
+use crate::stream::{MAX_CHUNKS, Stream};
 use crate::{Commitment, Error, OwnerProof, PrivateKey, PublicKey, ReplayWindow};
 
 /// The host's end of a session: opens requests, gives each sequence out once, seals responses. Thread safe.
@@ -143,6 +145,7 @@ impl HostSession {
             Ok(Claim {
                 session: Arc::clone(self),
                 sequence,
+                stream: None,
             })
         } else {
             Err(Error::Replayed { sequence })
@@ -166,6 +169,8 @@ impl fmt::Debug for HostSession {
 pub struct Claim {
     session: Arc<HostSession>,
     sequence: u64,
+    /// The chunks that were sealed, where some were.
+    stream: Option<StreamCommitment>,
 }
 
 impl Claim {
@@ -177,6 +182,46 @@ impl Claim {
     /// The session it belongs to.
     pub fn session(&self) -> &Arc<HostSession> {
         &self.session
+    }
+
+    /// Seals the next chunk of the output: what the program wrote to `stream` since the last one. `operation`, `argument_count` and
+    /// `request_commitment` are those of the request.
+    ///
+    /// # Errors
+    /// [`Error::Stream`] after [`MAX_CHUNKS`] of them.
+    pub fn seal_chunk(
+        &mut self,
+        operation: Operation,
+        argument_count: u32,
+        request_commitment: &Commitment,
+        (stream, output): (Stream, &[u8]),
+    ) -> Result<Vec<u8>, Error> {
+        let sealed = (self.stream).get_or_insert_with(|| StreamCommitment::new(request_commitment));
+        let number = sealed.chunks();
+        if usize::try_from(number).map_or(true, |number| number >= MAX_CHUNKS) {
+            return Err(Error::Stream {
+                reason: "has as many chunks as one may have",
+            });
+        }
+        let field = Field::Chunk(number);
+        let mut chunk = Vec::with_capacity(output.len().saturating_add(1 + TAG_LENGTH));
+        chunk.push(stream.number());
+        chunk.extend_from_slice(output);
+        let nonce = Nonce::new(self.sequence, field)?;
+        let aad = AssociatedData::new(operation, argument_count);
+        let key = &self.session.secrets.response;
+        key.seal(nonce, &aad, field, &mut chunk)?;
+        sealed.add(&chunk)?;
+        Ok(chunk)
+    }
+
+    /// What the report is to say of the chunks that were sealed; none where none were.
+    pub fn streamed(&self) -> Option<Streamed> {
+        let stream = self.stream.as_ref()?;
+        Some(Streamed {
+            chunks: stream.chunks(),
+            commitment: stream.commitment(),
+        })
     }
 
     /// Seals the answer to the request of this sequence. `operation`, `argument_count` and `request_commitment` are those of
@@ -211,6 +256,7 @@ impl Claim {
             result_nonce,
             encrypted_result,
             encrypted_report,
+            encrypted_chunks: Vec::new(),
             request_commitment: *request_commitment,
             result_commitment,
         })

@@ -7,7 +7,7 @@ use hypervisor_protocol::{
     CreateKeypairResponse, DeployRequest, DeployResponse, ExecutePythonRequest, ExecuteResponse,
     ExecuteWasmRequest, Exit, Found, HexArray, HexBytes, LimitKind, OwnerKey, OwnerProof,
     PolicyDecision, PrivateKey, Problem, PublicKey, RegistryRequest, Report, SearchRequest,
-    SearchResponse, SessionId,
+    SearchResponse, SessionId, StreamReader, stream,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -40,6 +40,15 @@ fn decode_all(bytes: &[u8]) {
         let _ = format.decode::<HexBytes>(bytes);
         let _ = format.decode::<HexArray<12>>(bytes);
         let _ = format.decode::<SessionId>(bytes);
+    }
+    for size in [1, 7, 4096] {
+        let mut reader = StreamReader::default();
+        let ended = bytes
+            .chunks(size)
+            .try_for_each(|part| reader.push(part).map(drop));
+        if ended.is_ok() {
+            let _ = reader.finish();
+        }
     }
     let _ = Report::decode(bytes);
     let _ = PublicKey::from_sec1(bytes);
@@ -149,6 +158,7 @@ prop_compose! {
         encrypted_result in blob(),
         result_nonce: [u8; 12],
         encrypted_report in blob(),
+        encrypted_chunks in vec(blob(), 0..3),
         request_commitment: [u8; 32],
         result_commitment: [u8; 32],
         receipt in option::of(blob()),
@@ -160,6 +170,7 @@ prop_compose! {
             encrypted_result,
             result_nonce: HexArray(result_nonce),
             encrypted_report,
+            encrypted_chunks,
             request_commitment: request_commitment.into(),
             result_commitment: result_commitment.into(),
             receipt,
@@ -373,5 +384,36 @@ proptest! {
     fn a_point_off_the_curve_is_refused(x: [u8; 32], y: [u8; 32]) {
         let bytes = [&[4], &x[..], &y].concat();
         prop_assert!(PublicKey::from_sec1(&bytes).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn chunks_come_out_of_a_sequence_as_they_went_in(
+        chunks in vec(vec(any::<u8>(), 0..300), 0..6),
+        last in vec(any::<u8>(), 0..40),
+        size in 1..400_usize,
+    ) {
+        let last = [&[0xa0][..], &last].concat();
+        let mut body: Vec<u8> = chunks.iter().flat_map(|chunk| stream::item(chunk)).collect();
+        body.extend(&last);
+        let mut reader = StreamReader::default();
+        let mut read = Vec::new();
+        for part in body.chunks(size) {
+            read.extend(reader.push(part).unwrap());
+        }
+        prop_assert_eq!(read, chunks);
+        prop_assert_eq!(reader.finish().unwrap(), last);
+    }
+}
+
+#[test]
+fn a_chunk_of_no_bounds_is_refused() {
+    for head in [
+        &[0x5f][..],
+        &[0x5a, 0x00, 0x10, 0x00, 0x01],
+        &[0x5b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+    ] {
+        assert!(StreamReader::default().push(head).is_err());
     }
 }

@@ -14,7 +14,7 @@ use hypervisor_protocol::error::CommitmentKind;
 use hypervisor_protocol::wire::MAX_ARGUMENTS;
 use hypervisor_protocol::{
     ClientSession, Error, Exit, Field, HostSession, OpenResponse, Operation, OwnerKey,
-    PendingRequest, PrivateKey, Report, SealedRequest, SealedResponse, SessionId,
+    PendingRequest, PrivateKey, Report, SealedRequest, SealedResponse, SessionId, Stream,
 };
 
 type Tampering<T> = Box<dyn Fn(&mut T)>;
@@ -70,11 +70,114 @@ fn both_ends_read_what_the_other_wrote() {
     assert_eq!(opened.stdin.as_deref(), Some(&b"stdin"[..]));
     assert_eq!(opened.arguments, [&b"first"[..], b"second"]);
     assert_eq!(opened.commitment, pending.commitment);
-    let OpenResponse { result, report } = client
+    let OpenResponse { result, report, .. } = client
         .open_response(&pending, answer(&host, sealed))
         .unwrap();
     assert_eq!(result, b"result");
     assert_eq!(report.exit, Exit::Ok);
+}
+
+/// A session, a request in it, and its answer with three chunks before it.
+fn streamed() -> (ClientSession, PendingRequest, SealedResponse) {
+    let (client, host) = session();
+    let (sealed, pending) = request(&client);
+    let opened = host.open_request(Operation::Wasm, sealed).unwrap();
+    let count = opened.arguments.len() as u32;
+    let mut claim = host.claim(opened.sequence).unwrap();
+    let mut seal = |stream, output: &[u8]| {
+        let output = (stream, output);
+        let chunk = claim.seal_chunk(Operation::Wasm, count, &opened.commitment, output);
+        chunk.unwrap()
+    };
+    let encrypted_chunks = vec![
+        seal(Stream::Stdout, b"one "),
+        seal(Stream::Stderr, b"careful"),
+        seal(Stream::Stdout, b"two "),
+    ];
+    let report = Report {
+        streamed: claim.streamed(),
+        ..Report::new(Exit::Ok, &opened.program, opened.commitment)
+    };
+    let result = b"three".to_vec();
+    let response = claim
+        .seal_response(
+            Operation::Wasm,
+            count,
+            &opened.commitment,
+            result,
+            report.encode().unwrap(),
+        )
+        .unwrap();
+    let response = SealedResponse {
+        encrypted_chunks,
+        ..response
+    };
+    (client, pending, response)
+}
+
+#[test]
+fn a_streamed_output_is_read_in_its_order() {
+    let (client, pending, response) = streamed();
+    for (number, chunk) in (0..).zip(&response.encrypted_chunks) {
+        client.open_chunk(&pending, number, chunk.clone()).unwrap();
+    }
+    let opened = client.open_response(&pending, response).unwrap();
+    assert_eq!(opened.streamed.stdout, b"one two ");
+    assert_eq!(opened.streamed.stderr, b"careful");
+    assert_eq!(opened.result, b"three");
+}
+
+#[test]
+fn a_chunk_that_is_missing_changed_repeated_or_in_the_place_of_another_is_noticed() {
+    let (_, _, other) = streamed();
+    let tampered: [Tampering<SealedResponse>; 8] = [
+        Box::new(|r| drop(r.encrypted_chunks.pop())),
+        Box::new(|r| drop(r.encrypted_chunks.remove(0))),
+        Box::new(|r| r.encrypted_chunks.clear()),
+        Box::new(|r| r.encrypted_chunks.swap(0, 2)),
+        Box::new(|r| r.encrypted_chunks.push(r.encrypted_chunks[2].clone())),
+        Box::new(|r| r.encrypted_chunks[1][3] ^= 1),
+        Box::new(|r| r.encrypted_chunks[1].truncate(3)),
+        Box::new(move |r| r.encrypted_chunks = other.encrypted_chunks.clone()),
+    ];
+    for tamper in tampered {
+        let (client, pending, mut response) = streamed();
+        tamper(&mut response);
+        let error = client.open_response(&pending, response).unwrap_err();
+        let which = CommitmentKind::Stream;
+        assert_eq!(error, Error::CommitmentMismatch { which });
+    }
+}
+
+#[test]
+fn a_chunk_in_the_place_of_another_field_or_chunk_fails_to_authenticate() {
+    let (client, pending, response) = streamed();
+    let chunks = &response.encrypted_chunks;
+    for (number, chunk) in [
+        (1, &chunks[0]),
+        (0, &chunks[2]),
+        (0, &response.encrypted_result),
+        (0, &response.encrypted_report),
+    ] {
+        let error = client.open_chunk(&pending, number, chunk.clone());
+        let field = Field::Chunk(number);
+        assert_eq!(error.unwrap_err(), Error::Authentication { field });
+    }
+    let mut swapped = response.clone();
+    swapped.encrypted_result = chunks[0].clone();
+    assert!(client.open_response(&pending, swapped).is_err());
+}
+
+#[test]
+fn an_answer_that_was_not_streamed_has_no_chunks() {
+    let (client, pending, mut response) = exchange();
+    let (_, _, other) = streamed();
+    response.encrypted_chunks = other.encrypted_chunks;
+    let which = CommitmentKind::Stream;
+    assert_eq!(
+        client.open_response(&pending, response).unwrap_err(),
+        Error::CommitmentMismatch { which }
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `vectors/v1.json`: every intermediate value of twelve exchanges, for implementers in other languages.
+//! `vectors/v1.json`: every intermediate value of thirteen exchanges, for implementers in other languages.
 //!
 //! The values are computed here from the primitives alone (HMAC, P-256, AES-256-GCM-SIV, SHA-256), following
 //! docs/PROTOCOL.md, and compared with the file and with what the library does. `BLESS=1` writes the file anew.
@@ -20,8 +20,9 @@ use ciborium::Value as Cbor;
 use const_hex::{decode, encode};
 use hmac::{Hmac, Mac};
 use hypervisor_protocol::{
-    ClientSession, Exit, HexArray, HexBytes, HostSession, LimitKind, Operation, PolicyDecision,
-    PrivateKey, PublicKey, Rejection, Report, SealedRequest, SealedResponse, SessionId,
+    ClientSession, Commitment, Exit, HexArray, HexBytes, HostSession, LimitKind, Operation,
+    PolicyDecision, PrivateKey, PublicKey, Rejection, Report, SealedRequest, SealedResponse,
+    SessionId, Stream, StreamReader, Streamed, stream,
 };
 use p256::elliptic_curve::sec1::ToSec1Point;
 use serde_json::{Map, Value, json};
@@ -104,6 +105,8 @@ struct Case {
     stdin: Option<&'static [u8]>,
     arguments: &'static [&'static [u8]],
     result: &'static [u8],
+    /// What was streamed before it: to 1, standard output, or 2, standard error.
+    chunks: &'static [(u8, &'static [u8])],
 }
 
 const ARGUMENTS: [&[u8]; 3] = [
@@ -150,10 +153,19 @@ fn cases() -> Vec<Case> {
                     } else {
                         b"Hello, world!\n"
                     },
+                    chunks: &[],
                 });
             }
         }
     }
+    cases.push(Case {
+        operation: "wasm",
+        sequence: 8,
+        stdin: None,
+        arguments: &[],
+        result: b"world!\n",
+        chunks: &[(1, b"Hel"), (2, b"careful\n"), (1, b"lo, ")],
+    });
     cases
 }
 
@@ -180,8 +192,9 @@ fn exit(case: usize) -> Exit {
     }
 }
 
-fn report(case: usize, program: &[u8], commitment: [u8; 32]) -> Report {
+fn report(case: usize, program: &[u8], commitment: [u8; 32], streamed: Option<Streamed>) -> Report {
     Report {
+        streamed,
         stderr: HexBytes(b"warning\n".to_vec()),
         stdout_truncated: case == 3,
         stderr_truncated: case == 9,
@@ -257,6 +270,13 @@ fn report_cbor(report: &Report) -> Vec<u8> {
         decision.push(("rules_digest", Cbor::Bytes(policy.rules_digest.0.clone())));
         entries.push(("policy", map(decision)));
     }
+    if let Some(streamed) = &report.streamed {
+        let streamed = map(vec![
+            ("chunks", streamed.chunks.into()),
+            ("commitment", Cbor::Bytes(streamed.commitment.0.to_vec())),
+        ]);
+        entries.push(("streamed", streamed));
+    }
     let mut bytes = Vec::new();
     ciborium::into_writer(&map(entries), &mut bytes).unwrap();
     bytes
@@ -329,8 +349,31 @@ fn case_json(schedule: &Schedule, number: usize, case: &Case) -> Value {
     }
     let request_commitment: [u8; 32] = Sha256::digest(preimage).into();
 
-    let report = report(number, program(case.operation), request_commitment);
     let response = |field, plaintext| seal(&schedule.k_res, case.sequence, field, &aad, plaintext);
+    let chunks: Vec<Value> = (2..)
+        .zip(case.chunks)
+        .map(|(field, (stream, output))| {
+            let chunk = [&[*stream], *output].concat();
+            seal(&schedule.k_res, case.sequence, field, &aad, &chunk)
+        })
+        .collect();
+    let streamed = (!chunks.is_empty()).then(|| {
+        let mut preimage = b"hypervisor/v1 stream-commitment".to_vec();
+        preimage.extend(request_commitment);
+        for chunk in &chunks {
+            preimage.extend(lp(&bytes(&chunk["ciphertext"])));
+        }
+        Streamed {
+            chunks: chunks.len() as u32,
+            commitment: Commitment(Sha256::digest(preimage).into()),
+        }
+    });
+    let report = report(
+        number,
+        program(case.operation),
+        request_commitment,
+        streamed,
+    );
     let result = response(0, case.result);
     let sealed_report = response(1, &report_cbor(&report));
     let result_commitment: [u8; 32] = Sha256::digest(
@@ -347,10 +390,11 @@ fn case_json(schedule: &Schedule, number: usize, case: &Case) -> Value {
 
     let mut json = json!({
         "name": format!(
-            "{}, {} arguments, {} stdin",
+            "{}, {} arguments, {} stdin{}",
             case.operation,
             case.arguments.len(),
             if case.stdin.is_some() { "with" } else { "without" },
+            if chunks.is_empty() { "" } else { ", streamed" },
         ),
         "operation": encode(case.operation),
         "sequence": encode(case.sequence.to_be_bytes()),
@@ -365,7 +409,22 @@ fn case_json(schedule: &Schedule, number: usize, case: &Case) -> Value {
     if let Some(stdin) = stdin {
         json["request"]["stdin"] = stdin;
     }
+    if !chunks.is_empty() {
+        let body = chunks
+            .iter()
+            .map(|chunk| item(&bytes(&chunk["ciphertext"])));
+        json["response"]["sequence_before_the_answer"] =
+            encode(body.collect::<Vec<_>>().concat()).into();
+        json["response"]["chunks"] = chunks.into();
+    }
     json
+}
+
+/// A byte string in CBOR.
+fn item(bytes: &[u8]) -> Vec<u8> {
+    let mut item = Vec::new();
+    ciborium::into_writer(&Cbor::Bytes(bytes.to_vec()), &mut item).unwrap();
+    item
 }
 
 fn computed() -> Value {
@@ -408,7 +467,7 @@ fn file() -> Map<String, Value> {
 #[test]
 fn the_file_is_what_the_primitives_give() {
     let (file, computed) = (file(), computed());
-    assert_eq!(file["cases"].as_array().unwrap().len(), 12);
+    assert_eq!(file["cases"].as_array().unwrap().len(), 13);
     for (file, computed) in file["cases"]
         .as_array()
         .unwrap()
@@ -515,9 +574,25 @@ fn the_host_opens_and_answers_what_the_file_says() {
         assert_eq!(opened.arguments, arguments);
         assert_eq!(opened.commitment.to_string(), case["request_commitment"]);
 
-        let response = host
-            .claim(opened.sequence)
-            .unwrap()
+        let mut claim = host.claim(opened.sequence).unwrap();
+        let (plain, sealed) = (
+            chunks(&case["response"], "plaintext"),
+            chunks(&case["response"], "ciphertext"),
+        );
+        for (plain, sealed) in plain.iter().zip(&sealed) {
+            let (first, output) = plain.split_first().unwrap();
+            let stream = match first {
+                1 => Stream::Stdout,
+                _ => Stream::Stderr,
+            };
+            let count = opened.arguments.len() as u32;
+            let output = (stream, output);
+            let chunk = claim.seal_chunk(operation(case), count, &opened.commitment, output);
+            assert_eq!(chunk.unwrap(), *sealed);
+        }
+        let report = Report::decode(&bytes(&case["response"]["report"]["plaintext"])).unwrap();
+        assert_eq!(claim.streamed(), report.streamed);
+        let response = claim
             .seal_response(
                 operation(case),
                 opened.arguments.len() as u32,
@@ -526,8 +601,37 @@ fn the_host_opens_and_answers_what_the_file_says() {
                 bytes(&case["response"]["report"]["plaintext"]),
             )
             .unwrap();
+        let response = SealedResponse {
+            encrypted_chunks: sealed,
+            ..response
+        };
         assert_eq!(response, sealed_response(case), "{}", case["name"]);
     }
+}
+
+/// Plaintext or ciphertext of every chunk.
+fn chunks(response: &Value, which: &str) -> Vec<Vec<u8>> {
+    let chunks = response.get("chunks").and_then(Value::as_array);
+    let chunks = chunks.into_iter().flatten();
+    chunks.map(|chunk| bytes(&chunk[which])).collect()
+}
+
+#[test]
+fn the_sequence_before_an_answer_is_read_as_the_file_says() {
+    let file = file();
+    let case = &file["cases"][12];
+    let before = bytes(&case["response"]["sequence_before_the_answer"]);
+    let expected = chunks(&case["response"], "ciphertext");
+    for size in 1..before.len() {
+        let mut reader = StreamReader::default();
+        let parts = before
+            .chunks(size)
+            .flat_map(|part| reader.push(part).unwrap());
+        assert_eq!(parts.collect::<Vec<_>>(), expected);
+        assert!(reader.finish().is_err(), "the answer is missing");
+    }
+    let items = expected.iter().map(|chunk| stream::item(chunk));
+    assert_eq!(items.collect::<Vec<_>>().concat(), before);
 }
 
 fn sealed_response(case: &Value) -> SealedResponse {
@@ -536,6 +640,7 @@ fn sealed_response(case: &Value) -> SealedResponse {
         result_nonce: bytes(&response["result"]["nonce"]).try_into().unwrap(),
         encrypted_result: bytes(&response["result"]["ciphertext"]),
         encrypted_report: bytes(&response["report"]["ciphertext"]),
+        encrypted_chunks: chunks(response, "ciphertext"),
         request_commitment: case["request_commitment"]
             .as_str()
             .unwrap()
@@ -561,7 +666,17 @@ fn the_client_opens_the_responses_of_the_file() {
             opened.result,
             bytes(&case["response"]["result"]["plaintext"])
         );
-        let expected = report(number, &program, pending.commitment.0);
+        let streamed = opened.report.streamed;
+        let expected = report(number, &program, pending.commitment.0, streamed);
+        let written = chunks(&case["response"], "plaintext");
+        let written = written.iter().filter(|chunk| chunk[0] == 1);
+        assert_eq!(
+            opened.streamed.stdout,
+            written
+                .flat_map(|chunk| &chunk[1..])
+                .copied()
+                .collect::<Vec<_>>()
+        );
         assert_eq!(opened.report, expected, "{}", case["name"]);
         assert_eq!(
             serde_json::to_value(&opened.report).unwrap(),

@@ -168,6 +168,7 @@ fn an_execute_response_leaves_out_what_is_absent() {
         result_nonce: [7; 12],
         encrypted_result: vec![1],
         encrypted_report: vec![2],
+        encrypted_chunks: Vec::new(),
         request_commitment: [3; 32].into(),
         result_commitment: [4; 32].into(),
     };

@@ -36,6 +36,7 @@ pub(super) async fn run(
         arguments,
         stdin,
         budget: None,
+        tap: None,
     };
     let outcome = command.call(inputs, chain).await;
     let code = match outcome.exit {

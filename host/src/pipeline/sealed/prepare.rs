@@ -85,6 +85,7 @@ fn inputs(stdin: Option<Vec<u8>>, arguments: Vec<Vec<u8>>) -> Result<Inputs, Exi
         arguments: arguments_from_bytes(arguments)?,
         stdin: Bytes::from(stdin.unwrap_or_default()),
         budget: None,
+        tap: None,
     })
 }
 

@@ -22,4 +22,5 @@ mod payments;
 mod pipeline;
 mod process;
 mod sign_in;
+mod streams;
 mod turns;

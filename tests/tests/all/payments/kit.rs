@@ -215,6 +215,11 @@ impl Purchase {
         Payment::for_offer(chain.payer(0), &self.offer(version).await)
     }
 
+    /// What its answer is opened by.
+    pub(crate) fn pending(&self) -> &PendingRequest {
+        &self.pending
+    }
+
     /// Opens the answer.
     pub(crate) fn opened(&self, answer: &Answer) -> OpenResponse {
         self.session.open_answer(FORMAT, &self.pending, answer)

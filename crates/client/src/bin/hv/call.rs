@@ -15,6 +15,7 @@ use hypervisor_client::{Client, Error, Execution, Inputs, Session};
 
 use crate::agents::{is_unknown, own};
 use crate::console::{progress, read};
+use crate::live::{Live, To};
 use crate::output::{self, Shown};
 use crate::owner::Owner;
 use crate::pay::Pay;
@@ -27,6 +28,7 @@ use crate::{Failure, Output};
   hv call weather '/forecast?city=Oslo'
   hv call weather /cities -d @cities.json -H 'content-type: application/json' -i
   hv call shout --stdin text.txt -- --loud
+  hv call chat /ask -d 'why is the sky blue?' --stream
   hv call weather /forecast --verify policy.toml --pay ~/payer.key --max-price 0.01
   hv call weather / --digest sha384:0123…    (as `hv agents show weather` prints it)
   hv call diary.0123456789abcdef0123456789abcdef / --owner work.key
@@ -58,6 +60,8 @@ pub(crate) struct Call {
     #[arg(long, short)]
     verbose: bool,
     #[command(flatten)]
+    live: Live,
+    #[command(flatten)]
     verify: Verify,
     #[command(flatten)]
     keep: Keep,
@@ -87,6 +91,8 @@ impl Call {
 
         let progress = progress();
         let session = policy.open_to_keep(&client, &progress, &keeper).await?;
+        let is_text = self.output == Output::Text;
+        let (session, viewer) = self.live.watch(session, (&progress, To::Stdout), is_text)?;
         let caller = Caller {
             session,
             owner,
@@ -113,6 +119,7 @@ impl Call {
                     execution: &execution,
                     payment: payment.as_ref(),
                     attestation: caller.session.attestation(),
+                    was_shown: viewer.has_shown()?,
                 };
                 let kept = keeper.keep(&execution);
                 shown.print(self.output, self.verbose)?;
@@ -128,6 +135,7 @@ impl Call {
                     execution: &answer.execution,
                     payment: payment.as_ref(),
                     attestation: caller.session.attestation(),
+                    was_shown: viewer.has_shown()?,
                 };
                 let kept = keeper.keep(&answer.execution);
                 match self.output {

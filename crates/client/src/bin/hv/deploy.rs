@@ -108,6 +108,7 @@ impl Deploy {
                     execution: &answer.execution,
                     payment: None,
                     attestation: session.attestation(),
+                    was_shown: false,
                 };
                 let mut members = shown.members();
                 members.insert("agent".to_owned(), json!(answer.info));

@@ -13,9 +13,11 @@ use clap::{Args, Subcommand};
 use hypervisor_client::environments::{CallLimits, EnvironmentInfo, ExecuteInput, Page, Terms};
 use hypervisor_client::protocol::{Exit, OwnerKey};
 use hypervisor_client::{Client, Session};
+use indicatif::ProgressBar;
 
 use crate::Failure;
 use crate::console::{Form, document, note, plain, print, progress, read};
+use crate::live::{Live, To, Viewer};
 use crate::output::{self, Shown};
 use crate::owner::Owner;
 use crate::pay::Pay;
@@ -86,6 +88,8 @@ struct Create {
     #[command(flatten)]
     terms: TermsArgs,
     #[command(flatten)]
+    live: Live,
+    #[command(flatten)]
     options: Options,
     #[command(flatten)]
     pay: Pay,
@@ -113,6 +117,8 @@ struct Run {
     /// Say on standard error what was verified, and what the call used.
     #[arg(long, short)]
     verbose: bool,
+    #[command(flatten)]
+    live: Live,
     #[command(flatten)]
     options: Options,
     #[command(flatten)]
@@ -242,11 +248,13 @@ impl Create {
         let session = self.options.open(server).await?;
         let terms = self.terms.terms();
         let progress = progress();
+        let (session, viewer) = self.options.watch(session, &self.live, &progress)?;
         progress.set_message("setting up, sealed");
         let done = session.set_up_paid(&bundle, &terms, &owner, payer.as_ref());
         let done = done.await?;
         progress.finish_and_clear();
-        let shown = shown(&session, &done.execution, done.payment.as_ref());
+        let mut shown = shown(&session, &done.execution, done.payment.as_ref());
+        shown.was_shown = viewer.has_shown()?;
         show::set_up(self.options.output, &shown, &done.answer)?;
         Ok(match &done.execution.report.exit {
             Exit::Ok if done.answer.environment.is_none() => ExitCode::FAILURE,
@@ -270,6 +278,8 @@ impl Run {
         let owner = self.options.owner.key()?;
         let session = self.options.open(server).await?;
         let id = find(&session, &self.environment, &owner).await?;
+        let hidden = ProgressBar::hidden();
+        let (session, viewer) = self.options.watch(session, &self.live, &hidden)?;
         let call = async || {
             let began = Instant::now();
             let done = session.execute_paid(&id, &input, &owner, payer.as_ref());
@@ -288,7 +298,8 @@ impl Run {
         if self.repeat > 1 {
             say_times(times)?;
         }
-        let shown = shown(&session, &done.execution, done.payment.as_ref());
+        let mut shown = shown(&session, &done.execution, done.payment.as_ref());
+        shown.was_shown = viewer.has_shown()?;
         show::executed(self.options.output, &shown, &done.answer, self.verbose)?;
         Ok(output::status(&done.execution.report.exit))
     }
@@ -394,6 +405,17 @@ impl Options {
         session
     }
 
+    /// The session, whose runs are shown where that is wanted.
+    fn watch(
+        &self,
+        session: Session,
+        live: &Live,
+        progress: &ProgressBar,
+    ) -> Result<(Session, Viewer), Failure> {
+        let is_text = self.output == Form::Text;
+        live.watch(session, (progress, To::Stderr), is_text)
+    }
+
     pub(crate) fn key_or_new(&self) -> Result<OwnerKey, Failure> {
         self.owner.key_or_new()
     }
@@ -482,6 +504,7 @@ fn shown<'a>(
         execution,
         payment,
         attestation: session.attestation(),
+        was_shown: false,
     }
 }
 

@@ -8,6 +8,7 @@ mod call;
 mod console;
 mod deploy;
 mod env;
+mod live;
 mod memory;
 mod new;
 mod output;

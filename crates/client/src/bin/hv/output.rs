@@ -23,6 +23,8 @@ pub(crate) struct Shown<'a> {
     pub(crate) payment: Option<&'a Payment>,
     /// What the host proved, if it was asked to.
     pub(crate) attestation: Option<&'a SessionAttestation>,
+    /// Whether what it wrote was shown while it ran.
+    pub(crate) was_shown: bool,
 }
 
 impl Shown<'_> {
@@ -37,17 +39,20 @@ impl Shown<'_> {
 
     /// The program's own streams on this command's own; how it ended, if not by itself, on standard error.
     fn text(&self, verbose: bool) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        out.write_all(&self.execution.result)?;
-        out.flush()?;
-        drop(out);
+        if !self.was_shown {
+            let mut out = io::stdout().lock();
+            out.write_all(&self.execution.result)?;
+            out.flush()?;
+        }
         self.remarks(verbose)
     }
 
     /// What goes to standard error.
     pub(crate) fn remarks(&self, verbose: bool) -> io::Result<()> {
         let Execution { result, report, .. } = self.execution;
-        io::stderr().write_all(&report.stderr.0)?;
+        if !self.was_shown {
+            io::stderr().write_all(&report.stderr.0)?;
+        }
         if report.stdout_truncated {
             stderr(format_args!(
                 "standard output was cut at {} bytes",
@@ -114,6 +119,7 @@ impl Shown<'_> {
     pub(crate) fn members(&self) -> Map<String, Value> {
         let Execution {
             result: _,
+            printed: _,
             report,
             sequence,
             request_commitment,

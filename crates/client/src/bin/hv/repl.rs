@@ -2,7 +2,7 @@
 
 mod source;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,14 +10,16 @@ use clap::Args;
 use hypervisor_client::environments::{Bundle, EvaluateInput};
 use hypervisor_client::protocol::{Exit, OwnerKey};
 use hypervisor_client::{Session, ending};
+use indicatif::ProgressBar;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
 
 use crate::Failure;
-use crate::console::{Form, note, plain, progress};
+use crate::console::{Form, note, plain, print, progress};
 use crate::env::{Language, Options, TermsArgs, look_up};
-use crate::output::{self, written};
+use crate::live::{To, Viewer};
+use crate::output;
 
 use source::{Continues, is_complete};
 
@@ -50,6 +52,8 @@ pub(crate) struct Repl {
 /// Where turns go.
 struct Place {
     session: Session,
+    viewer: Viewer,
+    progress: ProgressBar,
     owner: OwnerKey,
     id: String,
     language: Language,
@@ -83,8 +87,14 @@ impl Repl {
             }
             None => (self.begin(&session, &owner).await?, self.language),
         };
+        // Turns are shown while they run.
+        let progress = progress();
+        progress.finish_and_clear();
+        let (session, viewer) = Viewer::on(session, &progress, To::Stdout);
         let place = Place {
             session,
+            viewer,
+            progress,
             owner,
             id,
             language,
@@ -191,31 +201,25 @@ impl Place {
             source: source.to_owned(),
             ..EvaluateInput::default()
         };
-        let progress = progress();
-        progress.set_message("running, sealed");
+        self.progress.reset();
+        self.progress.set_message("running, sealed");
         let done = tokio::select! {
             done = self.session.evaluate(&self.id, &input, &self.owner) => done,
             _ = tokio::signal::ctrl_c() => {
-                progress.finish_and_clear();
+                self.progress.finish_and_clear();
                 note(format_args!(
                     "interrupted: unless it had ended already, this turn changes nothing"
                 ))?;
                 return Ok(Exit::Code { code: 130 });
             }
         };
-        progress.finish_and_clear();
+        self.progress.finish_and_clear();
         let done = done?;
+        self.viewer.has_shown()?;
         let report = &done.execution.report;
-        let mut out = io::stdout().lock();
-        let shown = out
-            .write_all(&done.answer.stdout.0)
-            .and_then(|()| match &done.answer.value {
-                Some(value) => writeln!(out, "{}", plain(value)),
-                None => Ok(()),
-            })
-            .and_then(|()| out.flush())
-            .and_then(|()| io::stderr().write_all(&report.stderr.0));
-        shown.map_err(written)?;
+        if let Some(value) = &done.answer.value {
+            print(|out| writeln!(out, "{}", plain(value)))?;
+        }
         match &report.exit {
             // Its traceback is shown.
             Exit::Code { .. } if done.answer.kept => {}

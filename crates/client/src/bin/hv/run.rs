@@ -11,6 +11,7 @@ use hypervisor_client::{Client, Execution, PaidExecution, Program};
 use hypervisor_oci::Access;
 
 use crate::console::{progress, read};
+use crate::live::{Live, To};
 use crate::output::{self, Shown};
 use crate::pay::Pay;
 use crate::session::{Keep, Verify};
@@ -23,6 +24,7 @@ use crate::{Failure, Output};
   hv run jq.wasm --stdin data.json -- '.items | length'
   cat data.json | hv run jq.wasm --stdin - -- .
   hv run hello.wasm --output json
+  hv run long.wasm --stream
   hv run oci://ghcr.io/owner/hello@sha256:0123…
   hv run hello.wasm --verify policy.toml
   hv run hello.wasm --verify policy.toml --keep run.cbor    (and later: hv verify run.cbor)
@@ -44,6 +46,7 @@ pub(crate) struct Run {
 #[command(after_help = "Examples:
   hv python script.py
   hv python report.py --stdin data.csv -- --year 2026
+  hv python train.py --stream
   hv python script.py --verify policy.toml
   hv python script.py --pay ~/payer.key --max-price 0.05
 
@@ -59,6 +62,7 @@ pub(crate) struct Python {
 #[command(after_help = "Examples:
   hv js script.js
   hv js report.ts --stdin data.json -- --year 2026
+  hv js watch.ts --stream
   hv js script.js --verify policy.toml
   hv js script.js --pay ~/payer.key --max-price 0.05
 
@@ -85,6 +89,8 @@ struct Options {
     /// Arguments of the program, after `--`.
     #[arg(last = true)]
     arguments: Vec<OsString>,
+    #[command(flatten)]
+    live: Live,
     #[command(flatten)]
     verify: Verify,
     #[command(flatten)]
@@ -140,6 +146,8 @@ impl Options {
 
         let progress = progress();
         let session = policy.open_to_keep(&client, &progress, &keeper).await?;
+        let is_text = self.output == Output::Text;
+        let (session, viewer) = self.live.watch(session, (&progress, To::Stdout), is_text)?;
         progress.set_message("running, sealed");
         let (execution, payment) = match (kind, &payer) {
             (Kind::Wasm, None) => (session.run_wasm(program).await?, None),
@@ -158,6 +166,7 @@ impl Options {
             execution: &execution,
             payment: payment.as_ref(),
             attestation: session.attestation(),
+            was_shown: viewer.has_shown()?,
         };
         let kept = keeper.keep(&execution);
         shown.print(self.output, self.verbose)?;

@@ -83,7 +83,9 @@ impl Request {
             if self.include {
                 head(&mut out, response)?;
             }
-            out.write_all(response.body())?;
+            if !shown.was_shown {
+                out.write_all(response.body())?;
+            }
             out.flush()?;
         }
         shown.remarks(verbose)?;

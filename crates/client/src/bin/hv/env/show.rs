@@ -21,7 +21,7 @@ pub(super) fn set_up(form: Form, shown: &Shown<'_>, answer: &SetupAnswer) -> Res
         insert_bytes(&mut members, "stdout", &answer.stdout.0);
         return print(|out| document(out, &members));
     }
-    printed(&answer.stdout.0)?;
+    printed(shown, &answer.stdout.0)?;
     shown.remarks(false).map_err(written)?;
     match &answer.environment {
         Some(environment) => print(|out| details(out, environment)),
@@ -47,7 +47,7 @@ pub(super) fn executed(
         insert_bytes(&mut members, "stdout", &answer.stdout.0);
         return print(|out| document(out, &members));
     }
-    printed(&answer.stdout.0)?;
+    printed(shown, &answer.stdout.0)?;
     if let Some(value) = &answer.value {
         print(|out| writeln!(out, "{}", plain(value)))?;
     }
@@ -55,8 +55,11 @@ pub(super) fn executed(
 }
 
 /// What a handler or a setup printed.
-fn printed(bytes: &[u8]) -> Result<(), Failure> {
-    io::stderr().write_all(bytes).map_err(written)
+fn printed(shown: &Shown<'_>, bytes: &[u8]) -> Result<(), Failure> {
+    match shown.was_shown {
+        true => Ok(()),
+        false => io::stderr().write_all(bytes).map_err(written),
+    }
 }
 
 /// One environment.
