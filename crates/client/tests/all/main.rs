@@ -15,6 +15,7 @@ mod attested;
 mod call_command;
 mod endless;
 mod new_command;
+mod packages_command;
 mod pay;
 mod pay_command;
 mod support;

@@ -8,7 +8,7 @@ use hypervisor_tests::Host;
 use hypervisor_tests::host::binary;
 use serde_json::Value;
 
-fn hv(host: &Host, folder: &Path, arguments: &[&str], input: &str) -> Output {
+pub(super) fn hv(host: &Host, folder: &Path, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(binary("hv"))
         .args(["--server", host.url()])
         .args(arguments)
@@ -30,7 +30,7 @@ fn hv(host: &Host, folder: &Path, arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+pub(super) fn said(output: &Output) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     String::from_utf8(output.stdout.clone()).unwrap()

@@ -6,4 +6,5 @@ mod commands;
 mod handlers;
 mod life;
 mod logs;
+mod npm;
 mod turns;

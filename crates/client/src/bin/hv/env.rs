@@ -1,6 +1,8 @@
 //! `hv env`.
 
 mod bundle;
+mod npm;
+mod packages;
 mod show;
 mod wheels;
 
@@ -23,6 +25,8 @@ use crate::owner::Owner;
 use crate::pay::Pay;
 use crate::session::Verify;
 
+use packages::Packages;
+
 pub(crate) use bundle::Language;
 
 #[derive(Debug, Args)]
@@ -30,6 +34,7 @@ pub(crate) use bundle::Language;
   hv env create main.ts                          set up the handler that main.ts exports
   hv env create app/ --name prices --ttl 12h     every module below app/, with app/main.ts or app/main.py
   hv env create main.py --requirements requirements.txt
+  hv env create main.ts --package-json package.json
   hv env create main.py --package jinja2-3.1.6-py3-none-any.whl
   hv env run prices --data '{\"city\": \"Oslo\"}'
   hv env list
@@ -76,12 +81,8 @@ struct Create {
     /// Further modules, by their file's name; may be given several times.
     #[arg(long, value_name = "FILE")]
     module: Vec<PathBuf>,
-    /// A package that modules import, in one file: in Python a wheel without native code, in JavaScript an ES module.
-    #[arg(long, value_name = "FILE")]
-    package: Vec<PathBuf>,
-    /// A requirements file of Python packages: pip resolves it here, to wheels without native code, and holds them against its hashes.
-    #[arg(long, value_name = "FILE")]
-    requirements: Option<PathBuf>,
+    #[command(flatten)]
+    packages: Packages,
     /// Source that runs before the modules are loaded.
     #[arg(long, value_name = "FILE")]
     setup: Option<PathBuf>,
@@ -227,22 +228,11 @@ impl Create {
             path: &self.path,
             main: self.main.as_deref(),
             modules: &self.module,
-            packages: &self.package,
+            packages: &self.packages.package,
             setup: self.setup.as_deref(),
         }
         .read()?;
-        if let Some(requirements) = &self.requirements {
-            if bundle.language != Language::Python.name() {
-                return Err(Failure::Usage(
-                    "--requirements is for Python; in JavaScript, bundle packages into one ES module each and name it by --package"
-                        .to_owned(),
-                ));
-            }
-            let progress = progress();
-            progress.set_message("resolving packages");
-            bundle.packages.extend(wheels::resolve(requirements)?);
-            progress.finish_and_clear();
-        }
+        self.packages.resolve(&mut bundle)?;
         let payer = self.pay.payer(server)?;
         let owner = self.options.owner.key_or_new()?;
         let session = self.options.open(server).await?;
