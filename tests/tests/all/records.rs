@@ -88,7 +88,7 @@ fn a_streamed_run_that_was_kept_is_verified_with_all_that_was_streamed() {
     let desk = Desk::new();
     let script = b"import time\nprint('one', flush=True)\ntime.sleep(0.2)\nprint('two')";
     desk.write("slow.py", script);
-    desk.keep(with_python("one", ""), "python slow.py --stream");
+    desk.keep(with_python("one"), "python slow.py --stream");
     let output = desk.hv("verify run.cbor");
     let said = text(&output.stdout);
     assert!(output.status.success(), "{said}{}", text(&output.stderr));
