@@ -50,6 +50,7 @@ impl Desk {
             .args(line.split_whitespace())
             .current_dir(self.0.path())
             .env("XDG_STATE_HOME", self.path("state"))
+            .env("XDG_CONFIG_HOME", self.path("config"))
             .stdin(Stdio::null())
             .output()
             .unwrap()
@@ -81,6 +82,31 @@ fn fingerprint(seed: &str) -> String {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn a_call_of_an_environment_is_kept_and_verified_like_any_run() {
+    let desk = Desk::new();
+    let config = format!(
+        "[environments]\nsetup = true\n[runtime.javascript]\n{}",
+        hypervisor_tests::programs::javascript_plugin()
+    );
+    let host = simulated("one", &config);
+    desk.write("main.js", b"export const handler = () => 'kept';");
+    let at = format!("--server {}", host.url());
+    let created = desk.hv(&format!("env create main.js --name it {at}"));
+    assert!(created.status.success(), "{}", text(&created.stderr));
+    let bundle = text(&created.stdout);
+    let bundle = bundle.lines().find_map(|line| line.split("sha256:").nth(1));
+    desk.keep(host, "env run it");
+    let output = desk.hv("verify run.cbor");
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}{}", text(&output.stderr));
+    let digest = bundle.unwrap();
+    let expected = format!(
+        "What ran: a call of an environment's handler, of the bundle, SHA-256 {digest}; it ended well"
+    );
+    assert!(said.contains(&expected), "{expected}\n{said}");
 }
 
 #[test]

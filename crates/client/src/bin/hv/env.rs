@@ -23,7 +23,7 @@ use crate::live::{Live, To, Viewer};
 use crate::output::{self, Shown};
 use crate::owner::Owner;
 use crate::pay::Pay;
-use crate::session::Verify;
+use crate::session::{Keep, Keeper, Verify};
 
 use packages::Packages;
 
@@ -37,6 +37,7 @@ pub(crate) use bundle::Language;
   hv env create main.ts --package-json package.json
   hv env create main.py --package jinja2-3.1.6-py3-none-any.whl
   hv env run prices --data '{\"city\": \"Oslo\"}'
+  hv env run prices --verify policy.toml --keep call.cbor    (and later: hv verify call.cbor)
   hv env list
   hv env log prices
   hv env extend prices --ttl 12h
@@ -120,6 +121,8 @@ struct Run {
     verbose: bool,
     #[command(flatten)]
     live: Live,
+    #[command(flatten)]
+    keep: Keep,
     #[command(flatten)]
     options: Options,
     #[command(flatten)]
@@ -266,7 +269,8 @@ impl Run {
         };
         let payer = self.pay.payer(server)?;
         let owner = self.options.owner.key()?;
-        let session = self.options.open(server).await?;
+        let keeper = self.keep.prepare()?;
+        let session = self.options.open_to_keep(server, &keeper).await?;
         let id = find(&session, &self.environment, &owner).await?;
         let hidden = ProgressBar::hidden();
         let (session, viewer) = self.options.watch(session, &self.live, &hidden)?;
@@ -290,7 +294,9 @@ impl Run {
         }
         let mut shown = shown(&session, &done.execution, done.payment.as_ref());
         shown.was_shown = viewer.has_shown()?;
+        let kept = keeper.keep(&done.execution);
         show::executed(self.options.output, &shown, &done.answer, self.verbose)?;
+        kept?;
         Ok(output::status(&done.execution.report.exit))
     }
 
@@ -388,9 +394,15 @@ impl Limits {
 
 impl Options {
     pub(crate) async fn open(&self, server: &str) -> Result<Session, Failure> {
+        self.open_to_keep(server, &Keeper::default()).await
+    }
+
+    /// As [`Self::open`]; runs give records where one is to be kept.
+    async fn open_to_keep(&self, server: &str, keeper: &Keeper) -> Result<Session, Failure> {
         let client = Client::new(server)?;
         let progress = progress();
-        let session = self.verify.policy()?.open(&client, &progress).await;
+        let policy = self.verify.policy()?;
+        let session = policy.open_to_keep(&client, &progress, keeper).await;
         progress.finish_and_clear();
         session
     }

@@ -214,6 +214,9 @@ fn what(record: &Record) -> String {
             "the agent {}",
             plain(record.path.trim_start_matches("agents/"))
         ),
+        Operation::Setup => "the setup of an environment, a bundle".to_owned(),
+        Operation::Execute => "a call of an environment's handler, of the bundle".to_owned(),
+        Operation::Evaluate => "a turn in an environment, of the bundle".to_owned(),
         other => format!("the request `{other}`"),
     }
 }

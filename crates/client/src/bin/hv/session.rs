@@ -31,6 +31,7 @@ pub(crate) struct Keep {
 pub(crate) struct Wanted(Option<(Policy, String)>);
 
 /// Where a record goes: under its name it is whole or not there, and readable by nobody else.
+#[derive(Default)]
 pub(crate) struct Keeper(Option<(PathBuf, NamedTempFile)>);
 
 impl Verify {
@@ -96,7 +97,7 @@ impl Wanted {
         client: &Client,
         progress: &ProgressBar,
     ) -> Result<Session, Failure> {
-        self.open_to_keep(client, progress, &Keeper(None)).await
+        self.open_to_keep(client, progress, &Keeper::default()).await
     }
 
     /// As [`Self::open`]; runs give records where one is to be kept.

@@ -1,6 +1,6 @@
 //! What an environment is made of, from files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -49,6 +49,11 @@ impl Language {
     }
 }
 
+/// Whether a file is JSON, which modules in JavaScript import.
+fn is_json(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|it| it == "json")
+}
+
 /// The files of a bundle.
 pub(super) struct Files<'a> {
     pub(super) path: &'a Path,
@@ -76,8 +81,11 @@ impl Files<'_> {
             modules.insert(name.clone(), HexBytes(file(self.path)?));
             name
         };
+        let mut given = Vec::new();
         for path in self.modules {
-            modules.insert(name_of(path)?, HexBytes(file(path)?));
+            let name = name_of(path)?;
+            modules.insert(name.clone(), HexBytes(file(path)?));
+            given.push(name);
         }
         if !modules.contains_key(&main) {
             return Err(Failure::Usage(format!("there is no module `{main}`")));
@@ -87,8 +95,13 @@ impl Files<'_> {
                 "`{main}` is neither JavaScript, TypeScript nor Python by the end of its name"
             ))
         })?;
-        // What a folder has of the other language is not sent.
-        modules.retain(|name, _| Language::of(name.as_ref()) == Some(language));
+        let is_of_it = |name: &str| Language::of(name.as_ref()) == Some(language);
+        let named = json_named(&modules, is_of_it);
+        // What a folder has of the other language is not sent, nor JSON that nothing names: it may be anything.
+        modules.retain(|name, _| {
+            let is_wanted = given.contains(name) || named.contains(name);
+            is_of_it(name) || (language == Language::Js && is_json(name) && is_wanted)
+        });
         let mut packages = BTreeMap::new();
         for path in self.packages {
             packages.insert(name_of(path)?, HexBytes(file(path)?));
@@ -105,6 +118,23 @@ impl Files<'_> {
             setup: setup.transpose()?,
         })
     }
+}
+
+/// The JSON files whose name stands in one of the modules of the language.
+fn json_named(
+    modules: &BTreeMap<String, HexBytes>,
+    is_module: impl Fn(&str) -> bool,
+) -> BTreeSet<String> {
+    let texts: Vec<_> = modules
+        .iter()
+        .filter(|(name, _)| is_module(name))
+        .map(|(_, content)| String::from_utf8_lossy(&content.0))
+        .collect();
+    let is_named = |path: &&String| {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        is_json(path) && texts.iter().any(|text| text.contains(name))
+    };
+    modules.keys().filter(is_named).cloned().collect()
 }
 
 /// The modules below a folder; what is hidden, and what other tools put there, is left out.
@@ -137,7 +167,7 @@ fn below(
         if kind.is_dir() {
             let deeper = depth.saturating_add(1);
             below(&entry.path(), &format!("{path}/"), modules, deeper)?;
-        } else if Language::of(name.as_ref()).is_some() {
+        } else if Language::of(name.as_ref()).is_some() || is_json(&name) {
             modules.insert(path, HexBytes(file(&entry.path())?));
         }
         if modules.len() > MAX_MODULES {
@@ -176,11 +206,13 @@ mod tests {
         let write = |name: &str| {
             let path = folder.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, name).unwrap();
+            std::fs::write(path, "import table from './table.json'").unwrap();
         };
         for name in [
             "main.ts",
             "lib/dates.ts",
+            "lib/table.json",
+            "secrets.json",
             "tool.py",
             "README.md",
             ".git/x.ts",
@@ -192,7 +224,13 @@ mod tests {
         assert_eq!(bundle.language, "javascript");
         assert_eq!(bundle.main, "main.ts");
         let names: Vec<_> = bundle.modules.keys().map(String::as_str).collect();
-        assert_eq!(names, ["lib/dates.ts", "main.ts"]);
+        assert_eq!(names, ["lib/dates.ts", "lib/table.json", "main.ts"]);
+        let given = [folder.path().join("secrets.json")];
+        let files = Files {
+            modules: &given,
+            ..files(folder.path())
+        };
+        assert!(files.read().unwrap().modules.contains_key("secrets.json"));
     }
 
     #[test]
