@@ -1,7 +1,7 @@
 # Each target is a few lines; what takes more is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests components templates packages payments registry tpm demo release reproduce image image-boot image-test trusted test serve check bench clean
+.PHONY: help setup guests components templates packages payments registry tpm demo release reproduce image image-boot image-test trusted test serve check bench conformance clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -82,6 +82,11 @@ bench: guests components templates ## measure the host, beside its floors and pe
 	cargo build --release --locked -p hypervisor -p hypervisor-ctl -p hypervisor-bench
 	@scripts/compile-components.sh target/release/hypervisor-ctl
 	cargo run --release --locked -p hypervisor-bench
+
+conformance: components ## run test262 in the JavaScript component and in the same engine by itself, and compare
+	cargo build --workspace --bins --locked
+	@scripts/compile-components.sh target/debug/hypervisor-ctl
+	@scripts/conformance.sh
 
 clean: ## remove what was built, apart from the tools in .tools
 	cargo clean

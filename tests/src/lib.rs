@@ -8,6 +8,7 @@
 )]
 
 pub mod agents;
+pub mod conformance;
 pub mod environments;
 pub mod host;
 pub mod payments;

@@ -5,6 +5,7 @@ mod attacks;
 mod attestation;
 mod checking;
 mod cli;
+mod conformance;
 mod environments;
 mod examples;
 mod isolation;

@@ -149,7 +149,8 @@
 
   // Chance and clocks.
 
-  Math.random = native.random;
+  // What is defined in Rust has no name of its own.
+  Math.random = Object.defineProperty(native.random, "name", { value: "random", configurable: true });
   const hexadecimal = (bytes) => Array.from(bytes, (it) => it.toString(16).padStart(2, "0")).join("");
   globalThis.crypto = {
     getRandomValues(into) {

@@ -1,0 +1,8 @@
+/*---
+description: a name is declared once
+negative:
+  phase: parse
+  type: SyntaxError
+---*/
+
+let a; let a;
