@@ -23,7 +23,7 @@ from wit_world.exports.runtime import Bundle
 from wit_world.exports.script import ScriptError, ScriptError_Exit, ScriptError_InvalidSource
 
 from _engine import bundle as files
-from _engine import entropy, faults, script
+from _engine import entropy, faults, heap, script
 
 SETUP = "<setup>"
 """The name, in tracebacks, of the source that runs before the modules."""
@@ -57,7 +57,7 @@ def setup(bundle: Bundle) -> None:
             _handler = _handler_of(name, bundle.main)
     finally:
         script.flush()
-    _settle()
+    heap.clean(sum(len(file.content) for file in (*bundle.modules, *bundle.packages)))
 
 
 def call(event: str, context: str) -> str:
@@ -160,9 +160,3 @@ def _error(error: BaseException) -> ScriptError:
     if isinstance(error, SystemExit):
         return ScriptError_Exit(script.exit_code(error))
     return script.uncaught(error)
-
-
-def _settle() -> None:
-    """What is dead is not kept, and what is alive is not walked by later collections, which would write to its pages."""
-    gc.collect()
-    gc.freeze()

@@ -185,6 +185,18 @@ async fn a_small_environment_keeps_little() {
     }
 }
 
+#[tokio::test]
+async fn memory_that_a_setup_in_python_gave_back_is_not_kept() {
+    let source = format!(
+        "{}for size in (1_000, 20_000, 300_000):\n    dead = [b'7' * size for _ in range(12_000_000 // size)]\n    del dead\n\
+         def handler(e, c): return 1\n",
+        "# As long as a package is.\n".repeat(2_000)
+    );
+    let state = set_up(Python, bundle(&[("main.py", &source)])).await;
+    assert!(state.size() < 4 << 20, "{}", state.size());
+    assert_eq!(call(Python, &state, "{}").await, "1");
+}
+
 /// The pages of the next tenant are compared with those of an instance that ran nothing: whatever the one before left would be among
 /// them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -97,7 +97,8 @@ impl Wanted {
         client: &Client,
         progress: &ProgressBar,
     ) -> Result<Session, Failure> {
-        self.open_to_keep(client, progress, &Keeper::default()).await
+        self.open_to_keep(client, progress, &Keeper::default())
+            .await
     }
 
     /// As [`Self::open`]; runs give records where one is to be kept.
