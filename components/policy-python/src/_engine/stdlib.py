@@ -61,7 +61,6 @@ _UNAVAILABLE = {
 }
 _UNAVAILABLE |= {
     "curses": _UNAVAILABLE["_curses"],
-    "ctypes": _UNAVAILABLE["_ctypes"],
     "ssl": _UNAVAILABLE["_ssl"],
     "bz2": _UNAVAILABLE["_bz2"],
     "lzma": _UNAVAILABLE["_lzma"],
@@ -83,6 +82,12 @@ _UNAVAILABLE |= {
     "_scproxy": "this is not macOS",
     "pydoc_data": "the texts of help() are left out",
 }
+
+# `ctypes.util`; `ctypes` itself is `foreign`.
+_UTIL = '''
+def find_library(name):
+    """None: there are no libraries."""
+'''
 
 # Name → (whether it is a package, the compressed code).
 _archive: dict[str, tuple[bool, bytes]] = {}
@@ -127,17 +132,25 @@ def _modules(folder: str, prefix: str = ""):
             yield from _modules(path, f"{prefix}{entry}.")
 
 
+def _pack(name: str, package: bool, source: str | bytes) -> None:
+    code = compile(source, f"<stdlib>/{name}", "exec", dont_inherit=True)
+    _archive[name] = package, zlib.compress(marshal.dumps(code), 9)
+
+
 def install() -> None:
     """Imports `PRELOADED`, packs the rest, and takes the file system out of the import path."""
     for name in PRELOADED:
         importlib.import_module(name)
     library = next(path for path in sys.path if os.path.isfile(os.path.join(path, "json", "__init__.py")))
     for name, package, path in _modules(library):
-        if name in sys.modules or name in _UNAVAILABLE:
+        if name in sys.modules or name in _UNAVAILABLE or name.split(".")[0] == "ctypes":
             continue
         with open(path, "rb") as file:
-            code = compile(file.read(), f"<stdlib>/{name}", "exec", dont_inherit=True)
-        _archive[name] = package, zlib.compress(marshal.dumps(code), 9)
+            _pack(name, package, file.read())
+    here = os.path.dirname(__file__)
+    with open(os.path.join(here, "foreign.py"), "rb") as file:
+        _pack("ctypes", True, file.read())
+    _pack("ctypes.util", False, _UTIL)
     at = next(index for index, finder in enumerate(sys.meta_path) if finder is importlib.machinery.PathFinder)
     sys.meta_path.insert(at, Finder())
     sys.path.clear()

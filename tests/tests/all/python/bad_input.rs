@@ -156,10 +156,24 @@ async fn a_crash_of_the_interpreter_harms_only_its_own_execution() {
 }
 
 #[tokio::test]
-async fn ctypes_says_why_it_is_not_there() {
-    let error = raised("import ctypes").await;
+async fn ctypes_has_the_types_of_c_and_calls_nothing() {
+    let script = "
+from ctypes import c_bool, c_double, c_int8, c_long, c_uint16, sizeof
+import ctypes.util
+print(sizeof(c_long), sizeof(c_double(1)), c_int8(200).value, c_uint16(-1), c_bool(3).value, ctypes.util.find_library('c'))
+ctypes.CDLL(None)
+";
+    let host = Host::with_python("");
+    let ran = host.python(script).await;
+    assert_eq!(String::from_utf8_lossy(&ran.result), "4 8 -56 c_uint16(65535) True None\n");
+    let error = stderr(&ran);
     assert!(
-        error.ends_with("ModuleNotFoundError: No module named 'ctypes' in the sandbox: a component cannot call foreign functions\n"),
+        error.ends_with("AttributeError: module 'ctypes' has no attribute 'CDLL' in the sandbox: a component cannot call foreign functions\n"),
+        "{error}"
+    );
+    let error = raised("from ctypes import CDLL").await;
+    assert!(
+        error.contains("ImportError: cannot import name 'CDLL' from 'ctypes'"),
         "{error}"
     );
 }
