@@ -165,7 +165,10 @@ ctypes.CDLL(None)
 ";
     let host = Host::with_python("");
     let ran = host.python(script).await;
-    assert_eq!(String::from_utf8_lossy(&ran.result), "4 8 -56 c_uint16(65535) True None\n");
+    assert_eq!(
+        String::from_utf8_lossy(&ran.result),
+        "4 8 -56 c_uint16(65535) True None\n"
+    );
     let error = stderr(&ran);
     assert!(
         error.ends_with("AttributeError: module 'ctypes' has no attribute 'CDLL' in the sandbox: a component cannot call foreign functions\n"),
