@@ -17,7 +17,7 @@ pub(super) const MAIN: &str = "main.js";
 pub struct Program {
     /// Its name in lists.
     pub name: String,
-    /// Modules by their paths: one, [`MAIN`], is a script by itself; more are a bundle, whose main module has a handler.
+    /// Modules by their paths: one, `MAIN`, is a script by itself; more are a bundle, whose main module has a handler.
     pub files: BTreeMap<String, String>,
 }
 
