@@ -70,7 +70,7 @@ pub(super) async fn answer(
         let work = async move { host.answer(Box::new(call), input).await };
         tokio::spawn(telemetry::of_request(id, work.in_current_span()))
     });
-    let first = tokio::select! {
+    let Part { fields, item } = tokio::select! {
         biased;
         Some(part) = parts.recv() => part,
         answered = &mut answering => {
@@ -80,7 +80,6 @@ pub(super) async fn answer(
             return Ok(response(axum::body::Body::from(item), fields));
         }
     };
-    let Part { fields, item } = first;
     let body = Streamed {
         next: Some(item),
         parts,

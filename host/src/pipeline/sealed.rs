@@ -484,7 +484,7 @@ impl Answer {
         .map_err(|_| Refusal::internal("encoding an answer"))
     }
 
-    /// The last item of a streamed answer, after the chunks that are in it where it was kept, and `is_sent` says that they are not out.
+    /// The last item of a streamed answer. It has the chunks that are kept with it, unless they went out before it.
     pub(crate) fn into_last_item(mut self, is_sent: bool) -> Result<Bytes, Refusal> {
         self.format = ContentFormat::Cbor;
         if is_sent {

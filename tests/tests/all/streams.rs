@@ -238,7 +238,7 @@ async fn a_handler_and_a_setup_are_heard_while_they_run_and_the_log_has_what_the
 async fn a_service_is_heard_by_its_body_and_a_command_keeps_its_log() {
     let host = Host::start();
     let key = owner();
-    let limits = "[limits]\noutput = '1 MiB'\n";
+    let limits = "[limits]\noutput = '32 MiB'\n";
     host.deploy(&key, "bad-agent", "writer", limits).await;
     host.deploy(&key, "http-echo", "repeater", "").await;
     host.deploy(&key, "sleepy", "sleeper", "").await;
@@ -250,10 +250,10 @@ async fn a_service_is_heard_by_its_body_and_a_command_keeps_its_log() {
         .call_service(&reference("writer"), request, None)
         .await;
     let execution = answer.unwrap().execution;
-    assert_limit(&execution.report, LimitKind::Output, 1 << 20);
+    assert_limit(&execution.report, LimitKind::Output, 32 << 20);
     assert!(execution.report.streamed.is_some());
     let heard = told.of(Stream::Stdout).len();
-    assert!(heard > 0 && heard <= 1 << 20, "{heard}");
+    assert!(heard > 0 && heard <= 32 << 20, "{heard}");
 
     let body: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
     let request = Request::post("/").body(body.clone()).unwrap();

@@ -123,9 +123,9 @@ impl Flow {
                 tokio::time::sleep_until(due).await;
                 Some((room, self.tap.read(CHUNK).await))
             };
+            // What is due goes first: work that always goes on would leave no turn to it.
             let (room, (stream, output)) = tokio::select! {
                 biased;
-                done = &mut work => break done?,
                 part = part, if is_open => match part {
                     Some(part) => part,
                     // The caller is gone, and what was paid for goes on.
@@ -134,6 +134,7 @@ impl Flow {
                         continue;
                     }
                 },
+                done = &mut work => break done?,
             };
             let chunk = seal(stream, &output)?;
             let item = Held {
