@@ -98,46 +98,47 @@ enum Place {
 impl Content {
     /// Takes the next bytes of the message; gives the content in them.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
-        if self.place != Place::End {
-            self.rest.extend_from_slice(bytes);
-        }
+        let mut all = std::mem::take(&mut self.rest);
+        all.extend_from_slice(bytes);
+        let mut rest = all.as_slice();
         let mut content = Vec::new();
         loop {
             self.place = match self.place {
-                Place::Head => match head_end(&self.rest) {
+                Place::Head => match head_end(rest) {
                     Head::Whole { end, known } => {
-                        self.rest.drain(..end);
+                        rest = rest.get(end..).unwrap_or_default();
                         self.known = known;
                         Place::Length
                     }
-                    Head::Partial if self.rest.len() <= MAX_HEAD => return content,
+                    Head::Partial if rest.len() <= MAX_HEAD => break,
                     _ => Place::End,
                 },
-                Place::Length => match integer(&self.rest) {
-                    None => return content,
+                Place::Length => match integer(rest) {
+                    None => break,
                     Some((0, _)) => Place::End,
                     Some((length, width)) => {
-                        self.rest.drain(..width);
+                        rest = rest.get(width..).unwrap_or_default();
                         Place::Piece(length)
                     }
                 },
                 Place::Piece(0) if self.known => Place::End,
                 Place::Piece(0) => Place::Length,
+                Place::Piece(_) if rest.is_empty() => break,
                 Place::Piece(left) => {
                     let most = usize::try_from(left).unwrap_or(usize::MAX);
-                    let here = most.min(self.rest.len());
-                    if here == 0 {
-                        return content;
-                    }
-                    content.extend(self.rest.drain(..here));
-                    Place::Piece(left.saturating_sub(u64::try_from(here).unwrap_or(left)))
+                    let (here, behind) = rest.split_at_checked(most).unwrap_or((rest, &[]));
+                    content.extend_from_slice(here);
+                    rest = behind;
+                    Place::Piece(left.saturating_sub(u64::try_from(here.len()).unwrap_or(left)))
                 }
                 Place::End => {
-                    self.rest.clear();
-                    return content;
+                    rest = &[];
+                    break;
                 }
             };
         }
+        self.rest = rest.to_vec();
+        content
     }
 }
 
