@@ -1,12 +1,13 @@
 //! What a run writes, read while it runs.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hypervisor_protocol::{Output, Stream};
+use bytes::BytesMut;
+use hypervisor_protocol::Stream;
 use tokio::sync::Notify;
 
 /// Where a run's output waits until somebody reads it; what nobody has read when the run ends is in its [`super::Outcome`]. Clones share it.
-///
 /// It has no bound of its own: the limits of a run's output hold for all that is written, read or not.
 #[derive(Debug, Clone, Default)]
 pub struct Tap {
@@ -14,25 +15,36 @@ pub struct Tap {
     stdout_only: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shared {
     state: Mutex<State>,
     written: Notify,
 }
 
-#[derive(Debug, Default)]
+/// What nobody has read yet, from whose front it is taken without moving the rest, and how many bytes were read.
+#[derive(Default)]
 struct State {
-    unread: Output,
-    /// Bytes that were read, of standard output and standard error.
-    read: [u64; 2],
+    stdout: (BytesMut, u64),
+    stderr: (BytesMut, u64),
+}
+
+impl State {
+    fn of(&mut self, stream: Stream) -> &mut (BytesMut, u64) {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
+}
+
+/// Without the output, which is the client's secret.
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shared")
+    }
 }
 
 impl Tap {
-    /// One from which nothing was read.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// The same, for a run whose standard error is not the caller's.
     pub(super) fn of_stdout(&self) -> Self {
         Self {
@@ -47,10 +59,8 @@ impl Tap {
 
     /// Adds output.
     pub fn write(&self, stream: Stream, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            self.lock().unread.of(stream).extend_from_slice(bytes);
-            self.shared.written.notify_one();
-        }
+        self.lock().of(stream).0.extend_from_slice(bytes);
+        self.shared.written.notify_one();
     }
 
     /// Waits for output and takes at most `most` bytes of it, of one stream, standard output first. Nothing is lost where the future is
@@ -66,39 +76,29 @@ impl Tap {
 
     fn try_read(&self, most: usize) -> Option<(Stream, Vec<u8>)> {
         let mut state = self.lock();
-        let State { unread, read } = &mut *state;
-        let [from_stdout, from_stderr] = read;
-        let (stream, count) = match (unread.stdout.is_empty(), unread.stderr.is_empty()) {
-            (false, _) => (Stream::Stdout, from_stdout),
-            (true, false) => (Stream::Stderr, from_stderr),
-            (true, true) => return None,
-        };
-        let bytes = unread.of(stream);
-        let behind = bytes.split_off(most.min(bytes.len()));
-        let output = std::mem::replace(bytes, behind);
-        *count = count.saturating_add(u64::try_from(output.len()).unwrap_or(u64::MAX));
-        Some((stream, output))
+        [Stream::Stdout, Stream::Stderr]
+            .into_iter()
+            .find_map(|stream| {
+                let (bytes, read) = state.of(stream);
+                let output = bytes.split_to(most.min(bytes.len())).to_vec();
+                *read = read.saturating_add(u64::try_from(output.len()).unwrap_or(u64::MAX));
+                (!output.is_empty()).then_some((stream, output))
+            })
     }
 
     /// Takes what was not read.
     pub fn rest(&self, stream: Stream) -> Vec<u8> {
-        std::mem::take(self.lock().unread.of(stream))
+        std::mem::take(&mut self.lock().of(stream).0).into()
     }
 
     /// Bytes that were read.
     pub fn taken(&self, stream: Stream) -> u64 {
-        let [stdout, stderr] = self.lock().read;
-        match stream {
-            Stream::Stdout => stdout,
-            Stream::Stderr => stderr,
-        }
+        self.lock().of(stream).1
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        let state = self.shared.state.lock();
+        state.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -108,7 +108,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_written_is_read_once_and_the_rest_is_left() {
-        let tap = Tap::new();
+        let tap = Tap::default();
         tap.write(Stream::Stderr, b"err");
         tap.write(Stream::Stdout, b"abc");
         assert_eq!(tap.read(2).await, (Stream::Stdout, b"ab".to_vec()));
@@ -124,7 +124,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_waits_is_woken_by_a_write() {
-        let tap = Tap::new();
+        let tap = Tap::default();
         let reading = tokio::spawn({
             let tap = tap.clone();
             async move { tap.read(9).await }

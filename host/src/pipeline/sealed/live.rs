@@ -98,7 +98,7 @@ impl Live {
             is_paid,
         } = self.cleared?;
         Some(Flow {
-            tap: Tap::new(),
+            tap: Tap::default(),
             parts: self.parts,
             fields,
             share: Arc::new(share),
