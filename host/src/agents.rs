@@ -7,7 +7,7 @@ pub(crate) use hypervisor_agents::{
     Deployed, Deployers, NotTaken, PREFIX, Plan, Refused, declared_length, words,
 };
 use hypervisor_agents::{Event, Measured, Parts, Registry, Settings, Store, Surroundings, store};
-use hypervisor_egress::{Sender, SystemResolver};
+use hypervisor_egress::{Sender, Senders, SystemResolver};
 use hypervisor_protocol::{AgentInfo, Rejection};
 
 use crate::attestation::{HostFacts, Loader, MeasureError};
@@ -73,10 +73,7 @@ impl Surroundings for Around {
             Event::Sent(outcome) => metrics::outgoing(outcome),
             Event::NotSent(why) => {
                 metrics::outgoing(why);
-                // Which agent and where to is between the agent and its owner.
-                if let Some(times) = NOT_SENT.say(why) {
-                    tracing::info!(reason = why, times, "an agent's request was not sent");
-                }
+                not_sent(why);
             }
             Event::Called(exit) => {
                 metrics::agent_call(exit);
@@ -91,6 +88,31 @@ impl Surroundings for Around {
             }
         }
     }
+}
+
+/// A request of an agent or an environment was not sent.
+pub(crate) fn not_sent(why: &'static str) {
+    // Whose, and where to, is between it and its owner.
+    if let Some(times) = NOT_SENT.say(why) {
+        tracing::info!(reason = why, times, "a component's request was not sent");
+    }
+}
+
+/// What sends the requests of agents and environments, to the networks that `[agents]` allows.
+///
+/// # Errors
+/// What is wrong with `[agents]`, or with TLS.
+pub(crate) fn senders(config: &Config) -> Result<Arc<Senders>, Error> {
+    let agents = &config.agents;
+    let networks = agents.networks()?.elsewhere(config.own_ports()?);
+    let sender = Sender::new(networks, Arc::new(SystemResolver));
+    let sender = sender.map_err(|e| Error::Agents(e.to_string()))?;
+    let connections = [
+        agents.connections,
+        agents.connections_per_owner,
+        agents.connections_per_agent,
+    ];
+    Ok(Arc::new(Senders::new(sender, connections)))
 }
 
 /// Whether calls can be sold for a price.
@@ -108,12 +130,10 @@ pub(crate) async fn start(
     executor: &Arc<Executor>,
     (policy, teller): (Option<Arc<PolicyEngine>>, Option<Teller>),
     facts: &Arc<HostFacts>,
-    state: &State,
+    (state, senders): (&State, Arc<Senders>),
 ) -> Result<Arc<Agents>, Error> {
     let failed = |e: &dyn std::fmt::Display| Error::Agents(e.to_string());
     let settings = settings(config)?;
-    let resolver = Arc::new(SystemResolver);
-    let networks = config.agents.networks()?.elsewhere(config.own_ports()?);
     let is_open = settings.deployers == Deployers::Everybody;
     if is_open {
         tracing::warn!(
@@ -131,7 +151,7 @@ pub(crate) async fn start(
         host: Arc::new(around),
         registry: Registry::open(&config.app_path).map_err(|e| failed(&e))?,
         store: opened(state)?,
-        sender: Sender::new(networks, resolver).map_err(|e| failed(&e))?,
+        senders,
         settings,
     };
     Agents::start(parts).await.map_err(|e| failed(&e))
@@ -168,9 +188,6 @@ fn settings(config: &Config) -> Result<Settings, Error> {
         log: agents.log,
         limits: config.limits.execution(),
         outgoing: agents.allowed()?,
-        connections: agents.connections,
-        connections_per_owner: agents.connections_per_owner,
-        connections_per_agent: agents.connections_per_agent,
         connections_per_call: agents.connections_per_call,
         depth: agents.depth,
     })

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hypervisor_egress::Senders;
 pub use hypervisor_environments::Environments;
-use hypervisor_environments::{Settings, TABLES};
+use hypervisor_environments::{Network, Settings, TABLES};
 use hypervisor_protocol::environment::CallLimits;
 
-use crate::agents::Deployers;
+use crate::agents::{Deployers, not_sent};
 use crate::config::Config;
 use crate::error::Error;
 use crate::executor::Executor;
+use crate::metrics;
 use crate::state::State;
 
 /// Takes up the environments that were set up before a restart; none where nobody may use any.
@@ -20,14 +22,26 @@ use crate::state::State;
 pub(crate) fn open(
     config: &Config,
     executor: &Arc<Executor>,
-    state: &State,
+    (state, senders): (&State, Arc<Senders>),
 ) -> Result<Option<Arc<Environments>>, Error> {
     if config.environments.users() == Deployers::Nobody {
         return Ok(None);
     }
     let failed = |e: &dyn std::fmt::Display| Error::Environments(e.to_string());
     let rows = state.store("environments", &TABLES)?;
-    let opened = Environments::open(Arc::clone(executor), rows, settings(config));
+    let network = Network {
+        senders,
+        outgoing: config.environments.allowed()?,
+        per_call: config.agents.connections_per_call,
+        noted: |outcome| {
+            metrics::environment_outgoing(outcome);
+            if outcome != "sent" {
+                not_sent(outcome);
+            }
+        },
+    };
+    let settings = (settings(config), network);
+    let opened = Environments::open(Arc::clone(executor), rows, settings);
     opened.map(Some).map_err(|e| failed(&e))
 }
 

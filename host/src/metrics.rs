@@ -97,6 +97,19 @@ static OUTGOING: Family<8> = Family::new(
         "failed",
     ],
 );
+static ENVIRONMENT_OUTGOING: Family<6> = Family::new(
+    "hypervisor_environment_outgoing_requests_total",
+    "Requests that code in environments sent, by what became of them.",
+    "outcome",
+    [
+        "sent",
+        "not_listed",
+        "policy",
+        "private_address",
+        "limit",
+        "failed",
+    ],
+);
 static DEPLOYS: Family<3> = Family::new(
     "hypervisor_agent_deploys_total",
     "Deployments, by what became of them.",
@@ -156,6 +169,11 @@ pub(crate) fn outgoing(outcome: &str) {
     OUTGOING.count(outcome);
 }
 
+/// An environment sent a request, or was kept from it.
+pub(crate) fn environment_outgoing(outcome: &str) {
+    ENVIRONMENT_OUTGOING.count(outcome);
+}
+
 /// An agent was deployed or removed, or refused.
 pub(crate) fn deploy(outcome: &str) {
     DEPLOYS.count(outcome);
@@ -181,6 +199,7 @@ pub fn text(gauges: &[(&str, &str, u64)]) -> String {
     let mut out = String::new();
     AGENT_CALLS.write(&mut out);
     OUTGOING.write(&mut out);
+    ENVIRONMENT_OUTGOING.write(&mut out);
     DEPLOYS.write(&mut out);
     SWAPS.write(&mut out);
     DECISIONS.write(&mut out);

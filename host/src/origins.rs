@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
-use hypervisor_agents::send;
 use hypervisor_egress::{Bounds, Networks, Origin, Sender, Share, SystemResolver};
 
 use zeroize::Zeroizing;
@@ -126,7 +125,7 @@ impl Egress for Origins {
             if !allowed {
                 return Err(HttpError::HttpRequestDenied);
             }
-            send(&sender, request, timeouts).await
+            sender.send_for_guest(request, timeouts).await
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
-use hypervisor_egress::Sender;
+use hypervisor_egress::Senders;
 use hypervisor_protocol::{AgentInfo, AgentList, Found, HexArray};
 use hypervisor_runtime::{Agent, Executor, PolicyEngine};
 
@@ -32,7 +32,7 @@ pub struct Parts {
     /// What survives a restart.
     pub store: Store,
     /// Sends their requests, to the networks that are allowed.
-    pub sender: Sender,
+    pub senders: Arc<Senders>,
     /// What they may have.
     pub settings: Settings,
 }
@@ -66,7 +66,7 @@ impl Agents {
             host,
             registry,
             store,
-            sender,
+            senders,
             settings,
         } = parts;
         let loaded = moka::future::Cache::builder()
@@ -74,7 +74,7 @@ impl Agents {
             .weigher(|_, agent: &Agent| u32::try_from(agent.code_bytes()).unwrap_or(u32::MAX))
             .build();
         let agents = Self {
-            network: Arc::new(Network::new(&host, sender, &settings)),
+            network: Arc::new(Network::new(&host, senders, &settings)),
             catalog: Arc::new(Catalog::new(registry, settings.component)),
             store: Arc::new(store),
             index: Arc::new(Index::new()),

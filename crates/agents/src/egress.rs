@@ -1,43 +1,29 @@
 //! The requests that agents send: to the origins of their manifest that the operator allows too, each asked of the policy,
 //! never to a private address unless the operator allows that, and to other agents of this host without a socket.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use http::{HeaderMap, Request, Response};
-use hypervisor_egress::{Bounds, Origin, Sender, Share};
+use hypervisor_egress::{Origin, Sender, Senders, why};
 use hypervisor_runtime::{
     Action, ActionKind, Chain, Connection, Egress, HttpBody, HttpError, HttpTimeouts, Sending, Sent,
 };
 
 use crate::deployed::Deployed;
 use crate::name::Owner;
-use crate::send::send;
 use crate::surroundings::{Event, Settings, Surroundings};
 
 /// What stands behind the name in the host of a request to another agent.
 const INTERNAL: &str = ".agent.internal";
 
-/// Lookups of names that all agents may have under way at once, those of one owner, and those of one agent.
-const LOOKUPS: [usize; 3] = [64, 24, 8];
-
 /// What the requests of all agents have in common.
 pub(crate) struct Network {
-    sender: Sender,
+    senders: Arc<Senders>,
     host: Arc<dyn Surroundings>,
     settings: Settings,
-    whole: Share,
-    /// The shares that are in use: an agent that is loaded anew has the one that its calls still hold.
-    shares: Mutex<Shares>,
     neighbours: OnceLock<Weak<dyn Neighbours>>,
-}
-
-#[derive(Default)]
-struct Shares {
-    owners: HashMap<Owner, Share>,
-    agents: HashMap<u64, Share>,
 }
 
 /// The other agents of the host, as one agent reaches them.
@@ -53,49 +39,34 @@ pub trait Neighbours: Send + Sync {
 }
 
 impl Network {
-    pub(crate) fn new(host: &Arc<dyn Surroundings>, sender: Sender, settings: &Settings) -> Self {
+    pub(crate) fn new(
+        host: &Arc<dyn Surroundings>,
+        senders: Arc<Senders>,
+        settings: &Settings,
+    ) -> Self {
         Self {
-            sender,
+            senders,
             host: Arc::clone(host),
             settings: settings.clone(),
-            whole: Share::new(bounds(settings.connections, LOOKUPS[0])),
-            shares: Mutex::default(),
             neighbours: OnceLock::new(),
         }
     }
 
     /// What sends the requests of one agent, within its share and its owner's.
     fn sender_of(&self, agent: &Deployed) -> Sender {
-        let settings = &self.settings;
-        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        shares.agents.retain(|_, share| share.is_used());
-        shares.owners.retain(|_, share| share.is_used());
-        let Shares { owners, agents } = &mut *shares;
-        let share = agents.entry(agent.id).or_insert_with(|| {
-            let per_owner = bounds(settings.connections_per_owner, LOOKUPS[1]);
-            let whole = match agent.terms.owner() {
-                // The operator's own agents share with nobody but all.
-                Owner::Operator => &self.whole,
-                owner => owners
-                    .entry(owner.clone())
-                    .or_insert_with(|| self.whole.part(per_owner)),
-            };
-            whole.part(bounds(settings.connections_per_agent, LOOKUPS[2]))
-        });
-        self.sender.clone().sharing(share.clone())
+        // The operator's own agents share with nobody but all.
+        let owner = match agent.terms.owner() {
+            Owner::Operator => None,
+            owner => Some(owner.to_string()),
+        };
+        let name = format!("agent {}", agent.id);
+        self.senders.of(owner.as_deref(), &name)
     }
 
     /// Makes other agents reachable.
     pub(crate) fn introduce(&self, neighbours: Weak<dyn Neighbours>) {
         // The first word counts; there is but one.
         let _ = self.neighbours.set(neighbours);
-    }
-}
-
-fn bounds(connections: usize, lookups: usize) -> Bounds {
-    Bounds {
-        connections,
-        lookups,
     }
 }
 
@@ -164,21 +135,20 @@ impl AgentEgress {
         if !self.network.settings.outgoing.allows(&origin) {
             return Err(("not_listed", HttpError::HttpRequestDenied));
         }
-        if let Err(reason) = self.permits(&request, &chain).await {
+        let action = Action {
+            method: Some(request.method().as_str().to_owned()),
+            input_bytes: declared_length(request.headers()).unwrap_or(0),
+            ..(self.agent.terms).action(ActionKind::OutgoingRequest, request.uri().to_string())
+        };
+        if let Err(reason) = chain.permits(action).await {
             // An error of wasi:http has no room for it.
             let line = format!("the policy denied a request: {reason}");
             self.agent.log.append("host", line.as_bytes());
             return Err(("policy", HttpError::HttpRequestDenied));
         }
-        let sent = send(&self.sender, request, timeouts).await;
-        sent.map(|sent| (sent, "sent")).map_err(|error| {
-            let why = match error {
-                HttpError::DestinationIpProhibited => "private_address",
-                HttpError::ConnectionLimitReached => "limit",
-                _ => "failed",
-            };
-            (why, error)
-        })
+        let sent = self.sender.send_for_guest(request, timeouts).await;
+        sent.map(|sent| (sent, "sent"))
+            .map_err(|error| (why(&error), error))
     }
 
     /// Passes a request on to another agent. The policy is asked there: whether that agent may be called.
@@ -207,38 +177,6 @@ impl AgentEgress {
             })?;
         let connection: Connection = Box::new(async { Ok(()) });
         Ok(((response, connection), "internal"))
-    }
-
-    /// Why the policy that the first call of the chain entered under does not allow it.
-    fn permits(
-        &self,
-        request: &Request<HttpBody>,
-        chain: &Chain,
-    ) -> impl Future<Output = Result<(), String>> + Send + use<> {
-        let plugins = chain.plugins().map(|plugins| plugins.policy().cloned());
-        let resource = request.uri().to_string();
-        let action = Action {
-            method: Some(request.method().as_str().to_owned()),
-            input_bytes: declared_length(request.headers()).unwrap_or(0),
-            ..self
-                .agent
-                .terms
-                .action(ActionKind::OutgoingRequest, resource)
-        };
-        async move {
-            // A call that did not enter by the host has nobody to be asked, and sends nothing.
-            let Some(policy) = plugins else {
-                return Err("there is nobody to ask".to_owned());
-            };
-            let decision = match policy {
-                Some(policy) => policy.authorize(action).await,
-                None => return Ok(()),
-            };
-            match decision.reason {
-                _ if decision.allowed => Ok(()),
-                reason => Err(reason.unwrap_or_default()),
-            }
-        }
     }
 }
 

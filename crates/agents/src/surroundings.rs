@@ -116,13 +116,7 @@ pub struct Settings {
     pub limits: Limits,
     /// Origins that agents may reach, as far as their manifests list them.
     pub outgoing: AllowList,
-    /// Connections that all agents may have open at once.
-    pub connections: usize,
-    /// The same for the agents of one owner.
-    pub connections_per_owner: usize,
-    /// For one agent.
-    pub connections_per_agent: usize,
-    /// For one call.
+    /// Connections that one call may have open at once.
     pub connections_per_call: usize,
     /// Agents in a chain, where agents call agents.
     pub depth: usize,

@@ -89,6 +89,16 @@ impl AllowList {
     pub fn allows(&self, origin: &Origin) -> bool {
         self.0.iter().any(|pattern| pattern.matches(origin))
     }
+
+    /// Whether this list allows anything of what a pattern means.
+    pub fn overlaps(&self, pattern: &OriginPattern) -> bool {
+        use OriginPattern::{Any, Below, One};
+        self.0.iter().any(|own| match (own, pattern) {
+            (Any, _) | (_, Any) => true,
+            (own, One(origin)) | (One(origin), own) => own.matches(origin),
+            (Below(a), Below(b)) => a == b || a.is_below(b) || b.is_below(a),
+        })
+    }
 }
 
 impl FromIterator<OriginPattern> for AllowList {

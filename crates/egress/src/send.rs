@@ -86,6 +86,11 @@ impl Sender {
         Self { share, ..self }
     }
 
+    #[cfg(test)]
+    pub(crate) fn share(&self) -> Share {
+        self.share.clone()
+    }
+
     /// Sends `request`, whose URI is absolute, and gives the head of the response as soon as it is there.
     ///
     /// The [`Connection`] must be polled, in a task as a rule, for either body to move. The caller has decided that the origin is

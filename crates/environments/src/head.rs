@@ -8,6 +8,7 @@ use hypervisor_runtime::Language;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::reach::Whose;
 
 /// What an environment is called by: random, so that it tells nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -57,6 +58,9 @@ pub(crate) struct Head {
     pub(crate) bundle: HexArray<32>,
     pub(crate) engine: HexArray<48>,
     pub(crate) limits: CallLimits,
+    /// Origins that its code may send requests to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) outgoing: Vec<String>,
     pub(crate) created_at: u64,
     pub(crate) used_at: u64,
     pub(crate) ends_at: u64,
@@ -85,6 +89,16 @@ impl Head {
         language(&self.language)
     }
 
+    /// Whose requests those of its code are.
+    pub(crate) fn whose(&self) -> Whose<'_> {
+        Whose {
+            id: self.id,
+            owner: &self.owner,
+            bundle: self.bundle.0,
+            outgoing: &self.outgoing,
+        }
+    }
+
     /// What its owner is told of it.
     pub(crate) fn info(&self, persistent: bool) -> EnvironmentInfo {
         EnvironmentInfo {
@@ -101,6 +115,7 @@ impl Head {
             ends_at: self.ends_at,
             idle_seconds: self.idle_seconds,
             limits: self.limits,
+            outgoing: self.outgoing.clone(),
             persistent,
         }
     }

@@ -9,14 +9,13 @@ use hypervisor_protocol::environment::{
 use hypervisor_protocol::metered::Budget;
 use hypervisor_protocol::owner::owner_id;
 use hypervisor_protocol::{Commitment, Exit, Operation, PublicKey, Rejection, Stream};
-use hypervisor_runtime::{Bundle, File, Language, Tap};
+use hypervisor_runtime::{Bundle, Chain, File, Language, Tap};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::Environments;
 use crate::error::{rejected, unknown};
 use crate::head::{Id, accounts, language};
 use crate::live::{Place, Using};
-use crate::settings::Settings;
 
 /// Bytes of a name.
 const MAX_NAME: usize = 200;
@@ -53,6 +52,8 @@ pub(crate) struct Watched {
     pub(crate) budget: Option<Budget>,
     /// Where what it prints is read.
     pub(crate) tap: Option<Tap>,
+    /// How it came about.
+    pub(crate) chain: Chain,
 }
 
 impl Watched {
@@ -103,6 +104,7 @@ pub(crate) struct Fixed {
     pub(crate) idle: Option<u64>,
     pub(crate) ttl: Option<u64>,
     pub(crate) limits: CallLimits,
+    pub(crate) outgoing: Option<Vec<String>>,
 }
 
 impl Job {
@@ -122,6 +124,11 @@ impl Job {
     /// What it may cost at most.
     pub fn limit_to(&mut self, budget: Option<Budget>) {
         self.watched.budget = budget;
+    }
+
+    /// Says how it came about: the policy in use then is asked about the requests that it sends.
+    pub fn called_by(&mut self, chain: Chain) {
+        self.watched.chain = chain;
     }
 
     /// Has what it prints read while it runs; the answer has the rest.
@@ -181,14 +188,14 @@ impl Environments {
                 (What::Evaluate(using, turn, evaluate), digest)
             }
             Operation::Fork => {
-                let terms = fixed(read("the terms", &input)?, settings)?;
+                let terms = self.fixed(read("the terms", &input)?)?;
                 let (using, digest) = found()?;
                 let accounts = accounts(&owner, network.as_deref());
                 let place = self.live.reserve(accounts, settings)?;
                 (What::Fork(using, place, network, terms), digest)
             }
             Operation::Extend => {
-                let terms = fixed(read("the terms", &input)?, settings)?;
+                let terms = self.fixed(read("the terms", &input)?)?;
                 let (using, digest) = found()?;
                 (What::Extend(using, terms), digest)
             }
@@ -219,7 +226,7 @@ impl Environments {
         terms: &[u8],
     ) -> Result<Setup, Exit> {
         let bundle: wire::Bundle = read("the bundle", bundle)?;
-        let terms = fixed(read("the terms", terms)?, &self.settings)?;
+        let terms = self.fixed(read("the terms", terms)?)?;
         let engine = language(&bundle.language).filter(|it| self.executor.sets_up(*it));
         let language = engine.ok_or_else(|| {
             invalid(format!(
@@ -266,33 +273,36 @@ impl Environments {
             terms,
         })
     }
-}
 
-/// Terms, where the host gives them.
-fn fixed(terms: Terms, settings: &Settings) -> Result<Fixed, Exit> {
-    let most = settings.lifetime.as_secs();
-    for (key, seconds) in [
-        ("idle_seconds", terms.idle_seconds),
-        ("ttl_seconds", terms.ttl_seconds),
-    ] {
-        if let Some(seconds) = seconds.filter(|it| !(1..=most).contains(it)) {
+    /// Terms, where the host gives them.
+    fn fixed(&self, terms: Terms) -> Result<Fixed, Exit> {
+        let most = self.settings.lifetime.as_secs();
+        for (key, seconds) in [
+            ("idle_seconds", terms.idle_seconds),
+            ("ttl_seconds", terms.ttl_seconds),
+        ] {
+            if let Some(seconds) = seconds.filter(|it| !(1..=most).contains(it)) {
+                return Err(invalid(format!(
+                    "`{key}` is {seconds}; on this host it is 1 to {most}"
+                )));
+            }
+        }
+        if let Some(name) = terms.name.as_ref().filter(|it| it.len() > MAX_NAME) {
+            let length = name.len();
             return Err(invalid(format!(
-                "`{key}` is {seconds}; on this host it is 1 to {most}"
+                "`name` has {length} bytes, and may have {MAX_NAME}"
             )));
         }
+        self.network
+            .check(terms.outgoing.as_deref().unwrap_or_default())?;
+        Ok(Fixed {
+            name: terms.name,
+            idle: terms.idle_seconds,
+            ttl: terms.ttl_seconds,
+            limits: terms.limits,
+            outgoing: terms.outgoing,
+        })
     }
-    if let Some(name) = terms.name.as_ref().filter(|it| it.len() > MAX_NAME) {
-        let length = name.len();
-        return Err(invalid(format!(
-            "`name` has {length} bytes, and may have {MAX_NAME}"
-        )));
-    }
-    Ok(Fixed {
-        name: terms.name,
-        idle: terms.idle_seconds,
-        ttl: terms.ttl_seconds,
-        limits: terms.limits,
-    })
 }
 
 /// Limits as the runtime has them.
@@ -325,7 +335,7 @@ fn read<T: serde::de::DeserializeOwned + Default>(what: &str, bytes: &[u8]) -> R
     wire::decode(bytes).map_err(|error| invalid(format!("{what}: {error}")))
 }
 
-fn invalid(detail: impl Into<String>) -> Exit {
+pub(crate) fn invalid(detail: impl Into<String>) -> Exit {
     rejected(Rejection::InvalidEnvironment, detail)
 }
 

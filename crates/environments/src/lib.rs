@@ -19,6 +19,7 @@ mod keep;
 mod live;
 mod manage;
 mod perform;
+mod reach;
 mod settings;
 mod states;
 mod store;
@@ -31,6 +32,7 @@ use hypervisor_runtime::Executor;
 pub use error::Error;
 pub use job::{Job, Request};
 pub use perform::{Performed, Undo};
+pub use reach::Network;
 pub use settings::Settings;
 pub use store::TABLES;
 
@@ -44,6 +46,7 @@ use store::Rows;
 pub struct Environments {
     executor: Arc<Executor>,
     settings: Settings,
+    network: Network,
     clock: Clock,
     live: Live,
     states: States,
@@ -61,7 +64,7 @@ impl Environments {
     pub fn open(
         executor: Arc<Executor>,
         rows: hypervisor_store::Store,
-        settings: Settings,
+        (settings, network): (Settings, Network),
     ) -> Result<Arc<Self>, Error> {
         let rows = Arc::new(Rows::new(rows));
         let clock = Clock::start();
@@ -75,6 +78,7 @@ impl Environments {
             states: States::new(settings.cached),
             executor,
             settings,
+            network,
             clock,
             live,
             journal: Arc::new(journal),

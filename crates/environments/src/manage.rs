@@ -30,6 +30,10 @@ impl Environments {
             id: Id::random()?,
             name: terms.name.clone().unwrap_or_else(|| of.name.clone()),
             limits: self.terms(terms.limits, of.limits),
+            outgoing: terms
+                .outgoing
+                .clone()
+                .unwrap_or_else(|| of.outgoing.clone()),
             created_at: now,
             used_at: now,
             ends_at: now.saturating_add(self.lifetime(terms)),
@@ -70,6 +74,9 @@ impl Environments {
         };
         if let Some(name) = &terms.name {
             next.name.clone_from(name);
+        }
+        if let Some(outgoing) = &terms.outgoing {
+            next.outgoing.clone_from(outgoing);
         }
         self.rows.put_head(&next)?;
         using.0.times(&next);

@@ -7,7 +7,7 @@ use hypervisor_protocol::environment::{
     SetupAnswer, encode,
 };
 use hypervisor_protocol::{Commitment, Exit, HexArray, HexBytes, LimitKind, Rejection};
-use hypervisor_runtime::{CallInputs, Outcome, State, StateError, micros};
+use hypervisor_runtime::{CallInputs, Egress, Outcome, State, StateError, micros};
 use serde::Serialize;
 use tokio::sync::OwnedMutexGuard;
 
@@ -16,6 +16,7 @@ use crate::error::{Error, rejected, unknown};
 use crate::head::{Head, Id};
 use crate::job::{Fixed, Job, Setup, Watched, What, in_runtime};
 use crate::live::{Entry, Using};
+use crate::reach::Whose;
 
 /// Characters of an end's words that the log keeps.
 const MAX_WORDS: usize = 256;
@@ -134,7 +135,15 @@ impl Environments {
             terms,
         } = setup;
         let limits = self.terms(terms.limits, self.settings.limits);
-        let inputs = inputs(HexBytes::default(), limits, &watched);
+        let id = Id::random()?;
+        let outgoing = terms.outgoing.clone().unwrap_or_default();
+        let egress = self.network.of(Whose {
+            id,
+            owner: &owner,
+            bundle: bundle_digest,
+            outgoing: &outgoing,
+        });
+        let inputs = inputs((HexBytes::default(), limits), egress, &watched);
         let set_up = match self.executor.set_up(language, bundle, inputs).await {
             Ok(set_up) => set_up,
             Err(error) => return Ok(Performed::of(stale(&error))),
@@ -144,7 +153,7 @@ impl Environments {
         if let Some(state) = set_up.state {
             let now = self.clock.seconds();
             let head = Head {
-                id: Id::random()?,
+                id,
                 owner,
                 network,
                 name: terms.name.clone().unwrap_or_default(),
@@ -152,6 +161,7 @@ impl Environments {
                 bundle: HexArray(bundle_digest),
                 engine: HexArray(*state.engine()),
                 limits,
+                outgoing,
                 created_at: now,
                 used_at: now,
                 ends_at: now.saturating_add(self.lifetime(&terms)),
@@ -208,7 +218,11 @@ impl Environments {
         let (env, context) = (json(&input.env)?, json(&context)?);
         // What is between the commas was seen to be JSON.
         let event = format!("{{\"data\":{},\"env\":{env}}}", input.data);
-        let inputs = inputs(input.stdin, limits, &watched);
+        let inputs = inputs(
+            (input.stdin, limits),
+            self.network.of(head.whose()),
+            &watched,
+        );
         let called = self
             .executor
             .call(language, &state, (&event, &context), inputs)
@@ -250,7 +264,11 @@ impl Environments {
         };
         let execution = Id::random()?.to_string();
         let limits = self.limits(input.limits, head.limits);
-        let inputs = inputs(input.stdin, limits, &watched);
+        let inputs = inputs(
+            (input.stdin, limits),
+            self.network.of(head.whose()),
+            &watched,
+        );
         let turn = self
             .executor
             .evaluate(language, Some(&state), &input.source, inputs)
@@ -379,13 +397,19 @@ fn json<T: Serialize>(value: &T) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::Json(error.to_string()))
 }
 
-fn inputs(stdin: HexBytes, limits: CallLimits, watched: &Watched) -> CallInputs {
-    let Watched { budget, tap } = watched.clone();
+fn inputs(
+    (stdin, limits): (HexBytes, CallLimits),
+    egress: Option<Arc<dyn Egress>>,
+    watched: &Watched,
+) -> CallInputs {
+    let Watched { budget, tap, chain } = watched.clone();
     CallInputs {
         stdin: stdin.0.into(),
         limits: in_runtime(limits),
         budget,
         tap,
+        egress,
+        chain,
     }
 }
 

@@ -87,6 +87,10 @@ pub struct Terms {
     /// Limits of a call, at most the host's. They hold for the setup as well.
     #[serde(default)]
     pub limits: CallLimits,
+    /// Origins that its code may send HTTP requests to, as far as the operator allows them: `https://api.example.com`,
+    /// `https://*.example.com`, `*`; absent, none. They hold for the setup as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outgoing: Option<Vec<String>>,
 }
 
 /// Limits of one call. What is absent is the environment's.
@@ -241,6 +245,9 @@ pub struct EnvironmentInfo {
     /// Limits of a call; what is absent is the host's.
     #[serde(default)]
     pub limits: CallLimits,
+    /// Origins that its code may send HTTP requests to, as far as the operator allows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outgoing: Vec<String>,
     /// Whether it survives a restart of the host.
     pub persistent: bool,
 }

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha384};
 use super::Executor;
 use super::bundle::{Bundle, File};
 use super::outcome::{Exit, Outcome};
+use super::outgoing::{Chain, Egress};
 use super::script::{Instance, Language, Runtime, ScriptEngine, exit_of, runtime_of};
 use super::snapshot::{Base, Delta, Unkept};
 use super::state::{MAX_STATE, State, StateError};
@@ -19,7 +20,7 @@ use super::worlds::script::exports::hypervisor::plugin::runtime;
 use super::worlds::script::exports::hypervisor::plugin::script::ScriptError;
 
 /// What a handler or a session is called with beside its own arguments.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct CallInputs {
     /// Standard input.
     pub stdin: Bytes,
@@ -29,6 +30,10 @@ pub struct CallInputs {
     pub budget: Option<Budget>,
     /// Where what it prints is read while it runs; the outcome has the rest.
     pub tap: Option<Tap>,
+    /// Who sends its requests; none where it may send none.
+    pub egress: Option<Arc<dyn Egress>>,
+    /// How it came to run.
+    pub chain: Chain,
 }
 
 /// Bounds on one call. What is absent, or above the host's limit, is the host's limit.
@@ -300,6 +305,7 @@ impl ScriptEngine {
         }
         sandbox.set_budget(inputs.budget);
         sandbox.set_tap(inputs.tap);
+        sandbox.set_egress(inputs.egress, inputs.chain);
         Ok(instance)
     }
 

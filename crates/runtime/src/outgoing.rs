@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use wasmtime_wasi_http::WasiHttpHooks;
 
 use super::plugins::PluginSet;
+use super::policy::Action;
 
 pub use wasmtime_wasi_http::{
     Error as HttpError, RequestOptions as HttpTimeouts, WasiBody as HttpBody,
@@ -76,6 +77,23 @@ impl Chain {
     /// The plugins in use when the first call of the chain entered.
     pub fn plugins(&self) -> Option<&PluginSet> {
         self.moment.as_deref().map(Moment::plugins)
+    }
+
+    /// Whether the policy that the first call of the chain entered under allows what a component is about to do.
+    ///
+    /// # Errors
+    /// Why not, in the policy's words.
+    pub async fn permits(&self, action: Action) -> Result<(), String> {
+        // A call that did not enter by the host has nobody to be asked, and may do nothing.
+        let plugins = self.plugins().ok_or("there is nobody to ask")?;
+        let Some(policy) = plugins.policy() else {
+            return Ok(());
+        };
+        let decision = policy.authorize(action).await;
+        match decision.reason {
+            _ if decision.allowed => Ok(()),
+            reason => Err(reason.unwrap_or_default()),
+        }
     }
 
     /// The chain with one more link.

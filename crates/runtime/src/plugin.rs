@@ -141,7 +141,7 @@ pub(super) struct World {
     functions: &'static [Function],
     /// What its plugin is called in the manifest.
     plugin: &'static str,
-    /// Whether its components may send HTTP requests.
+    /// Whether its components may import what sends HTTP requests. Where they may send them is said for each.
     has_network: bool,
 }
 
@@ -152,7 +152,8 @@ pub(super) const fn script(language: &'static str) -> World {
         export: "hypervisor:plugin/script",
         functions: typed::SCRIPT,
         plugin: language,
-        has_network: false,
+        // For environments; scripts have nobody who sends for them.
+        has_network: true,
     }
 }
 /// Of one of no language yet.

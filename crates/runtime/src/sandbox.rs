@@ -294,6 +294,12 @@ impl Sandbox {
         self.store.data_mut().outgoing.chain = chain;
     }
 
+    /// Says who sends the requests of the next call, and how it came about.
+    pub(super) fn set_egress(&mut self, egress: Option<Arc<dyn Egress>>, chain: Chain) {
+        self.store.data_mut().outgoing = Outgoing::by(egress);
+        self.set_chain(chain);
+    }
+
     /// Bounds the calls from here on more tightly; an error where more memory is used already.
     pub(super) fn tighten(&mut self, bounds: CallLimits) -> Result<(), Exit> {
         let CallLimits { cpu, wall, memory } = bounds;

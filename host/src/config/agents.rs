@@ -138,14 +138,7 @@ impl Agents {
     /// # Errors
     /// The entry that is no origin.
     pub fn allowed(&self) -> Result<AllowList, Error> {
-        self.outgoing
-            .iter()
-            .map(|text| text.parse::<OriginPattern>())
-            .collect::<Result<_, _>>()
-            .map_err(|e| Error::ConfigValue {
-                key: "agents.outgoing",
-                message: e.to_string(),
-            })
+        origins("agents.outgoing", &self.outgoing)
     }
 
     /// `private_networks` and `denied_networks`, read.
@@ -201,6 +194,16 @@ pub(super) fn deployers(deploy: Deploy, owners: &[String]) -> Deployers {
         Deploy::On => Deployers::Everybody,
         Deploy::Owners | Deploy::Off => Deployers::Nobody,
     }
+}
+
+/// Origins that a key of the configuration lists.
+pub(super) fn origins(key: &'static str, origins: &[String]) -> Result<AllowList, Error> {
+    let read = |text: &String| {
+        let message = |e| format!("`{text}`: {e}");
+        text.parse::<OriginPattern>().map_err(message)
+    };
+    let read: Result<_, String> = origins.iter().map(read).collect();
+    read.map_err(|message| Error::ConfigValue { key, message })
 }
 
 /// Whether owners are named as they can be.

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use hypervisor_agents::Deployers;
+use hypervisor_egress::AllowList;
 use serde::{Deserialize, Serialize};
 
-use super::agents::{Deploy, check_owners, deployers};
+use super::agents::{Deploy, check_owners, deployers, origins};
 use crate::error::Error;
 
 /// Most environments, of the host or of one owner.
@@ -44,6 +45,8 @@ pub struct Environments {
     pub wall: Duration,
     /// Memory of a call, the engine's own among it, where its owner does not say; by default `128MiB`.
     pub memory: ByteSize,
+    /// Origins that environments may reach, as far as their terms list them, in the networks that `[agents]` allows; by default none.
+    pub outgoing: Vec<String>,
     /// Rows that are kept of an environment's log; by default `1000`.
     pub log: u64,
     /// How long a log stays after its environment; by default `7days`.
@@ -66,6 +69,7 @@ impl Default for Environments {
             cpu: Duration::from_secs(5),
             wall: Duration::from_secs(10),
             memory: ByteSize::mib(128),
+            outgoing: Vec::new(),
             log: 1000,
             log_keep: WEEK,
         }
@@ -78,6 +82,14 @@ impl Environments {
     /// `setup` and `owners`, read.
     pub fn users(&self) -> Deployers {
         deployers(self.setup, &self.owners)
+    }
+
+    /// `outgoing`, read.
+    ///
+    /// # Errors
+    /// The entry that is no origin.
+    pub fn allowed(&self) -> Result<AllowList, Error> {
+        origins("environments.outgoing", &self.outgoing)
     }
 
     pub(super) fn validate(&self) -> Result<(), Error> {
@@ -101,6 +113,7 @@ impl Environments {
         if self.idle > self.lifetime {
             return wrong("environments.idle", "is longer than `lifetime`".to_owned());
         }
+        self.allowed()?;
         check_owners("environments.owners", &self.owners)
     }
 }

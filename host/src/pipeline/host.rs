@@ -122,8 +122,10 @@ impl Host {
             }
         };
         let asked = (plugins.policy().cloned(), teller.clone());
-        let agents = agents::start(&config, &executor, asked, &facts, &state).await?;
-        let environments = environments::open(&config, &executor, &state)?;
+        let senders = agents::senders(&config)?;
+        let kept = (&state, Arc::clone(&senders));
+        let agents = agents::start(&config, &executor, asked, &facts, kept).await?;
+        let environments = environments::open(&config, &executor, (&state, senders))?;
         let snapshot = snapshot(plugins, teller, attestation.as_ref().ok());
         Ok(Arc::new(Self {
             sessions: Sessions::new(&config.limits),

@@ -155,6 +155,7 @@ impl Work {
                 if let Some(tap) = tap {
                     job.stream_to(tap);
                 }
+                job.called_by(chain);
                 let done = Box::pin(job.perform()).await;
                 let done = done.map_err(|error| match error {
                     environments::Error::Behind => Refusal::overloaded(),

@@ -27,7 +27,10 @@ const LAYERS: &[(&str, &str)] = &[
     ("egress", ""),
     ("confine", ""),
     ("runtime", "confine wasm-check protocol"),
-    ("environments", "confine runtime wasm-check store protocol"),
+    (
+        "environments",
+        "confine runtime wasm-check egress store protocol",
+    ),
     ("vtpm", "evidence protocol"),
     ("tlog", "protocol"),
     ("agents", "confine runtime wasm-check egress store protocol"),

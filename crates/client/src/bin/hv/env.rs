@@ -62,7 +62,7 @@ enum Command {
     List(List),
     /// Show what was done with one, also for a while after its end.
     Log(Log),
-    /// Let one stay longer, or change its name, idle time or limits.
+    /// Let one stay longer, or change its name, idle time, limits or where it may send requests.
     Extend(Change),
     /// Make a copy of one as it is now.
     Fork(Change),
@@ -181,6 +181,10 @@ pub(crate) struct TermsArgs {
     /// It ends when nobody has used it for so long.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     idle: Option<Duration>,
+    /// Where its code may send HTTP requests, as far as the operator allows it too: https://api.example.com,
+    /// https://*.example.com, or * for anywhere; may be given several times.
+    #[arg(long, value_name = "ORIGIN")]
+    outgoing: Option<Vec<String>>,
     #[command(flatten)]
     limits: Limits,
 }
@@ -377,6 +381,7 @@ impl TermsArgs {
             idle_seconds: seconds(self.idle),
             ttl_seconds: seconds(self.ttl),
             limits: self.limits.limits(),
+            outgoing: self.outgoing.clone(),
         }
     }
 }

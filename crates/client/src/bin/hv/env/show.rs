@@ -85,6 +85,9 @@ fn details(out: &mut dyn Write, info: &EnvironmentInfo) -> io::Result<()> {
         &format!("{}, if it is not used", time(info.expires_at)),
     )?;
     line("", &format!("{} at the latest", time(info.ends_at)))?;
+    if !info.outgoing.is_empty() {
+        line("outgoing", &info.outgoing.join(", "))?;
+    }
     if !info.persistent {
         line("note", "it ends with the host's process")?;
     }
