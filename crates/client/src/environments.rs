@@ -177,8 +177,23 @@ impl Session {
         terms: &Terms,
         owner: &OwnerKey,
     ) -> Result<EnvironmentInfo, Error> {
+        let copied = self.fork_paid(id, terms, owner, None).await;
+        copied.map(|(copy, _)| copy)
+    }
+
+    /// As [`Self::fork`], and pays for it where there is a payer.
+    ///
+    /// # Errors
+    /// As [`Self::fork`] and [`Self::run_wasm_paid`].
+    pub async fn fork_paid(
+        &self,
+        id: &str,
+        terms: &Terms,
+        owner: &OwnerKey,
+        payer: Option<&Payer>,
+    ) -> Result<(EnvironmentInfo, Option<Payment>), Error> {
         let asked = (Operation::Fork, "environments/fork", id.as_bytes());
-        self.manages(asked, terms, owner).await
+        self.manages(asked, terms, owner, payer).await
     }
 
     /// Lets an environment stay longer: `ttl_seconds` from now. What else the terms say is changed too.
@@ -191,8 +206,23 @@ impl Session {
         terms: &Terms,
         owner: &OwnerKey,
     ) -> Result<EnvironmentInfo, Error> {
+        let extended = self.extend_paid(id, terms, owner, None).await;
+        extended.map(|(environment, _)| environment)
+    }
+
+    /// As [`Self::extend`], and pays for it where there is a payer.
+    ///
+    /// # Errors
+    /// As [`Self::fork_paid`].
+    pub async fn extend_paid(
+        &self,
+        id: &str,
+        terms: &Terms,
+        owner: &OwnerKey,
+        payer: Option<&Payer>,
+    ) -> Result<(EnvironmentInfo, Option<Payment>), Error> {
         let asked = (Operation::Extend, "environments/extend", id.as_bytes());
-        self.manages(asked, terms, owner).await
+        self.manages(asked, terms, owner, payer).await
     }
 
     /// The environments of `owner`, oldest first.
@@ -205,7 +235,8 @@ impl Session {
         owner: &OwnerKey,
     ) -> Result<EnvironmentList, Error> {
         let asked = (Operation::EnvironmentList, "environments/list", &b""[..]);
-        self.manages(asked, page, owner).await
+        let listed = self.manages(asked, page, owner, None).await;
+        listed.map(|(list, _)| list)
     }
 
     /// What was done with an environment, each row held against the one before; also after its end, for a while.
@@ -219,7 +250,7 @@ impl Session {
         owner: &OwnerKey,
     ) -> Result<(EnvironmentLog, Vec<LogRow>), Error> {
         let asked = (Operation::EnvironmentLog, "environments/log", id.as_bytes());
-        let log: EnvironmentLog = self.manages(asked, page, owner).await?;
+        let (log, _): (EnvironmentLog, _) = self.manages(asked, page, owner, None).await?;
         let rows = log.verified().map_err(Error::Protocol)?;
         Ok((log, rows))
     }
@@ -238,7 +269,8 @@ impl Session {
             "environments/remove",
             id.as_bytes(),
         );
-        self.manages(asked, &Page::default(), owner).await
+        let removed = self.manages(asked, &Page::default(), owner, None).await;
+        removed.map(|(environment, _)| environment)
     }
 
     async fn runs<T: Printed>(
@@ -294,10 +326,11 @@ impl Session {
         asked: (Operation, &str, &[u8]),
         input: &impl Serialize,
         owner: &OwnerKey,
-    ) -> Result<T, Error> {
-        let (execution, _) = self.asks(asked, input, owner, None).await?;
+        payer: Option<&Payer>,
+    ) -> Result<(T, Option<Payment>), Error> {
+        let (execution, payment) = self.asks(asked, input, owner, payer).await?;
         match execution.report.exit {
-            Exit::Ok => answer(&execution),
+            Exit::Ok => Ok((answer(&execution)?, payment)),
             exit => Err(Error::Environment(Box::new(exit))),
         }
     }

@@ -78,6 +78,12 @@ impl Head {
         accounts(&self.owner, self.network.as_deref())
     }
 
+    /// What is kept of it from a moment to its end at the latest: bytes, times seconds.
+    pub(crate) fn stored_from(&self, moment: u64) -> u64 {
+        self.state_bytes
+            .saturating_mul(self.ends_at.saturating_sub(moment))
+    }
+
     /// When it ends if nobody uses it any more.
     pub(crate) fn expires_at(&self) -> u64 {
         self.used_at

@@ -6,10 +6,10 @@ use std::time::Duration;
 use hypervisor_protocol::environment::{
     self as wire, CallLimits, EvaluateInput, ExecuteInput, Page, Terms,
 };
-use hypervisor_protocol::metered::Budget;
+use hypervisor_protocol::metered::{Budget, Used};
 use hypervisor_protocol::owner::owner_id;
-use hypervisor_protocol::{Commitment, Exit, Operation, PublicKey, Rejection, Stream};
-use hypervisor_runtime::{Bundle, Chain, File, Language, Tap};
+use hypervisor_protocol::{Commitment, Exit, LimitKind, Operation, PublicKey, Rejection, Stream};
+use hypervisor_runtime::{Bundle, Chain, File, Language, Outcome, Tap, micros};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::Environments;
@@ -61,6 +61,23 @@ impl Watched {
     pub(crate) fn streamed(&self) -> usize {
         let read = self.tap.as_ref().map(|tap| tap.taken(Stream::Stdout));
         usize::try_from(read.unwrap_or_default()).unwrap_or(usize::MAX)
+    }
+
+    /// Why something is not kept, where with it more is used than may be paid for: so many bytes were written, and so much is kept.
+    pub(crate) fn beyond(&self, outcome: &Outcome, written: usize, stored: u64) -> Option<Exit> {
+        let written = written.saturating_add(outcome.stderr.len());
+        let (used, allowed) = self.budget.as_ref()?.exceeded(Used {
+            cpu_microseconds: micros(outcome.cpu),
+            wall_microseconds: micros(outcome.wall),
+            peak_memory_bytes: outcome.peak_memory,
+            traffic_bytes: u64::try_from(written).unwrap_or(u64::MAX),
+            stored_byte_seconds: stored,
+        })?;
+        Some(Exit::Limit {
+            which: LimitKind::Price,
+            used,
+            allowed,
+        })
     }
 }
 

@@ -127,6 +127,34 @@ impl Environments {
         self.journal.append(&entry.id, &entry.owner, row)
     }
 
+    /// Puts the first's terms in the place of the second's, where no others came after those.
+    pub(crate) fn take_back(
+        &self,
+        entry: &Entry,
+        [before, after]: &[Head; 2],
+    ) -> Result<(), Error> {
+        let mut head = entry.locked();
+        let with = |terms: &Head| Head {
+            name: terms.name.clone(),
+            ends_at: terms.ends_at,
+            idle_seconds: terms.idle_seconds,
+            limits: terms.limits,
+            outgoing: terms.outgoing.clone(),
+            ..head.clone()
+        };
+        if entry.is_gone() || with(after) != *head {
+            return Ok(());
+        }
+        let next = with(before);
+        self.rows.put_head(&next)?;
+        entry.times(&next);
+        *head = next;
+        drop(head);
+        self.changed.notify_one();
+        let row = self.bare_row(LogKind::Undo);
+        self.journal.append(&entry.id, &entry.owner, row)
+    }
+
     /// Takes an environment out of everything but its log. Whether it was there; where the store fails, it stays.
     pub(crate) fn end(&self, entry: &Arc<Entry>, row: LogRow) -> Result<bool, Error> {
         // Whoever changes it holds this, so that nothing is written after.

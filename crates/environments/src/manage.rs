@@ -1,5 +1,7 @@
 //! What is done with an environment beside running code in it.
 
+use std::sync::Arc;
+
 use hypervisor_protocol::environment::{
     EnvironmentInfo, EnvironmentList, EnvironmentLog, LogKind, Page, encode,
 };
@@ -10,20 +12,21 @@ use serde::Serialize;
 use crate::Environments;
 use crate::error::{Error, unknown};
 use crate::head::{Head, Id};
-use crate::job::Fixed;
+use crate::job::{Fixed, Watched};
 use crate::live::{Place, Using};
-use crate::perform::Asked;
+use crate::perform::{Asked, Performed, Undo};
 
 impl Environments {
     pub(crate) fn fork(
-        &self,
+        self: &Arc<Self>,
         using: &Using,
         (place, network): (Place, Option<String>),
         terms: &Fixed,
-        asked: Asked,
-    ) -> Result<Outcome, Error> {
+        (asked, watched): (Asked, &Watched),
+    ) -> Result<Performed, Error> {
+        let refused = |exit| Ok(Performed::of(Outcome::not_run(exit)));
         let Some((of, _, state)) = self.current(&using.0)? else {
-            return Ok(Outcome::not_run(unknown()));
+            return refused(unknown());
         };
         let now = self.clock.seconds();
         let head = Head {
@@ -42,27 +45,32 @@ impl Environments {
             network,
             ..of.clone()
         };
-        let head = match self.keep_new(place, head, &state)? {
-            Ok((_, head)) => head,
-            Err(exit) => return Ok(Outcome::not_run(exit)),
+        let (done, stored) = (Outcome::not_run(Exit::Ok), head.stored_from(now));
+        if let Some(exit) = watched.beyond(&done, 0, stored) {
+            return refused(exit);
+        }
+        let (entry, head) = match self.keep_new(place, head, &state)? {
+            Ok(kept) => kept,
+            Err(exit) => return refused(exit),
         };
-        let done = Outcome::not_run(Exit::Ok);
         let row = |kind| self.row(kind, asked, &done, 0);
         self.journal.append(&of.id, &of.owner, row(LogKind::Fork))?;
         self.journal
             .append(&head.id, &head.owner, row(LogKind::Setup))?;
-        reported(&head.info(self.is_persistent()))
+        let copy = reported(&head.info(self.is_persistent()))?;
+        Ok(Performed::of(copy).keeping(stored, Undo::of_new(self, entry)))
     }
 
     pub(crate) fn extend(
-        &self,
+        self: &Arc<Self>,
         using: &Using,
         terms: &Fixed,
-        asked: Asked,
-    ) -> Result<Outcome, Error> {
+        (asked, watched): (Asked, &Watched),
+    ) -> Result<Performed, Error> {
+        let refused = |exit| Ok(Performed::of(Outcome::not_run(exit)));
         let mut head = using.0.locked();
         if using.0.is_gone() {
-            return Ok(Outcome::not_run(unknown()));
+            return refused(unknown());
         }
         let now = self.clock.seconds();
         let mut next = Head {
@@ -78,16 +86,22 @@ impl Environments {
         if let Some(outgoing) = &terms.outgoing {
             next.outgoing.clone_from(outgoing);
         }
+        // What was paid for up to the old end is not paid for again.
+        let (done, stored) = (Outcome::not_run(Exit::Ok), next.stored_from(head.ends_at));
+        if let Some(exit) = watched.beyond(&done, 0, stored) {
+            return refused(exit);
+        }
         self.rows.put_head(&next)?;
         using.0.times(&next);
         using.0.used(now);
-        *head = next.clone();
+        let before = std::mem::replace(&mut *head, next.clone());
         drop(head);
         self.changed.notify_one();
-        let done = Outcome::not_run(Exit::Ok);
         let row = self.row(LogKind::Extend, asked, &done, 0);
         self.journal.append(&next.id, &next.owner, row)?;
-        reported(&next.info(self.is_persistent()))
+        let changed = reported(&next.info(self.is_persistent()))?;
+        let undo = Undo::of_terms(self, &using.0, [before, next]);
+        Ok(Performed::of(changed).keeping(stored, undo))
     }
 
     pub(crate) fn list(&self, owner: &str, page: &Page) -> Result<Outcome, Error> {

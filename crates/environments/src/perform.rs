@@ -32,19 +32,31 @@ pub(crate) struct Asked {
 pub struct Performed {
     /// How it ended, and the answer.
     pub outcome: Outcome,
+    /// What is kept from now on that was not before: bytes of a state, times the seconds to its end.
+    pub stored: u64,
     /// What takes back what it left, where it left something.
     pub undo: Option<Undo>,
 }
 
-/// What takes back what a setup or a turn left; dropped, it stays. Until then no other turn begins.
+/// What takes back what a job left; dropped, it stays. Until then no other turn begins.
 pub struct Undo {
     environments: Arc<Environments>,
     entry: Arc<Entry>,
-    /// What was there before a turn.
-    before: Option<Box<(Head, State)>>,
-    /// Of what is there now.
-    writing: u64,
-    _turn: Option<OwnedMutexGuard<()>>,
+    left: Left,
+}
+
+/// What a job left.
+enum Left {
+    /// An environment that was not there.
+    New,
+    /// This writing of the state, in the place of another.
+    Turn {
+        before: Box<(Head, State)>,
+        writing: u64,
+        _turn: OwnedMutexGuard<()>,
+    },
+    /// The second's terms in the place of the first's.
+    Terms(Box<[Head; 2]>),
 }
 
 impl Undo {
@@ -56,23 +68,60 @@ impl Undo {
         let Self {
             environments,
             entry,
-            before,
-            writing,
-            ..
+            left,
         } = self;
-        let row = || environments.bare_row(LogKind::Undo);
-        waiting(|| match before {
-            None => environments.end(&entry, row()).map(drop),
-            Some(before) => environments.go_back(&entry, writing, &before),
+        waiting(|| match left {
+            Left::New => {
+                let row = environments.bare_row(LogKind::Undo);
+                environments.end(&entry, row).map(drop)
+            }
+            Left::Turn {
+                before, writing, ..
+            } => environments.go_back(&entry, writing, &before),
+            Left::Terms(terms) => environments.take_back(&entry, &terms),
         })
     }
 }
 
 impl Performed {
-    fn of(outcome: Outcome) -> Self {
+    pub(crate) fn of(outcome: Outcome) -> Self {
         Self {
             outcome,
+            stored: 0,
             undo: None,
+        }
+    }
+
+    /// The same, with what is kept of it.
+    pub(crate) fn keeping(self, stored: u64, undo: Undo) -> Self {
+        Self {
+            stored,
+            undo: Some(undo),
+            ..self
+        }
+    }
+}
+
+impl Undo {
+    /// Of an environment that was not there.
+    pub(crate) fn of_new(environments: &Arc<Environments>, entry: Arc<Entry>) -> Self {
+        Self {
+            environments: Arc::clone(environments),
+            entry,
+            left: Left::New,
+        }
+    }
+
+    /// Of other terms, after these.
+    pub(crate) fn of_terms(
+        environments: &Arc<Environments>,
+        entry: &Arc<Entry>,
+        terms: [Head; 2],
+    ) -> Self {
+        Self {
+            environments: Arc::clone(environments),
+            entry: Arc::clone(entry),
+            left: Left::Terms(Box::new(terms)),
         }
     }
 }
@@ -108,9 +157,9 @@ impl Job {
                 all.evaluate((using, turn), input, asked, watched).await
             }
             What::Fork(using, place, network, terms) => {
-                waiting(|| all.fork(&using, (place, network), &terms, asked)).map(only)
+                waiting(|| all.fork(&using, (place, network), &terms, (asked, &watched)))
             }
-            What::Extend(using, terms) => waiting(|| all.extend(&using, &terms, asked)).map(only),
+            What::Extend(using, terms) => waiting(|| all.extend(&using, &terms, (asked, &watched))),
             What::List(owner, page) => all.list(&owner, &page).map(only),
             What::Log(owner, id, page) => waiting(|| all.log(&owner, &id, &page)).map(only),
             What::Remove(using) => waiting(|| all.removed(&using, asked)).map(only),
@@ -149,7 +198,7 @@ impl Environments {
             Err(error) => return Ok(Performed::of(stale(&error))),
         };
         let mut outcome = set_up.outcome;
-        let (mut environment, mut undo) = (None, None);
+        let (mut environment, mut kept) = (None, None);
         if let Some(state) = set_up.state {
             let now = self.clock.seconds();
             let head = Head {
@@ -172,16 +221,15 @@ impl Environments {
                 // Known when it is written.
                 state: HexArray([0; 32]),
             };
-            match waiting(|| self.keep_new(place, head, &state))? {
+            let stored = head.stored_from(now);
+            let written = outcome.stdout.len().saturating_add(watched.streamed());
+            let keeping = match watched.beyond(&outcome, written, stored) {
+                None => waiting(|| self.keep_new(place, head, &state))?,
+                Some(exit) => Err(exit),
+            };
+            match keeping {
                 Ok((entry, head)) => {
-                    undo = Some(Undo {
-                        environments: Arc::clone(self),
-                        entry,
-                        before: None,
-                        writing: 0,
-                        _turn: None,
-                    });
-                    let written = outcome.stdout.len().saturating_add(watched.streamed());
+                    kept = Some((stored, Undo::of_new(self, entry)));
                     let row = self.row(LogKind::Setup, asked, &outcome, written);
                     self.journal.append(&head.id, &head.owner, row)?;
                     environment = Some(head.info(self.is_persistent()));
@@ -193,7 +241,11 @@ impl Environments {
             environment,
             stdout,
         })?;
-        Ok(Performed { outcome, undo })
+        let performed = Performed::of(outcome);
+        Ok(match kept {
+            Some((stored, undo)) => performed.keeping(stored, undo),
+            None => performed,
+        })
     }
 
     async fn execute(
@@ -284,18 +336,28 @@ impl Environments {
             outcome.exit = exit;
             (value, next) = (None, None);
         }
-        let (mut turns, mut kept, mut undo) = (head.turns, false, None);
+        let (mut turns, mut kept) = (head.turns, None);
         if let Some(next) = next {
-            match waiting(|| self.keep_next(&using.0, &next))? {
+            let more = next.size().saturating_sub(head.state_bytes);
+            let stored = more.saturating_mul(head.ends_at.saturating_sub(self.clock.seconds()));
+            let keeping = match watched.beyond(&outcome, written, stored) {
+                None => waiting(|| self.keep_next(&using.0, &next))?,
+                Some(exit) => Err(exit),
+            };
+            match keeping {
                 Ok(after) => {
-                    (turns, kept) = (after.turns, true);
-                    undo = Some(Undo {
+                    turns = after.turns;
+                    let left = Left::Turn {
+                        before: Box::new((head.clone(), state)),
+                        writing: after.writing,
+                        _turn: guard,
+                    };
+                    let undo = Undo {
                         environments: Arc::clone(self),
                         entry: Arc::clone(&using.0),
-                        before: Some(Box::new((head.clone(), state))),
-                        writing: after.writing,
-                        _turn: Some(guard),
-                    });
+                        left,
+                    };
+                    kept = Some((stored, undo));
                 }
                 Err(exit) => {
                     outcome.exit = exit;
@@ -308,11 +370,15 @@ impl Environments {
         self.journal.append(&head.id, &head.owner, row)?;
         let outcome = answered(outcome, |stdout| EvaluateAnswer {
             turns,
-            kept,
+            kept: kept.is_some(),
             value,
             stdout,
         })?;
-        Ok(Performed { outcome, undo })
+        let performed = Performed::of(outcome);
+        Ok(match kept {
+            Some((stored, undo)) => performed.keeping(stored, undo),
+            None => performed,
+        })
     }
 
     /// Limits of an environment: those its owner names, else the others, within the host's.

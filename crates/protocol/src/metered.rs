@@ -8,6 +8,8 @@ use crate::Report;
 const HOUR: u128 = 3_600_000_000;
 /// Bytes in a GiB.
 const GIB: u128 = 1 << 30;
+/// Seconds in a day.
+const DAY: u128 = 86_400;
 
 /// What use costs, each in the smallest unit of the asset; 0 is free.
 ///
@@ -22,6 +24,22 @@ pub struct Tariff {
     pub memory_gib_hour: String,
     /// A GiB in and out.
     pub traffic_gib: String,
+    /// A GiB that is kept of an environment for a day.
+    #[serde(default = "nothing", skip_serializing_if = "is_nothing")]
+    pub stored_gib_day: String,
+}
+
+fn nothing() -> String {
+    "0".to_owned()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
+fn is_nothing(amount: &str) -> bool {
+    amount == "0"
 }
 
 /// How the price of a run that is paid by use adds up.
@@ -41,7 +59,13 @@ pub struct Metered {
     pub memory: String,
     /// What the bytes come to.
     pub traffic: String,
-    /// What is charged: the base and the three parts, or the maximum if that is less.
+    /// What is kept from now on that was not before: bytes of an environment's state, times the seconds to its end.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub stored_byte_seconds: u64,
+    /// What that comes to.
+    #[serde(default = "nothing", skip_serializing_if = "is_nothing")]
+    pub stored: String,
+    /// What is charged: the base and the parts, or the maximum if that is less.
     pub total: String,
 }
 
@@ -56,6 +80,8 @@ pub struct Used {
     pub peak_memory_bytes: u64,
     /// [`Metered::traffic_bytes`].
     pub traffic_bytes: u64,
+    /// [`Metered::stored_byte_seconds`].
+    pub stored_byte_seconds: u64,
 }
 
 /// `quantity` of what costs `price` for `unit` of it, rounded up; the most there is where that is beyond 128 bits.
@@ -66,14 +92,19 @@ fn part(price: &str, quantity: u128, unit: u128) -> Option<u128> {
 }
 
 impl Tariff {
-    /// What processor, memory and traffic of `used` come to, and the sum with the base.
-    fn parts(&self, used: Used) -> Option<([u128; 3], u128)> {
+    /// What processor, memory, traffic and what is kept come to, and the sum with the base.
+    fn parts(&self, used: Used) -> Option<([u128; 4], u128)> {
         let base: u128 = self.base.parse().ok()?;
         let held = u128::from(used.peak_memory_bytes) * u128::from(used.wall_microseconds);
         let parts = [
             part(&self.processor_hour, used.cpu_microseconds.into(), HOUR)?,
             part(&self.memory_gib_hour, held, GIB * HOUR)?,
             part(&self.traffic_gib, used.traffic_bytes.into(), GIB)?,
+            part(
+                &self.stored_gib_day,
+                used.stored_byte_seconds.into(),
+                GIB * DAY,
+            )?,
         ];
         Some((parts, parts.into_iter().fold(base, u128::saturating_add)))
     }
@@ -106,7 +137,7 @@ impl Budget {
 impl Metered {
     /// What `used` costs. None where an amount is not a number of at most 128 bits.
     pub fn new(tariff: Tariff, maximum: &str, used: Used) -> Option<Self> {
-        let ([processor, memory, traffic], sum) = tariff.parts(used)?;
+        let ([processor, memory, traffic, stored], sum) = tariff.parts(used)?;
         let total = sum.min(maximum.parse().ok()?);
         Some(Self {
             tariff,
@@ -115,18 +146,21 @@ impl Metered {
             processor: processor.to_string(),
             memory: memory.to_string(),
             traffic: traffic.to_string(),
+            stored_byte_seconds: used.stored_byte_seconds,
+            stored: stored.to_string(),
             total: total.to_string(),
         })
     }
 
-    /// Whether it is what the numbers of the report beside it come to. That the bytes are those that were sent and received is for who
-    /// has them.
+    /// Whether it is what the numbers of the report beside it come to. That the bytes are those that were sent and received, and those
+    /// that are kept, is for who has them.
     pub fn adds_up(&self, report: &Report) -> bool {
         let used = Used {
             cpu_microseconds: report.cpu_microseconds,
             wall_microseconds: report.wall_microseconds,
             peak_memory_bytes: report.peak_memory_bytes,
             traffic_bytes: self.traffic_bytes,
+            stored_byte_seconds: self.stored_byte_seconds,
         };
         Self::new(self.tariff.clone(), &self.maximum, used).as_ref() == Some(self)
     }
@@ -143,6 +177,7 @@ mod tests {
             processor_hour: "3600000".to_owned(),
             memory_gib_hour: "3600".to_owned(),
             traffic_gib: "1024".to_owned(),
+            stored_gib_day: "4".to_owned(),
         }
     }
 
@@ -151,13 +186,20 @@ mod tests {
         wall_microseconds: 2_000_000,
         peak_memory_bytes: 1 << 29,
         traffic_bytes: (1 << 20) + 1,
+        stored_byte_seconds: 1,
     };
 
     #[test]
     fn each_part_is_rounded_up_and_the_sum_is_at_most_what_was_signed() {
         let bill = Metered::new(tariff(), "1000000", USED).unwrap();
-        let parts = [&bill.processor, &bill.memory, &bill.traffic, &bill.total];
-        assert_eq!(parts, ["1501", "1", "2", "1604"]);
+        let parts = [
+            &bill.processor,
+            &bill.memory,
+            &bill.traffic,
+            &bill.stored,
+            &bill.total,
+        ];
+        assert_eq!(parts, ["1501", "1", "2", "1", "1605"]);
         let capped = Metered::new(tariff(), "1000", USED).unwrap();
         assert_eq!(capped.total, "1000");
         let nothing = Metered::new(tariff(), "1000", Used::default()).unwrap();
@@ -171,9 +213,9 @@ mod tests {
             maximum,
             received,
         };
-        assert_eq!(budget(1604, 0).exceeded(USED), None);
-        assert_eq!(budget(1603, 0).exceeded(USED), Some((1604, 1603)));
-        assert_eq!(budget(1604, 1 << 20).exceeded(USED), Some((1605, 1604)));
+        assert_eq!(budget(1605, 0).exceeded(USED), None);
+        assert_eq!(budget(1604, 0).exceeded(USED), Some((1605, 1604)));
+        assert_eq!(budget(1605, 1 << 20).exceeded(USED), Some((1606, 1605)));
         let much = u128::from(u64::MAX) + 7;
         let mut great = budget(much, 0);
         great.tariff.base = u128::MAX.to_string();
@@ -188,8 +230,9 @@ mod tests {
         report.peak_memory_bytes = USED.peak_memory_bytes;
         let bill = Metered::new(tariff(), "1000000", USED).unwrap();
         assert!(bill.adds_up(&report));
-        let changes: [fn(&mut Metered); 6] = [
-            |bill| bill.total = "1605".to_owned(),
+        let changes: [fn(&mut Metered); 7] = [
+            |bill| bill.total = "1606".to_owned(),
+            |bill| bill.stored = "2".to_owned(),
             |bill| bill.processor = "1502".to_owned(),
             |bill| bill.traffic_bytes += 1 << 30,
             |bill| bill.tariff.base = "101".to_owned(),
@@ -208,12 +251,12 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_use_costs_more_than_was_signed_and_more_use_never_less(
-            prices: [u64; 4], maximum: u64, used: [u64; 4], more: u64,
+            prices: [u64; 5], maximum: u64, used: [u64; 5], more: u64,
         ) {
-            let [base, processor_hour, memory_gib_hour, traffic_gib] = prices.map(|it| it.to_string());
-            let tariff = Tariff { base, processor_hour, memory_gib_hour, traffic_gib };
-            let [cpu_microseconds, wall_microseconds, peak_memory_bytes, traffic_bytes] = used;
-            let used = Used { cpu_microseconds, wall_microseconds, peak_memory_bytes, traffic_bytes };
+            let [base, processor_hour, memory_gib_hour, traffic_gib, stored_gib_day] = prices.map(|it| it.to_string());
+            let tariff = Tariff { base, processor_hour, memory_gib_hour, traffic_gib, stored_gib_day };
+            let [cpu_microseconds, wall_microseconds, peak_memory_bytes, traffic_bytes, stored_byte_seconds] = used;
+            let used = Used { cpu_microseconds, wall_microseconds, peak_memory_bytes, traffic_bytes, stored_byte_seconds };
             let total = |used| -> u128 {
                 Metered::new(tariff.clone(), &maximum.to_string(), used).unwrap().total.parse().unwrap()
             };

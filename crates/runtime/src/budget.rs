@@ -39,6 +39,7 @@ impl Purse {
             wall_microseconds: micros(self.meter.wall()),
             peak_memory_bytes: self.peak_memory.load(Ordering::Relaxed),
             traffic_bytes: written.fold(0, u64::saturating_add),
+            stored_byte_seconds: 0,
         };
         let (used, allowed) = self.budget.exceeded(used)?;
         Some(LimitReached {

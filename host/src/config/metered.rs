@@ -20,6 +20,8 @@ pub struct Metered {
     pub memory_hour: String,
     /// What a GiB in and out costs; by default nothing.
     pub traffic: String,
+    /// What a GiB that is kept of environments costs for a day; by default nothing.
+    pub stored_day: String,
 }
 
 impl Default for Metered {
@@ -31,6 +33,7 @@ impl Default for Metered {
             processor_hour: String::new(),
             memory_hour: String::new(),
             traffic: String::new(),
+            stored_day: String::new(),
         }
     }
 }
@@ -43,6 +46,10 @@ impl Metered {
             (&self.processor_hour, "a processor hour"),
             (&self.memory_hour, "a GiB of memory for an hour"),
             (&self.traffic, "a GiB in and out"),
+            (
+                &self.stored_day,
+                "a GiB that is kept of an environment for a day",
+            ),
         ];
         let parts: Vec<String> = parts
             .into_iter()

@@ -21,7 +21,7 @@ use crate::pipeline::{Host, Refusal, Route, route};
 const EXECUTION: &str =
     "A sealed execution in a confidential host; GET /openapi.json describes request and answer";
 /// What the host itself sells.
-const EXECUTIONS: [Route; 9] = [
+const EXECUTIONS: [Route; 11] = [
     route::PAID_WASM,
     route::PAID_ATTESTED_WASM,
     route::PAID_PYTHON,
@@ -31,6 +31,8 @@ const EXECUTIONS: [Route; 9] = [
     route::PAID_SETUP,
     route::PAID_EXECUTE,
     route::PAID_EVALUATE,
+    route::PAID_FORK,
+    route::PAID_EXTEND,
 ];
 /// Agents in the catalogue: those beyond are sold, and not listed.
 const MOST_AGENTS: usize = 990;

@@ -126,6 +126,8 @@ fn router(host: Arc<Host>) -> Router {
         .route("/x402_environments/setup", sold(sealed::paid_set_up))
         .route("/x402_environments/execute", sold(sealed::paid_execute))
         .route("/x402_environments/evaluate", sold(sealed::paid_evaluate))
+        .route("/x402_environments/fork", sold(sealed::paid_fork))
+        .route("/x402_environments/extend", sold(sealed::paid_extend))
         .route("/search", post(agents::search))
         .route("/agent/deploy", post(sealed::deploy))
         .route("/agent/list", post(sealed::own_agents))

@@ -75,6 +75,10 @@ routes! {
     paid_execute = route::PAID_EXECUTE;
     /// `POST /x402_environments/evaluate`.
     paid_evaluate = route::PAID_EVALUATE;
+    /// `POST /x402_environments/fork`.
+    paid_fork = route::PAID_FORK;
+    /// `POST /x402_environments/extend`.
+    paid_extend = route::PAID_EXTEND;
     /// `POST /agent/list`: the agents of one owner.
     own_agents = route::LIST;
     /// `POST /agent/logs`: what an agent wrote, for its owner.

@@ -39,13 +39,14 @@ impl Tariffs {
         }
         let settings = prices.metered();
         let mut priced: Vec<Priced> = Vec::new();
-        let prices_of_use: [(&str, Part); 4] = [
+        let prices_of_use: [(&str, Part); 5] = [
             (&settings.base, |tariff| &mut tariff.base),
             (&settings.processor_hour, |tariff| {
                 &mut tariff.processor_hour
             }),
             (&settings.memory_hour, |tariff| &mut tariff.memory_gib_hour),
             (&settings.traffic, |tariff| &mut tariff.traffic_gib),
+            (&settings.stored_day, |tariff| &mut tariff.stored_gib_day),
         ];
         for (price, part) in prices_of_use
             .into_iter()
@@ -133,11 +134,18 @@ impl Tariffs {
 }
 
 fn free() -> Tariff {
-    let [base, processor_hour, memory_gib_hour, traffic_gib] = [(); 4].map(|()| "0".to_owned());
+    let [
+        base,
+        processor_hour,
+        memory_gib_hour,
+        traffic_gib,
+        stored_gib_day,
+    ] = [(); 5].map(|()| "0".to_owned());
     Tariff {
         base,
         processor_hour,
         memory_gib_hour,
         traffic_gib,
+        stored_gib_day,
     }
 }

@@ -52,11 +52,15 @@ impl Route {
         self.operation == Operation::Wasm || self.language().is_some() || self.needs_environments()
     }
 
-    /// Whether it runs something in an environment.
+    /// Whether it runs something in an environment, or has more kept of one.
     pub(crate) fn needs_environments(&self) -> bool {
         matches!(
             self.operation,
-            Operation::Setup | Operation::Execute | Operation::Evaluate
+            Operation::Setup
+                | Operation::Execute
+                | Operation::Evaluate
+                | Operation::Fork
+                | Operation::Extend
         )
     }
 
@@ -95,7 +99,7 @@ pub(crate) const ENVIRONMENT_REMOVE: Route =
     route("/environments/remove", Operation::EnvironmentRemove);
 
 /// The paths of the paid routes.
-pub const PAID_ROUTES: [&str; 9] = [
+pub const PAID_ROUTES: [&str; 11] = [
     "/x402_execute/test/wasm",
     "/x402_execute/verifiable/wasm",
     "/x402_policy/unsafe/python",
@@ -105,6 +109,8 @@ pub const PAID_ROUTES: [&str; 9] = [
     "/x402_environments/setup",
     "/x402_environments/execute",
     "/x402_environments/evaluate",
+    "/x402_environments/fork",
+    "/x402_environments/extend",
 ];
 pub(crate) const PAID_WASM: Route = route(PAID_ROUTES[0], Operation::Wasm);
 pub(crate) const PAID_ATTESTED_WASM: Route = attested(PAID_ROUTES[1], Operation::Wasm);
@@ -115,3 +121,5 @@ pub(crate) const PAID_ATTESTED_JAVASCRIPT: Route = attested(PAID_ROUTES[5], Oper
 pub(crate) const PAID_SETUP: Route = route(PAID_ROUTES[6], Operation::Setup);
 pub(crate) const PAID_EXECUTE: Route = route(PAID_ROUTES[7], Operation::Execute);
 pub(crate) const PAID_EVALUATE: Route = route(PAID_ROUTES[8], Operation::Evaluate);
+pub(crate) const PAID_FORK: Route = route(PAID_ROUTES[9], Operation::Fork);
+pub(crate) const PAID_EXTEND: Route = route(PAID_ROUTES[10], Operation::Extend);

@@ -316,6 +316,7 @@ impl Way for Sealed {
             traffic_bytes: (ran.received)
                 .saturating_add(sent as u64)
                 .saturating_add(ran.flown.bytes),
+            stored_byte_seconds: ran.done.stored,
         })
     }
 

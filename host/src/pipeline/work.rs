@@ -40,6 +40,8 @@ pub(crate) struct Done {
     pub(super) outcome: Outcome,
     /// Whether it is to be paid for, where there is a price.
     pub(super) is_charged: bool,
+    /// What is kept of an environment from now on that was not before: bytes, times the seconds to its end.
+    pub(super) stored: u64,
     /// What takes back what it left, should it not be paid.
     pub(super) undo: Option<environments::Undo>,
 }
@@ -94,6 +96,7 @@ impl From<Outcome> for Done {
     fn from(outcome: Outcome) -> Self {
         Self {
             is_charged: matches!(outcome.exit, Exit::Ok | Exit::Code { .. }),
+            stored: 0,
             undo: None,
             outcome,
         }
@@ -162,6 +165,7 @@ impl Work {
                     error => Refusal::internal(error.to_string()),
                 })?;
                 return Ok(Done {
+                    stored: done.stored,
                     undo: done.undo,
                     ..done.outcome.into()
                 });
@@ -204,6 +208,7 @@ async fn serve(
     match answered {
         Ok((stdout, status)) => Done {
             is_charged: is_charged(status),
+            stored: 0,
             undo: None,
             outcome: Outcome {
                 stdout,

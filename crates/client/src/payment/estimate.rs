@@ -71,6 +71,11 @@ impl Estimate {
         self.buys(&self.tariff.traffic_gib, 1 << 30)
     }
 
+    /// Bytes of an environment that it buys a day of where nothing else costs; none where they are free.
+    pub fn stored(&self) -> Option<u64> {
+        self.buys(&self.tariff.stored_gib_day, 1 << 30)
+    }
+
     /// How much it buys of what costs `price` for `unit` of it, once the run itself is paid.
     fn buys(&self, price: &str, unit: u128) -> Option<u64> {
         let base: u128 = self.tariff.base.parse().ok()?;
@@ -119,6 +124,11 @@ impl fmt::Display for Estimate {
                 &tariff.traffic_gib,
                 "a GiB in and out",
                 self.traffic().map(|it| format!("{} in and out", bytes(it))),
+            ),
+            (
+                &tariff.stored_gib_day,
+                "a GiB that is kept of an environment for a day",
+                (self.stored()).map(|it| format!("{} that are kept for a day", bytes(it))),
             ),
         ];
         let mut buys = Vec::new();

@@ -389,6 +389,7 @@ mod tests {
             processor_hour: number(3600),
             memory_gib_hour: number(0),
             traffic_gib: number(0),
+            stored_gib_day: number(0),
         };
         let used = Used {
             cpu_microseconds: 2_500_000,

@@ -249,8 +249,9 @@ async fn the_hosts_log_says_that_a_request_was_not_sent_and_not_where_to() {
     }
     let log = host.log();
     for reason in ["private_address", "not_listed"] {
-        let said =
-            |line: &&str| line.contains("an agent's request was not sent") && line.contains(reason);
+        let said = |line: &&str| {
+            line.contains("a component's request was not sent") && line.contains(reason)
+        };
         assert_eq!(log.lines().filter(said).count(), 1, "{reason}");
     }
     assert!(!log.contains("a-secret-place"));

@@ -145,7 +145,7 @@ async fn an_agent_cannot_fill_the_operators_log() {
     let log = host.log();
     let lines = log
         .lines()
-        .filter(|line| line.contains("an agent's request was not sent"));
+        .filter(|line| line.contains("a component's request was not sent"));
     let lines = lines.count();
     assert!(
         (1..=seconds + 1).contains(&lines),

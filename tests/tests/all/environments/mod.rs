@@ -7,4 +7,5 @@ mod handlers;
 mod life;
 mod logs;
 mod npm;
+mod reach;
 mod turns;

@@ -2,7 +2,7 @@
 
 use hypervisor_client::environments::{
     Bundle, EnvironmentInfo, EvaluateAnswer, EvaluateInput, ExecuteAnswer, ExecuteInput, LogKind,
-    SetupAnswer, Terms,
+    Page, SetupAnswer, Terms,
 };
 use hypervisor_client::protocol::environment::{decode, encode};
 use hypervisor_client::protocol::{Exit, Operation, OwnerKey};
@@ -149,4 +149,51 @@ async fn a_turn_whose_settlement_fails_leaves_the_environment_as_it_was() {
     let turn = sold.tenant.turn(&environment.id, "n").await;
     assert_eq!(turn.answer.value.as_deref(), Some("1"));
     assert_eq!(turn.answer.turns, 1);
+}
+
+#[tokio::test]
+async fn a_copy_and_an_extension_are_bought_and_taken_back_where_their_settlement_fails() {
+    let sold = Sold::open().await;
+    let environment = sold.set_up().await;
+    let id = environment.id.as_bytes();
+    let longer = encode(&Terms {
+        name: Some("longer".to_owned()),
+        ttl_seconds: Some(7 * 24 * 60 * 60 - 1),
+        ..Terms::default()
+    })
+    .unwrap();
+    for operation in [Operation::Fork, Operation::Extend] {
+        let purchase = sold.asks(operation, id, &longer).await;
+        let payment = purchase.payment(&sold.chain, Version::V2).await;
+        sold.refuses_the_next_settlement();
+        assert_eq!(purchase.pay(&payment).await.status, 402);
+    }
+    let page = Page::default();
+    let list = (sold.tenant.session).environments(&page, &sold.tenant.owner);
+    let list = list.await.unwrap();
+    assert_eq!((list.total, list.environments[0].name.as_str()), (1, ""));
+    assert_eq!(list.environments[0].ends_at, environment.ends_at);
+    assert_eq!(sold.chain.transfers().await.len(), 1);
+
+    let (answer, purchase) = sold.buys(Operation::Fork, id, &longer).await;
+    let copy: EnvironmentInfo = decode(&purchase.opened(&answer).result).unwrap();
+    assert_eq!(sold.tenant.value(&copy.id, "41").await, "42");
+    let (answer, purchase) = sold.buys(Operation::Extend, id, &longer).await;
+    let extended: EnvironmentInfo = decode(&purchase.opened(&answer).result).unwrap();
+    assert_eq!(
+        (extended.name.as_str(), &extended.id),
+        ("longer", &environment.id)
+    );
+    assert_eq!(sold.chain.transfers().await.len(), 3);
+    let (_, rows) = sold.tenant.log(&environment.id).await;
+    let kinds: Vec<LogKind> = rows.iter().map(|row| row.kind).collect();
+    let expected = [
+        LogKind::Setup,
+        LogKind::Fork,
+        LogKind::Extend,
+        LogKind::Undo,
+        LogKind::Fork,
+        LogKind::Extend,
+    ];
+    assert_eq!(kinds, expected);
 }

@@ -2,13 +2,21 @@
 
 use std::process::Command;
 
-use hypervisor_client::protocol::{ContentFormat, ExecuteResponse, Exit, LimitKind, OpenResponse};
+use hypervisor_client::environments::{
+    EnvironmentInfo, EvaluateAnswer, EvaluateInput, SetupAnswer, Terms,
+};
+use hypervisor_client::protocol::environment::{decode, encode};
+use hypervisor_client::protocol::{
+    ContentFormat, ExecuteResponse, Exit, LimitKind, OpenResponse, Operation,
+};
+use hypervisor_tests::agents::owner;
+use hypervisor_tests::environments::bundle;
 use hypervisor_tests::host::binary;
 use hypervisor_tests::payments::faulty::{self, Fault, Reply};
 use hypervisor_tests::payments::official::{self, Client};
 use hypervisor_tests::payments::permit2::Permit;
 use hypervisor_tests::payments::{Address, Chain, Facilitator, Version};
-use hypervisor_tests::programs::{component_file, guest};
+use hypervisor_tests::programs::{component_file, guest, javascript_plugin};
 use hypervisor_tests::{Answer, Host};
 
 use crate::payments::kit::{PRICE, Purchase, WASM, checked, config, confirmed, header, reason};
@@ -127,6 +135,150 @@ async fn a_run_is_stopped_when_it_has_used_what_was_signed_and_its_report_says_s
     }
     let taken: u128 = chain.transfers().await.iter().map(|it| it.value).sum();
     assert_eq!(taken, 2 * PRICE);
+}
+
+/// Sells environments by what is kept of them: a cent is for some 800 KiB and a day.
+fn stored(chain: &Chain, facilitator: &Facilitator) -> Host {
+    let plugin = javascript_plugin();
+    let config = metered(chain, facilitator.url(), facilitator.account());
+    let paths =
+        ["setup", "evaluate", "fork", "extend"].map(|it| format!("/x402_environments/{it}"));
+    let routes = format!("routes = {paths:?}\nstored_day = '13 USDC'");
+    let config = config.replace(&format!("routes = ['{WASM}']"), &routes);
+    Host::with(&format!(
+        "[environments]\nsetup = true\n[routes]\nfree = false\n[runtime.javascript]\n{plugin}{config}"
+    ))
+}
+
+const HOUR: u64 = 60 * 60;
+
+#[tokio::test]
+async fn what_is_kept_of_an_environment_is_paid_to_its_end_and_what_was_paid_for_is_not_paid_again()
+{
+    let chain = Chain::start();
+    let facilitator = Facilitator::start(&chain);
+    chain.approve_permit2(chain.payer(0)).await;
+    let host = stored(&chain, &facilitator);
+    let owner = owner();
+    let buys = async |operation, first: &[u8], input: Vec<u8>| {
+        let asked = (first, input.as_slice());
+        let purchase = Purchase::of_environment(&host, &owner, operation, asked).await;
+        let offer = purchase.offer(Version::V2).await;
+        let answer = pay(&purchase, &Permit::for_offer(chain.payer(0), &offer)).await;
+        (purchase.opened(&answer), answer)
+    };
+    let kept = |opened: &OpenResponse| {
+        let bill = opened.report.metered.as_ref().unwrap();
+        assert!(bill.adds_up(&opened.report), "{bill:?}");
+        bill.stored_byte_seconds
+    };
+    let terms = |seconds| {
+        encode(&Terms {
+            ttl_seconds: Some(seconds),
+            idle_seconds: Some(HOUR),
+            ..Terms::default()
+        })
+        .unwrap()
+    };
+    let source = "globalThis.kept = ''; export const handler = () => kept.length;";
+    let code = encode(&bundle("javascript", source)).unwrap();
+
+    let (opened, answer) = buys(Operation::Setup, &code, terms(HOUR)).await;
+    let set_up: SetupAnswer = decode(&opened.result).unwrap();
+    let one = set_up.environment.unwrap();
+    assert_eq!(kept(&opened), one.state_bytes * HOUR);
+    assert!(charged(&opened, &answer) < PRICE);
+
+    // Twice the time: what was paid for is not paid again.
+    let (opened, _) = buys(Operation::Extend, one.id.as_bytes(), terms(2 * HOUR)).await;
+    let longer: EnvironmentInfo = decode(&opened.result).unwrap();
+    assert_eq!(
+        kept(&opened),
+        one.state_bytes * (longer.ends_at - one.ends_at)
+    );
+    let (opened, _) = buys(Operation::Extend, one.id.as_bytes(), terms(HOUR)).await;
+    assert_eq!(kept(&opened), 0);
+
+    let (opened, _) = buys(Operation::Fork, one.id.as_bytes(), terms(HOUR)).await;
+    let copy: EnvironmentInfo = decode(&opened.result).unwrap();
+    assert_eq!(kept(&opened), copy.state_bytes * HOUR);
+
+    // A turn pays for what it adds.
+    let turn = |source: &str| {
+        let source = source.to_owned();
+        encode(&EvaluateInput {
+            source,
+            ..EvaluateInput::default()
+        })
+        .unwrap()
+    };
+    let (opened, _) = buys(
+        Operation::Evaluate,
+        copy.id.as_bytes(),
+        turn("kept = 'x'.repeat(1e6); 1"),
+    )
+    .await;
+    let added = kept(&opened);
+    assert!(
+        (900_000 * (HOUR - 60)..1_200_000 * HOUR).contains(&added),
+        "{added}"
+    );
+
+    // What would come to more than was signed is not kept, and leaves what was there.
+    let refused = buys(
+        Operation::Evaluate,
+        copy.id.as_bytes(),
+        turn("kept = 'y'.repeat(3e7); 1"),
+    )
+    .await;
+    let (opened, answer) = refused;
+    assert!(
+        matches!(
+            opened.report.exit,
+            Exit::Limit {
+                which: LimitKind::Price,
+                ..
+            }
+        ),
+        "{:?}",
+        opened.report.exit
+    );
+    assert_eq!(kept(&opened), 0);
+    charged(&opened, &answer);
+    let (opened, _) = buys(Operation::Evaluate, copy.id.as_bytes(), turn("kept[0]")).await;
+    let after: EvaluateAnswer = decode(&opened.result).unwrap();
+    assert_eq!(after.value.as_deref(), Some("'x'"));
+    let week = buys(Operation::Fork, copy.id.as_bytes(), terms(7 * 24 * HOUR))
+        .await
+        .0;
+    assert!(
+        matches!(
+            week.report.exit,
+            Exit::Limit {
+                which: LimitKind::Price,
+                ..
+            }
+        ),
+        "{:?}",
+        week.report.exit
+    );
+}
+
+#[tokio::test]
+async fn a_host_that_gives_nothing_away_copies_and_extends_nothing_for_free() {
+    let chain = Chain::start();
+    let facilitator = Facilitator::start(&chain);
+    let host = stored(&chain, &facilitator);
+    let tenant = host.tenant().await;
+    let id = "0".repeat(32);
+    let terms = Terms::default();
+    for refused in [
+        tenant.session.fork(&id, &terms, &tenant.owner).await,
+        tenant.session.extend(&id, &terms, &tenant.owner).await,
+    ] {
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("runs nothing for free"), "{refused}");
+    }
 }
 
 #[tokio::test]

@@ -168,6 +168,8 @@ struct Change {
     terms: TermsArgs,
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    pay: Pay,
 }
 
 #[derive(Debug, Args)]
@@ -344,19 +346,25 @@ impl Log {
 
 impl Change {
     async fn extend(&self, server: &str) -> Result<(), Failure> {
+        let payer = self.pay.payer(server)?;
         let owner = self.options.owner.key()?;
         let session = self.options.open(server).await?;
         let id = find(&session, &self.environment, &owner).await?;
-        let info = session.extend(&id, &self.terms.terms(), &owner).await?;
-        show::info(self.options.output, &info)
+        let terms = self.terms.terms();
+        let extended = session.extend_paid(&id, &terms, &owner, payer.as_ref());
+        let (info, payment) = extended.await?;
+        show::changed(self.options.output, &info, payment.as_ref())
     }
 
     async fn fork(&self, server: &str) -> Result<(), Failure> {
+        let payer = self.pay.payer(server)?;
         let owner = self.options.owner.key()?;
         let session = self.options.open(server).await?;
         let id = find(&session, &self.environment, &owner).await?;
-        let info = session.fork(&id, &self.terms.terms(), &owner).await?;
-        show::info(self.options.output, &info)
+        let terms = self.terms.terms();
+        let copied = session.fork_paid(&id, &terms, &owner, payer.as_ref());
+        let (info, payment) = copied.await?;
+        show::changed(self.options.output, &info, payment.as_ref())
     }
 }
 

@@ -21,10 +21,10 @@ const KEY_VARIABLE: &str = "HV_PAY_KEY";
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Payment")]
 pub(crate) struct Pay {
-    /// Pay for the run with the key in this file: 64 hex digits. The variable HV_PAY_KEY can hold the key instead.
+    /// Pay for it with the key in this file: 64 hex digits. The variable HV_PAY_KEY can hold the key instead.
     #[arg(long = "pay", value_name = "KEYFILE", requires = "max_price")]
     key_file: Option<PathBuf>,
-    /// Most to pay for the run, in units of the asset: 0.05 is five cents of a dollar coin. A host that is paid by use takes less, and
+    /// Most to pay for it, in units of the asset: 0.05 is five cents of a dollar coin. A host that is paid by use takes less, and
     /// what it took is held against the sealed report.
     #[arg(long, value_name = "AMOUNT")]
     max_price: Option<Price>,
@@ -110,13 +110,22 @@ fn adds_up(receipt: &PaymentReceipt, bill: &Metered) -> String {
         processor_hour,
         memory_gib_hour,
         traffic_gib,
+        stored_gib_day,
     } = &bill.tariff;
     let capped = match bill.total == bill.maximum {
         true => ", which is all that was signed for",
         false => "",
     };
+    let stored = match bill.stored_byte_seconds {
+        0 => String::new(),
+        _ => format!(
+            ", {} for what is kept at {} a GiB and day",
+            shown(&bill.stored),
+            shown(stored_gib_day)
+        ),
+    };
     format!(
-        "by use, of at most {}: {} for the run, {} for processor time at {} an hour, {} for memory at {} a GiB and hour, {} for {} bytes at {} a GiB; it adds up to {}{capped}",
+        "by use, of at most {}: {} for the run, {} for processor time at {} an hour, {} for memory at {} a GiB and hour, {} for {} bytes at {} a GiB{stored}; it adds up to {}{capped}",
         shown(&bill.maximum),
         shown(base),
         shown(&bill.processor),

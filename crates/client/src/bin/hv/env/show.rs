@@ -7,11 +7,12 @@ use hypervisor_client::ending;
 use hypervisor_client::environments::{
     EnvironmentInfo, EnvironmentLog, ExecuteAnswer, LogKind, LogRow, SetupAnswer,
 };
+use hypervisor_client::payment::Payment;
 use serde_json::{Value, json};
 
-use crate::Failure;
-use crate::console::{Form, document, plain, print};
+use crate::console::{Form, document, note, plain, print};
 use crate::output::{Shown, insert_bytes, written};
+use crate::{Failure, pay};
 
 /// What came of a setup.
 pub(super) fn set_up(form: Form, shown: &Shown<'_>, answer: &SetupAnswer) -> Result<(), Failure> {
@@ -62,12 +63,23 @@ fn printed(shown: &Shown<'_>, bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// One environment.
-pub(super) fn info(form: Form, info: &EnvironmentInfo) -> Result<(), Failure> {
-    print(|out| match form {
-        Form::Text => details(out, info),
-        Form::Json => document(out, info),
-    })
+/// An environment as it is now, and what was paid for that.
+pub(super) fn changed(
+    form: Form,
+    info: &EnvironmentInfo,
+    payment: Option<&Payment>,
+) -> Result<(), Failure> {
+    if form == Form::Json {
+        let mut shown = json!(info);
+        if let (Some(members), Some(payment)) = (shown.as_object_mut(), payment) {
+            members.insert("payment".to_owned(), pay::json(payment));
+        }
+        return print(|out| document(out, &shown));
+    }
+    if let Some(payment) = payment {
+        note(format_args!("{}", pay::text(payment)))?;
+    }
+    print(|out| details(out, info))
 }
 
 fn details(out: &mut dyn Write, info: &EnvironmentInfo) -> io::Result<()> {
