@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub(crate) use hypervisor_agents::{
-    Deployed, Deployers, NotTaken, PREFIX, Plan, Refused, declared_length, words,
+    Deployed, Deployers, Front, NotTaken, PREFIX, Plan, Refused, declared_length, words,
 };
 use hypervisor_agents::{Event, Measured, Parts, Registry, Settings, Store, Surroundings, store};
 use hypervisor_egress::{Sender, Senders, SystemResolver};

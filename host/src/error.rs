@@ -83,6 +83,14 @@ pub enum Error {
     /// Agents cannot be taken up.
     #[error("[agents]: {0}")]
     Agents(String),
+    /// A component of `[[protocols]]`.
+    #[error("[[protocols]], `{name}`: {words}")]
+    Protocol {
+        /// What it is called.
+        name: String,
+        /// What is wrong with it.
+        words: String,
+    },
     /// Environments cannot be taken up.
     #[error("[environments]: {0}")]
     Environments(String),

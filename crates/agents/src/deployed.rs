@@ -107,7 +107,9 @@ impl Terms {
 
     /// The name that the component log has for it.
     pub(crate) fn name_in_log(&self) -> String {
-        if self.manifest.private {
+        if *self.owner() == Owner::Protocol {
+            format!("protocol/{}", self.address.name)
+        } else if self.manifest.private {
             "agent/private".to_owned()
         } else {
             format!("agent/{}", self.address)

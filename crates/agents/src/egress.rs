@@ -17,6 +17,11 @@ use crate::surroundings::{Event, Settings, Surroundings};
 
 /// What stands behind the name in the host of a request to another agent.
 const INTERNAL: &str = ".agent.internal";
+/// The host's own API, for what answers in its name.
+const HOST: &str = "host.internal";
+
+/// What protocols may reach: any agent, and the host as everybody sees it.
+pub(crate) const INSIDE: [&str; 2] = ["http://*.agent.internal", "http://host.internal"];
 
 /// What the requests of all agents have in common.
 pub(crate) struct Network {
@@ -35,8 +40,14 @@ pub trait Neighbours: Send + Sync {
         reference: &str,
         request: Request<HttpBody>,
         chain: Chain,
-    ) -> Pin<Box<dyn Future<Output = Result<Response<HttpBody>, HttpError>> + Send>>;
+    ) -> Answering;
+
+    /// Answers a request as the host's public API does.
+    fn host(&self, caller: Arc<Deployed>, request: Request<HttpBody>, chain: Chain) -> Answering;
 }
+
+/// A request inside the host that is being answered.
+pub type Answering = Pin<Box<dyn Future<Output = Result<Response<HttpBody>, HttpError>> + Send>>;
 
 impl Network {
     pub(crate) fn new(
@@ -56,7 +67,7 @@ impl Network {
     fn sender_of(&self, agent: &Deployed) -> Sender {
         // The operator's own agents share with nobody but all.
         let owner = match agent.terms.owner() {
-            Owner::Operator => None,
+            Owner::Operator | Owner::Protocol => None,
             owner => Some(owner.to_string()),
         };
         let name = format!("agent {}", agent.id);
@@ -130,7 +141,10 @@ impl AgentEgress {
             return Err(("not_listed", HttpError::HttpRequestDenied));
         }
         if let Some(name) = origin.host().strip_suffix(INTERNAL) {
-            return self.call(name, request, chain).await;
+            return self.call(Some(name), request, chain).await;
+        }
+        if origin.host() == HOST && *self.agent.terms.owner() == Owner::Protocol {
+            return self.call(None, request, chain).await;
         }
         if !self.network.settings.outgoing.allows(&origin) {
             return Err(("not_listed", HttpError::HttpRequestDenied));
@@ -151,10 +165,10 @@ impl AgentEgress {
             .map_err(|error| (why(&error), error))
     }
 
-    /// Passes a request on to another agent. The policy is asked there: whether that agent may be called.
+    /// Passes a request on to another agent, or without one to the host. The policy is asked there.
     async fn call(
         &self,
-        reference: &str,
+        reference: Option<&str>,
         request: Request<HttpBody>,
         chain: Chain,
     ) -> Result<(Sent, &'static str), Refusal> {
@@ -167,14 +181,16 @@ impl AgentEgress {
         }
         let neighbours = self.network.neighbours.get().and_then(Weak::upgrade);
         let neighbours = neighbours.ok_or(("failed", HttpError::DestinationUnavailable))?;
-        let response = neighbours
-            .call(Arc::clone(&self.agent), reference, request, chain)
-            .await
-            .map_err(|error| match error {
-                HttpError::LoopDetected => ("chain", error),
-                HttpError::HttpRequestDenied => ("policy", error),
-                _ => ("failed", error),
-            })?;
+        let caller = Arc::clone(&self.agent);
+        let answering = match reference {
+            Some(reference) => neighbours.call(caller, reference, request, chain),
+            None => neighbours.host(caller, request, chain),
+        };
+        let response = answering.await.map_err(|error| match error {
+            HttpError::LoopDetected => ("chain", error),
+            HttpError::HttpRequestDenied => ("policy", error),
+            _ => ("failed", error),
+        })?;
         let connection: Connection = Box::new(async { Ok(()) });
         Ok(((response, connection), "internal"))
     }

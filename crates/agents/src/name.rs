@@ -23,6 +23,9 @@ pub const MAX_LENGTH: usize = 63;
 /// The owner of the registry's agents, in an address.
 const OPERATOR: &str = "operator";
 
+/// What stands in its place for what answers in the host's own name.
+const PROTOCOL: &str = "protocol";
+
 /// An agent's name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -91,6 +94,8 @@ impl fmt::Display for Name {
 pub enum Owner {
     /// The operator's, from the registry.
     Operator,
+    /// Nobody's: a component that answers in the host's own name, and is a stranger to every agent. No address is read as its.
+    Protocol,
     /// That of whoever holds a key: its id, 32 hex digits in lower case.
     Key(String),
 }
@@ -120,6 +125,7 @@ impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Operator => OPERATOR,
+            Self::Protocol => PROTOCOL,
             Self::Key(id) => id,
         })
     }

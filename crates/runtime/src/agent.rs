@@ -82,6 +82,12 @@ impl MachineCode {
     }
 }
 
+impl From<TrustedCode> for MachineCode {
+    fn from(code: TrustedCode) -> Self {
+        Self(code)
+    }
+}
+
 impl Agent {
     /// What it counts for where agents are kept in memory: its machine code, and something for the file descriptor that
     /// every agent holds.

@@ -57,6 +57,7 @@ pub struct Chain {
     callers: Option<Arc<[u64]>>,
     deadline: Option<Instant>,
     moment: Option<Arc<dyn Moment>>,
+    by: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Chain {
@@ -66,6 +67,20 @@ impl Chain {
             moment: Some(moment),
             ..Self::default()
         }
+    }
+
+    /// The same, which this one sent.
+    #[must_use]
+    pub fn by(self, who: Arc<dyn Any + Send + Sync>) -> Self {
+        Self {
+            by: Some(who),
+            ..self
+        }
+    }
+
+    /// Who sent the first call of the chain, in the host's own type.
+    pub fn sender<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.by.clone()?.downcast().ok()
     }
 
     /// What the host was when the first call of the chain entered, in the host's own type.

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha384};
 use wasmtime::component::InstancePre;
 
 use super::Executor;
+use super::agent::MachineCode;
 use super::guest::Guest;
 use super::native::TrustedCode;
 use super::plugins::LoadedPlugin;
@@ -289,6 +290,23 @@ impl Executor {
             // It waits for nobody.
             Err(PrepareError::Busy) => Err(unusable(path, "the compiler is busy".to_owned())),
         }
+    }
+
+    /// Reads a component that the operator names, and what it is compiled to; for an agent.
+    ///
+    /// # Errors
+    /// [`PluginError`].
+    pub async fn configured(&self, source: &Source) -> Result<(Vec<u8>, MachineCode), PluginError> {
+        let Component {
+            path,
+            bytes,
+            compiled,
+        } = Component::read(source)?;
+        let code = match &compiled {
+            None => self.compile_plugin(&path, &bytes).await?,
+            Some(compiled) => verified_code(&compiled.path, &compiled.sha384)?,
+        };
+        Ok((bytes, code.into()))
     }
 
     /// Compiles a plugin for later starts; gives the machine code and its SHA-384 in hex.

@@ -10,6 +10,7 @@ mod environments;
 mod limits;
 mod metered;
 mod payments;
+mod protocols;
 mod runtime;
 mod tls;
 mod unknown;
@@ -27,6 +28,7 @@ pub use environments::Environments;
 pub use limits::Limits;
 pub use metered::Metered;
 pub use payments::{Asset, Charging, Payments};
+pub use protocols::Protocol;
 pub use tls::Tls;
 
 use crate::error::Error;
@@ -49,6 +51,8 @@ pub struct Config {
     pub app_path: PathBuf,
     /// What one request, one execution and the whole host may use.
     pub limits: Limits,
+    /// Components that answer HTTP in the host's own name.
+    pub protocols: Vec<Protocol>,
     /// Behaviour that is not a limit.
     pub execution: Execution,
     /// The script engines: without one the endpoints of its language answer 503.
@@ -204,6 +208,7 @@ impl Default for Config {
             executor_path: PathBuf::from("state"),
             app_path: PathBuf::from("agents"),
             limits: Limits::default(),
+            protocols: Vec::new(),
             execution: Execution::default(),
             runtime: Runtime::default(),
             policy: Policy::default(),
@@ -290,6 +295,7 @@ impl Config {
                     .to_owned(),
             });
         }
+        Protocol::validate(&config.protocols)?;
         config.payments.validate()?;
         config.agents.validate()?;
         config.environments.validate()?;

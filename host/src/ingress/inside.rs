@@ -1,10 +1,12 @@
-//! Calls of agents by other agents of this host: HTTP without a socket.
+//! Calls of agents and of the host's own API by components of this host: HTTP without a socket.
 
-use std::pin::Pin;
 use std::sync::{Arc, Weak};
 
+use axum::body::Body;
 use http::{Request, Response};
 use http_body_util::BodyExt;
+use hypervisor_agents::{Answering, Owner};
+use tower::ServiceExt;
 
 use super::problem::{insert, refused};
 use crate::account::Peer;
@@ -17,6 +19,10 @@ use hypervisor_protocol::ProblemType;
 /// The agents of this host, as they reach each other.
 pub(super) struct Inside(pub(super) Weak<Host>);
 
+/// The chain of a request that a component of this host sent.
+#[derive(Clone)]
+pub(super) struct Within(pub(super) Chain);
+
 impl Neighbours for Inside {
     fn call(
         &self,
@@ -24,7 +30,7 @@ impl Neighbours for Inside {
         reference: &str,
         request: Request<HttpBody>,
         chain: Chain,
-    ) -> Pin<Box<dyn Future<Output = Result<Response<HttpBody>, HttpError>> + Send>> {
+    ) -> Answering {
         let (host, reference) = (self.0.upgrade(), reference.to_owned());
         Box::pin(async move {
             let host = host.ok_or(HttpError::DestinationUnavailable)?;
@@ -53,6 +59,24 @@ impl Neighbours for Inside {
             }
         })
     }
+
+    fn host(&self, _: Arc<Deployed>, request: Request<HttpBody>, chain: Chain) -> Answering {
+        let host = self.0.upgrade();
+        Box::pin(async move {
+            let host = host.ok_or(HttpError::DestinationUnavailable)?;
+            let mut request = request.map(Body::new);
+            if let Some(peer) = chain.sender::<Peer>() {
+                request.extensions_mut().insert((*peer).clone());
+            }
+            request.extensions_mut().insert(Within(chain));
+            let answered = super::router(host).oneshot(request).await;
+            let response = answered.unwrap_or_else(|never| match never {});
+            Ok(response.map(|body| {
+                body.map_err(|_| HttpError::HttpResponseIncomplete)
+                    .boxed_unsync()
+            }))
+        })
+    }
 }
 
 async fn answer(
@@ -78,7 +102,9 @@ async fn answer(
     if let (Some(_), Some(teller)) = (&sale, &snapshot.teller) {
         without(&mut head, teller.fields());
     }
-    let peer = Peer::Owner(owner.to_string());
+    // What answers in the host's name does so for whoever asked it.
+    let asked_by = chain.sender::<Peer>().filter(|_| *owner == Owner::Protocol);
+    let peer = asked_by.map_or_else(|| Peer::Owner(owner.to_string()), |it| (*it).clone());
     let length = declared_length(&head.headers);
     let call = Call {
         way: Plain {

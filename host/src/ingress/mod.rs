@@ -155,7 +155,9 @@ pub fn service(
         let peer = Peer::at(address);
         if let Some(refusal) = one_host::refusal(&request) {
             Box::pin(std::future::ready(refusal))
-        } else if plain::is_for_an_agent(request.uri().path()) {
+        } else if plain::is_for_an_agent(request.uri().path())
+            || host.fronts().at(request.uri().path()).is_some()
+        {
             Box::pin(plain::call(Arc::clone(&host), peer, Box::new(request)))
         } else {
             request.extensions_mut().insert(peer);

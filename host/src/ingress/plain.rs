@@ -1,4 +1,4 @@
-//! Plain HTTP to agents: `ANY /agents/{reference}/{path…}`.
+//! Plain HTTP to agents, `ANY /agents/{reference}/{path…}`, and to what answers in the host's own name, at its paths.
 //!
 //! These requests do not pass through the router: what an agent answers is its own, CORS and status codes included. The host
 //! adds a request id, takes out what would reach beyond the agent's own path in a browser, and answers itself where the agent
@@ -19,9 +19,11 @@ use uuid::Uuid;
 use super::problem::insert;
 use super::{EXPOSED, request_id};
 use crate::account::Peer;
-use crate::agents::{PREFIX, declared_length};
-use crate::executor::{Chain, HttpError};
-use crate::pipeline::plain::{Plain, for_agent, reference_in, refuse_upgrade, without};
+use crate::agents::{Front, PREFIX, declared_length};
+use crate::executor::{Chain, HttpBody, HttpError};
+use crate::pipeline::plain::{
+    FORWARDED_PREFIX, Plain, for_agent, reference_in, refuse_upgrade, without,
+};
 use crate::pipeline::{Call, Host, Input, Refusal, Sale, Target};
 use crate::telemetry::of_request;
 
@@ -65,6 +67,10 @@ async fn answer(
 ) -> Result<Response, Refusal> {
     refuse_upgrade(request.method(), request.headers())?;
     let (head, body) = request.into_parts();
+    if let Some(front) = host.fronts().at(head.uri.path()) {
+        let body = body.map_err(HttpError::from).boxed_unsync();
+        return front_answer(host, peer, front, (head, body)).await;
+    }
     let reference = reference_in(head.uri.path()).to_owned();
     let target = Target::find(host, &reference).await?;
     let asked = (&head.method, &head.headers);
@@ -105,6 +111,33 @@ async fn answer(
         response.headers_mut().remove(header::CONTENT_LENGTH);
         return Ok(response.map(|_| Body::empty()));
     }
+    Ok(response.map(Body::new))
+}
+
+/// Has what answers in the host's own name answer. It calls agents and the host itself for whoever asked it.
+async fn front_answer(
+    host: &Arc<Host>,
+    peer: &Peer,
+    front: &Front,
+    (mut head, body): (Parts, HttpBody),
+) -> Result<Response, Refusal> {
+    without(&mut head, &[FORWARDED_PREFIX]);
+    head.extensions = http::Extensions::new();
+    let length = declared_length(&head.headers);
+    let snapshot = host.snapshot();
+    let call = Box::new(Call {
+        way: Plain {
+            target: Target::of_front(front),
+            caller: None,
+            head,
+        },
+        party: host.account().party(peer),
+        chain: Chain::entering(snapshot.clone()).by(Arc::new(peer.clone())),
+        snapshot,
+        sale: None,
+    });
+    let (answer, _) = host.answer(call, Input::Body { body, length }).await?;
+    let response = answer.into_response(|| host.account().party(peer))?;
     Ok(response.map(Body::new))
 }
 

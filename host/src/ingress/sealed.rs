@@ -9,6 +9,7 @@ use hypervisor_protocol::{ContentFormat, Operation, RegistryRequest};
 
 use super::catalogue;
 use super::form::{answer, format_of, in_format, input};
+use super::inside::Within;
 use super::problem::insert;
 use super::{peer_of, stream};
 use crate::executor::Chain;
@@ -87,7 +88,7 @@ routes! {
 
 /// Serves a route with a fixed path.
 async fn serve(host: &Arc<Host>, route: Route, request: Request) -> Result<Response, Refusal> {
-    let snapshot = host.snapshot();
+    let (snapshot, chain) = entered(host, &request);
     let sale = if route.is_paid() {
         let payments = host.payments().ok_or_else(Refusal::takes_no_payments)?;
         let teller = snapshot.teller.as_ref();
@@ -109,7 +110,21 @@ async fn serve(host: &Arc<Host>, route: Route, request: Request) -> Result<Respo
         None
     };
     let way = sealed(route, None, &request)?;
-    run(host, snapshot, (way, sale), request).await
+    run(host, (snapshot, chain), (way, sale), request).await
+}
+
+/// How a request entered: from outside, or from what answers in the host's own name.
+fn entered(host: &Host, request: &Request) -> (Arc<Snapshot>, Chain) {
+    match request.extensions().get::<Within>() {
+        Some(Within(chain)) => (
+            chain.moment().unwrap_or_else(|| host.snapshot()),
+            chain.clone(),
+        ),
+        None => {
+            let snapshot = host.snapshot();
+            (snapshot.clone(), Chain::entering(snapshot))
+        }
+    }
 }
 
 /// `POST /agents/{agent}`: a sealed call.
@@ -124,7 +139,7 @@ pub(super) async fn call_agent(
         Some(agent) => Some(Target::new(&host, agent).await),
         None => None,
     };
-    let snapshot = host.snapshot();
+    let (snapshot, chain) = entered(&host, &request);
     let sale = match &target {
         Some(target) => {
             let asked = (request.method(), request.headers());
@@ -141,7 +156,7 @@ pub(super) async fn call_agent(
         None => None,
     };
     let way = sealed(route, target, &request)?;
-    run(&host, snapshot, (way, sale), request).await
+    run(&host, (snapshot, chain), (way, sale), request).await
 }
 
 /// `DELETE /agents/{agent}`: a sealed request of its owner's.
@@ -155,7 +170,7 @@ pub(super) async fn remove_agent(
         ..Route::of_agent(&reference)
     };
     let way = sealed(route, None, &request)?;
-    run(&host, host.snapshot(), (way, None), request).await
+    run(&host, entered(&host, &request), (way, None), request).await
 }
 
 /// `POST /agent/deploy`: a sealed component of the client's own, or an agent of the registry by name.
@@ -165,9 +180,8 @@ pub(super) async fn deploy(
 ) -> Result<Response, Refusal> {
     let format = format_of(&request)?;
     let party = host.account().party(&peer_of(&request));
+    let (snapshot, chain) = entered(&host, &request);
     let received = host.bodies().receive(&party, input(request)).await?;
-    let snapshot = host.snapshot();
-    let chain = Chain::entering(snapshot.clone());
     if let Some(RegistryRequest { agent }) = received.peek(format) {
         let call = Call {
             way: Registered { name: agent },
@@ -208,7 +222,7 @@ fn sealed(route: Route, target: Option<Target>, request: &Request) -> Result<Sea
 
 async fn run(
     host: &Arc<Host>,
-    snapshot: Arc<Snapshot>,
+    (snapshot, chain): (Arc<Snapshot>, Chain),
     (way, sale): (Sealed, Option<Sale>),
     request: Request,
 ) -> Result<Response, Refusal> {
@@ -223,7 +237,7 @@ async fn run(
     let call = Call {
         way: Sealed { live, ..way },
         party: host.account().party(&peer_of(&request)),
-        chain: Chain::entering(snapshot.clone()),
+        chain,
         snapshot,
         sale,
     };

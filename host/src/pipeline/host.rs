@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::environments::{self, Environments};
 use crate::error::Error;
 use crate::executor::{Executor, PluginSet, Rules};
+use crate::fronts::Fronts;
 use crate::manifest::{self, Manifest};
 use crate::metrics;
 use crate::payments::{Payments, Teller};
@@ -31,6 +32,7 @@ pub struct Host {
     executor: Arc<Executor>,
     facts: Arc<HostFacts>,
     agents: Arc<Agents>,
+    fronts: Fronts,
     /// None where nobody may use any.
     environments: Option<Arc<Environments>>,
     /// Who may.
@@ -125,6 +127,7 @@ impl Host {
         let senders = agents::senders(&config)?;
         let kept = (&state, Arc::clone(&senders));
         let agents = agents::start(&config, &executor, asked, &facts, kept).await?;
+        let fronts = Fronts::start(&config, &executor, &agents).await?;
         let environments = environments::open(&config, &executor, (&state, senders))?;
         let snapshot = snapshot(plugins, teller, attestation.as_ref().ok());
         Ok(Arc::new(Self {
@@ -137,6 +140,7 @@ impl Host {
             executor,
             facts,
             agents,
+            fronts,
             environments,
             payments,
             introduced: AtomicBool::new(attestation.is_err()),
@@ -163,6 +167,11 @@ impl Host {
     /// The agents of the host.
     pub fn agents(&self) -> &Arc<Agents> {
         &self.agents
+    }
+
+    /// The components that answer in the host's own name.
+    pub(crate) fn fronts(&self) -> &Fronts {
+        &self.fronts
     }
 
     /// The environments of the host; none where nobody may use any.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{Host, Refusal};
-use crate::agents::Deployed;
+use crate::agents::{Deployed, Front};
 use crate::executor::{Agent, PrepareError};
 
 /// The agent that a call found.
@@ -18,6 +18,14 @@ impl Target {
     pub(crate) async fn new(host: &Host, agent: Arc<Deployed>) -> Self {
         let code = host.agents().in_memory(&agent).await;
         Self { agent, code }
+    }
+
+    /// A component that answers in the host's own name.
+    pub(crate) fn of_front(front: &Front) -> Self {
+        Self {
+            agent: Arc::clone(&front.agent),
+            code: Some(front.code.clone()),
+        }
     }
 
     /// What everybody means by `reference`.

@@ -20,6 +20,11 @@ pub const MAX_ENVIRONMENT: usize = 32 << 10;
 pub struct Environment(BTreeMap<String, String>);
 
 impl Environment {
+    /// The operator's own, who may say what they like.
+    pub fn of(variables: BTreeMap<String, String>) -> Self {
+        Self(variables)
+    }
+
     /// Takes the variables out of a table, and checks their bounds. No message holds a value.
     pub(super) fn read(value: Option<toml::Value>) -> Result<Self, ManifestError> {
         let mut environment = Self::default();

@@ -1,0 +1,94 @@
+//! Fronts: components of the operator's that answer HTTP in the host's own name. They see what a stranger sees, and pay as one.
+
+use std::sync::Arc;
+
+use hypervisor_protocol::AgentWorld;
+use hypervisor_runtime::{Agent, Limits, MachineCode, refusal};
+use sha2::{Digest, Sha256, Sha384};
+
+use crate::agents::Agents;
+use crate::deployed::{Deployed, Terms};
+use crate::egress::INSIDE;
+use crate::error::words;
+use crate::manifest::{Environment, Manifest, ManifestLimits};
+use crate::name::{Address, Name, Owner};
+
+/// What the operator says of a front.
+pub struct FrontSettings {
+    /// What it is called, in the log of components and to the policy.
+    pub name: Name,
+    /// Its component.
+    pub component: Vec<u8>,
+    /// What that is compiled to.
+    pub code: MachineCode,
+    /// Its environment variables.
+    pub environment: Environment,
+    /// Requests that one instance serves.
+    pub reuse: u32,
+    /// Limits of one request.
+    pub limits: Limits,
+}
+
+/// A front that is loaded.
+pub struct Front {
+    /// What it is. Nobody finds it among the agents.
+    pub agent: Arc<Deployed>,
+    /// What answers.
+    pub code: Agent,
+}
+
+impl Agents {
+    /// Loads a front; it is measured before.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub async fn front(&self, settings: FrontSettings) -> Result<Front, String> {
+        let FrontSettings {
+            name,
+            component,
+            code,
+            environment,
+            reuse,
+            limits,
+        } = settings;
+        let inspection = self.executor.inspect_registered(&component);
+        let inspection = inspection.map_err(|exit| words(&exit))?;
+        if inspection.world != AgentWorld::Service {
+            return Err("it does not export wasi:http/incoming-handler".to_owned());
+        }
+        let manifest = Manifest {
+            name: name.clone(),
+            description: String::new(),
+            version: String::new(),
+            world: Some(AgentWorld::Service),
+            skills: Vec::new(),
+            private: true,
+            price: None,
+            pay_to: None,
+            media_type: None,
+            reuse,
+            outgoing: Vec::new(),
+            environment,
+            limits: ManifestLimits::default(),
+        };
+        let terms = Terms {
+            address: Address {
+                name,
+                owner: Owner::Protocol,
+            },
+            digest: Sha256::digest(&component).into(),
+            sha384: Sha384::digest(&component).into(),
+            limits,
+            about: inspection.into(),
+            listed: INSIDE.iter().filter_map(|it| it.parse().ok()).collect(),
+            manifest,
+        };
+        let agent = Arc::new(self.make(terms, 0, 0, false));
+        let linked = self.link(&agent, None, code).await;
+        let code = linked.map_err(|error| {
+            let refused = refusal(error);
+            refused.map_or_else(|host| host, |exit| words(&exit))
+        })?;
+        Ok(Front { agent, code })
+    }
+}
