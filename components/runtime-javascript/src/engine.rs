@@ -7,21 +7,25 @@ use std::time::{Duration, Instant};
 use rquickjs::promise::PromiseState;
 use rquickjs::{
     CatchResultExt, CaughtError, Context, Ctx, Error, Function, Module, Object, Persistent,
-    Promise, Runtime, Value,
+    Promise, Runtime, TypedArray, Value,
 };
 
 use crate::Fault;
 use crate::fault::{self, NAME};
+use crate::fetch::{Event, Exchanges};
 use crate::native::{self, Began};
 use crate::typescript::{self, Lines, Unused};
 
 /// Each is called with the functions of [`native`] and an object that they share, in this order.
-pub const PRELUDE: [(&str, &str); 6] = [
+pub const PRELUDE: [(&str, &str); 9] = [
     ("<inspect>", include_str!("prelude/inspect.js")),
     ("<process>", include_str!("prelude/process.js")),
     ("<timers>", include_str!("prelude/timers.js")),
     ("<bytes>", include_str!("prelude/bytes.js")),
     ("<web>", include_str!("prelude/web.js")),
+    ("<streams>", include_str!("prelude/streams.js")),
+    ("<messages>", include_str!("prelude/messages.js")),
+    ("<fetch>", include_str!("prelude/fetch.js")),
     ("<handler>", include_str!("prelude/handler.js")),
 ];
 
@@ -45,6 +49,7 @@ pub struct Engine {
     pub(crate) shared: Persistent<Object<'static>>,
     pub(crate) asked: Asked,
     pub(crate) began: Began,
+    pub(crate) exchanges: Exchanges,
     /// Where the lines of what was TypeScript are.
     pub(crate) lines: Rc<RefCell<Vec<Lines>>>,
     pub(crate) handler: RefCell<Option<Persistent<Function<'static>>>>,
@@ -83,9 +88,10 @@ impl Engine {
         let context = Context::full(&runtime)?;
         let asked = Asked::default();
         let began = Began::new(Cell::new(Instant::now()));
+        let exchanges = Exchanges::default();
         let shared = context.with(|ctx| {
             let shared = Object::new(ctx.clone())?;
-            let native = native::functions(&ctx, &asked, &began)?;
+            let native = native::functions(&ctx, &asked, &began, &exchanges)?;
             for (name, source) in PRELUDE {
                 let mut options = rquickjs::context::EvalOptions::default();
                 options.filename = Some(name.to_owned());
@@ -118,6 +124,7 @@ impl Engine {
             shared,
             asked,
             began,
+            exchanges,
             lines: Rc::default(),
             handler: RefCell::default(),
             turns: Cell::default(),
@@ -164,7 +171,7 @@ impl Engine {
         })
     }
 
-    /// Runs all that is to be run, and waits for timers.
+    /// Runs all that is to be run, and waits for timers and for what was sent.
     pub(crate) fn drive<'js>(
         &self,
         ctx: &Ctx<'js>,
@@ -187,23 +194,74 @@ impl Engine {
                 let reason = reasons.into_iter().next();
                 return Ok(reason.map_or(Ok(()), |it| Err(self.left(ctx, shared, it))));
             }
-            if until == Until::Settled && promise.state() != PromiseState::Pending {
+            let is_pending = promise.state() == PromiseState::Pending;
+            if until == Until::Settled && !is_pending {
                 return Ok(Ok(()));
             }
-            match next.call::<_, Option<f64>>(()).catch(ctx) {
-                Ok(None) => return Ok(Ok(())),
-                Ok(Some(pause)) if pause > 0.0 => {
-                    // A script that gave numbers another meaning may wait for ever: that is the host's to end.
-                    let pause = Duration::try_from_secs_f64(pause / 1e3);
-                    std::thread::sleep(pause.unwrap_or(Duration::MAX));
-                }
-                Ok(Some(_)) => {}
+            let is_awaited = self.exchanges.is_awaited();
+            let gone_on = match next.call((is_pending || is_awaited,)) {
+                Ok(None) if !is_awaited => return Ok(Ok(())),
+                Ok(pause) => self.wait(ctx, shared, pause),
+                Err(error) => Err(error),
+            };
+            match gone_on.catch(ctx) {
+                Ok(()) => {}
                 Err(_) if self.asked.get().is_some() => return Ok(Ok(())),
                 Err(error) => {
                     let thrown = value_of(ctx, error)?;
                     return Ok(Err(self.left(ctx, shared, thrown)));
                 }
             }
+        }
+    }
+
+    /// Waits for so many milliseconds, if there is a number, or until something has come of what was sent, and hands that over.
+    fn wait<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        shared: &Object<'js>,
+        pause: Option<f64>,
+    ) -> Result<(), Error> {
+        // A script that gave numbers another meaning may wait for ever: that is the host's to end.
+        let pause = pause.map(|it| match it > 0.0 {
+            true => Duration::try_from_secs_f64(it / 1e3).unwrap_or(Duration::MAX),
+            false => Duration::ZERO,
+        });
+        if self.exchanges.is_empty() {
+            if let Some(pause) = pause.filter(|it| !it.is_zero()) {
+                std::thread::sleep(pause);
+            }
+            return Ok(());
+        }
+        let events = self.exchanges.wait(pause);
+        let arrived: Function = shared.get("arrived")?;
+        for (id, event) in events {
+            match event {
+                Event::Response { status, headers } => {
+                    arrived.call::<_, ()>((id, "response", status, headers))?;
+                }
+                Event::Piece(bytes) => {
+                    let piece = TypedArray::<u8>::new(ctx.clone(), bytes)?;
+                    arrived.call::<_, ()>((id, "piece", piece))?;
+                }
+                Event::End => arrived.call::<_, ()>((id, "end"))?,
+                Event::Failed(it) => arrived.call::<_, ()>((id, "failed", it.words, it.code))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing is under way any more: what was sent has handles of the host, which nobody else may have.
+    pub fn leave(&self) {
+        if self.exchanges.clear() {
+            let told = self.within(|_, shared| {
+                shared
+                    .get::<_, Function>("forget")?
+                    .call::<_, ()>(())
+                    .map(Ok)
+            });
+            // It is told again where the next call begins.
+            drop(told);
         }
     }
 

@@ -10,6 +10,7 @@
 //! native       what the prelude asks Rust for: bytes in and out, chance, time, URLs, digests
 //! prelude/     the globals that a browser or Node.js has and a bare engine has not, in JavaScript
 //! typescript   TypeScript made JavaScript, with a map of its lines
+//! fetch        what scripts send over HTTP, and waiting for it
 //! fault        an error in the language's own words
 //! ```
 //!
@@ -19,6 +20,7 @@
 mod bytes;
 mod engine;
 mod fault;
+mod fetch;
 mod files;
 mod native;
 mod runtime;
@@ -108,6 +110,7 @@ fn taken() -> Result<Engine, ScriptError> {
 fn kept<T>(work: impl FnOnce(&Engine) -> Result<T, End>) -> Result<T, ScriptError> {
     let engine = taken()?;
     let ended = work(&engine);
+    engine.leave();
     ENGINE.with(|slot| slot.replace(Some(engine)));
     ended.map_err(in_wit)
 }

@@ -12,6 +12,7 @@ use url::{Url, quirks};
 use crate::bindings::hypervisor::plugin::crypto;
 use crate::bytes::copied;
 use crate::engine::Asked;
+use crate::fetch::{Exchanges, Outgoing};
 
 type Bytes<'js> = TypedArray<'js, u8>;
 
@@ -19,7 +20,12 @@ type Bytes<'js> = TypedArray<'js, u8>;
 pub type Began = Rc<Cell<Instant>>;
 
 /// An object with a function for each thing.
-pub fn functions<'js>(ctx: &Ctx<'js>, asked: &Asked, began: &Began) -> Result<Object<'js>> {
+pub fn functions<'js>(
+    ctx: &Ctx<'js>,
+    asked: &Asked,
+    began: &Began,
+    exchanges: &Exchanges,
+) -> Result<Object<'js>> {
     let native = Object::new(ctx.clone())?;
     native.set("engine", "ng")?;
     let asked = Asked::clone(asked);
@@ -48,6 +54,20 @@ pub fn functions<'js>(ctx: &Ctx<'js>, asked: &Asked, began: &Began) -> Result<Ob
     native.set("url", Func::from(url))?;
     native.set("url_get", Func::from(url_get))?;
     native.set("url_set", Func::from(url_set))?;
+    let table = exchanges.clone();
+    let send = move |method, url, headers, body: Opt<Option<Bytes<'js>>>| {
+        table.start(Outgoing {
+            method,
+            url,
+            headers,
+            body: body.0.flatten().map_or_else(Vec::new, |it| copied(&it)),
+        })
+    };
+    native.set("fetch_start", Func::from(send))?;
+    let table = exchanges.clone();
+    native.set("fetch_next", Func::from(move |id: u32| table.ask(id)))?;
+    let table = exchanges.clone();
+    native.set("fetch_end", Func::from(move |id: u32| table.end(id)))?;
     Ok(native)
 }
 

@@ -161,8 +161,9 @@ impl Engine {
         })
     }
 
-    /// What is dead is not kept.
+    /// What is dead is not kept, and what was under way is dropped before that.
     fn collected(&self) {
+        self.leave();
         self.context.runtime().run_gc();
     }
 }

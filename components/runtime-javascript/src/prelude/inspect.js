@@ -78,6 +78,8 @@
     return parts;
   };
 
+  /** Under it an object says what is to be seen of it. */
+  shared.view = Symbol("view");
   const is_index = (key) => typeof key === "string" && /^(0|[1-9]\d*)$/.test(key);
   const nothing = () => false;
 
@@ -115,10 +117,10 @@
     if (value instanceof String || value instanceof Number || value instanceof Boolean) {
       return `[${name}: ${inspect(value.valueOf(), [], depth, indent)}]`;
     }
-    const tag = value[Symbol.toStringTag];
+    const tag = value[Symbol.toStringTag], view = value[shared.view];
     const head = name === "Object" ? "" : `${name ?? "[Object: null prototype]"} `;
     const tagged = typeof tag === "string" && tag !== name ? `Object [${tag}] ` : head;
-    return joined(tagged + "{", properties(value, inner, depth, indent, nothing), "}", indent);
+    return joined(tagged + "{", properties(view ?? value, inner, depth, indent, nothing), "}", indent);
   };
 
   const inspect = (value, seen = [], depth = 0, indent = 0) => {
