@@ -4,7 +4,8 @@
 
   // In the order in which they are due.
   const due = [], active = new Map();
-  let last = 0;
+  // Those that what runs stays for.
+  let last = 0, holding = 0;
 
   const insert = (timer) => {
     let [low, high] = [0, due.length];
@@ -14,18 +15,23 @@
     }
     due.splice(low, 0, timer);
   };
-  const start = (what, pause, values, repeats) => {
+  const start = (what, pause, values, repeats, holds = true) => {
     if (typeof what !== "function") throw new TypeError("a timer's callback must be a function");
     const every = Math.min(Math.max(Number(pause) || 0, repeats ? 1 : 0), 2 ** 31 - 1);
-    const timer = { id: ++last, at: native.now() + every, every: repeats ? every : undefined, what, values };
+    const timer = { id: ++last, at: native.now() + every, every: repeats ? every : undefined, what, values, holds };
     active.set(timer.id, timer);
+    if (holds) holding++;
     insert(timer);
     return timer.id;
+  };
+  const end = (timer) => {
+    active.delete(timer.id);
+    if (timer.holds) holding--;
   };
   const clear = (id) => {
     const timer = active.get(Number(id));
     if (timer === undefined) return;
-    active.delete(timer.id);
+    end(timer);
     const at = due.indexOf(timer);
     if (at >= 0) due.splice(at, 1);
   };
@@ -39,14 +45,17 @@
     clearImmediate: clear,
   });
 
-  /** Runs one timer that is due. Milliseconds until the next is, or nothing where there is none. */
-  shared.next = () => {
-    if (due.length === 0) return undefined;
+  /** A timer that nothing stays for when all else is done. */
+  shared.later = (what, pause) => { start(what, pause, [], false, false); };
+
+  /** Runs one timer that is due. Milliseconds until the next is, or nothing where there is none to wait for. */
+  shared.next = (is_awaited) => {
+    if (due.length === 0 || (holding === 0 && !is_awaited)) return undefined;
     const pause = due[0].at - native.now();
     if (pause > 0) return pause;
     const timer = due.shift();
     if (timer.every === undefined) {
-      active.delete(timer.id);
+      end(timer);
     } else {
       timer.at = native.now() + timer.every;
       insert(timer);
@@ -64,5 +73,5 @@
     for (const reason of left.values()) return [reason];
     return undefined;
   };
-  shared.renewals.push(() => { due.length = 0; active.clear(); left.clear(); });
+  shared.renewals.push(() => { due.length = holding = 0; active.clear(); left.clear(); });
 })

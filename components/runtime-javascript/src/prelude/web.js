@@ -223,7 +223,14 @@
     static abort(reason) { const signal = new AbortSignal(); abort(signal, reason); return signal; }
     static timeout(pause) {
       const signal = new AbortSignal();
-      setTimeout(() => abort(signal, new DOMException("The operation timed out", "TimeoutError")), pause);
+      shared.later(() => abort(signal, new DOMException("The operation timed out", "TimeoutError")), pause);
+      return signal;
+    }
+    static any(signals) {
+      const all = [...signals], signal = new AbortSignal();
+      const first = all.find((it) => it.aborted);
+      if (first) abort(signal, first.reason);
+      else for (const it of all) it.addEventListener("abort", () => abort(signal, it.reason), { once: true });
       return signal;
     }
     get aborted() { return this.#aborted; }
