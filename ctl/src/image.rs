@@ -95,6 +95,7 @@ pub(crate) fn measure(asked: &MeasureImage) -> Result<(), Error> {
     let plugins = runtime()?
         .block_on(parts.executor.load_plugins(config.plugins()?))
         .map_err(hypervisor::error::Error::from)?;
+    hypervisor::fronts::measure(&config, &parts.executor, &parts.facts)?;
     let manifest = Manifest::new(&config, &plugins, Some(program)).digest();
     let components = parts.facts.measurements().entries.into_iter();
 
@@ -162,7 +163,9 @@ fn inside(config: &mut Config, root: &Path) {
     let (policy, payments) = (&mut config.policy, &mut config.payments);
     let (python, javascript) = (&mut config.runtime.python, &mut config.runtime.javascript);
     let tls = &mut config.tls;
-    for path in [
+    let protocols = config.protocols.iter_mut();
+    let protocols = protocols.flat_map(|it| [&mut it.component, &mut it.compiled]);
+    let all = [
         &mut python.component,
         &mut python.compiled,
         &mut javascript.component,
@@ -174,7 +177,8 @@ fn inside(config: &mut Config, root: &Path) {
         &mut payments.compiled,
         &mut tls.certificate,
         &mut tls.key,
-    ] {
+    ];
+    for path in all.into_iter().chain(protocols) {
         if !path.as_os_str().is_empty() {
             // The host's working directory in the image is its root.
             *path = root.join(path.strip_prefix("/").unwrap_or(path));

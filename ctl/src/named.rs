@@ -53,6 +53,8 @@ pub fn of(config: &Config) -> Result<Vec<Named>, Error> {
     let is_set = |path: &Path| !path.as_os_str().is_empty();
     let (policy, payments) = (&config.policy, &config.payments);
     let (python, javascript) = (&config.runtime.python, &config.runtime.javascript);
+    let protocols = config.protocols.iter();
+    let protocols = protocols.map(|it| (World::AgentService, &it.component, &it.compiled));
     let named = [
         (World::ScriptEngine, &python.component, &python.compiled),
         (
@@ -65,6 +67,7 @@ pub fn of(config: &Config) -> Result<Vec<Named>, Error> {
     ];
     let named = named
         .into_iter()
+        .chain(protocols)
         .filter(|(_, component, _)| is_set(component));
     named
         .map(|(world, component, compiled)| {

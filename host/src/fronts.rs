@@ -1,11 +1,37 @@
 //! Protocols: the components that answer HTTP in the host's own name, at the paths that the operator gives them.
 
-use hypervisor_agents::{Environment, FrontSettings};
+use hypervisor_agents::{Environment, FrontSettings, inspected};
+use sha2::{Digest, Sha384};
 
 use crate::agents::{Agents, Front};
+use crate::attestation::{HostFacts, Loader};
 use crate::config::{Config, Protocol};
 use crate::error::Error;
-use crate::executor::Executor;
+use crate::executor::{Executor, granted};
+
+/// Writes into the log of components what a host with this configuration writes there of its protocols, without loading them.
+///
+/// # Errors
+/// What is wrong with one of them.
+pub fn measure(config: &Config, executor: &Executor, facts: &HostFacts) -> Result<(), Error> {
+    for Protocol {
+        name, component, ..
+    } in &config.protocols
+    {
+        let unfit = |words: String| Error::Protocol {
+            name: name.clone(),
+            words,
+        };
+        let read = std::fs::read(component);
+        let bytes = read.map_err(|e| unfit(format!("{}: {e}", component.display())))?;
+        let inspection = inspected(executor, &bytes).map_err(unfit)?;
+        let (granted, sha384) = (granted(&inspection.imports), Sha384::digest(&bytes).into());
+        let name = format!("protocol/{name}");
+        let measured = (facts.log()).append(Loader::Agent, &name, sha384, granted);
+        measured.map_err(|e| unfit(e.to_string()))?;
+    }
+    Ok(())
+}
 
 /// Those of a host, each with the paths that it answers.
 pub(crate) struct Fronts(Vec<(Protocol, Front)>);

@@ -10,7 +10,7 @@ pub mod attestation;
 pub mod config;
 pub mod environments;
 pub mod error;
-mod fronts;
+pub mod fronts;
 pub mod hardening;
 pub mod ingress;
 pub mod manifest;

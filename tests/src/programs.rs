@@ -8,11 +8,16 @@ use wasm_encoder::{
     MemoryType, Module, TypeSection, ValType,
 };
 
+/// The file of a guest of `guests/`.
+pub fn guest_file(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../target/guests")
+        .join(format!("{name}.wasm"))
+}
+
 /// A guest of `guests/`, built.
 pub fn guest(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../target/guests")
-        .join(format!("{name}.wasm"));
+    let path = guest_file(name);
     std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}; run `make guests`", path.display()))
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hypervisor_protocol::AgentWorld;
-use hypervisor_runtime::{Agent, Limits, MachineCode, refusal};
+use hypervisor_runtime::{Agent, AgentInspection, Executor, Limits, MachineCode, refusal};
 use sha2::{Digest, Sha256, Sha384};
 
 use crate::agents::Agents;
@@ -37,6 +37,19 @@ pub struct Front {
     pub code: Agent,
 }
 
+/// What a component imports that may be a front.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn inspected(executor: &Executor, component: &[u8]) -> Result<AgentInspection, String> {
+    let inspection = executor.inspect_registered(component);
+    let inspection = inspection.map_err(|exit| words(&exit))?;
+    match inspection.world {
+        AgentWorld::Service => Ok(inspection),
+        _ => Err("it does not export wasi:http/incoming-handler".to_owned()),
+    }
+}
+
 impl Agents {
     /// Loads a front; it is measured before.
     ///
@@ -51,11 +64,7 @@ impl Agents {
             reuse,
             limits,
         } = settings;
-        let inspection = self.executor.inspect_registered(&component);
-        let inspection = inspection.map_err(|exit| words(&exit))?;
-        if inspection.world != AgentWorld::Service {
-            return Err("it does not export wasi:http/incoming-handler".to_owned());
-        }
+        let inspection = inspected(&self.executor, &component)?;
         let manifest = Manifest {
             name: name.clone(),
             description: String::new(),

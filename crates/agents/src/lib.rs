@@ -56,7 +56,7 @@ pub use deploy::NotTaken;
 pub use deployed::{Deployed, PREFIX, Terms};
 pub use egress::{Answering, Neighbours, declared_length};
 pub use error::{Damage, ManifestError, NameError, RegistryError, StoreError, words};
-pub use front::{Front, FrontSettings};
+pub use front::{Front, FrontSettings, inspected};
 pub use hypervisor_store::SealingKey;
 pub use manifest::{Environment, Manifest, ManifestLimits};
 pub use name::{Address, Name, Owner};

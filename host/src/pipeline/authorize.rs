@@ -4,6 +4,7 @@
 //! name by which everybody finds it, whatever name the caller used. Of a sealed call the policy, which is the operator's, sees
 //! what is outside the seal: neither method nor path within the agent.
 
+use hypervisor_agents::Owner;
 use hypervisor_protocol::{PolicyDecision, ProblemType};
 
 use super::{Host, Refusal};
@@ -51,8 +52,10 @@ pub(super) fn invocation(
     path: &str,
     charge: Option<Charge>,
 ) -> Action {
-    let reference = host.agents().reference(agent);
-    let resource = format!("{PREFIX}{reference}{path}");
+    let resource = match agent.terms.owner() {
+        Owner::Protocol => path.to_owned(),
+        _ => format!("{PREFIX}{}{path}", host.agents().reference(agent)),
+    };
     Action {
         charge,
         ..agent.terms.action(ActionKind::InvokeAgent, resource)

@@ -20,6 +20,7 @@ mod payment_rig;
 mod payments;
 mod plugins;
 mod policy;
+mod protocols;
 mod python;
 mod records;
 mod refusals;
