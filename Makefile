@@ -1,7 +1,7 @@
 # Each target is a few lines; what takes more is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests components templates packages payments registry tpm demo release reproduce image image-boot image-test trusted test serve check bench conformance clean
+.PHONY: help setup guests components templates packages payments mcp registry tpm demo release reproduce image image-boot image-test trusted test serve check bench conformance clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -24,6 +24,9 @@ packages: setup ## build what authors of components take from registries into ta
 
 payments: ## install the payment tests' chain, facilitator and client
 	@scripts/setup-payments.sh
+
+mcp: ## install the official MCP client, for the tests
+	@scripts/setup-mcp.sh
 
 registry: ## install the registry of OCI artifacts that tests push to
 	@scripts/setup.sh registry
@@ -61,7 +64,7 @@ trusted: ## what is in the host's binary: lines of this project's Rust, and crat
 	@scripts/trusted.sh
 
 # One build for everything that the tests start, are and need: features are those of the whole workspace at each step.
-test: guests components templates payments registry tpm ## run all tests
+test: guests components templates payments mcp registry tpm ## run all tests
 	cargo build --workspace --bins --tests --locked
 	@scripts/compile-components.sh target/debug/hypervisor-ctl
 	@scripts/build-packages.sh target/debug/wit-package
@@ -69,7 +72,7 @@ test: guests components templates payments registry tpm ## run all tests
 	cargo test --workspace --locked
 	cargo test --manifest-path image/init/Cargo.toml --target-dir target/image/check --locked
 	cargo test --manifest-path guests/Cargo.toml --target-dir guests/target --locked -p arxiv -p http-kit -p ask-policy
-	cargo test --manifest-path components/Cargo.toml --target-dir guests/target --locked -p payments
+	cargo test --manifest-path components/Cargo.toml --target-dir guests/target --locked -p payments -p mcp
 
 serve: ## run the host with hypervisor.toml
 	cargo run --release --locked -p hypervisor -- --config hypervisor.toml

@@ -13,6 +13,7 @@ mod javascript;
 mod layers;
 mod lifecycle;
 mod limits;
+mod mcp;
 mod messages;
 mod named;
 mod packages;
