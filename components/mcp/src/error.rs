@@ -1,0 +1,135 @@
+//! What goes wrong, in the terms of JSON-RPC and in words for the model.
+
+use serde_json::{Map, Value, json};
+
+use crate::version::MODERN;
+
+/// An error of the protocol: the client asked in a way that has no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RpcError {
+    /// The body is not JSON that is taken here.
+    #[error("Parse error: {0}")]
+    Parse(&'static str),
+    /// The body is JSON, and no single request or notification.
+    #[error("Invalid request: {0}")]
+    Request(&'static str),
+    /// There is no such method.
+    #[error("Method not found: {0}")]
+    Method(String),
+    /// The parameters are not those of the method.
+    #[error("Invalid params: {0}")]
+    Params(String),
+    /// A header says something else than the body.
+    #[error("Header mismatch: {0}")]
+    Header(String),
+    /// A version of the protocol that is not spoken here.
+    #[error("Unsupported protocol version")]
+    Version(String),
+    /// The request does not come from where requests are taken from.
+    #[error("Forbidden: {0}")]
+    Forbidden(&'static str),
+    /// HTTP that is not this transport's.
+    #[error("{1}")]
+    Http(u16, &'static str),
+    /// The operator's settings can not be read. It names the variable, and not what stands in it.
+    #[error("The operator's settings: {0}")]
+    Settings(String),
+    /// The host can not be asked.
+    #[error("Internal error: {0}")]
+    Internal(String),
+}
+
+impl RpcError {
+    /// The code of JSON-RPC, or of MCP.
+    pub fn code(&self) -> i32 {
+        match self {
+            Self::Parse(_) => -32700,
+            Self::Request(_) | Self::Forbidden(_) | Self::Http(..) => -32600,
+            Self::Method(_) => -32601,
+            Self::Params(_) => -32602,
+            Self::Settings(_) | Self::Internal(_) => -32603,
+            Self::Header(_) => -32020,
+            Self::Version(_) => -32022,
+        }
+    }
+
+    /// The HTTP status in the revision that has a status for each; the older ones answer 200 for what a request is told.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Parse(_)
+            | Self::Request(_)
+            | Self::Params(_)
+            | Self::Header(_)
+            | Self::Version(_) => 400,
+            Self::Method(_) => 404,
+            Self::Forbidden(_) => 403,
+            Self::Http(status, _) => *status,
+            Self::Settings(_) => 500,
+            Self::Internal(_) => 200,
+        }
+    }
+
+    /// The member `error` of a response.
+    pub fn to_value(&self) -> Value {
+        let mut error = Map::new();
+        error.insert("code".to_owned(), self.code().into());
+        error.insert("message".to_owned(), self.to_string().into());
+        if let Self::Version(requested) = self {
+            let data = json!({"supported": MODERN, "requested": requested});
+            error.insert("data".to_owned(), data);
+        }
+        Value::Object(error)
+    }
+}
+
+/// Why a request inside the host had no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WebError {
+    /// Nobody has that name.
+    #[error("there is none of that name")]
+    NotFound,
+    /// The policy does not allow it.
+    #[error("the host's policy does not allow it")]
+    Denied,
+    /// Too many requests are under way.
+    #[error("the host has too many requests under way: try again later")]
+    Busy,
+    /// It would call itself.
+    #[error("the call would come back to itself")]
+    Loop,
+    /// The time was up.
+    #[error("no answer came in time")]
+    Timeout,
+    /// The request can not be made.
+    #[error("the request can not be made")]
+    Invalid,
+    /// The exchange broke off.
+    #[error("the answer broke off")]
+    Broken,
+}
+
+/// Why a tool has no result of its own. The model is told, and may try otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// An argument that the tool can not take.
+    #[error("{0}")]
+    Argument(String),
+    /// There is no such agent, or none that everybody may know of.
+    #[error("there is no agent `{0}`: use search_agents")]
+    NoAgent(String),
+    /// The host was not reached.
+    #[error("the host did not answer: {0}")]
+    Host(WebError),
+    /// The agent was not reached.
+    #[error("the agent did not answer: {0}")]
+    Agent(WebError),
+    /// What the host answered is longer than what is read here.
+    #[error("the answer is longer than {0} bytes: ask for less output")]
+    TooLong(usize),
+    /// What the host answered is not what it says it answers.
+    #[error("the host's answer can not be read: {0}")]
+    Unreadable(&'static str),
+    /// The host refused.
+    #[error("{0}")]
+    Problem(String),
+}

@@ -1,0 +1,241 @@
+//! The world by `wasi:http`, with one deadline for all that a request does.
+
+use wasip2::clocks::monotonic_clock;
+use wasip2::http::outgoing_handler;
+use wasip2::http::types::{
+    ErrorCode, Fields as WasiFields, FutureIncomingResponse, IncomingBody, IncomingRequest,
+    IncomingResponse, Method, OutgoingBody, OutgoingRequest, OutgoingResponse, ResponseOutparam,
+    Scheme,
+};
+use wasip2::io::poll::{self, Pollable};
+use wasip2::io::streams::{InputStream, OutputStream, StreamError};
+
+use crate::error::WebError;
+use crate::fields::Fields;
+use crate::front::{Body, Incoming, LONGEST_BODY, Outgoing};
+use crate::ports::{Answer, Asked, Ports};
+
+const MILLISECOND: u64 = 1_000_000;
+/// As much as is read at once.
+const PIECE: u64 = 64 * 1024;
+/// As much is set aside for a body before any of it has come, whatever length it says it has.
+const MOST_ROOM: usize = 1024 * 1024;
+
+/// The host's HTTP, until an instant.
+pub struct Wasi {
+    deadline: u64,
+}
+
+impl Wasi {
+    /// The world for so long from now.
+    pub fn within(milliseconds: u64) -> Self {
+        let time = milliseconds.saturating_mul(MILLISECOND);
+        Self {
+            deadline: monotonic_clock::now().saturating_add(time),
+        }
+    }
+
+    /// Waits for `ready`. An error where the time is up first.
+    fn wait(&self, ready: &Pollable) -> Result<(), WebError> {
+        let deadline = monotonic_clock::subscribe_instant(self.deadline);
+        poll::poll(&[ready, &deadline]);
+        match ready.ready() {
+            true => Ok(()),
+            false => Err(WebError::Timeout),
+        }
+    }
+
+    fn in_time(&self) -> Result<(), WebError> {
+        match monotonic_clock::now() < self.deadline {
+            true => Ok(()),
+            false => Err(WebError::Timeout),
+        }
+    }
+
+    fn write(&self, stream: &OutputStream, body: &[u8]) -> Result<(), WebError> {
+        let broken = |_: StreamError| WebError::Broken;
+        let ready = stream.subscribe();
+        let mut rest = body;
+        while !rest.is_empty() {
+            self.wait(&ready)?;
+            let room = stream.check_write().map_err(broken)?;
+            let room = usize::try_from(room).unwrap_or(usize::MAX);
+            let (piece, behind) = rest.split_at(room.min(rest.len()));
+            stream.write(piece).map_err(broken)?;
+            rest = behind;
+        }
+        stream.flush().map_err(broken)?;
+        self.wait(&ready)?;
+        stream.check_write().map_err(broken)?;
+        Ok(())
+    }
+
+    fn response(&self, coming: &FutureIncomingResponse) -> Result<IncomingResponse, WebError> {
+        self.wait(&coming.subscribe())?;
+        match coming.get() {
+            Some(Ok(Ok(response))) => Ok(response),
+            Some(Ok(Err(error))) => Err(classify(&error)),
+            Some(Err(())) | None => Err(WebError::Broken),
+        }
+    }
+
+    /// The first `limit` bytes of a body, and whether there were more.
+    fn read(&self, body: &IncomingBody, limit: usize) -> Result<(Vec<u8>, bool), WebError> {
+        let stream: InputStream = body.stream().map_err(|()| WebError::Broken)?;
+        let ready = stream.subscribe();
+        let mut read = Vec::with_capacity(limit.min(MOST_ROOM));
+        loop {
+            match stream.read(PIECE) {
+                Ok(piece) if piece.is_empty() => self.wait(&ready)?,
+                Ok(piece) => read.extend(piece),
+                Err(StreamError::Closed) => return Ok((read, false)),
+                Err(StreamError::LastOperationFailed(_)) => return Err(WebError::Broken),
+            }
+            if read.len() > limit {
+                read.truncate(limit);
+                return Ok((read, true));
+            }
+            // Who sends byte by byte is always ready.
+            self.in_time()?;
+        }
+    }
+}
+
+impl Ports for Wasi {
+    fn send(&self, asked: &Asked) -> Result<Answer, WebError> {
+        self.in_time()?;
+        let request = prepared(asked)?;
+        let outgoing = match &asked.body {
+            Some(body) => Some((request.body().map_err(|()| WebError::Invalid)?, body)),
+            None => None,
+        };
+        let coming = outgoing_handler::handle(request, None).map_err(|error| classify(&error))?;
+        if let Some((outgoing, body)) = outgoing {
+            let stream = outgoing.write().map_err(|()| WebError::Invalid)?;
+            let written = self.write(&stream, body);
+            // The stream belongs to the body and goes first.
+            drop(stream);
+            match written {
+                Ok(()) => drop(OutgoingBody::finish(outgoing, None)),
+                Err(WebError::Timeout) => return Err(WebError::Timeout),
+                // Who answers before it has read it all says why.
+                Err(_) => drop(outgoing),
+            }
+        }
+        let response = self.response(&coming)?;
+        let fields = Fields::new(response.headers().entries());
+        let status = response.status();
+        let body = response.consume().map_err(|()| WebError::Broken)?;
+        let (body, is_cut) = self.read(&body, asked.limit)?;
+        Ok(Answer {
+            status,
+            fields,
+            body,
+            is_cut,
+        })
+    }
+
+    fn pause(&self, milliseconds: u64) -> bool {
+        let time = milliseconds.saturating_mul(MILLISECOND);
+        let until = monotonic_clock::now().saturating_add(time);
+        if until >= self.deadline {
+            return false;
+        }
+        monotonic_clock::subscribe_instant(until).block();
+        true
+    }
+}
+
+fn prepared(asked: &Asked) -> Result<OutgoingRequest, WebError> {
+    let headers = WasiFields::new();
+    let length = asked
+        .body
+        .as_ref()
+        .map(|body| ("content-length", body.len().to_string()));
+    for (name, value) in asked.headers.iter().chain(&length) {
+        let appended = headers.append(name, value.as_bytes());
+        appended.map_err(|_| WebError::Invalid)?;
+    }
+    let request = OutgoingRequest::new(headers);
+    request
+        .set_method(&method(&asked.method))
+        .and_then(|()| request.set_scheme(Some(&Scheme::Http)))
+        .and_then(|()| request.set_authority(Some(&asked.authority)))
+        .and_then(|()| request.set_path_with_query(Some(&asked.target)))
+        .map_err(|()| WebError::Invalid)?;
+    Ok(request)
+}
+
+fn method(name: &str) -> Method {
+    match name {
+        "GET" => Method::Get,
+        "POST" => Method::Post,
+        "PUT" => Method::Put,
+        "PATCH" => Method::Patch,
+        "DELETE" => Method::Delete,
+        _ => Method::Other(name.to_owned()),
+    }
+}
+
+fn classify(error: &ErrorCode) -> WebError {
+    match error {
+        ErrorCode::DestinationNotFound => WebError::NotFound,
+        ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => WebError::Denied,
+        ErrorCode::ConnectionLimitReached => WebError::Busy,
+        ErrorCode::LoopDetected => WebError::Loop,
+        ErrorCode::HttpRequestUriInvalid => WebError::Invalid,
+        ErrorCode::HttpResponseTimeout
+        | ErrorCode::ConnectionTimeout
+        | ErrorCode::ConnectionReadTimeout
+        | ErrorCode::ConnectionWriteTimeout => WebError::Timeout,
+        _ => WebError::Broken,
+    }
+}
+
+/// What a client sent, as far as it is read.
+pub fn incoming(world: &Wasi, request: &IncomingRequest) -> Incoming {
+    let fields = Fields::new(request.headers().entries());
+    let method = match request.method() {
+        Method::Post => "POST",
+        Method::Options => "OPTIONS",
+        // None of the others is taken.
+        _ => "",
+    };
+    let host = fields.first("host").map(str::to_owned);
+    let body = match method {
+        "POST" => match request.consume() {
+            Ok(body) => match world.read(&body, LONGEST_BODY) {
+                Ok((body, false)) => Body::Whole(body),
+                Ok((_, true)) => Body::TooLong,
+                Err(_) => Body::Broken,
+            },
+            Err(()) => Body::Broken,
+        },
+        _ => Body::Whole(Vec::new()),
+    };
+    Incoming {
+        method: method.to_owned(),
+        host: host.or_else(|| request.authority()),
+        fields,
+        body,
+    }
+}
+
+/// Sends an answer. A client that went away needs none.
+pub fn outgoing(world: &Wasi, outgoing: &Outgoing, out: ResponseOutparam) {
+    let headers = WasiFields::new();
+    let length = ("content-length", outgoing.body.len().to_string());
+    for (name, value) in outgoing.headers.iter().chain([&length]) {
+        let _ = headers.append(name, value.as_bytes());
+    }
+    let response = OutgoingResponse::new(headers);
+    let _ = response.set_status_code(outgoing.status);
+    let Ok(body) = response.body() else { return };
+    ResponseOutparam::set(out, Ok(response));
+    let Ok(stream) = body.write() else { return };
+    let written = world.write(&stream, &outgoing.body);
+    drop(stream);
+    if written.is_ok() {
+        let _ = OutgoingBody::finish(body, None);
+    }
+}
