@@ -23,3 +23,4 @@ compile() {
 compile policy-python
 compile runtime-javascript
 compile payments
+compile mcp

@@ -120,6 +120,11 @@ pub fn javascript_plugin() -> String {
     compiled_plugin("runtime-javascript")
 }
 
+/// The same of the front that speaks MCP; they go under `[[protocols]]`.
+pub fn mcp_front() -> String {
+    compiled_plugin("mcp")
+}
+
 fn compiled_plugin(name: &str) -> String {
     let path = components().join(format!("{name}.toml"));
     std::fs::read_to_string(&path)
