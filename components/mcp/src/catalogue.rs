@@ -1,14 +1,16 @@
 //! The agents of the host, as everybody sees them.
 
+use serde::de::DeserializeSeed;
 use serde_json::{Map, Value, json};
 
 use crate::error::Failure;
+use crate::list::List;
 use crate::outcome::words;
 use crate::ports::{Answer, Asked, Ports};
 use crate::{json, names, problem};
 
 /// As much of a list of agents is read, and of one agent.
-const MOST_LIST: usize = 8 * 1024 * 1024;
+const MOST_LIST: usize = 32 * 1024 * 1024;
 const MOST_AGENT: usize = 256 * 1024;
 /// The longest description that a model is shown, in characters.
 const LONGEST_DESCRIPTION: usize = 1024;
@@ -29,7 +31,8 @@ pub struct Listed {
 }
 
 impl Listed {
-    fn read(agent: &Map<String, Value>) -> Option<Self> {
+    /// The one that the host describes so.
+    pub fn read(agent: &Map<String, Value>) -> Option<Self> {
         let address = json::text(agent, "address").filter(|it| names::is_reference(it))?;
         let path = json::text(agent, "path").unwrap_or_default();
         let reference = path.strip_prefix("/agents/");
@@ -109,16 +112,24 @@ fn without_headers(mut schema: Value) -> Value {
     schema
 }
 
-/// The public agents, by their references.
-pub fn all(ports: &impl Ports) -> Result<Vec<Listed>, Failure> {
+/// The first public agents that `wants`, in the order of their addresses, `most` at most.
+pub fn some(
+    ports: &impl Ports,
+    most: usize,
+    wants: impl FnMut(&Listed) -> bool,
+) -> Result<Vec<Listed>, Failure> {
     let answer = get(ports, "/agents".to_owned(), MOST_LIST)?;
-    let members = json::object(&answer.body);
-    let members = members.map_err(|_| Failure::Unreadable("it is no list of agents"))?;
-    let agents = members.get("agents").and_then(Value::as_array);
-    let agents = agents.into_iter().flatten().filter_map(Value::as_object);
-    let mut agents: Vec<_> = agents.filter_map(Listed::read).collect();
-    agents.sort_by(|a, b| a.reference.cmp(&b.reference));
-    Ok(agents)
+    let mut found = Vec::new();
+    let mut reader = serde_json::Deserializer::from_slice(&answer.body);
+    let read = List {
+        found: &mut found,
+        most,
+        wants,
+    }
+    .deserialize(&mut reader);
+    let read = read.and_then(|()| reader.end());
+    read.map_err(|_| Failure::Unreadable("it is no list of agents"))?;
+    Ok(found)
 }
 
 /// The public agent with this reference.

@@ -34,7 +34,7 @@ pub fn outcome(answer: &Answer, uri: &str) -> Outcome {
             answer.status
         ));
     }
-    with_body(outcome, answer, uri).as_error(is_error)
+    with_body(outcome, answer, uri).marked_error(is_error)
 }
 
 fn with_body(outcome: Outcome, answer: &Answer, uri: &str) -> Outcome {
@@ -45,7 +45,9 @@ fn with_body(outcome: Outcome, answer: &Answer, uri: &str) -> Outcome {
         return outcome.and_text("[the answer has no body]");
     }
     let is_json = kind == "application/json" || kind.ends_with("+json");
-    if is_json || is_text(kind) || (said.is_none() && std::str::from_utf8(body).is_ok()) {
+    // What a command writes has this type, or none, where its manifest does not say one.
+    let may_be_text = matches!(kind, "" | "application/octet-stream");
+    if is_json || is_text(kind) || (may_be_text && is_utf8(body, answer.is_cut)) {
         let shown = Shown::new(body, answer.is_cut);
         let outcome = outcome.and_text(shown.marked());
         let fits = is_json && !shown.is_cut && body.len() <= MOST_JSON;
@@ -84,6 +86,12 @@ fn block(kind: &str, data: &str, uri: &str) -> Value {
             json!({"type": "resource", "resource": {"uri": uri, "mimeType": kind, "blob": data}})
         }
     }
+}
+
+/// Whether bytes are text, or the beginning of one.
+fn is_utf8(body: &[u8], is_cut: bool) -> bool {
+    let error = std::str::from_utf8(body).err();
+    error.is_none_or(|error| is_cut && error.error_len().is_none())
 }
 
 fn is_text(kind: &str) -> bool {
@@ -131,8 +139,16 @@ mod tests {
         assert_eq!(json["structuredContent"], json!({"a": 1}));
         let list = result(200, &[("content-type", "application/json")], b"[1]");
         assert!(list.get("structuredContent").is_none());
-        let unsaid = result(200, &[], b"plain");
-        assert_eq!(unsaid["content"][0]["text"], "plain");
+        for headers in [&[][..], &[("content-type", "application/octet-stream")]] {
+            assert_eq!(
+                result(200, headers, b"plain")["content"][0]["text"],
+                "plain"
+            );
+            assert_eq!(
+                result(200, headers, b"\xff")["content"][0]["type"],
+                "resource"
+            );
+        }
     }
 
     #[test]

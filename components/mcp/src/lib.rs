@@ -17,6 +17,7 @@ mod error;
 mod fields;
 mod front;
 mod json;
+mod list;
 mod message;
 mod methods;
 mod names;

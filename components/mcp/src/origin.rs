@@ -65,7 +65,7 @@ impl Reach {
         let is_named = here.as_deref().is_some_and(|it| is_address(it) || is_local);
         if is_private && !is_named {
             return Err(RpcError::Forbidden(
-                "this Host is not taken: the operator sets `public_url` to be reached under a name",
+                "this Host is not taken: the operator sets PUBLIC_URL to be reached under a name",
             ));
         }
         let Some(text) = origin else { return Ok(None) };

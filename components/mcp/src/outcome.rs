@@ -53,7 +53,7 @@ impl Outcome {
     }
 
     /// The same, as an error or none.
-    pub fn as_error(mut self, is_error: bool) -> Self {
+    pub fn marked_error(mut self, is_error: bool) -> Self {
         self.is_error = is_error;
         self
     }

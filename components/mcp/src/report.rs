@@ -28,7 +28,7 @@ pub fn outcome(stdout: &[u8], report: &Report) -> Outcome {
         outcome = outcome.and_text("[it wrote nothing to standard output]");
     }
     outcome
-        .as_error(is_error)
+        .marked_error(is_error)
         .with_structured(members(report, &stdout, &stderr))
 }
 

@@ -1,5 +1,7 @@
 //! `tools/list` and `tools/call`.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use crate::arguments::Arguments;
@@ -14,20 +16,22 @@ use crate::settings::Settings;
 use crate::x402::Payment;
 use crate::{agents, catalogue, json, names};
 
-/// The tools: those of the front's own, and then agents by their names, as many as the operator lists.
+/// The tools: those of the front's own, and then agents by their addresses, as many as the operator lists.
 pub fn list(ports: &impl Ports, settings: &Settings) -> Vec<Value> {
     let mut tools: Vec<Value> = settings.tools.iter().map(|tool| tool.listed()).collect();
     if settings.agent_tools == 0 {
         return tools;
     }
+    let mut seen = BTreeSet::new();
+    let is_first = |agent: &Listed| agent.tool_name().is_some_and(|name| seen.insert(name));
     // A list that can not be read leaves the rest as it is: agents are found by search_agents too.
-    let agents = catalogue::all(ports).unwrap_or_default();
-    let mut seen = std::collections::BTreeSet::new();
-    let listed = agents.iter().filter_map(|agent| {
-        let is_first = seen.insert(agent.tool_name()?);
-        agent.as_tool().filter(|_| is_first)
-    });
-    tools.extend(listed.take(settings.agent_tools));
+    let agents = catalogue::some(ports, settings.agent_tools, is_first);
+    tools.extend(
+        agents
+            .unwrap_or_default()
+            .iter()
+            .filter_map(Listed::as_tool),
+    );
     tools
 }
 
@@ -92,7 +96,7 @@ fn agent(ports: &impl Ports, settings: &Settings, name: &str) -> Result<Listed, 
     if !names::may_be_cut(name) {
         return Err(unknown());
     }
-    let agents = catalogue::all(ports);
-    let agents = agents.map_err(|error| RpcError::Internal(error.to_string()))?;
-    agents.into_iter().find(is_it).ok_or_else(unknown)
+    let found = catalogue::some(ports, 1, is_it);
+    let found = found.map_err(|error| RpcError::Internal(error.to_string()))?;
+    found.into_iter().next().ok_or_else(unknown)
 }

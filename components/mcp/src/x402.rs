@@ -75,7 +75,11 @@ pub fn demanded(answer: &Answer, tool: &str) -> Option<Outcome> {
     challenge.get("accepts").filter(|it| it.is_array())?;
     let url = Value::from(format!("mcp://tool/{tool}"));
     match challenge.get_mut("resource") {
-        Some(Value::Object(resource)) => drop(resource.insert("url".to_owned(), url)),
+        Some(Value::Object(resource)) => {
+            resource.insert("url".to_owned(), url);
+            // That of the sealed answer, which nobody sees here.
+            resource.remove("mimeType");
+        }
         _ => {
             let accepts = challenge.get_mut("accepts").and_then(Value::as_array_mut);
             for offer in accepts.into_iter().flatten() {
@@ -158,14 +162,15 @@ mod tests {
     fn a_demand_is_an_error_that_says_the_same_twice() {
         let challenge = json!({
             "x402Version": 2, "accepts": [{"amount": "1"}],
-            "resource": {"url": "http://host.internal/x", "description": "d"},
+            "resource": {"url": "http://host.internal/x", "description": "d", "mimeType": "application/cbor"},
             "extensions": {"bazaar": {}, "payment-identifier": {}},
         });
         let v1 = json!({"x402Version": 1, "accepts": [{"resource": "http://host.internal/x"}]});
         let asks = answer(402, &[("payment-required", &encoded(&challenge))], &v1);
         let result = demanded(&asks, "run_python").unwrap().into_result();
         let structured = &result["structuredContent"];
-        assert_eq!(structured["resource"]["url"], "mcp://tool/run_python");
+        let resource = json!({"url": "mcp://tool/run_python", "description": "d"});
+        assert_eq!(structured["resource"], resource);
         assert_eq!(structured["extensions"], json!({"payment-identifier": {}}));
         assert_eq!(result["isError"], true);
         let text: Value =

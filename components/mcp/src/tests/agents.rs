@@ -13,8 +13,8 @@ const OWNER: &str = "0123456789abcdef0123456789abcdef";
 fn agents() -> Value {
     let long = format!("{}.{OWNER}", "z".repeat(63));
     json!({"agents": [
-        {"name": "b", "address": "b.operator", "path": "/agents/b/", "description": "B", "world": "service", "price": "0.01 USDC"},
         {"name": "a", "address": format!("a.{OWNER}"), "path": "/agents/a/", "description": "A", "world": "command"},
+        {"name": "b", "address": "b.operator", "path": "/agents/b/", "description": "B", "world": "service", "price": "0.01 USDC"},
         {"name": "b", "address": format!("b.{OWNER}"), "path": format!("/agents/b.{OWNER}/"), "description": "other", "world": "service",
             "tool": {"description": "T", "path": "/t?x=1", "input_schema": {"type": "object", "required": ["n"]}}},
         {"name": "z", "address": long, "path": format!("/agents/{long}/"), "description": "Z", "world": "service"},
