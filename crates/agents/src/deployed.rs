@@ -148,6 +148,7 @@ impl Deployed {
                 "this platform gives the host no sealing key, so a restart of the host ends the agent"
                     .to_owned()
             }),
+            tool: manifest.tool.clone(),
             deployed_at: self.deployed_at / 1_000_000,
         }
     }

@@ -79,6 +79,7 @@ impl Agents {
             outgoing: Vec::new(),
             environment,
             limits: ManifestLimits::default(),
+            tool: None,
         };
         let terms = Terms {
             address: Address {

@@ -20,18 +20,24 @@
 //! wall = "30s"
 //! memory = "64 MiB"
 //! output = "1 MiB"
+//!
+//! [tool]
+//! description = "Tells the weather of a city, of today or tomorrow."
+//! path = "/forecast"
+//! input_schema = '{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}'
 //! ```
 //!
 //! The text may hold secrets, in `[environment]`: no error repeats a line of it or a value from there.
 
 mod check;
 mod environment;
+mod tool;
 mod unknown;
 
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use hypervisor_protocol::AgentWorld;
+use hypervisor_protocol::{AgentTool, AgentWorld};
 use serde::Deserialize;
 
 pub use check::{
@@ -71,6 +77,8 @@ pub struct Manifest {
     pub environment: Environment,
     /// Its own limits.
     pub limits: ManifestLimits,
+    /// What models are told of it.
+    pub tool: Option<AgentTool>,
 }
 
 /// `[limits]`: each is above 0, and none means the host's own. That they are not above the host's is for the host to see to.
@@ -110,6 +118,7 @@ struct Written {
     environment: Option<toml::Value>,
     #[serde(default)]
     limits: ManifestLimits,
+    tool: Option<tool::Written>,
 }
 
 impl Manifest {

@@ -126,8 +126,24 @@ pub struct AgentInfo {
     /// Why it does not, where it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// What models are told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<AgentTool>,
     /// When it was deployed: Unix time, seconds.
     pub deployed_at: u64,
+}
+
+/// An agent as a tool of models.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentTool {
+    /// What it does, where that is another text than the agent's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Path and query that it is asked at, by POST.
+    pub path: String,
+    /// A JSON Schema of the object that it is sent; none where it takes text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_schema: Option<serde_json::Value>,
 }
 
 /// What an agent is called by.

@@ -52,8 +52,8 @@ pub mod stream;
 pub mod wire;
 
 pub use agent::{
-    AgentImport, AgentInfo, AgentList, AgentLog, AgentRequest, AgentWorld, DeployRequest,
-    DeployResponse, Found, RegistryRequest, SearchRequest, SearchResponse,
+    AgentImport, AgentInfo, AgentList, AgentLog, AgentRequest, AgentTool, AgentWorld,
+    DeployRequest, DeployResponse, Found, RegistryRequest, SearchRequest, SearchResponse,
 };
 pub use commitment::Commitment;
 pub use digest::ComponentDigest;

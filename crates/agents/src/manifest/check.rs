@@ -2,7 +2,7 @@
 
 use hypervisor_egress::{OriginPattern, PatternError};
 
-use super::{Environment, Manifest, ManifestLimits, Written};
+use super::{Environment, Manifest, ManifestLimits, Written, tool};
 use crate::error::ManifestError;
 
 /// Most bytes of a manifest.
@@ -87,6 +87,7 @@ pub(super) fn manifest(written: Written) -> Result<Manifest, ManifestError> {
         outgoing: written.outgoing,
         environment,
         limits: written.limits,
+        tool: written.tool.map(tool::Written::checked).transpose()?,
     })
 }
 
@@ -95,7 +96,7 @@ fn required(key: &'static str, value: Option<String>) -> Result<String, Manifest
 }
 
 /// 1 to `maximum` characters, none of them a control character but those allowed.
-fn text(
+pub(super) fn text(
     key: &str,
     value: &str,
     maximum: usize,

@@ -4,7 +4,7 @@ use super::check::shown;
 use crate::error::ManifestError;
 
 /// Every key of a manifest. Below `environment` any is known.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 21] = [
     "name",
     "description",
     "version",
@@ -22,6 +22,10 @@ const KEYS: [&str; 17] = [
     "limits.wall",
     "limits.memory",
     "limits.output",
+    "tool",
+    "tool.description",
+    "tool.path",
+    "tool.input_schema",
 ];
 
 /// The refusal of a key.

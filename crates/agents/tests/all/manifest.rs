@@ -293,6 +293,62 @@ fn a_media_type_is_one_or_refused() {
 }
 
 #[test]
+fn a_tool_has_a_path_and_perhaps_a_description_and_a_schema() {
+    let tool = |lines: &str| parse(&format!("{LEAST}[tool]\n{lines}")).map(|it| it.tool.unwrap());
+    let least = tool("").unwrap();
+    assert_eq!((&*least.path, least.input_schema), ("/", None));
+    let schema = r#"{"type":"object","properties":{"n":{"type":"integer"}}}"#;
+    let lines = format!("description = 'B'\npath = '/a?b=c'\ninput_schema = '{schema}'");
+    let full = tool(&lines).unwrap();
+    assert_eq!(full.description.as_deref(), Some("B"));
+    assert_eq!(full.path, "/a?b=c");
+    assert_eq!(full.input_schema.unwrap().to_string().len(), schema.len());
+    assert_eq!(parse(LEAST).unwrap().tool, None);
+}
+
+#[test]
+fn a_tool_that_no_client_could_take_is_refused() {
+    let nested = |depth: usize| {
+        let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+        format!(r#"input_schema = '{{"type":"object","a":{open}{close}}}'"#)
+    };
+    assert!(parse(&format!("{LEAST}[tool]\n{}", nested(11))).is_ok());
+    let long = format!(
+        r#"input_schema = '{{"type":"object","a":"{}"}}'"#,
+        "b".repeat(16 << 10)
+    );
+    let path = format!("path = '/{}'", "a".repeat(1024));
+    for (line, key) in [
+        ("description = ''", "description"),
+        ("description = \"a\\u0007\"", "description"),
+        (
+            &*format!("description = '{}'", "a".repeat(1025)),
+            "description",
+        ),
+        ("path = ''", "path"),
+        ("path = 'a'", "path"),
+        ("path = '//a'", "path"),
+        ("path = '/a b'", "path"),
+        ("path = '/a#b'", "path"),
+        (&path, "path"),
+        ("input_schema = '{'", "input_schema"),
+        ("input_schema = '[]'", "input_schema"),
+        ("input_schema = '{}'", "input_schema"),
+        (r#"input_schema = '{"type":"string"}'"#, "input_schema"),
+        (&nested(12), "input_schema"),
+        (&nested(10_000), "input_schema"),
+        (&long, "input_schema"),
+    ] {
+        let message = refused(&format!("[tool]\n{line}"));
+        assert!(
+            message.starts_with(&format!("the manifest: tool.{key}: ")),
+            "{message}"
+        );
+    }
+    assert!(refused("[tool]\npaht = '/'").contains("tool.path"));
+}
+
+#[test]
 fn reuse_is_1_to_1024() {
     let reuse = |count: i64| parse(&format!("{LEAST}reuse = {count}")).map(|it| it.reuse);
     assert_eq!(reuse(1), Ok(1));

@@ -10,9 +10,9 @@
 use ciborium::cbor;
 use hypervisor_protocol::wire::MAX_ARGUMENTS;
 use hypervisor_protocol::{
-    AgentImport, AgentInfo, AgentList, AgentLog, AgentRequest, AgentWorld, ComponentDigest,
-    ContentFormat, DeployRequest, DeployResponse, Error, Exit, Found, HexArray, HexBytes,
-    OwnerProof, PrivateKey, RegistryRequest, Rejection, SealedRequest, SearchRequest,
+    AgentImport, AgentInfo, AgentList, AgentLog, AgentRequest, AgentTool, AgentWorld,
+    ComponentDigest, ContentFormat, DeployRequest, DeployResponse, Error, Exit, Found, HexArray,
+    HexBytes, OwnerProof, PrivateKey, RegistryRequest, Rejection, SealedRequest, SearchRequest,
     SearchResponse,
 };
 use serde::Serialize;
@@ -83,6 +83,7 @@ fn info() -> AgentInfo {
         }],
         persistent: true,
         note: None,
+        tool: None,
         deployed_at: 1_767_225_600,
     }
 }
@@ -240,6 +241,11 @@ fn answers_about_agents_return_as_they_were() {
         world: AgentWorld::Command,
         price: None,
         note: Some("nothing is kept on disk".to_owned()),
+        tool: Some(AgentTool {
+            description: None,
+            path: "/".to_owned(),
+            input_schema: Some(json!({"type": "object", "properties": {"n": {"minimum": -1.5}}})),
+        }),
         ..info()
     };
     returns(&AgentList {

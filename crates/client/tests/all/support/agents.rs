@@ -147,6 +147,7 @@ impl Agents {
             ],
             persistent: false,
             note: Some("the host keeps no agents on disk".to_owned()),
+            tool: None,
             deployed_at: 1_767_225_600,
             address,
         };
