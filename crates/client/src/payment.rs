@@ -34,6 +34,7 @@ mod exchange;
 mod network;
 mod permit2;
 mod policy;
+mod prices;
 mod settlement;
 mod wallet;
 

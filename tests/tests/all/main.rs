@@ -14,6 +14,7 @@ mod layers;
 mod lifecycle;
 mod limits;
 mod mcp;
+mod mcp_stdio;
 mod messages;
 mod named;
 mod packages;

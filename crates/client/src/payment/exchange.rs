@@ -21,7 +21,7 @@ use crate::payment::{Authorization, Estimate, Payment, PaymentPolicy, Wallet, pr
 /// How long a payment whose settlement is unknown is asked about, unless the payer says otherwise.
 pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(120);
 
-const PAYMENT_REQUIRED: &str = "payment-required";
+pub(crate) const PAYMENT_REQUIRED: &str = "payment-required";
 const PAYMENT_RESPONSE: &str = "payment-response";
 
 /// Most times that one request is sent because its answer was lost.

@@ -23,6 +23,8 @@ use crate::run::paid;
 use crate::session::{Keep, Verify};
 use crate::{Failure, Output};
 
+pub(crate) use service::uri;
+
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hv call weather '/forecast?city=Oslo'

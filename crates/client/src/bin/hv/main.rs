@@ -9,6 +9,7 @@ mod console;
 mod deploy;
 mod env;
 mod live;
+mod mcp;
 mod memory;
 mod new;
 mod output;
@@ -85,6 +86,8 @@ enum Command {
     Env(env::Env),
     /// Run code turn by turn, at a prompt, in an environment that keeps what each turn left.
     Repl(Box<repl::Repl>),
+    /// Be a server of tools for AI programs, over the Model Context Protocol: they run code and call agents, sealed and verified.
+    Mcp(Box<mcp::Mcp>),
     /// Find agents by what they do.
     Search(search::Search),
     /// Write a project that builds into an agent, a program or a plugin.
@@ -127,6 +130,7 @@ async fn main() -> ExitCode {
         Command::Agents(agents) => agents.execute(&cli.server.server).await,
         Command::Env(env) => env.execute(&cli.server.server).await,
         Command::Repl(repl) => repl.execute(&cli.server.server).await,
+        Command::Mcp(mcp) => mcp.execute(&cli.server.server).await,
         Command::Search(search) => search.execute(&cli.server.server).await,
         Command::New(new) => new.execute(),
         Command::Build(build) => build.execute(),
@@ -170,16 +174,20 @@ enum Failure {
 impl Failure {
     fn status(&self) -> ExitCode {
         match self {
-            Self::Client(error) if error.is_verification_failure() => {
-                ExitCode::from(VERIFICATION_FAILED)
-            }
-            Self::Registry(error) if error.is_verification_failure() => {
-                ExitCode::from(VERIFICATION_FAILED)
-            }
+            failure if failure.is_verification_failure() => ExitCode::from(VERIFICATION_FAILED),
             Self::Registry(error) if error.is_usage() => ExitCode::from(USAGE),
-            Self::Refused(_) => ExitCode::from(VERIFICATION_FAILED),
             Self::Usage(_) => ExitCode::from(USAGE),
             _ => ExitCode::FAILURE,
+        }
+    }
+
+    /// Whether something is not authentic, or not what a policy wants.
+    fn is_verification_failure(&self) -> bool {
+        match self {
+            Self::Client(error) => error.is_verification_failure(),
+            Self::Registry(error) => error.is_verification_failure(),
+            Self::Refused(_) => true,
+            _ => false,
         }
     }
 }

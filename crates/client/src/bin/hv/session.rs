@@ -91,6 +91,11 @@ impl Keeper {
 }
 
 impl Wanted {
+    /// Whether it has to prove anything.
+    pub(crate) fn is_some(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// A session with a host that proved it.
     pub(crate) async fn open(
         &self,

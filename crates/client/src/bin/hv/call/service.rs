@@ -162,7 +162,7 @@ fn head(out: &mut impl Write, response: &Response<Vec<u8>>) -> io::Result<()> {
 }
 
 /// Percent-encodes what has to be, as browsers do.
-fn uri(path: &str) -> Result<Uri, Failure> {
+pub(crate) fn uri(path: &str) -> Result<Uri, Failure> {
     let wrong = |reason: String| Failure::Usage(format!("`{path}` is not a path: {reason}"));
     if !path.starts_with('/') {
         return Err(wrong(

@@ -1,0 +1,202 @@
+//! The host, and the one session with it that all tools use.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hypervisor_client::payment::Payer;
+use hypervisor_client::protocol::{OwnerKey, ProblemType};
+use hypervisor_client::{Client, Error, Session};
+use indicatif::ProgressBar;
+use tokio::sync::Mutex;
+
+use super::watch;
+use crate::Failure;
+use crate::session::Wanted;
+
+/// A session is not begun to be used so shortly before its end, seconds.
+const MARGIN: u64 = 10;
+
+/// Something sealed that a host is asked for.
+pub(super) trait Job: Sync {
+    /// What comes of it.
+    type Done: Send;
+
+    /// Where the host sells it, if it has a route of its own there.
+    fn sold_at(&self) -> Option<&'static str>;
+
+    /// Asks for it once.
+    fn on(
+        &self,
+        session: &Session,
+        payer: Option<&Payer>,
+    ) -> impl Future<Output = Result<Self::Done, Error>> + Send;
+}
+
+/// Where tools ask the host.
+pub(super) struct Desk {
+    client: Client,
+    wanted: Wanted,
+    payer: Option<Payer>,
+    owner: Option<OwnerKey>,
+    session: Mutex<Option<Arc<Session>>>,
+    /// Whether the host failed verification, ever.
+    was_refused: AtomicBool,
+    streams: bool,
+}
+
+/// Why a tool has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    #[error("{0}")]
+    Failed(#[from] Failure),
+    /// It costs something, and nobody is to pay.
+    #[error(
+        "this costs {price}, and nothing was paid: `hv mcp` pays when it is started with --pay KEYFILE --max-price AMOUNT"
+    )]
+    Price { price: String },
+    /// Payments are not signed twice for one call.
+    #[error("the session with the host had ended, and this was not done; call again")]
+    Ended,
+    /// What was asked for is not what the tool takes.
+    #[error("{0}")]
+    Arguments(String),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl Desk {
+    pub(super) fn new(
+        server: &str,
+        wanted: Wanted,
+        payer: Option<Payer>,
+        owner: Option<OwnerKey>,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            client: Client::new(server)?,
+            wanted,
+            payer,
+            owner,
+            session: Mutex::default(),
+            was_refused: AtomicBool::new(false),
+            streams: false,
+        })
+    }
+
+    /// The same, which tells what runs write while they run.
+    pub(super) fn streaming(self, streams: bool) -> Self {
+        Self { streams, ..self }
+    }
+
+    /// Whose private agents may be called.
+    pub(super) fn owner(&self) -> Option<&OwnerKey> {
+        self.owner.as_ref()
+    }
+
+    pub(super) fn pays(&self) -> bool {
+        self.payer.is_some()
+    }
+
+    pub(super) fn was_refused(&self) -> bool {
+        self.was_refused.load(Ordering::Relaxed)
+    }
+
+    /// For what is asked in plaintext: a host that has to prove something has done so.
+    pub(super) async fn client(&self) -> Result<&Client, Trouble> {
+        if self.wanted.is_some() {
+            self.session().await?;
+        }
+        Ok(&self.client)
+    }
+
+    /// The session, opened where there is none or its time is over.
+    pub(super) async fn session(&self) -> Result<Arc<Session>, Trouble> {
+        let mut open = self.session.lock().await;
+        match &*open {
+            Some(session) if session.expires_at() > now().saturating_add(MARGIN) => {
+                Ok(Arc::clone(session))
+            }
+            _ => self.open(&mut open).await,
+        }
+    }
+
+    /// Another one in place of one that the host does not know any more.
+    async fn again(&self, ended: &Arc<Session>) -> Result<Arc<Session>, Trouble> {
+        let mut open = self.session.lock().await;
+        match &*open {
+            Some(session) if !Arc::ptr_eq(session, ended) => Ok(Arc::clone(session)),
+            _ => self.open(&mut open).await,
+        }
+    }
+
+    async fn open(&self, place: &mut Option<Arc<Session>>) -> Result<Arc<Session>, Trouble> {
+        *place = None;
+        let opened = self.wanted.open(&self.client, &ProgressBar::hidden()).await;
+        let session = opened.inspect_err(|failure| self.notice(failure))?;
+        let session = match self.streams {
+            true => session.with_output(watch::tell),
+            false => session,
+        };
+        let session = Arc::new(session);
+        *place = Some(Arc::clone(&session));
+        Ok(session)
+    }
+
+    /// Has the host do it, and pays where it may. A session that ended meanwhile is opened again.
+    pub(super) async fn run<J: Job>(&self, job: &J) -> Result<J::Done, Trouble> {
+        let session = self.session().await?;
+        let payer = self.payer.as_ref();
+        let mut done = job.on(&session, payer).await;
+        if is_refused(&done, ProblemType::UnknownSession) {
+            let session = self.again(&session).await?;
+            // The host can say so after it was sent a payment, too: another one is not signed without being asked for.
+            if payer.is_some() {
+                return Err(Trouble::Ended);
+            }
+            done = job.on(&session, payer).await;
+        }
+        match done {
+            Ok(done) => Ok(done),
+            Err(error) => Err(self.explain(job, error).await),
+        }
+    }
+
+    /// An error, with the price where that is what is missing.
+    async fn explain<J: Job>(&self, job: &J, error: Error) -> Trouble {
+        let is_gone = matches!(&error, Error::Refused(problem)
+            if problem.problem_type() == Some(ProblemType::NotFound));
+        let is_sold = matches!(error, Error::PaymentDemanded) || is_gone;
+        if let Some(route) = job.sold_at()
+            && self.payer.is_none()
+            && is_sold
+            && let Ok(prices) = self.client.prices(route).await
+            && !prices.is_empty()
+        {
+            let price = prices.join(", or ");
+            return Trouble::Price { price };
+        }
+        let failure = error.into();
+        self.notice(&failure);
+        failure.into()
+    }
+
+    fn notice(&self, failure: &Failure) {
+        if failure.is_verification_failure() {
+            self.was_refused.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+fn is_refused<T>(done: &Result<T, Error>, why: ProblemType) -> bool {
+    matches!(done, Err(Error::Refused(problem)) if problem.problem_type() == Some(why))
+}
+
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default().as_secs()
+}
