@@ -70,8 +70,27 @@ impl Wasi {
         Ok(())
     }
 
-    fn response(&self, coming: &FutureIncomingResponse) -> Result<IncomingResponse, WebError> {
-        self.wait(&coming.subscribe())?;
+    /// Waits for `ready`, and sends on what is on its way meanwhile: the other side may answer while it still reads.
+    fn wait_sending(&self, ready: &Pollable, sending: &mut Sending<'_>) -> Result<(), WebError> {
+        loop {
+            let movable = sending.step();
+            let deadline = monotonic_clock::subscribe_instant(self.deadline);
+            let mut all = vec![ready, &deadline];
+            all.extend(&movable);
+            poll::poll(&all);
+            if ready.ready() {
+                return Ok(());
+            }
+            self.in_time()?;
+        }
+    }
+
+    fn response(
+        &self,
+        coming: &FutureIncomingResponse,
+        sending: &mut Sending<'_>,
+    ) -> Result<IncomingResponse, WebError> {
+        self.wait_sending(&coming.subscribe(), sending)?;
         match coming.get() {
             Some(Ok(Ok(response))) => Ok(response),
             Some(Ok(Err(error))) => Err(classify(&error)),
@@ -80,13 +99,18 @@ impl Wasi {
     }
 
     /// The first `limit` bytes of a body, and whether there were more.
-    fn read(&self, body: &IncomingBody, limit: usize) -> Result<(Vec<u8>, bool), WebError> {
+    fn read(
+        &self,
+        body: &IncomingBody,
+        limit: usize,
+        sending: &mut Sending<'_>,
+    ) -> Result<(Vec<u8>, bool), WebError> {
         let stream: InputStream = body.stream().map_err(|()| WebError::Broken)?;
         let ready = stream.subscribe();
         let mut read = Vec::with_capacity(limit.min(MOST_ROOM));
         loop {
             match stream.read(PIECE) {
-                Ok(piece) if piece.is_empty() => self.wait(&ready)?,
+                Ok(piece) if piece.is_empty() => self.wait_sending(&ready, sending)?,
                 Ok(piece) => read.extend(piece),
                 Err(StreamError::Closed) => return Ok((read, false)),
                 Err(StreamError::LastOperationFailed(_)) => return Err(WebError::Broken),
@@ -105,28 +129,17 @@ impl Ports for Wasi {
     fn send(&self, asked: &Asked) -> Result<Answer, WebError> {
         self.in_time()?;
         let request = prepared(asked)?;
-        let outgoing = match &asked.body {
-            Some(body) => Some((request.body().map_err(|()| WebError::Invalid)?, body)),
+        let body = match &asked.body {
+            Some(_) => Some(request.body().map_err(|()| WebError::Invalid)?),
             None => None,
         };
         let coming = outgoing_handler::handle(request, None).map_err(|error| classify(&error))?;
-        if let Some((outgoing, body)) = outgoing {
-            let stream = outgoing.write().map_err(|()| WebError::Invalid)?;
-            let written = self.write(&stream, body);
-            // The stream belongs to the body and goes first.
-            drop(stream);
-            match written {
-                Ok(()) => drop(OutgoingBody::finish(outgoing, None)),
-                Err(WebError::Timeout) => return Err(WebError::Timeout),
-                // Who answers before it has read it all says why.
-                Err(_) => drop(outgoing),
-            }
-        }
-        let response = self.response(&coming)?;
+        let mut sending = Sending::new(body, asked.body.as_deref().unwrap_or_default())?;
+        let response = self.response(&coming, &mut sending)?;
         let fields = Fields::new(response.headers().entries());
         let status = response.status();
         let body = response.consume().map_err(|()| WebError::Broken)?;
-        let (body, is_cut) = self.read(&body, asked.limit)?;
+        let (body, is_cut) = self.read(&body, asked.limit, &mut sending)?;
         Ok(Answer {
             status,
             fields,
@@ -143,6 +156,75 @@ impl Ports for Wasi {
         }
         monotonic_clock::subscribe_instant(until).block();
         true
+    }
+}
+
+/// The body of a request, as long as there is more of it to send.
+struct Sending<'a>(Option<Upload<'a>>);
+
+struct Upload<'a> {
+    // The stream belongs to the body and goes first: fields drop in this order.
+    stream: OutputStream,
+    body: OutgoingBody,
+    rest: &'a [u8],
+    is_flushed: bool,
+}
+
+impl<'a> Sending<'a> {
+    fn new(body: Option<OutgoingBody>, rest: &'a [u8]) -> Result<Self, WebError> {
+        let Some(body) = body else {
+            return Ok(Self(None));
+        };
+        let stream = body.write().map_err(|()| WebError::Invalid)?;
+        Ok(Self(Some(Upload {
+            stream,
+            body,
+            rest,
+            is_flushed: false,
+        })))
+    }
+
+    /// Sends what can be sent without waiting. What to wait for before there is more; none where there will be no more.
+    fn step(&mut self) -> Option<Pollable> {
+        let mut upload = self.0.take()?;
+        match upload.go_on() {
+            Ok(false) => {
+                let ready = upload.stream.subscribe();
+                self.0 = Some(upload);
+                return Some(ready);
+            }
+            Ok(true) => {
+                let Upload { stream, body, .. } = upload;
+                drop(stream);
+                let _ = OutgoingBody::finish(body, None);
+            }
+            // Who answers before it has read it all says why.
+            Err(_) => {}
+        }
+        None
+    }
+}
+
+impl Upload<'_> {
+    /// Whether all of it is sent.
+    fn go_on(&mut self) -> Result<bool, StreamError> {
+        loop {
+            let room = usize::try_from(self.stream.check_write()?).unwrap_or(usize::MAX);
+            if room == 0 {
+                return Ok(false);
+            }
+            if self.rest.is_empty() {
+                if self.is_flushed {
+                    return Ok(true);
+                }
+                self.stream.flush()?;
+                self.is_flushed = true;
+                continue;
+            }
+            let (piece, behind) = self.rest.split_at(room.min(self.rest.len()));
+            self.stream.write(piece)?;
+            self.rest = behind;
+        }
     }
 }
 
@@ -204,7 +286,7 @@ pub fn incoming(world: &Wasi, request: &IncomingRequest) -> Incoming {
     let host = fields.first("host").map(str::to_owned);
     let body = match method {
         "POST" => match request.consume() {
-            Ok(body) => match world.read(&body, LONGEST_BODY) {
+            Ok(body) => match world.read(&body, LONGEST_BODY, &mut Sending(None)) {
                 Ok((body, false)) => Body::Whole(body),
                 Ok((_, true)) => Body::TooLong,
                 Err(_) => Body::Broken,
