@@ -396,6 +396,20 @@ async fn a_price_is_named_or_paid_and_no_more_than_was_allowed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_costs_is_told_by_a_host_that_runs_nothing_for_free() {
+    let shop = Shop::with("[routes]\nfree = false\n");
+    let mut tools = Tools::start(shop.host.url(), &[]);
+    let hello = guest_file("hello");
+    let unpaid = tools.call("run_wasm", json!({ "path": hello.to_str().unwrap() }));
+    assert_eq!(
+        unpaid["structuredContent"]["exit"], "payment-required",
+        "{unpaid}"
+    );
+    assert!(text(&unpaid).contains("0.01 USDC"), "{unpaid}");
+    assert!(text(&unpaid).contains("--max-price"), "{unpaid}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_run_writes_is_told_while_it_runs_to_who_asks() {
     let host = Host::with_python("");
     let mut tools = Tools::start(host.url(), &["--stream"]);

@@ -16,9 +16,13 @@ impl Client {
     /// is not sold. It is said in plaintext, and what a payment comes to is in its own challenge.
     ///
     /// # Errors
-    /// [`Error::Challenge`] when what it says is not x402 version 2, and those of any request.
+    /// [`Error::Challenge`] when what it says is not x402 version 2, [`Error::Refused`] when it cannot say it now, and those of any request.
     pub async fn prices(&self, route: &str) -> Result<Vec<String>, Error> {
         let answer = self.get(route, MOST).await?;
+        // It may sell it, and not be able to say so now.
+        if answer.status.is_server_error() {
+            return Err(self.refusal(&answer));
+        }
         let header = answer.headers.get(PAYMENT_REQUIRED);
         let Some(header) = header.filter(|_| answer.status == StatusCode::PAYMENT_REQUIRED) else {
             return Ok(Vec::new());

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hypervisor_client::payment::Payer;
 use hypervisor_client::protocol::{OwnerKey, ProblemType};
@@ -17,6 +17,9 @@ use crate::session::Wanted;
 
 /// A session is not begun to be used so shortly before its end, seconds.
 const MARGIN: u64 = 10;
+/// How often a host is asked what it cannot tell yet, and how long it has in between.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Something sealed that a host is asked for.
 pub(super) trait Job: Sync {
@@ -174,15 +177,26 @@ impl Desk {
         if let Some(route) = job.sold_at()
             && self.payer.is_none()
             && is_sold
-            && let Ok(prices) = self.client.prices(route).await
-            && !prices.is_empty()
+            && let Some(price) = self.price(route).await
         {
-            let price = prices.join(", or ");
             return Trouble::Price { price };
         }
         let failure = error.into();
         self.notice(&failure);
         failure.into()
+    }
+
+    /// What a route costs. A host that has just been started may not know it yet.
+    async fn price(&self, route: &str) -> Option<String> {
+        for _ in 0..TRIES {
+            match self.client.prices(route).await {
+                Ok(prices) if prices.is_empty() => return None,
+                Ok(prices) => return Some(prices.join(", or ")),
+                Err(Error::Refused(_)) => tokio::time::sleep(PAUSE).await,
+                Err(_) => return None,
+            }
+        }
+        None
     }
 
     fn notice(&self, failure: &Failure) {
