@@ -200,6 +200,7 @@ fn the_interfaces_and_worlds_are_those_of_the_design() {
             "payments-with-sign-in",
             "policy-engine",
             "policy-engine-with-rules",
+            "protocol",
             "runtime-engine",
             "script-engine"
         ]
