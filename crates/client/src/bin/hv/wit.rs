@@ -42,6 +42,7 @@ pub(crate) const WASI: &[File] = files!["wit/":
     "deps/wasi-filesystem-0.2.12/package.wit",
     "deps/wasi-http-0.2.12/package.wit",
     "deps/wasi-io-0.2.12/package.wit",
+    "deps/wasi-keyvalue-0.2.0-draft/package.wit",
     "deps/wasi-random-0.2.12/package.wit",
     "deps/wasi-sockets-0.2.12/package.wit",
 ];
