@@ -102,6 +102,7 @@ impl Trial {
             plugins: Plugins {
                 policy: config.policy.source().is_some(),
                 payments: config.payments.source().is_some(),
+                rows: false,
             },
         })
     }
@@ -146,9 +147,11 @@ impl Trial {
             .iter()
             .find(|found| found.refusal.is_none())
             .or(checked.worlds.first());
-        let has_http = shown.is_some_and(|found| found.world.has_http());
         let refusal = shown.and_then(|found| found.refusal.as_ref());
-        let mut program = if has_http { as_agent } else { program };
+        let mut program = match shown {
+            Some(found) => found.world.judged(program, self.plugins),
+            None => program,
+        };
         if let Some(refusal) = refusal {
             mark_mismatch(&mut program, refusal);
         }
@@ -173,6 +176,8 @@ impl Trial {
                 .filter(|world| world.is_of(program))
                 // What answers requests is not run for each.
                 .filter(|world| *world != World::AgentCommand || !as_agent.exports_handler())
+                // What answers requests and keeps nothing is an agent, whatever else it could be.
+                .filter(|world| *world != World::Protocol || keeps_rows(program))
                 .collect(),
         };
         let (valid, shape) = if worlds.is_empty() {
@@ -190,6 +195,10 @@ impl Trial {
                 _ if !world.is_of(program) => Err(wrong_world(world, program)),
                 World::Program => program.require_command(),
                 World::AgentService | World::AgentCommand => as_agent.require_agent().map(drop),
+                World::Protocol => {
+                    let judged = world.judged(program.clone(), self.plugins);
+                    judged.require_agent().map(drop)
+                }
                 // The same words come of loading it.
                 World::PolicyEngine | World::Payments | World::ScriptEngine => Ok(()),
             };
@@ -207,6 +216,12 @@ impl Trial {
         }
         found
     }
+}
+
+/// Whether it imports what components of the world `protocol` alone have.
+fn keeps_rows(program: &Inspection) -> bool {
+    let mut imports = program.imports.iter();
+    imports.any(|import| import.name.starts_with("wasi:keyvalue/"))
 }
 
 fn wrong_world(world: World, program: &Inspection) -> Refusal {

@@ -54,7 +54,7 @@ pub fn of(config: &Config) -> Result<Vec<Named>, Error> {
     let (policy, payments) = (&config.policy, &config.payments);
     let (python, javascript) = (&config.runtime.python, &config.runtime.javascript);
     let protocols = config.protocols.iter();
-    let protocols = protocols.map(|it| (World::AgentService, &it.component, &it.compiled));
+    let protocols = protocols.map(|it| (World::Protocol, &it.component, &it.compiled));
     let named = [
         (World::ScriptEngine, &python.component, &python.compiled),
         (
@@ -81,11 +81,7 @@ pub fn of(config: &Config) -> Result<Vec<Named>, Error> {
                 sha384: hex(&Sha384::digest(&bytes)),
                 compiled: is_set(compiled),
                 imports: program.map_or_else(Vec::new, |program| {
-                    if world.has_http() {
-                        program.for_agent(Default::default()).imports
-                    } else {
-                        program.imports
-                    }
+                    world.judged(program, Default::default()).imports
                 }),
                 rules: rules.transpose()?,
             })

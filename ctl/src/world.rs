@@ -1,7 +1,7 @@
 //! What a component can be on a host.
 
 use clap::ValueEnum;
-use hypervisor::executor::{Inspection, Kind, Role};
+use hypervisor::executor::{Inspection, Kind, Plugins, Role};
 use hypervisor_protocol::agent::AgentWorld;
 use serde::Serialize;
 
@@ -17,6 +17,8 @@ pub enum World {
     ScriptEngine,
     /// An agent that answers HTTP requests.
     AgentService,
+    /// What answers HTTP in the host's own name.
+    Protocol,
     /// A program that clients send, sealed.
     Program,
     /// An agent that is run for each request.
@@ -31,6 +33,7 @@ impl World {
             Self::Payments => "payments",
             Self::ScriptEngine => "script-engine",
             Self::AgentService => "agent-service",
+            Self::Protocol => "protocol",
             Self::Program => "program",
             Self::AgentCommand => "agent-command",
         }
@@ -42,7 +45,7 @@ impl World {
             Self::PolicyEngine => "hypervisor:plugin/policy",
             Self::Payments => "hypervisor:plugin/payment",
             Self::ScriptEngine => "hypervisor:plugin/script",
-            Self::AgentService => "wasi:http/incoming-handler",
+            Self::AgentService | Self::Protocol => "wasi:http/incoming-handler",
             Self::Program | Self::AgentCommand => "wasi:cli/run",
         }
     }
@@ -56,6 +59,7 @@ impl World {
                 "loads as the plugin of [runtime.python] or [runtime.javascript], by its language"
             }
             Self::AgentService => "runs as an agent, a service",
+            Self::Protocol => "answers at the paths of [[protocols]]",
             Self::Program => "runs as a command",
             Self::AgentCommand => "runs as an agent, a command",
         }
@@ -67,6 +71,7 @@ impl World {
             Self::Payments => Role::Payments,
             Self::ScriptEngine => Role::ScriptEngine,
             Self::AgentService => Role::Agent(AgentWorld::Service),
+            Self::Protocol => Role::Protocol,
             Self::Program => Role::Program,
             Self::AgentCommand => Role::Agent(AgentWorld::Command),
         }
@@ -78,6 +83,15 @@ impl World {
             self,
             Self::Program | Self::PolicyEngine | Self::ScriptEngine
         )
+    }
+
+    /// A component's imports as they are judged in this world.
+    pub(crate) fn judged(self, program: Inspection, loaded: Plugins) -> Inspection {
+        let rows = self == Self::Protocol;
+        match self.has_http() {
+            true => program.for_agent(Plugins { rows, ..loaded }),
+            false => program,
+        }
     }
 
     /// Whether what was read exports what this world's components do, in any version.

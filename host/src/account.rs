@@ -44,7 +44,7 @@ impl Peer {
 
     /// The network that the peer is in, as wide as what a stranger gets without asking twice: an IPv4 address, or the /48 of an IPv6
     /// address.
-    fn network(&self) -> String {
+    pub(crate) fn network(&self) -> String {
         match self {
             Self::Address(IpAddr::V6(address)) => {
                 let [a, b, c, ..] = address.segments();
@@ -221,6 +221,11 @@ impl Drop for Place<'_> {
 }
 
 impl Party {
+    /// Its peer.
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.0.peer
+    }
+
     /// The network that its peer is in.
     pub(crate) fn network(&self) -> String {
         self.0.peer.network()

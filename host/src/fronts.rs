@@ -1,13 +1,17 @@
 //! Protocols: the components that answer HTTP in the host's own name, at the paths that the operator gives them.
 
-use hypervisor_agents::{Environment, FrontSettings, inspected};
+use std::sync::Arc;
+
+use hypervisor_agents::{Environment, FrontSettings, ROW_TABLES, Shelves, inspected};
 use sha2::{Digest, Sha384};
 
+use crate::account::Peer;
 use crate::agents::{Agents, Front};
 use crate::attestation::{HostFacts, Loader};
 use crate::config::{Config, Protocol};
 use crate::error::Error;
-use crate::executor::{Executor, granted};
+use crate::executor::{Chain, Executor, granted};
+use crate::state::State;
 
 /// Writes into the log of components what a host with this configuration writes there of its protocols, without loading them.
 ///
@@ -33,8 +37,18 @@ pub fn measure(config: &Config, executor: &Executor, facts: &HostFacts) -> Resul
     Ok(())
 }
 
-/// Those of a host, each with the paths that it answers.
-pub(crate) struct Fronts(Vec<(Protocol, Front)>);
+/// Those of a host.
+pub(crate) struct Fronts {
+    /// Each with the paths that it answers.
+    loaded: Vec<(Protocol, Front)>,
+    /// What they keep; none where there are none.
+    shelves: Option<Arc<Shelves>>,
+}
+
+/// Who sent the first call of a chain, as the account knows them.
+fn client_of(chain: &Chain) -> Option<String> {
+    chain.sender::<Peer>().map(|peer| peer.network())
+}
 
 impl Fronts {
     /// Loads what the configuration names.
@@ -45,8 +59,19 @@ impl Fronts {
         config: &Config,
         executor: &Executor,
         agents: &Agents,
+        state: &State,
     ) -> Result<Self, Error> {
-        let mut fronts = Vec::with_capacity(config.protocols.len());
+        let mut loaded = Vec::with_capacity(config.protocols.len());
+        if config.protocols.is_empty() {
+            return Ok(Self {
+                loaded,
+                shelves: None,
+            });
+        }
+        let allowed = config.protocols.iter();
+        let allowed = allowed.map(|it| (it.name.clone(), it.allowance()));
+        let store = state.store("protocols", &ROW_TABLES)?;
+        let shelves = Arc::new(Shelves::open(store, allowed, client_of)?);
         for protocol in &config.protocols {
             let unfit = |words: String| Error::Protocol {
                 name: protocol.name.clone(),
@@ -58,24 +83,41 @@ impl Fronts {
             let source = source.ok_or_else(|| unfit("no component is named".to_owned()))?;
             let read = executor.configured(&source).await;
             let (component, code) = read.map_err(|e| unfit(e.to_string()))?;
+            let rows = shelves.of(&protocol.name);
+            let rows = rows.ok_or_else(|| unfit("it has no name".to_owned()))?;
+            let mut limits = config.limits.execution();
+            let background = !protocol.background.is_zero();
+            if background {
+                limits.wall = protocol.background;
+            }
             let settings = FrontSettings {
                 name,
                 component,
                 code,
                 environment: Environment::of(protocol.environment.clone()),
                 reuse: 1,
-                limits: config.limits.execution(),
+                limits,
+                background,
+                rows,
             };
             let front = agents.front(settings).await.map_err(unfit)?;
-            fronts.push((protocol.clone(), front));
+            loaded.push((protocol.clone(), front));
         }
-        Ok(Self(fronts))
+        Ok(Self {
+            loaded,
+            shelves: Some(shelves),
+        })
+    }
+
+    /// What they keep, for who brings it to the disk; none where there are none.
+    pub(crate) fn shelves(&self) -> Option<&Arc<Shelves>> {
+        self.shelves.as_ref()
     }
 
     /// The one that answers a path.
     pub(crate) fn at(&self, path: &str) -> Option<&Front> {
         let answers = |(protocol, front)| Protocol::answers(protocol, path).then_some(front);
-        self.0
+        self.loaded
             .iter()
             .find_map(|(protocol, front)| answers((protocol, front)))
     }

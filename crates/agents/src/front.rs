@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use hypervisor_protocol::AgentWorld;
-use hypervisor_runtime::{Agent, AgentInspection, Executor, Limits, MachineCode, refusal};
+use hypervisor_runtime::{Agent, AgentInspection, Executor, Limits, MachineCode, Rows, refusal};
 use sha2::{Digest, Sha256, Sha384};
 
 use crate::agents::Agents;
 use crate::deployed::{Deployed, Terms};
 use crate::egress::INSIDE;
 use crate::error::words;
+use crate::load::OfFront;
 use crate::manifest::{Environment, Manifest, ManifestLimits};
 use crate::name::{Address, Name, Owner};
 
@@ -27,6 +28,10 @@ pub struct FrontSettings {
     pub reuse: u32,
     /// Limits of one request.
     pub limits: Limits,
+    /// Whether an instance goes on when its client has left, until it returns or its limits end it.
+    pub background: bool,
+    /// What it keeps.
+    pub rows: Arc<dyn Rows>,
 }
 
 /// A front that is loaded.
@@ -42,7 +47,7 @@ pub struct Front {
 /// # Errors
 /// What is wrong with it, in words.
 pub fn inspected(executor: &Executor, component: &[u8]) -> Result<AgentInspection, String> {
-    let inspection = executor.inspect_registered(component);
+    let inspection = executor.inspect_front(component);
     let inspection = inspection.map_err(|exit| words(&exit))?;
     match inspection.world {
         AgentWorld::Service => Ok(inspection),
@@ -63,6 +68,8 @@ impl Agents {
             environment,
             reuse,
             limits,
+            background,
+            rows,
         } = settings;
         let inspection = inspected(&self.executor, &component)?;
         let manifest = Manifest {
@@ -94,7 +101,11 @@ impl Agents {
             manifest,
         };
         let agent = Arc::new(self.make(terms, 0, 0, false));
-        let linked = self.link(&agent, None, code).await;
+        let more = OfFront {
+            rows: Some(rows),
+            background,
+        };
+        let linked = self.link_with(&agent, None, code, more).await;
         let code = linked.map_err(|error| {
             let refused = refusal(error);
             refused.map_or_else(|host| host, |exit| words(&exit))

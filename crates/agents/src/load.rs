@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hypervisor_runtime::{Agent, AgentSettings, Client, MachineCode, PrepareError, refusal};
+use hypervisor_runtime::{Agent, AgentSettings, Client, MachineCode, PrepareError, Rows, refusal};
 
 use crate::agents::Agents;
 use crate::deploy::unkept;
@@ -11,6 +11,13 @@ use crate::egress::AgentEgress;
 use crate::error::StoreError;
 use crate::store::Store;
 use crate::surroundings::Measured;
+
+/// What an agent has only where it is a front.
+#[derive(Default)]
+pub(crate) struct OfFront {
+    pub(crate) rows: Option<Arc<dyn Rows>>,
+    pub(crate) background: bool,
+}
 
 impl Agents {
     /// An agent ready to be called. Callers that come at the same time wait for one loading.
@@ -43,6 +50,17 @@ impl Agents {
         from: Option<&str>,
         code: MachineCode,
     ) -> Result<Agent, PrepareError> {
+        self.link_with(agent, from, code, OfFront::default()).await
+    }
+
+    /// The same with what only a front has.
+    pub(crate) async fn link_with(
+        &self,
+        agent: &Arc<Deployed>,
+        from: Option<&str>,
+        code: MachineCode,
+        more: OfFront,
+    ) -> Result<Agent, PrepareError> {
         let terms = &agent.terms;
         self.host.measure(&Measured {
             name: &terms.name_in_log(),
@@ -61,6 +79,8 @@ impl Agents {
             sha384: terms.sha384,
             egress: Arc::new(AgentEgress::new(&self.network, agent)),
             witness: Arc::clone(&agent.log) as _,
+            rows: more.rows,
+            background: more.background,
         };
         self.executor
             .link_agent(code, terms.about.world, settings)

@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use hypervisor_protocol::agent::AgentWorld;
-use hypervisor_wasm_check::{AgentInspection, Kind, Refusal, inspect, kind_of};
+use hypervisor_wasm_check::{AgentInspection, Kind, Plugins, Refusal, inspect, kind_of};
 use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
@@ -15,6 +15,7 @@ use super::guest::Guest;
 use super::native::TrustedCode;
 use super::outgoing::{Chain, Egress};
 use super::prepare::{PrepareError, compiled, link, unlinkable};
+use super::rows::Rows;
 use super::service::{Ended, Service, Witness};
 use super::tap::Tap;
 use super::{Executor, Exit, Inputs, Outcome, linked, run};
@@ -40,6 +41,10 @@ pub struct AgentSettings {
     pub egress: Arc<dyn Egress>,
     /// Who is told how its calls end.
     pub witness: Arc<dyn Witness>,
+    /// Its own rows. What has any is judged and linked as a front is.
+    pub rows: Option<Arc<dyn Rows>>,
+    /// Whether its calls go on when the client has left.
+    pub background: bool,
 }
 
 /// An agent ready to be called.
@@ -137,12 +142,28 @@ impl Executor {
     /// # Errors
     /// As [`Self::inspect_agent`].
     pub fn inspect_registered(&self, component: &[u8]) -> Result<AgentInspection, Exit> {
+        self.inspect_for(self.for_agents, component)
+    }
+
+    /// The same of a component that is to answer in the host's own name: it may have rows.
+    ///
+    /// # Errors
+    /// As [`Self::inspect_agent`].
+    pub fn inspect_front(&self, component: &[u8]) -> Result<AgentInspection, Exit> {
+        let plugins = Plugins {
+            rows: true,
+            ..self.for_agents
+        };
+        self.inspect_for(plugins, component)
+    }
+
+    fn inspect_for(&self, plugins: Plugins, component: &[u8]) -> Result<AgentInspection, Exit> {
         let refused = |refusal: Refusal| Exit::Rejected {
             problem: refusal.problem,
             detail: refusal.detail,
         };
         inspect(component)
-            .and_then(|inspection| inspection.into_agent(self.for_agents))
+            .and_then(|inspection| inspection.into_agent(plugins))
             .map_err(refused)
     }
 
@@ -177,18 +198,23 @@ impl Executor {
         settings: AgentSettings,
     ) -> Result<Agent, PrepareError> {
         let code_bytes = code.0.len();
-        let linked = link(code.0, &self.agent_linker, &settings.limits).await?;
+        let linker = match settings.rows {
+            Some(_) => &self.front_linker,
+            None => &self.agent_linker,
+        };
+        let linked = link(code.0, linker, &settings.limits).await?;
         let unusable = |error: wasmtime::Error| unlinkable(&error, &settings.limits);
         let sandboxes = self
             .sandboxes
             .with_limits(settings.limits)
-            .with_network(settings.environment.clone(), Arc::clone(&settings.egress));
+            .with_network(settings.environment.clone(), Arc::clone(&settings.egress))
+            .with_rows(settings.rows);
         Ok(match world {
             AgentWorld::Service => Agent::Service(Arc::new(Service::new(
                 ProxyPre::new(linked).map_err(unusable)?,
                 sandboxes.logging(),
                 (settings.sha384, code_bytes),
-                settings.reuse,
+                (settings.reuse, settings.background),
                 Arc::clone(&self.idle),
                 settings.witness,
             ))),

@@ -7,6 +7,9 @@ pub enum Error {
     /// The engine refused its settings.
     #[error("cannot start the WebAssembly engine: {0:#}")]
     Engine(wasmtime::Error),
+    /// The operating system has no random numbers.
+    #[error("the operating system gave no random numbers")]
+    NoRandomness,
     /// The operating system refused something.
     #[error("{what}: {source}")]
     Io {

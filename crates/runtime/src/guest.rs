@@ -12,8 +12,10 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::outgoing::Outgoing;
 
+use super::rows::Rows;
 use crate::imports::attestation::AttestationView;
-use crate::imports::crypto::{CryptoCtx, CryptoView};
+use crate::imports::crypto::{CryptoCtx, CryptoView, KeyRoot};
+use crate::imports::keyvalue::KeyValueView;
 use crate::surroundings::Surroundings;
 
 /// The error that ends an execution at a limit; the engine carries it out to the host unchanged.
@@ -56,12 +58,16 @@ pub(super) struct Guest {
     pub(super) wasi: WasiCtx,
     pub(super) table: ResourceTable,
     pub(super) crypto: CryptoCtx,
+    /// What its program's named keys come from.
+    pub(super) key_root: KeyRoot,
     pub(super) surroundings: Arc<dyn Surroundings>,
     /// SHA-384 of the program, where statements are made about it.
     pub(super) program: Option<[u8; 48]>,
     pub(super) accounts: Accounts,
     pub(super) http: WasiHttpCtx,
     pub(super) outgoing: Outgoing,
+    /// Its own rows, where it may have any.
+    pub(super) rows: Option<Arc<dyn Rows>>,
 }
 
 impl WasiView for Guest {
@@ -89,6 +95,16 @@ impl Guest {
         CryptoView {
             table: &mut self.table,
             ctx: &mut self.crypto,
+            named: self.program.map(|program| self.key_root.of(program)),
+        }
+    }
+
+    /// What the `wasi:keyvalue` imports work on.
+    pub(super) fn keyvalue(&mut self) -> KeyValueView<'_> {
+        KeyValueView {
+            table: &mut self.table,
+            rows: self.rows.as_ref(),
+            chain: &self.outgoing.chain,
         }
     }
 

@@ -32,6 +32,7 @@ mod policy;
 mod prepare;
 mod ready;
 mod reserve;
+mod rows;
 mod run;
 mod said;
 mod sandbox;
@@ -87,6 +88,7 @@ pub use plugins::{
 };
 pub use policy::{Action, ActionKind, AgentId, Charge, KINDS, PolicyEngine, kind_name};
 pub use prepare::{PrepareError, Program, refusal};
+pub use rows::{Rows, RowsError, Value};
 pub use run::arguments_from_bytes;
 pub use said::{Failure, PLUGIN_LOG, Said, Written};
 pub use script::Language;
@@ -105,6 +107,7 @@ use compile::Compiler;
 pub use compile::micros;
 use epoch::EpochClock;
 use guest::Guest;
+use imports::crypto::KeyRoot;
 use prepare::Prepared;
 use reserve::Reserves;
 use sandbox::Sandboxes;
@@ -126,6 +129,8 @@ pub struct Executor {
     policy_calls: Reserves,
     payment_calls: Reserves,
     agent_linker: Linker<Guest>,
+    /// The same, with rows.
+    front_linker: Linker<Guest>,
     /// Room for instances of services between two requests.
     idle: Arc<Semaphore>,
 }
@@ -155,12 +160,16 @@ impl Executor {
             source,
         })?;
         let agent_linker = agent::linker(&linker).map_err(Error::Engine)?;
+        let mut front_linker = agent_linker.clone();
+        imports::keyvalue::add_to_linker(&mut front_linker, Guest::keyvalue)
+            .map_err(Error::Engine)?;
+        let key_root = KeyRoot::generate().map_err(|_| Error::NoRandomness)?;
         Ok(Self {
             linker,
             sandboxes: Sandboxes::new(
                 &engine,
                 settings.limits,
-                surroundings,
+                (surroundings, key_root),
                 Arc::new(clock),
                 teardown,
             ),
@@ -180,6 +189,7 @@ impl Executor {
             policy_calls: Reserves::default(),
             payment_calls: Reserves::default(),
             agent_linker,
+            front_linker,
             idle: Arc::new(Semaphore::new(idle::MOST)),
         })
     }

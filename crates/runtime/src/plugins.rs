@@ -243,6 +243,7 @@ impl Executor {
         self.for_agents = Plugins {
             policy: set.policy.is_some(),
             payments: set.payments.is_some(),
+            rows: false,
         };
         Ok(set)
     }

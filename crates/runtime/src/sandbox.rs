@@ -19,13 +19,14 @@ use super::guest::{Accounts, Guest, LimitReached};
 use super::meter::{Meter, Metered};
 use super::outcome::{Exit, Outcome};
 use super::outgoing::{Chain, Egress, Outgoing};
+use super::rows::Rows;
 use super::said::Written;
 use super::service::Usage;
 use super::stdio::{Capture, Input, Overflow};
 use super::still;
 use super::tap::Tap;
 use super::teardown::Teardown;
-use crate::imports::crypto::{CryptoCtx, CryptoLimits};
+use crate::imports::crypto::{CryptoCtx, CryptoLimits, KeyRoot};
 use crate::limits::Limits;
 use crate::surroundings::Surroundings;
 
@@ -73,6 +74,8 @@ pub(super) struct Sandboxes {
     engine: Engine,
     limits: Limits,
     surroundings: Arc<dyn Surroundings>,
+    key_root: KeyRoot,
+    rows: Option<Arc<dyn Rows>>,
     clock: Arc<EpochClock>,
     teardown: Teardown,
     environment: Arc<[(String, String)]>,
@@ -89,7 +92,7 @@ impl Sandboxes {
     pub(super) fn new(
         engine: &Engine,
         limits: Limits,
-        surroundings: Arc<dyn Surroundings>,
+        (surroundings, key_root): (Arc<dyn Surroundings>, KeyRoot),
         clock: Arc<EpochClock>,
         teardown: Teardown,
     ) -> Self {
@@ -97,6 +100,8 @@ impl Sandboxes {
             engine: engine.clone(),
             limits,
             surroundings,
+            key_root,
+            rows: None,
             clock,
             teardown,
             environment: Arc::default(),
@@ -126,6 +131,11 @@ impl Sandboxes {
             egress: Some(egress),
             ..self.clone()
         }
+    }
+
+    /// The same for components that have rows.
+    pub(super) fn with_rows(self, rows: Option<Arc<dyn Rows>>) -> Self {
+        Self { rows, ..self }
     }
 
     /// The same for a plugin that makes statements: its SHA-384.
@@ -214,6 +224,8 @@ impl Sandboxes {
             wasi: wasi.build(),
             table,
             crypto: CryptoCtx::new(CryptoLimits::default()),
+            key_root: self.key_root.clone(),
+            rows: self.rows.clone(),
             surroundings: Arc::clone(&self.surroundings),
             program: self.program,
             accounts: Accounts::new(limits.memory, limits.table_elements, limits.instances),

@@ -3,7 +3,8 @@
 //!
 //! The guest runs inside the request's own future until the head of its response is there. What it has not finished by then, and
 //! most have, goes on in a task of its own, so that its deadline comes whether or not anybody reads the response; whoever
-//! lets go of the response (a client that went away) thereby stops the guest.
+//! lets go of the response (a client that went away) thereby stops the guest. A service that works in the *background* has a task from
+//! the start, and goes on whoever left.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Body;
 use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinHandle;
 use tracing::Instrument;
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
@@ -35,6 +37,8 @@ pub struct Service {
     code_bytes: usize,
     /// Requests that one instance answers, one after the other.
     reuse: u32,
+    /// Whether its calls go on when the client has left.
+    background: bool,
     idle: Idle<Instance>,
     witness: Arc<dyn Witness>,
 }
@@ -114,7 +118,7 @@ impl Service {
         pre: ProxyPre<Guest>,
         sandboxes: Sandboxes,
         (sha384, code_bytes): ([u8; 48], usize),
-        reuse: u32,
+        (reuse, background): (u32, bool),
         idle: Arc<Semaphore>,
         witness: Arc<dyn Witness>,
     ) -> Self {
@@ -125,6 +129,7 @@ impl Service {
             sha384,
             code_bytes,
             reuse: reuse.max(1),
+            background,
             idle: Idle::within(idle),
             witness,
         }
@@ -182,17 +187,22 @@ impl Service {
             service.end(instance, &exit, was_left);
             exit
         });
-        let (answer, running) = first(&mut running, receiver)
-            .await
-            .map(|(answer, ended)| (answer, (!ended).then_some(running)))?;
+        let (answer, running) = if self.background {
+            let mut task = tokio::spawn(running.in_current_span());
+            let (answer, ended) = first_of_task(&mut task, receiver).await?;
+            (answer, (!ended).then_some(task))
+        } else {
+            let (answer, ended) = first(&mut running, receiver).await?;
+            let task = || tokio::spawn(running.in_current_span());
+            (answer, (!ended).then(task))
+        };
         let (head, body) = answer.map_err(|_| NoResponse::Error)?.into_parts();
         let status = head.status;
         let bodyless = bodyless
             || status.is_informational()
             || status == http::StatusCode::NO_CONTENT
             || status == http::StatusCode::NOT_MODIFIED;
-        let running = running.map(|running| tokio::spawn(running.in_current_span()));
-        let mut body = ServiceBody::new(body, running, cut, bodyless);
+        let mut body = ServiceBody::new(body, running, cut, (bodyless, self.background));
         // A length that the service gave itself is held against what it wrote.
         if !bodyless && !head.headers.contains_key(http::header::CONTENT_LENGTH) {
             body.look_ahead().await;
@@ -255,6 +265,24 @@ async fn first(
         }
     })
     .await
+}
+
+/// The same of a guest that runs in a task, and goes on there if nobody waits here any more.
+async fn first_of_task(
+    task: &mut JoinHandle<Exit>,
+    mut receiver: oneshot::Receiver<Answer>,
+) -> Result<(Answer, bool), NoResponse> {
+    tokio::select! {
+        biased;
+        Ok(answer) = &mut receiver => Ok((answer, false)),
+        // A task that panicked gave nothing.
+        exit = &mut *task => match (receiver.try_recv(), exit) {
+            (Ok(answer), Ok(Exit::Ok)) => Ok((answer, true)),
+            (_, Ok(Exit::Ok)) => Err(NoResponse::NeverSet),
+            (_, Ok(exit)) => Err(NoResponse::Ended(exit)),
+            (_, Err(_)) => Err(NoResponse::Error),
+        },
+    }
 }
 
 #[cfg(test)]

@@ -31,16 +31,18 @@ pub struct ServiceBody {
     cut: Arc<AtomicBool>,
     /// The response is complete: what the guest still does, it does on its own time.
     over: bool,
+    /// What the guest does, it does on its own time from the start.
+    background: bool,
 }
 
 impl ServiceBody {
     /// A body whose guest is still `running`, or has ended. `cut` is set where it did not end well; `over` says that the
-    /// response has none.
+    /// response has none, `background` that its guest goes on whoever lets go of it.
     pub(super) fn new(
         body: HttpBody,
         running: Option<JoinHandle<Exit>>,
         cut: Arc<AtomicBool>,
-        over: bool,
+        (over, background): (bool, bool),
     ) -> Self {
         Self {
             body: Some(body),
@@ -48,6 +50,7 @@ impl ServiceBody {
             running,
             cut,
             over,
+            background,
         }
     }
 
@@ -134,7 +137,7 @@ impl Drop for ServiceBody {
     fn drop(&mut self) {
         // A service may go on after its response: it ends by itself, or at its limits.
         if let Some(running) = self.running.take()
-            && !(self.over || self.is_end_stream())
+            && !(self.background || self.over || self.is_end_stream())
         {
             // An abort takes effect when the guest next waits; one that runs may return before that, and finds this set.
             self.cut.store(true, Ordering::Release);
@@ -165,7 +168,7 @@ mod tests {
 
     async fn seen_ahead(frames: Vec<Written>, running: Option<JoinHandle<Exit>>) -> ServiceBody {
         let body = Frames(frames.into()).boxed_unsync();
-        let mut body = ServiceBody::new(body, running, Arc::default(), false);
+        let mut body = ServiceBody::new(body, running, Arc::default(), (false, false));
         body.look_ahead().await;
         body
     }
@@ -247,7 +250,7 @@ mod tests {
             Exit::Ok
         });
         let body = Frames(VecDeque::new()).boxed_unsync();
-        let _unread = ServiceBody::new(body, Some(guest), Arc::default(), false);
+        let _unread = ServiceBody::new(body, Some(guest), Arc::default(), (false, false));
         written.await.unwrap();
     }
 
@@ -255,15 +258,40 @@ mod tests {
     async fn who_lets_go_of_an_unfinished_response_ends_its_guest() {
         let (guest, gone) = endless();
         let body = Frames([data("four")].into()).boxed_unsync();
-        drop(ServiceBody::new(body, Some(guest), Arc::default(), false));
+        drop(ServiceBody::new(
+            body,
+            Some(guest),
+            Arc::default(),
+            (false, false),
+        ));
         gone.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_guest_in_the_background_goes_on_whoever_left() {
+        let (guest, mut gone) = endless();
+        let body = Frames([data("four")].into()).boxed_unsync();
+        let in_background = (false, true);
+        drop(ServiceBody::new(
+            body,
+            Some(guest),
+            Arc::default(),
+            in_background,
+        ));
+        tokio::task::yield_now().await;
+        assert!(gone.try_recv().is_err());
     }
 
     #[tokio::test]
     async fn a_guest_may_go_on_after_its_response() {
         let (guest, mut gone) = endless();
         let body = Frames(VecDeque::new()).boxed_unsync();
-        drop(ServiceBody::new(body, Some(guest), Arc::default(), true));
+        drop(ServiceBody::new(
+            body,
+            Some(guest),
+            Arc::default(),
+            (true, false),
+        ));
         tokio::task::yield_now().await;
         assert!(gone.try_recv().is_err());
     }

@@ -3,12 +3,14 @@
 use hypervisor_protocol::Rejection;
 use hypervisor_protocol::agent::AgentWorld;
 use hypervisor_wasm_check::Refusal;
+use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use super::Executor;
 use super::cache::Scope;
 use super::gate::Client;
+use super::guest::Guest;
 use super::outcome::Exit;
 use super::plugin::{Component, PAYMENTS, POLICY, PluginError, SCRIPT};
 use super::policy::exported;
@@ -22,6 +24,8 @@ pub enum Role {
     Program,
     /// An agent.
     Agent(AgentWorld),
+    /// What answers HTTP in the host's own name.
+    Protocol,
     /// The plugin that runs scripts.
     ScriptEngine,
     /// The plugin that decides.
@@ -46,7 +50,14 @@ impl Executor {
                 let prepared = self.prepare(scope, operator(), component);
                 prepared.await.map(drop).map_err(in_words)
             }
-            Role::Agent(world) => self.try_agent(world, component).await.map_err(in_words),
+            Role::Agent(world) => {
+                let tried = self.try_agent(world, &self.agent_linker, component);
+                tried.await.map_err(in_words)
+            }
+            Role::Protocol => {
+                let tried = self.try_agent(AgentWorld::Service, &self.front_linker, component);
+                tried.await.map_err(in_words)
+            }
             Role::ScriptEngine | Role::PolicyEngine | Role::Payments => {
                 let tried = self.try_plugin(role, component).await;
                 tried.map_err(|error| {
@@ -60,10 +71,15 @@ impl Executor {
         }
     }
 
-    async fn try_agent(&self, world: AgentWorld, component: &[u8]) -> Result<(), PrepareError> {
+    async fn try_agent(
+        &self,
+        world: AgentWorld,
+        linker: &Linker<Guest>,
+        component: &[u8],
+    ) -> Result<(), PrepareError> {
         let limits = self.sandboxes.limits();
         let code = self.compile_agent(operator(), component, limits).await?;
-        let linked = link(code.into_trusted(), &self.agent_linker, limits).await?;
+        let linked = link(code.into_trusted(), linker, limits).await?;
         match world {
             AgentWorld::Service => ProxyPre::new(linked).map(drop),
             AgentWorld::Command => CommandPre::new(linked).map(drop),

@@ -98,6 +98,7 @@ impl Task {
         Self::Inspect(Plugins {
             policy: byte & POLICY != 0,
             payments: byte & PAYMENTS != 0,
+            rows: false,
         })
     }
 }

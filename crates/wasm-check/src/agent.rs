@@ -11,13 +11,15 @@ pub const POLICY: &str = "hypervisor:plugin/policy";
 /// The interface by which agents call the operator's payment component.
 pub const PAYMENT: &str = "hypervisor:plugin/payment";
 
-/// The plugins that a host has for agents to call.
+/// The plugins that a host has for agents to call, and what else only some of them have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Plugins {
     /// A policy.
     pub policy: bool,
     /// A payment component.
     pub payments: bool,
+    /// Rows of its own, which components of the world `protocol` have.
+    pub rows: bool,
 }
 
 /// What a component is as an agent: its world, and its imports as they stand for agents on this host.
@@ -33,7 +35,13 @@ impl Import {
     /// The import as it stands for agents of a host with these plugins.
     #[must_use]
     pub fn for_agent_of(self, plugins: Plugins) -> Self {
-        self.for_agent(&[(POLICY, plugins.policy), (PAYMENT, plugins.payments)])
+        let loaded = [(POLICY, plugins.policy), (PAYMENT, plugins.payments)];
+        let judged = self.for_agent(&loaded);
+        if plugins.rows {
+            judged.with_rows()
+        } else {
+            judged
+        }
     }
 }
 

@@ -69,6 +69,15 @@ const INERT: &[&str] = &[
 /// Interfaces that only components with a network have: the plugin that takes payments.
 const HTTP: &[&str] = &["wasi:http/outgoing-handler", "wasi:http/types"];
 
+/// Interfaces by which components of the world `protocol` keep rows.
+const ROWS: &[&str] = &[
+    "wasi:keyvalue/atomics",
+    "wasi:keyvalue/batch",
+    "wasi:keyvalue/store",
+];
+/// Their version: a draft, which nothing but itself matches.
+const ROWS_VERSION: &str = "0.2.0-draft";
+
 /// Interfaces of `hypervisor:plugin` that the host itself implements.
 const PLUGIN: &[&str] = &["hypervisor:plugin/attestation", "hypervisor:plugin/crypto"];
 
@@ -141,6 +150,22 @@ impl Import {
                 host_version,
                 ..self
             },
+        }
+    }
+
+    /// The import as it stands for a component that has rows of its own.
+    pub(crate) fn with_rows(self) -> Self {
+        let (interface, version) = self.name.split_once('@').unwrap_or((&self.name, ""));
+        if !ROWS.contains(&interface) {
+            return self;
+        }
+        Self {
+            standing: match version {
+                ROWS_VERSION => Standing::Granted,
+                _ => Standing::Missing,
+            },
+            host_version: Some(ROWS_VERSION),
+            ..self
         }
     }
 

@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use hypervisor_agents::Name;
+use bytesize::ByteSize;
+use hypervisor_agents::{Allowance, Name};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::executor::Source;
+
+/// The longest that an instance may go on.
+const MOST_BACKGROUND: Duration = Duration::from_secs(24 * 3600);
 
 /// First parts of the paths that are the host's own.
 const OWN: [&str; 11] = [
@@ -25,7 +30,7 @@ const OWN: [&str; 11] = [
 ];
 
 /// `[[protocols]]`: a component that answers HTTP in the host's own name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Protocol {
     /// What it is called in the log of components: a name as agents have.
@@ -40,12 +45,45 @@ pub struct Protocol {
     pub paths: Vec<String>,
     /// Its environment variables.
     pub environment: BTreeMap<String, String>,
+    /// How long an instance may go on, whether its client waits or not: then this is its wall-clock limit. Zero: it ends with its client,
+    /// by the limits of everybody.
+    #[serde(with = "humantime_serde")]
+    pub background: Duration,
+    /// What it may keep, bytes; one client causes a quarter of it at the most.
+    pub storage: ByteSize,
+    /// How long something is kept that it does not write again.
+    #[serde(with = "humantime_serde")]
+    pub keep: Duration,
+}
+
+impl Default for Protocol {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            component: PathBuf::new(),
+            compiled: PathBuf::new(),
+            compiled_sha384: String::new(),
+            paths: Vec::new(),
+            environment: BTreeMap::new(),
+            background: Duration::ZERO,
+            storage: ByteSize::mib(64),
+            keep: Duration::from_secs(24 * 3600),
+        }
+    }
 }
 
 impl Protocol {
     /// Where the component comes from; none where none is named.
     pub fn source(&self) -> Option<Source> {
         Source::new(&self.component, &self.compiled, &self.compiled_sha384)
+    }
+
+    /// What it may keep.
+    pub fn allowance(&self) -> Allowance {
+        Allowance {
+            bytes: self.storage.as_u64(),
+            keep: self.keep,
+        }
     }
 
     /// Whether it answers a path.
@@ -68,6 +106,9 @@ impl Protocol {
             }
             if protocol.source().is_none() || protocol.paths.is_empty() {
                 return wrong(format!("`{name}` needs `component` and `paths`"));
+            }
+            if protocol.background > MOST_BACKGROUND {
+                return wrong(format!("`background` of `{name}` is longer than a day"));
             }
             let before = all.get(..index).unwrap_or_default();
             if before.iter().any(|it| it.name == *name) {

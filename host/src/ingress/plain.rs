@@ -22,7 +22,7 @@ use crate::account::Peer;
 use crate::agents::{Front, PREFIX, declared_length};
 use crate::executor::{Chain, HttpBody, HttpError};
 use crate::pipeline::plain::{
-    FORWARDED_PREFIX, Plain, for_agent, reference_in, refuse_upgrade, without,
+    CALLER, FORWARDED_PREFIX, Plain, for_agent, reference_in, refuse_upgrade, without,
 };
 use crate::pipeline::{Call, Host, Input, Refusal, Sale, Target};
 use crate::telemetry::of_request;
@@ -121,7 +121,7 @@ async fn front_answer(
     front: &Front,
     (mut head, body): (Parts, HttpBody),
 ) -> Result<Response, Refusal> {
-    without(&mut head, &[FORWARDED_PREFIX]);
+    without(&mut head, &[FORWARDED_PREFIX, CALLER]);
     head.extensions = http::Extensions::new();
     let length = declared_length(&head.headers);
     let snapshot = host.snapshot();

@@ -8,6 +8,7 @@ use std::io::Cursor;
 
 use bhttp::{ControlData, FieldSection, Message, Mode, StatusCode};
 use bytes::Bytes;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::combinators::WithTrailers;
 use http_body_util::{BodyExt, Full};
@@ -90,7 +91,13 @@ pub(crate) fn decode_request(bytes: &[u8]) -> Result<(Request<Bytes>, HeaderMap)
     if bytes.iter().skip(end).any(|byte| *byte != 0) {
         return Err("unexpected bytes after the message".to_owned());
     }
-    let ControlData::Request { method, path, .. } = message.control() else {
+    let ControlData::Request {
+        method,
+        path,
+        authority,
+        ..
+    } = message.control()
+    else {
         return Err("the input is a Binary HTTP response, not a request".to_owned());
     };
     if method == b"CONNECT" {
@@ -105,6 +112,12 @@ pub(crate) fn decode_request(bytes: &[u8]) -> Result<(Request<Bytes>, HeaderMap)
     *request.uri_mut() =
         Uri::try_from(path.as_slice()).map_err(|_| "invalid request path".to_owned())?;
     fields(message.header(), request.headers_mut())?;
+    // Whom it is sent to is not a field of its own there (RFC 9292 §3.4), and is one where it is answered.
+    if let Ok(authority) = Authority::try_from(authority.as_slice())
+        && let Ok(value) = HeaderValue::from_str(authority.as_str())
+    {
+        request.headers_mut().insert(header::HOST, value);
+    }
     length_holds(&request)?;
     let mut trailers = HeaderMap::new();
     fields(message.trailer(), &mut trailers)?;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use hypervisor_agents::SealingKey;
+use hypervisor_agents::{SealingKey, Shelves};
 use hypervisor_evidence::Subject;
 use hypervisor_protocol::{HexBytes, ProblemType};
 use serde::{Deserialize, Serialize};
@@ -127,7 +127,7 @@ impl Host {
         let senders = agents::senders(&config)?;
         let kept = (&state, Arc::clone(&senders));
         let agents = agents::start(&config, &executor, asked, &facts, kept).await?;
-        let fronts = Fronts::start(&config, &executor, &agents).await?;
+        let fronts = Fronts::start(&config, &executor, &agents, &state).await?;
         let environments = environments::open(&config, &executor, (&state, senders))?;
         let snapshot = snapshot(plugins, teller, attestation.as_ref().ok());
         Ok(Arc::new(Self {
@@ -172,6 +172,11 @@ impl Host {
     /// The components that answer in the host's own name.
     pub(crate) fn fronts(&self) -> &Fronts {
         &self.fronts
+    }
+
+    /// What the components keep that answer in the host's own name; none where there are none.
+    pub fn shelves(&self) -> Option<&Arc<Shelves>> {
+        self.fronts.shelves()
     }
 
     /// The environments of the host; none where nobody may use any.

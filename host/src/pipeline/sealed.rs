@@ -267,7 +267,10 @@ impl Way for Sealed {
                 let budget = budget.map(|budget| Budget { received, ..budget });
                 let work = work.within(budget);
                 match flow {
-                    None => (work.perform(host, call, None).await?, Flown::default()),
+                    None => {
+                        let done = work.perform(host, call, None, slot).await?;
+                        (done, Flown::default())
+                    }
                     Some(flow) => {
                         let operation = call.way.route.operation;
                         let Exchange {
@@ -281,14 +284,13 @@ impl Way for Sealed {
                                 claim.seal_chunk(operation, *arguments, commitment, output);
                             sealed.map_err(Refusal::from)
                         };
-                        let work = work.perform(host, call, Some(flow.tap.clone()));
+                        let work = work.perform(host, call, Some(flow.tap.clone()), slot);
                         Box::pin(flow.during(work, seal)).await?
                     }
                 }
             }
             Err(exit) => (Outcome::not_run(exit).into(), Flown::default()),
         };
-        drop(slot);
         log_limit(&done.outcome.exit);
         Ok(Ran {
             exchange,

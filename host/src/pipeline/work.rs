@@ -12,10 +12,11 @@ use hypervisor_protocol::{LimitKind, Stream};
 
 use super::plain::{Unread, each, is_charged, whole};
 use super::{Call, Host, Refusal, bhttp};
+use crate::account::Slot;
 use crate::agents::{Deployed, Plan, deploy};
 use crate::executor::{
-    Chain, Command, Exit, Inputs, Language, NoResponse, Outcome, PrepareError, Program, Service,
-    Tap, Usage, micros,
+    Chain, Command, Exit, Held, Inputs, Language, NoResponse, Outcome, PrepareError, Program,
+    Service, Tap, Usage, micros,
 };
 
 /// Something that can be done.
@@ -114,7 +115,8 @@ impl Work {
         self
     }
 
-    /// Does it. What it writes is read at `tap` meanwhile, and what is left of it then is in the outcome.
+    /// Does it, and gives the `slot` back when it has ended. What it writes is read at `tap` meanwhile, and what is left of it then is
+    /// in the outcome.
     ///
     /// # Errors
     /// Where the host is at a bound, or failed.
@@ -123,6 +125,7 @@ impl Work {
         host: &Host,
         call: &Call<W>,
         tap: Option<Tap>,
+        slot: Slot,
     ) -> Result<Done, Refusal> {
         let chain = call.chain.clone();
         let outcome = match self {
@@ -141,7 +144,13 @@ impl Work {
                 }),
             Self::Service(agent, service, request) => {
                 let limit = agent.terms.limits.output;
-                let served = serve(&service, *request, (limit, tap), chain);
+                // What answers in the host's name does so for whoever asked it.
+                let chain = match agent.terms.owner() {
+                    Owner::Protocol => chain.by(Arc::new(call.party.peer().clone())),
+                    _ => chain,
+                };
+                // It may go on after its response.
+                let served = serve(&service, *request, (limit, tap), chain, slot);
                 return Ok(Box::pin(served).await);
             }
             Self::Command(_, command, inputs) => {
@@ -189,15 +198,35 @@ fn reported<T: serde::Serialize>(answer: Result<T, PrepareError>) -> Result<Outc
     })
 }
 
+/// Is held by a service until it has ended.
+struct Serving {
+    usage: Ending,
+    _slot: Slot,
+}
+
+/// What a call used and how it ended, once it has.
+type Ending = Arc<OnceLock<(Usage, Exit)>>;
+
+impl Held for Serving {
+    fn ended(&self, usage: Usage, exit: &Exit) {
+        self.usage.ended(usage, exit);
+    }
+}
+
 async fn serve(
     service: &Arc<Service>,
     request: http::Request<bhttp::Whole>,
     out: (u64, Option<Tap>),
     chain: Chain,
+    slot: Slot,
 ) -> Done {
     let started = Instant::now();
-    let usage = Arc::new(OnceLock::new());
-    let answered = answer(service, request, out, chain, &usage).await;
+    let usage = Ending::default();
+    let serving = Serving {
+        usage: Arc::clone(&usage),
+        _slot: slot,
+    };
+    let answered = answer(service, request, out, chain, (&usage, serving)).await;
     let Usage { cpu, peak_memory } = usage.get().map(|(usage, _)| *usage).unwrap_or_default();
     let ended = |exit| Outcome {
         cpu,
@@ -225,18 +254,19 @@ async fn answer(
     request: http::Request<bhttp::Whole>,
     (limit, tap): (u64, Option<Tap>),
     chain: Chain,
-    usage: &Arc<OnceLock<(Usage, Exit)>>,
+    (usage, serving): (&Ending, Serving),
 ) -> Result<(Vec<u8>, http::StatusCode), Exit> {
     let trap = |reason: &str| Exit::Trap {
         reason: reason.to_owned(),
     };
-    let response = service
-        .call(request, false, chain, Arc::clone(usage))
-        .await
-        .map_err(|none| match none {
-            NoResponse::Ended(exit) => exit,
-            none => trap(&none.to_string()),
-        })?;
+    let response =
+        service
+            .call(request, false, chain, serving)
+            .await
+            .map_err(|none| match none {
+                NoResponse::Ended(exit) => exit,
+                none => trap(&none.to_string()),
+            })?;
     let (head, body) = response.into_parts();
     let formless = || trap("the response has no Binary HTTP form");
     let status = head.status;

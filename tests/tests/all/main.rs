@@ -8,6 +8,7 @@ mod cli;
 mod conformance;
 mod environments;
 mod examples;
+mod fronts;
 mod isolation;
 mod javascript;
 mod layers;

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::bindings::hypervisor::plugin::crypto as wit;
 
-pub use signing_key::SigningKey;
+pub use signing_key::{KeyRoot, NamedKeys, SigningKey};
 pub use wit::{DigestAlgorithm, ErrorCode, Host, HostSigningKey, LengthMismatch};
 
 /// Bounds on what one instance may ask of the import.
@@ -61,6 +61,8 @@ pub struct CryptoView<'a> {
     pub table: &'a mut ResourceTable,
     /// Limits and counts.
     pub ctx: &'a mut CryptoCtx,
+    /// The named keys of the program; none where it is not known which program it is.
+    pub named: Option<NamedKeys>,
 }
 
 /// Ties [`CryptoView`] to the generated bindings.
@@ -202,19 +204,41 @@ impl wit::Host for CryptoView<'_> {
     }
 }
 
-impl wit::HostSigningKey for CryptoView<'_> {
-    fn generate(&mut self) -> wasmtime::Result<Result<Resource<SigningKey>, ErrorCode>> {
+impl CryptoView<'_> {
+    /// A handle to a key that `make` makes, where there is room for one.
+    fn held(
+        &mut self,
+        make: impl FnOnce(&Self) -> Result<SigningKey, ErrorCode>,
+    ) -> wasmtime::Result<Result<Resource<SigningKey>, ErrorCode>> {
         let limit = self.ctx.limits.max_signing_keys;
         if self.ctx.live_signing_keys >= limit {
             return Ok(Err(ErrorCode::TooManyKeys(limit)));
         }
-        let key = match SigningKey::generate() {
+        let key = match make(self) {
             Ok(key) => key,
             Err(error) => return Ok(Err(error)),
         };
         let handle = self.table.push(key)?;
         self.ctx.live_signing_keys = self.ctx.live_signing_keys.saturating_add(1);
         Ok(Ok(handle))
+    }
+}
+
+impl wit::HostSigningKey for CryptoView<'_> {
+    fn generate(&mut self) -> wasmtime::Result<Result<Resource<SigningKey>, ErrorCode>> {
+        self.held(|_| SigningKey::generate())
+    }
+
+    fn named(
+        &mut self,
+        label: String,
+    ) -> wasmtime::Result<Result<Resource<SigningKey>, ErrorCode>> {
+        self.held(|view| {
+            length::within("label", label.len(), 1, signing_key::MAX_LABEL)?;
+            let unknown = || ErrorCode::InternalError(Some("no program is known here".to_owned()));
+            let named = view.named.as_ref().ok_or_else(unknown)?;
+            named.named(&label)
+        })
     }
 
     fn sign(

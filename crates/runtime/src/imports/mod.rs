@@ -6,3 +6,4 @@
 pub(crate) mod attestation;
 mod bindings;
 pub mod crypto;
+pub mod keyvalue;

@@ -16,8 +16,8 @@ mod signing_key;
 
 use DigestAlgorithm::{Keccak256, Sha256, Sha384, Sha512};
 use hypervisor_runtime::imports::crypto::{
-    CryptoCtx, CryptoLimits, CryptoView, DigestAlgorithm, ErrorCode, Host, HostSigningKey,
-    LengthMismatch, SigningKey, add_to_linker,
+    CryptoCtx, CryptoLimits, CryptoView, DigestAlgorithm, ErrorCode, Host, HostSigningKey, KeyRoot,
+    LengthMismatch, NamedKeys, SigningKey, add_to_linker,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -29,13 +29,22 @@ use wasmtime::component::{Linker, Resource, ResourceTable};
 struct Instance {
     table: ResourceTable,
     ctx: CryptoCtx,
+    named: Option<NamedKeys>,
 }
 
 impl Instance {
     fn with(limits: CryptoLimits) -> Self {
         Self {
-            table: ResourceTable::new(),
             ctx: CryptoCtx::new(limits),
+            ..Self::default()
+        }
+    }
+
+    /// An instance of the program with this digest.
+    fn of(root: &KeyRoot, program: [u8; 48]) -> Self {
+        Self {
+            named: Some(root.of(program)),
+            ..Self::default()
         }
     }
 
@@ -43,6 +52,7 @@ impl Instance {
         CryptoView {
             table: &mut self.table,
             ctx: &mut self.ctx,
+            named: self.named.clone(),
         }
     }
 

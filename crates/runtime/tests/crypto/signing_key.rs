@@ -85,3 +85,55 @@ fn do_not_show_themselves_when_printed() {
         "SigningKey { .. }"
     );
 }
+
+/// The public key of this name in an instance of its own.
+fn named(root: &KeyRoot, program: u8, label: &str) -> Vec<u8> {
+    let mut instance = Instance::of(root, [program; 48]);
+    let mut crypto = instance.crypto();
+    let key = crypto.named(label.to_owned()).unwrap().unwrap();
+    let signature = crypto.sign(borrow(&key), b"a statement".into());
+    let public_key = crypto.public_key(key).unwrap();
+    let signature = signature.unwrap().unwrap();
+    let verified = crypto.p256_verify(public_key.clone(), b"a statement".into(), signature);
+    assert_eq!(verified, Ok(()));
+    public_key
+}
+
+#[test]
+fn of_a_name_are_the_same_in_every_instance_of_a_program_and_nowhere_else() {
+    let root = KeyRoot::generate().unwrap();
+    let key = named(&root, 1, "card");
+    assert_eq!(named(&root, 1, "card"), key);
+    assert_ne!(named(&root, 2, "card"), key, "another program");
+    assert_ne!(named(&root, 1, "cards"), key, "another name");
+    let other = KeyRoot::generate().unwrap();
+    assert_ne!(named(&other, 1, "card"), key, "another host");
+}
+
+#[test]
+fn of_a_name_need_one_and_a_program_that_is_known() {
+    let root = KeyRoot::generate().unwrap();
+    let mut instance = Instance::of(&root, [1; 48]);
+    for (label, actual) in [("", 0), ("a".repeat(65).as_str(), 65)] {
+        let refused = instance.crypto().named(label.to_owned()).unwrap().err();
+        assert_eq!(refused, Some(length("label", actual, 1, 64)));
+    }
+    let nobody = Instance::default().crypto().named("card".to_owned());
+    assert!(matches!(
+        nobody.unwrap(),
+        Err(ErrorCode::InternalError(Some(_)))
+    ));
+}
+
+#[test]
+fn of_a_name_count_like_others() {
+    let root = KeyRoot::generate().unwrap();
+    let mut instance = Instance::of(&root, [1; 48]);
+    let limit = CryptoLimits::default().max_signing_keys;
+    let mut crypto = instance.crypto();
+    for _ in 0..limit {
+        assert!(crypto.named("card".to_owned()).unwrap().is_ok());
+    }
+    let refused = crypto.named("card".to_owned()).unwrap().err();
+    assert_eq!(refused, Some(ErrorCode::TooManyKeys(limit)));
+}

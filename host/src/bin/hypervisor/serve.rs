@@ -79,8 +79,18 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
                 environments.attend().await;
             }
         });
+        let shelves = app.shelves().cloned();
+        let maintaining = tokio::spawn(async move {
+            if let Some(shelves) = shelves {
+                shelves.maintain().await;
+            }
+        });
         let result = server.serve(service(&app), shutdown).await;
         attending.abort();
+        maintaining.abort();
+        if let Some(Err(error)) = app.shelves().map(|it| it.flush()) {
+            tracing::error!(%error, "the end of what protocols keep is lost");
+        }
         if let Some(Err(error)) = app.environments().map(|it| it.flush()) {
             tracing::error!(%error, "the end of the log of environments is lost");
         }

@@ -11,6 +11,9 @@ use crate::pipeline::Refusal;
 /// Tells an agent what stood before its path.
 pub(crate) const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
+/// Tells what answers in the host's own name who asked, where that is sealed; nobody else says it.
+pub(crate) const CALLER: HeaderName = HeaderName::from_static("hypervisor-caller");
+
 /// WASI 0.2 has no interface for other protocols on the same connection. `h2c` may be ignored (RFC 9110 §7.8).
 pub(crate) fn refuse_upgrade(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
     let upgrade = headers

@@ -15,7 +15,7 @@ use crate::executor::{
     arguments_from_bytes, refusal, sha256,
 };
 use crate::pipeline::authorize::invocation;
-use crate::pipeline::plain::FORWARDED_PREFIX;
+use crate::pipeline::plain::{CALLER, FORWARDED_PREFIX};
 use crate::pipeline::work::Work;
 use crate::pipeline::{Call, Host, Refusal, bhttp};
 
@@ -151,6 +151,11 @@ async fn agent_call(
     open: OpenRequest,
     is_paid: bool,
 ) -> Result<Found, Refusal> {
+    match front_call(call, host, exchange, &open) {
+        Ok(None) => {}
+        Ok(Some(found)) => return Ok(found),
+        Err(exit) => return Ok((Err(exit), [0; 32])),
+    }
     let agent = match called(call, host, exchange, &open.program, is_paid) {
         Ok(agent) => agent,
         Err(exit) => return Ok((Err(exit), [0; 32])),
@@ -180,6 +185,63 @@ async fn agent_call(
     Ok((work, digest))
 }
 
+/// What is called where the name is of something that answers in the host's own name: `NAME.protocol`, or `_.protocol` for whatever
+/// answers at the request's path.
+fn front_call(
+    call: &Call<Sealed>,
+    host: &Host,
+    exchange: &Exchange,
+    open: &OpenRequest,
+) -> Result<Option<Found>, Exit> {
+    let (name, pinned) =
+        ComponentDigest::split(&open.program).map_err(|error| unknown(error.to_string()))?;
+    let Some(front) = reference(call, name)?.strip_suffix(FRONT) else {
+        return Ok(None);
+    };
+    let invalid = |detail: String| rejected(Rejection::InvalidRequest, detail);
+    let input = open.stdin.as_deref().unwrap_or_default();
+    let (mut request, trailers) = bhttp::decode_request(input).map_err(invalid)?;
+    let found = host.fronts().at(request.uri().path());
+    // What answers in the host's own name does not reach what does, itself among them.
+    let found = found.filter(|_| call.chain.is_empty());
+    let found = found.filter(|it| front == ANY || it.agent.terms.address.name.as_str() == front);
+    let found = found.ok_or_else(|| unknown("nothing of this name answers at this path"))?;
+    let agent = Arc::clone(&found.agent);
+    require(pinned, &agent)?;
+    let caller = match exchange.owner() {
+        Some(owner) => format!("owner={owner}"),
+        None => "anonymous".to_owned(),
+    };
+    let caller = HeaderValue::from_str(&caller).map_err(|e| invalid(e.to_string()))?;
+    let headers = request.headers_mut();
+    headers.remove(FORWARDED_PREFIX);
+    headers.insert(CALLER, caller);
+    headers
+        .entry(http::header::HOST)
+        .or_insert(HeaderValue::from_static("host.internal"));
+    let digest = agent.terms.digest;
+    let Agent::Service(service) = found.code.clone() else {
+        return Err(unknown("it answers no HTTP"));
+    };
+    let request = Box::new(request.map(|body| bhttp::whole(body, trailers)));
+    Ok(Some((Ok(Work::Service(agent, service, request)), digest)))
+}
+
+/// What stands behind the names of those that answer in the host's own name.
+const FRONT: &str = ".protocol";
+/// The name of whatever of them answers.
+const ANY: &str = "_";
+
+/// Refuses an agent that is not of the digest that the caller named.
+fn require(pinned: Option<ComponentDigest>, agent: &Deployed) -> Result<(), Exit> {
+    let terms = &agent.terms;
+    if pinned.is_some_and(|pinned| !pinned.matches(&terms.digest, &terms.sha384)) {
+        let detail = "another component answers to this name; look at it again before you call it";
+        return Err(rejected(Rejection::WrongDigest, detail));
+    }
+    Ok(())
+}
+
 /// The agent that is called: the one that the path led to when the call entered. An owner's own agents come first, and those
 /// that only the owner may know of.
 fn called(
@@ -200,10 +262,7 @@ fn called(
             .find(name, owner.as_ref())
             .ok_or_else(|| unknown(NO_AGENT))?,
     };
-    if pinned.is_some_and(|pinned| !pinned.matches(&agent.terms.digest, &agent.terms.sha384)) {
-        let detail = "another component answers to this name; look at it again before you call it";
-        return Err(rejected(Rejection::WrongDigest, detail));
-    }
+    require(pinned, &agent)?;
     // A price is asked for by the agent that was found first; what has come in its place meanwhile is not free for that.
     if !is_paid
         && agent.terms.manifest.price.is_some()

@@ -1,0 +1,63 @@
+//! What the runtime needs of whoever keeps rows for components.
+
+use super::outgoing::Chain;
+
+/// A value; none is no row.
+pub type Value = Option<Vec<u8>>;
+
+/// The rows of one component, in buckets. Nobody else's are to be had through it.
+///
+/// Names of buckets and keys were not checked. Reading is quick; writing may wait for a disk, and is called where that may be.
+pub trait Rows: Send + Sync + 'static {
+    /// The values of some keys, in their order.
+    ///
+    /// # Errors
+    /// [`RowsError`].
+    fn get(&self, bucket: &str, keys: &[String]) -> Result<Vec<Value>, RowsError>;
+
+    /// Some keys of a bucket, each once, and where the next ones begin, if there are more. `after` is what an earlier call gave.
+    ///
+    /// # Errors
+    /// [`RowsError`].
+    fn keys(
+        &self,
+        bucket: &str,
+        after: Option<u64>,
+    ) -> Result<(Vec<String>, Option<u64>), RowsError>;
+
+    /// Writes all of these rows or none; `chain` is the call that causes it. Without rows it returns when all that was written before
+    /// has reached the disk.
+    ///
+    /// # Errors
+    /// [`RowsError`].
+    fn write(
+        &self,
+        chain: &Chain,
+        bucket: &str,
+        rows: Vec<(String, Value)>,
+    ) -> Result<(), RowsError>;
+
+    /// Adds to a number, which is kept in decimal digits and begins at 0; gives the sum.
+    ///
+    /// # Errors
+    /// [`RowsError`].
+    fn increment(
+        &self,
+        chain: &Chain,
+        bucket: &str,
+        key: &str,
+        delta: u64,
+    ) -> Result<u64, RowsError>;
+}
+
+/// Why rows are not read or written. The text is for the component.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct RowsError(pub String);
+
+impl RowsError {
+    /// An error with a fixed text.
+    pub fn new(words: impl Into<String>) -> Self {
+        Self(words.into())
+    }
+}
