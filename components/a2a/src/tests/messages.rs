@@ -126,20 +126,12 @@ fn a_task_outlives_the_client_that_sent_its_message() {
 
 #[test]
 fn what_goes_wrong_is_a_task_that_failed_and_says_why() {
-    for (script, words) in [(
-        whole as fn(u16, &[(&str, &str)], &str) -> _,
-        "HTTP status 500",
-    )] {
-        let host =
-            Host::answering(move |_, _| script(500, &[("content-type", "text/plain")], "oh"));
-        let task = send(&host, message("m", "hi"))["task"].clone();
-        assert_eq!(state(&task), "FAILED");
-        assert_eq!(task["artifacts"][0]["parts"][0]["text"], "oh");
-        let said = task["status"]["message"]["parts"][0]["text"]
-            .as_str()
-            .unwrap();
-        assert!(said.contains(words), "{said}");
-    }
+    let host = Host::answering(|_, _| whole(500, &[("content-type", "text/plain")], "oh"));
+    let task = send(&host, message("m", "hi"))["task"].clone();
+    assert_eq!(state(&task), "FAILED");
+    assert_eq!(task["artifacts"][0]["parts"][0]["text"], "oh");
+    let said = &task["status"]["message"]["parts"][0]["text"];
+    assert_eq!(said, "The agent answered with HTTP status 500.");
     let problem = json!({"type": "urn:hypervisor:problem:agent-failed", "title": "The agent failed", "detail": "it trapped"});
     let host = Host::answering(move |_, _| whole(502, &[], &problem.to_string()));
     let task = send(&host, message("m", "hi"))["task"].clone();
