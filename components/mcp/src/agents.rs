@@ -1,15 +1,19 @@
 //! Tools about agents: finding them and calling them.
 
+use front::agents::{Listed, is_target};
+use front::error::WebError;
+use front::ports::{AGENTS, Asked, Ports};
+use front::words::words;
+use front::{json, problem};
 use serde_json::{Map, Value, json};
 
 use crate::arguments::Arguments;
 use crate::builtin::METHODS;
-use crate::catalogue::{self, Listed};
-use crate::error::{Failure, WebError};
-use crate::outcome::{Outcome, words};
-use crate::ports::{AGENTS, Asked, Ports};
+use crate::catalogue;
+use crate::content;
+use crate::error::Failure;
+use crate::outcome::Outcome;
 use crate::x402::{self, Payment};
-use crate::{content, json, problem};
 
 /// The longest query and path, in bytes.
 const LONGEST_QUERY: usize = 4 * 1024;
@@ -31,7 +35,7 @@ pub fn search(ports: &impl Ports, mut arguments: Arguments) -> Result<Outcome, F
     let asked = asked.with_body("application/json", body.to_string().into_bytes());
     let answer = ports.send(&asked).map_err(Failure::Host)?;
     if answer.status != 200 {
-        return Err(problem::refusal(&answer));
+        return Err(Failure::Problem(problem::refusal(&answer)));
     }
     let found = json::object(&answer.body);
     let found = found.map_err(|_| Failure::Unreadable("it is no list of agents"))?;
@@ -99,7 +103,7 @@ pub fn call(
     if !METHODS.contains(&&*method) {
         return wrong("`method` has to be GET, POST, PUT, PATCH or DELETE");
     }
-    if !is_target(&target) {
+    if !is_target(&target, LONGEST_PATH) {
         return wrong(
             "`path` has to begin with / and hold visible ASCII alone, at most 8 KiB and no #",
         );
@@ -109,7 +113,7 @@ pub fn call(
     if media_type.len() > LONGEST_MEDIA_TYPE || !media_type.bytes().all(is_visible) {
         return wrong("`content_type` has to be a media type");
     }
-    let agent = catalogue::one(ports, &reference)?;
+    let agent = front::agents::one(ports, &reference)?;
     send(
         ports,
         &agent,
@@ -127,7 +131,7 @@ pub fn call_as_tool(
     payment: Option<&Payment>,
 ) -> Result<Outcome, Failure> {
     let (target, media_type, body) = match agent.tool_path() {
-        Some(path) if is_target(path) => {
+        Some(path) if is_target(path, LONGEST_PATH) => {
             let body = Value::Object(arguments.into_members()).to_string();
             (path.to_owned(), plain_or_json(true), body)
         }
@@ -147,14 +151,6 @@ fn plain_or_json(is_json: bool) -> &'static str {
         true => "application/json",
         false => "text/plain; charset=utf-8",
     }
-}
-
-fn is_target(target: &str) -> bool {
-    let is_plain = |b: u8| b.is_ascii_graphic() && b != b'#';
-    target.starts_with('/')
-        && !target.starts_with("//")
-        && target.len() <= LONGEST_PATH
-        && target.bytes().all(is_plain)
 }
 
 /// A payment goes along where the host sells the call, and then the agent never sees it. One without a price would be given the money.
@@ -181,7 +177,7 @@ fn send(
         error => Failure::Agent(error),
     })?;
     if is_sold
-        && let Some(tool) = agent.tool_name()
+        && let Some(tool) = catalogue::tool_name(agent)
         && let Some(demand) = x402::demanded(&answer, &tool)
     {
         return Ok(demand);

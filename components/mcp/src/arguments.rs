@@ -2,10 +2,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use front::words::words;
 use serde_json::{Map, Value};
 
 use crate::error::Failure;
-use crate::outcome::words;
 use crate::run::{Kind, Run};
 
 /// The most arguments of a command line.

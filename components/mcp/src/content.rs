@@ -2,12 +2,13 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use front::fields::essence;
+use front::json;
+use front::ports::Answer;
+use front::words::is_utf8;
 use serde_json::{Value, json};
 
-use crate::fields::essence;
-use crate::json;
 use crate::outcome::{MOST_BINARY, Outcome, Shown};
-use crate::ports::Answer;
 
 /// As much of an agent's answer is read.
 pub const MOST_ANSWER: usize = 4 * 1024 * 1024;
@@ -28,7 +29,7 @@ pub fn outcome(answer: &Answer, uri: &str) -> Outcome {
         outcome = outcome.and_text(format!("HTTP status {}", answer.status));
     } else if (300..400).contains(&answer.status) {
         let location = answer.fields.first("location").unwrap_or_default();
-        let location = crate::outcome::words(location, 1000);
+        let location = front::words::words(location, 1000);
         outcome = outcome.and_text(format!(
             "HTTP status {}, location: {location}",
             answer.status
@@ -88,12 +89,6 @@ fn block(kind: &str, data: &str, uri: &str) -> Value {
     }
 }
 
-/// Whether bytes are text, or the beginning of one.
-fn is_utf8(body: &[u8], is_cut: bool) -> bool {
-    let error = std::str::from_utf8(body).err();
-    error.is_none_or(|error| is_cut && error.error_len().is_none())
-}
-
 fn is_text(kind: &str) -> bool {
     kind.starts_with("text/")
         || kind.ends_with("+xml")
@@ -113,7 +108,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fields::Fields;
+    use front::fields::Fields;
 
     fn answer(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         Answer {

@@ -1,5 +1,6 @@
 //! What goes wrong, in the terms of JSON-RPC and in words for the model.
 
+use front::error::{Forbidden, HostError, WebError, WrongVariable};
 use serde_json::{Map, Value, json};
 
 use crate::version::MODERN;
@@ -82,32 +83,6 @@ impl RpcError {
     }
 }
 
-/// Why a request inside the host had no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WebError {
-    /// Nobody has that name.
-    #[error("there is none of that name")]
-    NotFound,
-    /// The policy does not allow it.
-    #[error("the host's policy does not allow it")]
-    Denied,
-    /// Too many requests are under way.
-    #[error("the host has too many requests under way: try again later")]
-    Busy,
-    /// It would call itself.
-    #[error("the call would come back to itself")]
-    Loop,
-    /// The time was up.
-    #[error("no answer came in time")]
-    Timeout,
-    /// The request can not be made.
-    #[error("the request can not be made")]
-    Invalid,
-    /// The exchange broke off.
-    #[error("the answer broke off")]
-    Broken,
-}
-
 /// Why a tool has no result of its own. The model is told, and may try otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
@@ -132,4 +107,28 @@ pub enum Failure {
     /// The host refused.
     #[error("{0}")]
     Problem(String),
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::NoAgent(reference) => Self::NoAgent(reference),
+            HostError::Web(error) => Self::Host(error),
+            HostError::TooLong(most) => Self::TooLong(most),
+            HostError::Unreadable(what) => Self::Unreadable(what),
+            HostError::Problem(text) => Self::Problem(text),
+        }
+    }
+}
+
+impl From<Forbidden> for RpcError {
+    fn from(Forbidden(why): Forbidden) -> Self {
+        Self::Forbidden(why)
+    }
+}
+
+impl From<WrongVariable> for RpcError {
+    fn from(error: WrongVariable) -> Self {
+        Self::Settings(error.to_string())
+    }
 }

@@ -1,10 +1,10 @@
 //! Answers the Model Context Protocol in a host's own name: what the host runs, and its agents, are tools.
 //!
 //! It is a front: a component that exports `wasi:http/incoming-handler`, of which each request has a fresh instance, and that reaches the
-//! host's public API and its agents, as a stranger does and nothing else (see [`ports`]). Programs run by the sealed protocol, with the
+//! host's public API and its agents, as a stranger does and nothing else (see [`front::ports`]). Programs run by the sealed protocol, with the
 //! front as the client ([`run`]). What it takes of the operator is in [`settings`]; docs/MCP.md says what clients see.
 //!
-//! The way of a request: [`front`] is the transport, [`message`] JSON-RPC, [`version`] tells the revisions apart, [`methods`] and
+//! The way of a request: [`transport`] is HTTP, [`message`] JSON-RPC, [`version`] tells the revisions apart, [`methods`] and
 //! [`tools`] answer. It is plain code behind one trait, tested natively. Nothing that it is given to run, and nothing of a payment, is
 //! logged or repeated in an error.
 
@@ -14,23 +14,16 @@ mod builtin;
 mod catalogue;
 mod content;
 mod error;
-mod fields;
-mod front;
-mod json;
-mod list;
 mod message;
 mod methods;
 mod names;
-mod origin;
 mod outcome;
-mod ports;
-mod problem;
 mod report;
 mod run;
 mod settings;
 mod tools;
+mod transport;
 mod version;
-mod wasi;
 mod x402;
 
 #[cfg(test)]
@@ -39,8 +32,8 @@ mod tests;
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{IncomingRequest, ResponseOutparam};
 
+use front::wasi::{self, Wasi};
 use settings::Settings;
-use wasi::Wasi;
 
 struct Mcp;
 
@@ -56,7 +49,7 @@ impl Guest for Mcp {
         let world = Wasi::within(timeout);
         let incoming = wasi::incoming(&world, &request);
         let settings = settings.as_ref().map_err(Clone::clone);
-        let outgoing = front::serve(&world, settings, incoming);
+        let outgoing = transport::serve(&world, settings, incoming);
         wasi::outgoing(&Wasi::within(timeout), &outgoing, out);
     }
 }

@@ -1,9 +1,9 @@
 //! JSON-RPC 2.0, one message at a time.
 
+use front::json;
 use serde_json::{Map, Value, json};
 
 use crate::error::RpcError;
-use crate::json;
 
 /// The longest name of a method, and the longest id, in bytes.
 const LONGEST: usize = 256;

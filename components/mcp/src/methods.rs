@@ -1,11 +1,11 @@
 //! The methods of MCP that there are: those about tools, and how a client gets to know the server.
 
+use front::ports::Ports;
+use front::words::words;
 use serde_json::{Map, Value, json};
 
 use crate::error::RpcError;
 use crate::message::Request;
-use crate::outcome::words;
-use crate::ports::Ports;
 use crate::settings::Settings;
 use crate::tools;
 use crate::version::{Era, MODERN, negotiated};

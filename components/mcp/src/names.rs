@@ -1,25 +1,12 @@
-//! What agents are called: references, and the names of the tools that they are.
+//! What the tools are called that agents are.
 //!
 //! A reference is `name` or `name.owner`. Names of tools are of `A-Z a-z 0-9 _ -` and at most 64 long, which every client takes; so the
 //! dot is written as `_`, which no name of an agent has, and where that is too long the name is cut and the owner kept.
 
-/// The longest name of an agent, and the longest of its owner.
-const LONGEST_PART: usize = 63;
+use front::names::is_reference;
+
 /// The longest name of a tool that clients take.
 pub const LONGEST_TOOL: usize = 64;
-
-/// Whether a text may be the reference of an agent: then it can be part of a host name or a path.
-pub fn is_reference(text: &str) -> bool {
-    let (name, owner) = text.split_once('.').unwrap_or((text, "a"));
-    let is_part = |part: &str| {
-        let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        (1..=LONGEST_PART).contains(&part.len())
-            && part.bytes().all(is_plain)
-            && !part.starts_with('-')
-            && !part.ends_with('-')
-    };
-    is_part(name) && is_part(owner)
-}
 
 /// The name of the tool that the agent with this reference is; none for what is no reference.
 pub fn tool(reference: &str) -> Option<String> {
@@ -72,7 +59,6 @@ mod tests {
         ] {
             assert_eq!(tool(text), None, "{text}");
         }
-        assert!(!is_reference(&"a".repeat(64)));
     }
 
     #[test]

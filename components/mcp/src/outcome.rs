@@ -144,12 +144,6 @@ impl Shown {
     }
 }
 
-/// Words of somebody else's as one line: without control characters, and at most `most` characters.
-pub fn words(text: &str, most: usize) -> String {
-    let visible = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().map(visible).take(most).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -1,9 +1,10 @@
 //! The report of a run as a result that a model can act on: how it ended, in words and in members, and what it wrote.
 
+use front::words::words;
 use hypervisor_protocol::{Exit, LimitKind, Report};
 use serde_json::{Map, Value, json};
 
-use crate::outcome::{Outcome, Shown, words};
+use crate::outcome::{Outcome, Shown};
 
 /// The longest words of a guest's in a line, in characters.
 const LONGEST: usize = 8 * 1024;

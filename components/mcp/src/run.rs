@@ -3,6 +3,8 @@
 //! The front is a client as any other: it opens a session, seals, and opens the answer. No evidence is asked for, because the other end is
 //! the same machine. The free route is tried first; where the host gives nothing away, the paid one with the same sealed request.
 
+use front::ports::{Answer, Asked, Ports};
+use front::problem;
 use hypervisor_protocol::{
     ClientSession, ContentFormat, CreateKeypairRequest, CreateKeypairResponse,
     ExecutePythonRequest, ExecuteResponse, ExecuteScriptRequest, ExecuteWasmRequest, OpenResponse,
@@ -11,9 +13,8 @@ use hypervisor_protocol::{
 
 use crate::error::Failure;
 use crate::outcome::Outcome;
-use crate::ports::{Answer, Asked, Ports};
+use crate::report;
 use crate::x402::{self, Payment};
-use crate::{problem, report};
 
 /// As much of a sealed answer is read.
 const MOST_ANSWER: usize = 40 * 1024 * 1024;
@@ -111,7 +112,10 @@ pub fn run(
         return Ok(demand);
     }
     if answer.status != 200 {
-        return Ok(x402::settled(&answer, problem::refusal(&answer).into()));
+        return Ok(x402::settled(
+            &answer,
+            Failure::Problem(problem::refusal(&answer)).into(),
+        ));
     }
     let (answer, body) = parts(answer)?;
     let response: ExecuteResponse = CBOR
@@ -144,7 +148,7 @@ fn open(ports: &impl Ports) -> Result<ClientSession, Failure> {
     let asked = asked.with_body(CBOR.media_type(), body);
     let answer = ports.send(&asked).map_err(Failure::Host)?;
     if answer.status != 200 {
-        return Err(problem::refusal(&answer));
+        return Err(Failure::Problem(problem::refusal(&answer)));
     }
     let unreadable = |_| Failure::Unreadable("it opens no session");
     let opened: CreateKeypairResponse = CBOR.decode(&answer.body).map_err(unreadable)?;

@@ -9,9 +9,11 @@
 //! | `MCP_TIMEOUT` | seconds that a request may take; 55 where it is missing |
 //! | `MCP_INSTRUCTIONS` | what models are told of this host, in place of the usual words |
 
+use front::origin::Reach;
+use front::variables::{Variables, words, wrong};
+
 use crate::builtin::Builtin;
 use crate::error::RpcError;
-use crate::origin::{Origin, Reach};
 
 /// As many agents are listed as tools where the operator says nothing.
 const AGENT_TOOLS: usize = 64;
@@ -49,17 +51,9 @@ impl Settings {
 
     /// Those that `variable` gives. An error names the variable.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, RpcError> {
-        let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
-        let wrong = |name: &str, what: &str| RpcError::Settings(format!("{name} {what}"));
-        let public = set("PUBLIC_URL").map(|url| {
-            Origin::of_url(&url).ok_or_else(|| wrong("PUBLIC_URL", "is no URL of http or https"))
-        });
-        let origins = set("MCP_ORIGINS").unwrap_or_default();
-        let origins = words(&origins)
-            .map(Origin::parse)
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| wrong("MCP_ORIGINS", "has something that is no origin"))?;
-        let tools = match set("MCP_TOOLS") {
+        let variables = Variables(variable);
+        let reach = variables.reach("MCP_ORIGINS")?;
+        let tools = match variables.text("MCP_TOOLS") {
             None => Some(Builtin::ALL.to_vec()),
             Some(names) => words(&names).map(Builtin::named).collect(),
         };
@@ -67,39 +61,26 @@ impl Settings {
             tools.ok_or_else(|| wrong("MCP_TOOLS", "names a tool that there is not"))?;
         tools.sort();
         tools.dedup();
-        let number = |name: &str, default: u64, most: u64| match set(name) {
-            None => Ok(default),
-            Some(text) => match text.trim().parse() {
-                Ok(number) if number <= most => Ok(number),
-                _ => Err(wrong(name, &format!("is no number from 0 to {most}"))),
-            },
-        };
-        let agent_tools = number(
+        let agent_tools = variables.number(
             "MCP_AGENT_TOOLS",
             AGENT_TOOLS as u64,
             MOST_AGENT_TOOLS as u64,
         )?;
-        let seconds = number("MCP_TIMEOUT", TIMEOUT_SECONDS, MOST_SECONDS)?;
-        let instructions = set("MCP_INSTRUCTIONS").unwrap_or_else(|| INSTRUCTIONS.to_owned());
+        let seconds = variables.number("MCP_TIMEOUT", TIMEOUT_SECONDS, MOST_SECONDS)?;
+        let instructions = variables
+            .text("MCP_INSTRUCTIONS")
+            .unwrap_or_else(|| INSTRUCTIONS.to_owned());
         if instructions.len() > LONGEST_INSTRUCTIONS {
-            return Err(wrong("MCP_INSTRUCTIONS", "is longer than 8 KiB"));
+            return Err(wrong("MCP_INSTRUCTIONS", "is longer than 8 KiB").into());
         }
         Ok(Self {
-            reach: Reach {
-                public: public.transpose()?,
-                origins,
-            },
+            reach,
             tools,
             agent_tools: usize::try_from(agent_tools).unwrap_or(AGENT_TOOLS),
             timeout_ms: seconds.saturating_mul(1000),
             instructions,
         })
     }
-}
-
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split([' ', ',', '\t', '\n'])
-        .filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]

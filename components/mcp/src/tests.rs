@@ -1,16 +1,16 @@
 //! The front as a whole, against a world of the tests' own.
 
 mod agents;
+mod http;
 mod running;
-mod transport;
-pub mod world;
 
 use serde_json::{Value, json};
 
-use crate::fields::Fields;
-use crate::front::{Body, Incoming, Outgoing, serve};
 use crate::settings::Settings;
-use world::World;
+use crate::transport::serve;
+use front::fields::Fields;
+use front::http::{Body, Incoming, Outgoing};
+use front::world::World;
 
 /// Settings of an operator who sets nothing.
 fn settings() -> Settings {
@@ -23,6 +23,7 @@ fn post(world: &World, headers: &[(&str, &str)], body: &[u8]) -> Outgoing {
     all.extend(headers);
     let incoming = Incoming {
         method: "POST".to_owned(),
+        target: "/mcp".to_owned(),
         host: Some("127.0.0.1:8080".to_owned()),
         fields: Fields::of(&all),
         body: Body::Whole(body.to_vec()),

@@ -2,19 +2,22 @@
 
 use std::collections::BTreeSet;
 
+use front::agents::Listed;
+use front::error::HostError;
+use front::json;
+use front::ports::Ports;
+use front::words::words;
 use serde_json::{Map, Value};
 
 use crate::arguments::Arguments;
 use crate::builtin::Builtin;
-use crate::catalogue::Listed;
 use crate::error::{Failure, RpcError};
 use crate::message::Request;
-use crate::outcome::{Outcome, words};
-use crate::ports::Ports;
+use crate::outcome::Outcome;
 use crate::run::{self, Kind};
 use crate::settings::Settings;
-use crate::x402::Payment;
-use crate::{agents, catalogue, json, names};
+use crate::x402;
+use crate::{agents, catalogue, names};
 
 /// The tools: those of the front's own, and then agents by their addresses, as many as the operator lists.
 pub fn list(ports: &impl Ports, settings: &Settings) -> Vec<Value> {
@@ -23,14 +26,15 @@ pub fn list(ports: &impl Ports, settings: &Settings) -> Vec<Value> {
         return tools;
     }
     let mut seen = BTreeSet::new();
-    let is_first = |agent: &Listed| agent.tool_name().is_some_and(|name| seen.insert(name));
+    let is_first =
+        |agent: &Listed| catalogue::tool_name(agent).is_some_and(|name| seen.insert(name));
     // A list that can not be read leaves the rest as it is: agents are found by search_agents too.
-    let agents = catalogue::some(ports, settings.agent_tools, is_first);
+    let agents = front::agents::some(ports, settings.agent_tools, is_first);
     tools.extend(
         agents
             .unwrap_or_default()
             .iter()
-            .filter_map(Listed::as_tool),
+            .filter_map(catalogue::as_tool),
     );
     tools
 }
@@ -41,7 +45,7 @@ pub fn call(
     settings: &Settings,
     request: &mut Request,
 ) -> Result<Outcome, RpcError> {
-    let payment = Payment::read(request.meta())?;
+    let payment = x402::payment(request.meta())?;
     let payment = payment.as_ref();
     let params = &mut request.params;
     let arguments = match params.remove("arguments") {
@@ -81,12 +85,12 @@ fn agent(ports: &impl Ports, settings: &Settings, name: &str) -> Result<Listed, 
     if settings.agent_tools == 0 {
         return Err(unknown());
     }
-    let is_it = |agent: &Listed| agent.tool_name().as_deref() == Some(name);
+    let is_it = |agent: &Listed| catalogue::tool_name(agent).as_deref() == Some(name);
     let found = match names::reference(name) {
-        Some(reference) => match catalogue::one(ports, &reference) {
+        Some(reference) => match front::agents::one(ports, &reference) {
             Ok(agent) => Some(agent).filter(is_it),
-            Err(Failure::NoAgent(_)) => None,
-            Err(error) => return Err(RpcError::Internal(error.to_string())),
+            Err(HostError::NoAgent(_)) => None,
+            Err(error) => return Err(RpcError::Internal(Failure::from(error).to_string())),
         },
         None => None,
     };
@@ -96,7 +100,7 @@ fn agent(ports: &impl Ports, settings: &Settings, name: &str) -> Result<Listed, 
     if !names::may_be_cut(name) {
         return Err(unknown());
     }
-    let found = catalogue::some(ports, 1, is_it);
-    let found = found.map_err(|error| RpcError::Internal(error.to_string()))?;
+    let found = front::agents::some(ports, 1, is_it);
+    let found = found.map_err(|error| RpcError::Internal(Failure::from(error).to_string()))?;
     found.into_iter().next().ok_or_else(unknown)
 }

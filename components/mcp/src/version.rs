@@ -5,10 +5,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use front::fields::Fields;
 use serde_json::Value;
 
 use crate::error::RpcError;
-use crate::fields::Fields;
 use crate::message::Request;
 
 /// Revisions without a handshake.
@@ -57,7 +57,7 @@ pub fn of_notification(fields: &Fields) -> Result<(), RpcError> {
 
 /// The version that `initialize` is answered with: the client's, or the latest of those with a handshake.
 pub fn negotiated(params: &serde_json::Map<String, Value>) -> &'static str {
-    let asked = crate::json::text(params, "protocolVersion");
+    let asked = front::json::text(params, "protocolVersion");
     let known = LEGACY.into_iter().find(|it| Some(*it) == asked);
     known.unwrap_or(LEGACY[0])
 }
@@ -81,7 +81,7 @@ fn modern(fields: &Fields, header: Option<&str>, request: &Request) -> Result<()
         "resources/read" => "uri",
         _ => "",
     };
-    if let Some(name) = crate::json::text(&request.params, named) {
+    if let Some(name) = front::json::text(&request.params, named) {
         let header = one(fields, NAME_HEADER)?.and_then(decoded);
         if header.as_deref() != Some(name) {
             return Err(differs("Mcp-Name", "params"));
@@ -100,7 +100,7 @@ fn differs(header: &str, member: &str) -> RpcError {
 /// A header that stands there once at most: of two, two readers may take different ones.
 fn one<'a>(fields: &'a Fields, name: &str) -> Result<Option<&'a str>, RpcError> {
     let found = fields.one(name);
-    found.map_err(|()| RpcError::Header(format!("{name} stands there more than once")))
+    found.map_err(|_| RpcError::Header(format!("{name} stands there more than once")))
 }
 
 /// The value of a header that may be wrapped: `=?base64?…?=` stands for what no header can hold.

@@ -2,11 +2,11 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use front::error::WebError;
+use front::ports::{Answer, Asked};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::error::WebError;
-use crate::ports::{Answer, Asked};
 
 const OWNER: &str = "0123456789abcdef0123456789abcdef";
 

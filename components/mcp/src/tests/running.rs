@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use front::error::WebError;
+use front::ports::{Answer, Asked};
 use hypervisor_protocol::{
     ContentFormat, CreateKeypairRequest, CreateKeypairResponse, ExecutePythonRequest,
     ExecuteResponse, ExecuteScriptRequest, ExecuteWasmRequest, Exit, HostSession, OpenRequest,
@@ -12,8 +14,6 @@ use hypervisor_protocol::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::error::WebError;
-use crate::ports::{Answer, Asked};
 
 const CBOR: ContentFormat = ContentFormat::Cbor;
 
@@ -233,7 +233,7 @@ fn a_refusal_is_a_result_in_words() {
 fn an_answer_that_was_altered_is_none() {
     let inner = host(&["/test/policy/unsafe/python"], echo);
     let world = World::answering(move |asked: &Asked, _| {
-        let mut answer = crate::ports::Ports::send(&inner, asked).unwrap();
+        let mut answer = front::ports::Ports::send(&inner, asked).unwrap();
         if asked.target != "/encrypt/create_keypair"
             && let Some(last) = answer.body.last_mut()
         {

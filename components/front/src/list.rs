@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::catalogue::Listed;
+use crate::agents::Listed;
 
 /// Takes agents out of `{"agents": […]}`.
 pub struct List<'a, F> {

@@ -1,5 +1,10 @@
 //! Header fields, as they came.
 
+/// A field that may stand there once stands there more than once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it stands there more than once")]
+pub struct Repeated;
+
 /// The fields of a request or a response: names in lower case, values that are text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields(Vec<(String, String)>);
@@ -15,7 +20,6 @@ impl Fields {
     }
 
     /// Those with these names and values.
-    #[cfg(test)]
     pub fn of(entries: &[(&str, &str)]) -> Self {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), value.as_bytes().to_vec());
         Self::new(entries.iter().map(owned))
@@ -27,11 +31,11 @@ impl Fields {
     }
 
     /// The value under a name, where there is one; an error where there are more.
-    pub fn one(&self, name: &str) -> Result<Option<&str>, ()> {
+    pub fn one(&self, name: &str) -> Result<Option<&str>, Repeated> {
         match *self.all(name) {
             [] => Ok(None),
             [value] => Ok(Some(value)),
-            _ => Err(()),
+            _ => Err(Repeated),
         }
     }
 
@@ -56,7 +60,7 @@ mod tests {
     fn fields_are_found_by_any_case_of_their_names() {
         let fields = Fields::of(&[("Accept", " a "), ("accept", "b"), ("x", "c")]);
         assert_eq!(fields.first("accept"), Some("a"));
-        assert_eq!(fields.one("accept"), Err(()));
+        assert_eq!(fields.one("accept"), Err(Repeated));
         assert_eq!(fields.one("x"), Ok(Some("c")));
         assert_eq!(fields.one("y"), Ok(None));
         let binary = Fields::new([("x".to_owned(), vec![0xff])]);

@@ -12,7 +12,7 @@ use wasip2::io::streams::{InputStream, OutputStream, StreamError};
 
 use crate::error::WebError;
 use crate::fields::Fields;
-use crate::front::{Body, Incoming, LONGEST_BODY, Outgoing};
+use crate::http::{Body, Incoming, LONGEST_BODY, Outgoing};
 use crate::ports::{Answer, Asked, Ports};
 
 const MILLISECOND: u64 = 1_000_000;
@@ -71,7 +71,11 @@ impl Wasi {
     }
 
     /// Waits for `ready`, and sends on what is on its way meanwhile: the other side may answer while it still reads.
-    fn wait_sending(&self, ready: &Pollable, sending: &mut Sending<'_>) -> Result<(), WebError> {
+    fn wait_sending(
+        &self,
+        ready: &Pollable,
+        sending: &mut Sending<impl AsRef<[u8]>>,
+    ) -> Result<(), WebError> {
         loop {
             let movable = sending.step();
             let deadline = monotonic_clock::subscribe_instant(self.deadline);
@@ -88,7 +92,7 @@ impl Wasi {
     fn response(
         &self,
         coming: &FutureIncomingResponse,
-        sending: &mut Sending<'_>,
+        sending: &mut Sending<impl AsRef<[u8]>>,
     ) -> Result<IncomingResponse, WebError> {
         self.wait_sending(&coming.subscribe(), sending)?;
         match coming.get() {
@@ -103,7 +107,7 @@ impl Wasi {
         &self,
         body: &IncomingBody,
         limit: usize,
-        sending: &mut Sending<'_>,
+        sending: &mut Sending<impl AsRef<[u8]>>,
     ) -> Result<(Vec<u8>, bool), WebError> {
         let stream: InputStream = body.stream().map_err(|()| WebError::Broken)?;
         let ready = stream.subscribe();
@@ -130,11 +134,11 @@ impl Ports for Wasi {
         self.in_time()?;
         let request = prepared(asked)?;
         let body = match &asked.body {
-            Some(_) => Some(request.body().map_err(|()| WebError::Invalid)?),
+            Some(bytes) => Some((request.body().map_err(|()| WebError::Invalid)?, bytes)),
             None => None,
         };
         let coming = outgoing_handler::handle(request, None).map_err(|error| classify(&error))?;
-        let mut sending = Sending::new(body, asked.body.as_deref().unwrap_or_default())?;
+        let mut sending = Sending::new(body)?;
         let response = self.response(&coming, &mut sending)?;
         let fields = Fields::new(response.headers().entries());
         let status = response.status();
@@ -160,32 +164,35 @@ impl Ports for Wasi {
 }
 
 /// The body of a request, as long as there is more of it to send.
-struct Sending<'a>(Option<Upload<'a>>);
+pub struct Sending<B>(Option<Upload<B>>);
 
-struct Upload<'a> {
+struct Upload<B> {
     // The stream belongs to the body and goes first: fields drop in this order.
     stream: OutputStream,
     body: OutgoingBody,
-    rest: &'a [u8],
+    bytes: B,
+    sent: usize,
     is_flushed: bool,
 }
 
-impl<'a> Sending<'a> {
-    fn new(body: Option<OutgoingBody>, rest: &'a [u8]) -> Result<Self, WebError> {
-        let Some(body) = body else {
+impl<B: AsRef<[u8]>> Sending<B> {
+    /// The body of a request with what is to be sent in it; none where the request has none.
+    pub fn new(body: Option<(OutgoingBody, B)>) -> Result<Self, WebError> {
+        let Some((body, bytes)) = body else {
             return Ok(Self(None));
         };
         let stream = body.write().map_err(|()| WebError::Invalid)?;
         Ok(Self(Some(Upload {
             stream,
             body,
-            rest,
+            bytes,
+            sent: 0,
             is_flushed: false,
         })))
     }
 
     /// Sends what can be sent without waiting. What to wait for before there is more; none where there will be no more.
-    fn step(&mut self) -> Option<Pollable> {
+    pub fn step(&mut self) -> Option<Pollable> {
         let mut upload = self.0.take()?;
         match upload.go_on() {
             Ok(false) => {
@@ -205,7 +212,7 @@ impl<'a> Sending<'a> {
     }
 }
 
-impl Upload<'_> {
+impl<B: AsRef<[u8]>> Upload<B> {
     /// Whether all of it is sent.
     fn go_on(&mut self) -> Result<bool, StreamError> {
         loop {
@@ -213,7 +220,8 @@ impl Upload<'_> {
             if room == 0 {
                 return Ok(false);
             }
-            if self.rest.is_empty() {
+            let rest = self.bytes.as_ref().get(self.sent..).unwrap_or_default();
+            if rest.is_empty() {
                 if self.is_flushed {
                     return Ok(true);
                 }
@@ -221,14 +229,15 @@ impl Upload<'_> {
                 self.is_flushed = true;
                 continue;
             }
-            let (piece, behind) = self.rest.split_at(room.min(self.rest.len()));
+            let piece = rest.get(..room.min(rest.len())).unwrap_or_default();
             self.stream.write(piece)?;
-            self.rest = behind;
+            self.sent = self.sent.saturating_add(piece.len());
         }
     }
 }
 
-fn prepared(asked: &Asked) -> Result<OutgoingRequest, WebError> {
+/// A request as WASI has it, with the length of its body.
+pub fn prepared(asked: &Asked) -> Result<OutgoingRequest, WebError> {
     let headers = WasiFields::new();
     let length = asked
         .body
@@ -259,7 +268,8 @@ fn method(name: &str) -> Method {
     }
 }
 
-fn classify(error: &ErrorCode) -> WebError {
+/// An error of WASI.
+pub fn classify(error: &ErrorCode) -> WebError {
     match error {
         ErrorCode::DestinationNotFound => WebError::NotFound,
         ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => WebError::Denied,
@@ -278,15 +288,20 @@ fn classify(error: &ErrorCode) -> WebError {
 pub fn incoming(world: &Wasi, request: &IncomingRequest) -> Incoming {
     let fields = Fields::new(request.headers().entries());
     let method = match request.method() {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
         Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
         Method::Options => "OPTIONS",
+        Method::Patch => "PATCH",
         // None of the others is taken.
         _ => "",
     };
     let host = fields.first("host").map(str::to_owned);
     let body = match method {
         "POST" => match request.consume() {
-            Ok(body) => match world.read(&body, LONGEST_BODY, &mut Sending(None)) {
+            Ok(body) => match world.read(&body, LONGEST_BODY, &mut Sending::<&[u8]>(None)) {
                 Ok((body, false)) => Body::Whole(body),
                 Ok((_, true)) => Body::TooLong,
                 Err(_) => Body::Broken,
@@ -297,6 +312,7 @@ pub fn incoming(world: &Wasi, request: &IncomingRequest) -> Incoming {
     };
     Incoming {
         method: method.to_owned(),
+        target: request.path_with_query().unwrap_or_default(),
         host: host.or_else(|| request.authority()),
         fields,
         body,

@@ -1,11 +1,11 @@
 //! HTTP, JSON-RPC and the two ways of speaking.
 
+use front::ports::Answer;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::error::RpcError;
-use crate::ports::Answer;
 
 fn nobody() -> World {
     World::answering(|_, _| Answer {
@@ -17,6 +17,7 @@ fn nobody() -> World {
 fn incoming(method: &str, headers: &[(&str, &str)], body: Body) -> Outgoing {
     let incoming = Incoming {
         method: method.to_owned(),
+        target: "/mcp".to_owned(),
         host: Some("localhost".to_owned()),
         fields: Fields::of(headers),
         body,
@@ -203,6 +204,7 @@ fn a_page_of_the_same_machine_may_ask_and_read() {
 fn settings_that_can_not_be_read_are_told() {
     let incoming = Incoming {
         method: "POST".to_owned(),
+        target: "/mcp".to_owned(),
         host: None,
         fields: Fields::of(&[]),
         body: Body::Whole(Vec::new()),

@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use crate::error::{Failure, WebError};
+use crate::error::WebError;
 use crate::json;
-use crate::outcome::words;
 use crate::ports::{Answer, Asked, Ports};
+use crate::words::words;
 
 const PREFIX: &str = "urn:hypervisor:problem:";
 /// How often a paid request is sent at most.
@@ -14,10 +14,22 @@ const TIMES: u32 = 5;
 const LONGEST_WAIT_MS: u64 = 5_000;
 
 /// The problem in an answer, where it has one.
-fn of(answer: &Answer) -> Option<Map<String, Value>> {
+pub fn of(answer: &Answer) -> Option<Map<String, Value>> {
     json::object(&answer.body)
         .ok()
         .filter(|problem| json::text(problem, "type").is_some_and(|it| it.starts_with(PREFIX)))
+}
+
+/// Whether the host does not know yet what became of a payment: the same request is to be sent again.
+pub fn is_unsettled(answer: &Answer) -> bool {
+    let open = ["settlement-unknown", "payment-unverified"];
+    answer.status == 503 && open.iter().any(|name| is(answer, name))
+}
+
+/// How long to wait before an unsettled request is sent again, in milliseconds.
+pub fn settling_wait(answer: &Answer) -> u64 {
+    let seconds = retry_after(answer).unwrap_or(1);
+    seconds.saturating_mul(1000).clamp(100, LONGEST_WAIT_MS)
 }
 
 /// Whether an answer is the problem of this name.
@@ -27,7 +39,7 @@ pub fn is(answer: &Answer, name: &str) -> bool {
 }
 
 /// A refusal in words: what kind it is, what happened, and when to try again.
-pub fn refusal(answer: &Answer) -> Failure {
+pub fn refusal(answer: &Answer) -> String {
     let mut text = format!("the host refused with status {}", answer.status);
     if let Some(problem) = of(answer) {
         let kind = json::text(&problem, "type").unwrap_or_default();
@@ -47,10 +59,11 @@ pub fn refusal(answer: &Answer) -> Failure {
     if let Some(seconds) = retry_after(answer) {
         text = format!("{text}; try again in {seconds} s");
     }
-    Failure::Problem(text)
+    text
 }
 
-fn retry_after(answer: &Answer) -> Option<u64> {
+/// After how many seconds the host says to try again.
+pub fn retry_after(answer: &Answer) -> Option<u64> {
     answer.fields.first("retry-after")?.parse().ok()
 }
 
@@ -58,13 +71,7 @@ fn retry_after(answer: &Answer) -> Option<u64> {
 pub fn send_paid(ports: &impl Ports, asked: &Asked) -> Result<Answer, WebError> {
     let mut answer = ports.send(asked)?;
     for _ in 1..TIMES {
-        let open = ["settlement-unknown", "payment-unverified"];
-        if answer.status != 503 || !open.iter().any(|name| is(&answer, name)) {
-            break;
-        }
-        let seconds = retry_after(&answer).unwrap_or(1);
-        let wait = seconds.saturating_mul(1000).clamp(100, LONGEST_WAIT_MS);
-        if !ports.pause(wait) {
+        if !is_unsettled(&answer) || !ports.pause(settling_wait(&answer)) {
             break;
         }
         answer = ports.send(asked)?;
@@ -78,7 +85,7 @@ mod tests {
 
     use super::*;
     use crate::fields::Fields;
-    use crate::tests::world::World;
+    use crate::world::World;
 
     fn problem(status: u16, name: &str) -> Answer {
         Answer {
@@ -95,17 +102,14 @@ mod tests {
     fn a_refusal_is_told_by_its_kind_and_detail() {
         let answer = problem(503, "overloaded");
         assert!(is(&answer, "overloaded") && !is(&answer, "not-found"));
-        let text = refusal(&answer).to_string();
+        let text = refusal(&answer);
         assert_eq!(text, "the host refused: overloaded: d ; try again in 3 s");
         let other = Answer {
             status: 500,
             body: b"secret".to_vec(),
             ..Answer::default()
         };
-        assert_eq!(
-            refusal(&other).to_string(),
-            "the host refused with status 500"
-        );
+        assert_eq!(refusal(&other), "the host refused with status 500");
     }
 
     #[test]

@@ -5,49 +5,15 @@
 
 use serde_json::Value;
 
+use front::fields::{Fields, essence};
+use front::http::{Body, Incoming, Outgoing};
+use front::ports::Ports;
+
 use crate::error::RpcError;
-use crate::fields::{Fields, essence};
 use crate::message::{Message, answer};
 use crate::methods;
-use crate::ports::Ports;
 use crate::settings::Settings;
 use crate::version::{self, Era};
-
-/// The longest body of a request, in bytes.
-pub const LONGEST_BODY: usize = 16 * 1024 * 1024;
-
-/// A request of a client's.
-pub struct Incoming {
-    /// The method, in upper case.
-    pub method: String,
-    /// The host that it was sent to.
-    pub host: Option<String>,
-    /// Header fields.
-    pub fields: Fields,
-    /// The body of a POST.
-    pub body: Body,
-}
-
-/// A body.
-pub enum Body {
-    /// All of it.
-    Whole(Vec<u8>),
-    /// It is longer than [`LONGEST_BODY`].
-    TooLong,
-    /// It broke off.
-    Broken,
-}
-
-/// What it is answered with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outgoing {
-    /// The status.
-    pub status: u16,
-    /// Header fields.
-    pub headers: Vec<(&'static str, String)>,
-    /// The body.
-    pub body: Vec<u8>,
-}
 
 /// Answers a request.
 pub fn serve(
@@ -60,7 +26,7 @@ pub fn serve(
         Err(error) => return refused(&error),
     };
     let origin = incoming.fields.one("origin");
-    let origin = origin.map_err(|()| RpcError::Forbidden("there are several Origins"));
+    let origin = origin.map_err(|_| RpcError::Forbidden("there are several Origins"));
     let checked = origin.and_then(|origin| {
         let host = incoming.host.as_deref();
         let allowed = settings.reach.check(host, origin)?;

@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::error::RpcError;
+use crate::error::Forbidden;
 
 /// Scheme, host and port of a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Reach {
         &self,
         host: Option<&str>,
         origin: Option<&'a str>,
-    ) -> Result<Option<&'a str>, RpcError> {
+    ) -> Result<Option<&'a str>, Forbidden> {
         let here = host.and_then(authority_parts);
         let here = here.map(|(host, _)| host);
         let is_local = here.as_deref().is_some_and(is_loopback);
@@ -64,7 +64,7 @@ impl Reach {
         };
         let is_named = here.as_deref().is_some_and(|it| is_address(it) || is_local);
         if is_private && !is_named {
-            return Err(RpcError::Forbidden(
+            return Err(Forbidden(
                 "this Host is not taken: the operator sets PUBLIC_URL to be reached under a name",
             ));
         }
@@ -76,7 +76,7 @@ impl Reach {
         });
         match allowed {
             true => Ok(Some(text)),
-            false => Err(RpcError::Forbidden("this Origin is not taken")),
+            false => Err(Forbidden("this Origin is not taken")),
         }
     }
 }

@@ -1,0 +1,644 @@
+//! Running an agent for a message: its answer becomes events of the task, which are written, and sent to the client as far as it reads.
+//!
+//! The client is told of the task when something of it is known, or a little later: an agent may answer with a message in place of a task,
+//! and the host may ask for a payment in place of an answer.
+
+use front::error::WebError;
+use front::fields::Fields;
+use front::json;
+use front::ports::{Answer, Asked};
+use front::problem;
+use serde_json::{Map, Value, json};
+
+use crate::error::A2aError;
+use crate::events::{self, Said};
+use crate::message::Ids;
+use crate::output::{self, Outcome, Output, Text};
+use crate::pay::Submitted;
+use crate::ports::{Call, Step, World};
+use crate::reader::{said, status_with};
+use crate::reply::Reply;
+use crate::rows::{self, Record, Stage};
+use crate::settings::Settings;
+use crate::task::State;
+use crate::writer::Writer;
+
+/// How often it is asked whether the task was canceled, and the longest wait for the agent, in milliseconds.
+const LOOK_MS: u64 = 100;
+/// So long before its time is up a run ends itself, so that there is time to say so.
+const MARGIN_MS: u64 = 1_000;
+/// How often a paid call is sent again after it broke off.
+const TIMES: u32 = 3;
+const WAIT_MS: u64 = 1_000;
+
+/// When a client is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// When the task rests.
+    Blocking,
+    /// At once.
+    Immediate,
+    /// All the time.
+    Streaming,
+}
+
+/// What is asked of an agent.
+pub struct Order {
+    /// When the client is answered.
+    pub mode: Mode,
+    /// The payment that came with it.
+    pub submitted: Option<Submitted>,
+    /// Whether the client pays by messages.
+    pub is_in_band: bool,
+    /// What is paid for, as the client knows it.
+    pub url: String,
+    /// How much of the history the client wants.
+    pub history: Option<usize>,
+}
+
+/// A run.
+pub struct Run<'a, W: World> {
+    pub(crate) world: &'a W,
+    pub(crate) settings: &'a Settings,
+    pub(crate) reply: &'a Reply<'a, W>,
+    pub(crate) writer: Writer<'a, W>,
+    pub(crate) order: Order,
+    /// When the client is told of the task at the latest; none where it takes the agent's answer.
+    pub(crate) hold: Option<u64>,
+    /// The record to go back to where nothing comes of it; none for a new task.
+    pub(crate) before: Option<Record>,
+    pub(crate) begins: &'a dyn Fn(&Record) -> Result<(), A2aError>,
+    pub(crate) is_begun: bool,
+    /// The artifact that text goes into.
+    pub(crate) text_id: Option<String>,
+    pub(crate) size: usize,
+    pub(crate) looked: u64,
+    pub(crate) headers: Vec<(&'static str, String)>,
+}
+
+/// What to do after an exchange.
+pub(crate) enum After {
+    /// Nothing.
+    Over,
+    /// The same again, after so many milliseconds.
+    Again(u64),
+}
+
+enum Tick {
+    Go,
+    Canceled,
+    Late,
+    Lost,
+}
+
+impl<W: World> Run<'_, W> {
+    /// Sends the request and sees to what comes of it. An error says that nothing was begun.
+    pub fn go(mut self, asked: &Asked) -> Result<(), A2aError> {
+        match self.work(asked) {
+            Ok(()) => {}
+            Err(error) if !self.is_begun => {
+                self.undo();
+                return Err(error);
+            }
+            // What can not be written is still told.
+            Err(error) => {
+                let _ = self.finish_saying(State::Failed, &error.to_string());
+            }
+        }
+        self.conclude();
+        Ok(())
+    }
+
+    fn work(&mut self, asked: &Asked) -> Result<(), A2aError> {
+        let mut broken = 0;
+        loop {
+            match self.exchange(asked, &mut broken)? {
+                After::Over => return Ok(()),
+                After::Again(wait) if !self.rest(wait)? => return Ok(()),
+                After::Again(_) => {}
+            }
+        }
+    }
+
+    /// Waits before the same is sent again; false where it is not to be.
+    fn rest(&mut self, milliseconds: u64) -> Result<bool, A2aError> {
+        let until = self.world.now().saturating_add(milliseconds);
+        loop {
+            match self.tick()? {
+                Tick::Go => {}
+                Tick::Late => return self.late().map(|()| false),
+                Tick::Lost => return self.lost().map(|()| false),
+                Tick::Canceled => return self.canceled().map(|()| false),
+            }
+            let left = until.saturating_sub(self.world.now());
+            if left == 0 || !self.world.pause(left.min(LOOK_MS)) {
+                return Ok(left == 0);
+            }
+        }
+    }
+
+    fn exchange(&mut self, asked: &Asked, broken: &mut u32) -> Result<After, A2aError> {
+        let mut call = match self.world.call(asked.clone()) {
+            Ok(call) => call,
+            Err(error) => return self.unreached(error, broken),
+        };
+        let mut output: Option<Output> = None;
+        loop {
+            match self.tick()? {
+                Tick::Go => {}
+                Tick::Late => return self.late().map(|()| After::Over),
+                Tick::Lost => return self.lost().map(|()| After::Over),
+                Tick::Canceled => {
+                    drop(call);
+                    return self.canceled().map(|()| After::Over);
+                }
+            }
+            let now = self.world.now();
+            let due = match &output {
+                Some(Output::Text(text)) => text.wait(now),
+                _ => None,
+            };
+            if due == Some(0)
+                && let Some(Output::Text(text)) = &mut output
+            {
+                let piece = text.take(false);
+                self.text(text, &piece, false)?;
+            }
+            match call.next(due.filter(|due| *due > 0).unwrap_or(LOOK_MS).min(LOOK_MS)) {
+                Step::Waiting => {}
+                Step::Head(status, fields) => {
+                    if status < 400 {
+                        self.paid(&fields);
+                    }
+                    output = Some(Output::of(status, fields, self.room()));
+                }
+                Step::Piece(bytes) => {
+                    let Some(output) = &mut output else { continue };
+                    if self.piece(output, &bytes)? {
+                        return Ok(After::Over);
+                    }
+                }
+                Step::End => return self.whole(output),
+                Step::Failed(error) => return self.broken_off(output, error, broken),
+            }
+        }
+    }
+
+    /// Takes in some of the answer. Whether that ends it.
+    fn piece(&mut self, output: &mut Output, bytes: &[u8]) -> Result<bool, A2aError> {
+        match output {
+            Output::Text(text) => {
+                // What is over the bound is read and not kept: it is the agent's run, and that is not to be held up.
+                if !self.writer.record.is_cut {
+                    text.push(bytes, self.world.now());
+                }
+                Ok(false)
+            }
+            Output::Whole { answer, most } => {
+                let room = most.saturating_sub(answer.body.len());
+                answer.is_cut |= bytes.len() > room;
+                let here = bytes.get(..room).unwrap_or(bytes);
+                answer.body.extend(here);
+                Ok(false)
+            }
+            Output::Events(reader) => {
+                let events = match reader.push(bytes) {
+                    Ok(events) => events,
+                    Err(what) => return self.no_event(&what).map(|()| true),
+                };
+                for data in events {
+                    let event = json::object(&data).map_err(str::to_owned);
+                    if self.event(event)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// Takes in an event of the agent's own. Whether that ends it.
+    fn event(&mut self, event: Result<Map<String, Value>, String>) -> Result<bool, A2aError> {
+        let said = event.and_then(|event| events::said(&event, &self.ids()));
+        let said = match said {
+            Ok(said) => said,
+            Err(what) => return self.no_event(&what).map(|()| true),
+        };
+        for said in said {
+            if self.say(said)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn say(&mut self, said: Said) -> Result<bool, A2aError> {
+        match said {
+            Said::Artifact {
+                artifact,
+                is_append,
+                is_last,
+            } => {
+                self.artifact(artifact, is_append, is_last)?;
+                Ok(false)
+            }
+            Said::Status(state, message) => {
+                let message = message.map(|message| self.fitting(message));
+                if state.is_terminal() || state.is_interrupted() {
+                    return self.finish(state, message).map(|()| true);
+                }
+                let event = status_with(self.world, &self.writer.record, state, message);
+                self.emit(event)?;
+                Ok(false)
+            }
+            Said::Message(mut message) => {
+                let is_answer = !self.is_begun && self.before.is_none() && !self.order.is_in_band;
+                if !is_answer || message.to_string().len() > self.room() {
+                    let message = self.fitting(message);
+                    return self.finish(State::Completed, Some(message)).map(|()| true);
+                }
+                if let Value::Object(members) = &mut message {
+                    members.remove("taskId");
+                }
+                self.is_begun = true;
+                self.writer.record.is_running = false;
+                (self.begins)(&self.writer.record)?;
+                self.append(json!({"message": message}))?;
+                Ok(true)
+            }
+        }
+    }
+
+    fn no_event(&mut self, what: &str) -> Result<(), A2aError> {
+        self.finish_saying(
+            State::Failed,
+            &format!("The agent's answer is no event of A2A: {what}."),
+        )
+    }
+
+    /// The answer is whole.
+    fn whole(&mut self, output: Option<Output>) -> Result<After, A2aError> {
+        match output {
+            None => self.finish_saying(State::Failed, "The agent did not answer.")?,
+            Some(Output::Text(mut text)) => {
+                let piece = text.take(true);
+                self.text(&text, &piece, true)?;
+                self.finish(State::Completed, None)?;
+            }
+            Some(Output::Events(_)) => self.finish(State::Completed, None)?,
+            Some(Output::Whole { answer, .. }) => {
+                if self.writer.record.sale.is_some()
+                    && let Some(after) = self.sold(&answer)?
+                {
+                    return Ok(after);
+                }
+                self.answered(&answer)?;
+            }
+        }
+        Ok(After::Over)
+    }
+
+    fn answered(&mut self, answer: &Answer) -> Result<(), A2aError> {
+        let is_refused = matches!(answer.status, 429 | 503) && problem::of(answer).is_some();
+        if is_refused && !self.is_begun {
+            let seconds = problem::retry_after(answer);
+            return Err(A2aError::Busy(problem::refusal(answer), seconds));
+        }
+        if answer.status == 404 && problem::is(answer, "agent-not-found") && !self.is_begun {
+            return Err(A2aError::NoAgent);
+        }
+        self.writer.record.is_cut |= answer.is_cut;
+        match output::outcome(answer) {
+            Outcome::Part(part) => {
+                self.part(part)?;
+                self.finish(State::Completed, None)
+            }
+            Outcome::Said(value) => {
+                let event = match value {
+                    Value::Object(event) => Ok(event),
+                    _ => Err("it is no object".to_owned()),
+                };
+                match self.event(event)? {
+                    true => Ok(()),
+                    false => self.finish(State::Completed, None),
+                }
+            }
+            Outcome::Failed(text, part) => {
+                self.part(part)?;
+                self.finish_saying(State::Failed, &text)
+            }
+        }
+    }
+
+    fn part(&mut self, part: Option<Value>) -> Result<(), A2aError> {
+        let Some(part) = part else { return Ok(()) };
+        let mut artifact = Map::new();
+        artifact.insert("parts".to_owned(), json!([part]));
+        if self.writer.record.is_cut {
+            artifact.insert("metadata".to_owned(), json!({"truncated": true}));
+        }
+        artifact.insert("artifactId".to_owned(), self.fresh().into());
+        let event = self.artifact_event(artifact, false, true);
+        self.emit(event)
+    }
+
+    /// Some of a text. What is over the bound is left out, and that is said.
+    fn text(&mut self, text: &Text, piece: &str, is_last: bool) -> Result<(), A2aError> {
+        let room = self.room();
+        let mut end = piece.len().min(room);
+        while !piece.is_char_boundary(end) {
+            end = end.saturating_sub(1);
+        }
+        let kept = piece.get(..end).unwrap_or_default();
+        let is_cut = kept.len() < piece.len();
+        self.writer.record.is_cut |= is_cut;
+        let is_append = self.text_id.is_some();
+        if kept.is_empty() && !(is_append && is_last) && !is_cut {
+            return Ok(());
+        }
+        let id = self.text_id.take().unwrap_or_else(|| self.fresh());
+        self.text_id = Some(id.clone());
+        let mut artifact = Map::new();
+        artifact.insert("artifactId".to_owned(), id.into());
+        artifact.insert("parts".to_owned(), json!([text.part(kept)]));
+        if self.writer.record.is_cut {
+            artifact.insert("metadata".to_owned(), json!({"truncated": true}));
+        }
+        let event = self.artifact_event(artifact, is_append, is_last);
+        self.emit(event)
+    }
+
+    fn artifact(
+        &mut self,
+        artifact: Map<String, Value>,
+        is_append: bool,
+        is_last: bool,
+    ) -> Result<(), A2aError> {
+        let known = self.writer.record.task.artifacts.iter();
+        let is_known = known
+            .into_iter()
+            .any(|it| it.get("artifactId") == artifact.get("artifactId"));
+        let event = self.artifact_event(artifact, is_append && is_known, is_last);
+        if event.to_string().len() > self.room() {
+            self.writer.record.is_cut = true;
+            return Ok(());
+        }
+        self.emit(event)
+    }
+
+    fn artifact_event(&self, artifact: Map<String, Value>, append: bool, last: bool) -> Value {
+        let task = &self.writer.record.task;
+        json!({"artifactUpdate": {
+            "taskId": task.id, "contextId": task.context, "artifact": artifact, "append": append, "lastChunk": last,
+        }})
+    }
+
+    /// A message of the agent's, or that it was too long.
+    fn fitting(&mut self, message: Value) -> Value {
+        let length = message.to_string().len();
+        if length <= self.room() {
+            return message;
+        }
+        self.writer.record.is_cut = true;
+        said(
+            self.world,
+            &self.writer.record,
+            &format!(
+                "[a message of {length} bytes was left out: it is longer than what is kept of a task]"
+            ),
+        )
+    }
+
+    /// Bytes that there is room for.
+    fn room(&self) -> usize {
+        self.settings.task_bytes.saturating_sub(self.size)
+    }
+
+    /// Ends the turn with words of the front's.
+    pub(crate) fn finish_saying(&mut self, state: State, text: &str) -> Result<(), A2aError> {
+        let message = said(self.world, &self.writer.record, text);
+        self.finish(state, Some(message))
+    }
+
+    /// Ends the turn.
+    pub(crate) fn finish(&mut self, state: State, message: Option<Value>) -> Result<(), A2aError> {
+        if !self.is_begun {
+            self.begin()?;
+        }
+        let mut message = message;
+        if message.is_none() && self.writer.record.is_cut {
+            let text = format!(
+                "The answer is longer than the {} bytes that are kept of a task: what is over was left out.",
+                self.settings.task_bytes
+            );
+            message = Some(said(self.world, &self.writer.record, &text));
+        }
+        self.writer.record.is_running = false;
+        let message = self.with_receipts(state, message);
+        let event = status_with(self.world, &self.writer.record, state, message);
+        self.append(event)
+    }
+
+    /// Writes an event and sends it.
+    pub(crate) fn emit(&mut self, event: Value) -> Result<(), A2aError> {
+        if !self.is_begun {
+            self.begin()?;
+        }
+        self.append(event)
+    }
+
+    fn append(&mut self, event: Value) -> Result<(), A2aError> {
+        self.size = self.size.saturating_add(event.to_string().len());
+        let written = self.writer.append(&event);
+        if self.order.mode == Mode::Streaming {
+            self.reply
+                .event(shown(event, self.order.history), self.headers.clone());
+        }
+        Ok(written?)
+    }
+
+    /// Tells the client of the task.
+    fn begin(&mut self) -> Result<(), A2aError> {
+        self.is_begun = true;
+        self.writer.record.is_announced = true;
+        let before = self.size;
+        let task = self.writer.record.task.to_value(None, true);
+        let written = self.append(json!({"task": task}));
+        self.size = before;
+        if self.order.mode == Mode::Immediate {
+            let record = &self.writer.record;
+            let result = result(record, self.order.history);
+            self.reply.result(result, self.headers.clone());
+        }
+        written?;
+        (self.begins)(&self.writer.record)
+    }
+
+    fn tick(&mut self) -> Result<Tick, A2aError> {
+        if self.world.left() < MARGIN_MS {
+            return Ok(Tick::Late);
+        }
+        let now = self.world.now();
+        if !self.is_begun && self.hold.is_some_and(|hold| now >= hold) {
+            self.begin()?;
+            let state = State::Working;
+            let event = status_with(self.world, &self.writer.record, state, None);
+            self.append(event)?;
+        }
+        if !self.writer.beat()? {
+            return Ok(Tick::Lost);
+        }
+        if now.saturating_sub(self.looked) >= LOOK_MS {
+            self.looked = now;
+            if !self.writer.record.is_settling() && self.writer.is_canceled()? {
+                return Ok(Tick::Canceled);
+            }
+        }
+        Ok(Tick::Go)
+    }
+
+    fn canceled(&mut self) -> Result<(), A2aError> {
+        self.finish_saying(State::Canceled, "Canceled.")
+    }
+
+    /// The time is up.
+    fn late(&mut self) -> Result<(), A2aError> {
+        if self.writer.record.is_settling() {
+            self.unsettled()?;
+            self.writer.record.is_running = false;
+            return Ok(self.writer.save()?);
+        }
+        self.finish_saying(State::Failed, "The time was up.")
+    }
+
+    /// Somebody else took the task over, because this run was taken for dead.
+    fn lost(&mut self) -> Result<(), A2aError> {
+        self.is_begun = true;
+        if let Some(record) = rows::load(self.world, &self.writer.record.task.id)? {
+            self.writer.record = record;
+        }
+        Ok(())
+    }
+
+    fn unreached(&mut self, error: WebError, broken: &mut u32) -> Result<After, A2aError> {
+        match error {
+            WebError::Busy if !self.is_begun => Err(A2aError::Busy(error.to_string(), Some(1))),
+            WebError::NotFound if !self.is_begun => Err(A2aError::NoAgent),
+            error => self.broken_off(None, error, broken),
+        }
+    }
+
+    fn broken_off(
+        &mut self,
+        output: Option<Output>,
+        error: WebError,
+        broken: &mut u32,
+    ) -> Result<After, A2aError> {
+        *broken = broken.saturating_add(1);
+        let may_settle = self.writer.record.is_settling();
+        if may_settle && output.is_none() && *broken <= TIMES {
+            return Ok(After::Again(WAIT_MS));
+        }
+        if output.is_none() && !self.is_begun && !may_settle {
+            match error {
+                WebError::Busy => return Err(A2aError::Busy(error.to_string(), Some(1))),
+                WebError::NotFound => return Err(A2aError::NoAgent),
+                _ => {}
+            }
+        }
+        if may_settle {
+            return self.late().map(|()| After::Over);
+        }
+        if let Some(Output::Text(mut text)) = output {
+            let piece = text.take(true);
+            self.text(&text, &piece, true)?;
+        }
+        self.finish_saying(State::Failed, &format!("The agent failed: {error}."))?;
+        Ok(After::Over)
+    }
+
+    /// What a sale says where a call is answered well.
+    fn paid(&mut self, fields: &Fields) {
+        let answer = Answer {
+            fields: fields.clone(),
+            ..Answer::default()
+        };
+        self.receipt(&answer);
+        if let Some(sale) = &mut self.writer.record.sale {
+            sale.stage = Stage::Over;
+        }
+    }
+
+    /// Answers the client, where it was not yet.
+    fn conclude(&mut self) {
+        match self.order.mode {
+            Mode::Blocking => {
+                let result = result(&self.writer.record, self.order.history);
+                self.reply.result(result, self.headers.clone());
+            }
+            Mode::Streaming => self.reply.close(),
+            Mode::Immediate if !self.is_begun => {}
+            Mode::Immediate => {
+                // It was answered when it began, unless the answer is a message.
+                let result = result(&self.writer.record, self.order.history);
+                self.reply.result(result, self.headers.clone());
+            }
+        }
+    }
+
+    /// Leaves everything as it was.
+    fn undo(&mut self) {
+        let id = self.writer.record.task.id.clone();
+        match self.before.take() {
+            None if self.writer.is_stored() => {
+                let _ = rows::remove(self.world, &id);
+            }
+            None => {}
+            Some(before) => {
+                let now = &self.writer.record;
+                self.writer.record = Record {
+                    turn: now.turn,
+                    version: now.version,
+                    is_running: false,
+                    ..before
+                };
+                let _ = self.writer.save();
+            }
+        }
+    }
+
+    fn ids(&self) -> Ids {
+        Ids {
+            task: Some(self.writer.record.task.id.clone()),
+            context: self.writer.record.task.context.clone(),
+            fresh: self.fresh(),
+        }
+    }
+
+    fn fresh(&self) -> String {
+        const_hex::encode(self.world.random())
+    }
+}
+
+/// An event as a client wants it that wants so much of the history.
+pub fn shown(mut event: Value, history: Option<usize>) -> Value {
+    let Some(most) = history else { return event };
+    if let Some(Value::Object(task)) = event.get_mut("task")
+        && let Some(Value::Array(messages)) = task.get_mut("history")
+    {
+        let over = messages.len().saturating_sub(most);
+        messages.drain(..over);
+        if messages.is_empty() {
+            task.remove("history");
+        }
+    }
+    event
+}
+
+/// What a message is answered with.
+pub fn result(record: &Record, history: Option<usize>) -> Value {
+    match &record.answer {
+        Some(message) => json!({"message": message}),
+        None => json!({"task": record.task.to_value(history, true)}),
+    }
+}

@@ -1,0 +1,258 @@
+//! What callers see of each other: nothing. And what one caller sends twice is run once.
+
+use super::world::{Act, events, head, text};
+use super::*;
+
+fn send_as(host: &Arc<Host>, caller: (&str, &str), message: Value) -> Got {
+    rpc(
+        host,
+        "a",
+        &[caller],
+        "SendMessage",
+        json!({"message": message}),
+    )
+}
+
+#[test]
+fn a_task_of_somebody_elses_is_as_one_that_never_was() {
+    let host = Host::answering(|_, _| {
+        events(&[json!({"statusUpdate": {"status": {"state": "TASK_STATE_INPUT_REQUIRED"}}})])
+    });
+    let task = send_as(&host, TOKEN, message("m", "hi")).result()["task"].clone();
+    let mut mine = message("n", "more");
+    mine["taskId"] = task["id"].clone();
+    let mut never = mine.clone();
+    never["taskId"] = json!("0".repeat(32));
+    for headers in [&[][..], &[OTHER], &[("hypervisor-caller", "owner=00ff")]] {
+        for method in ["GetTask", "CancelTask", "SubscribeToTask"] {
+            let theirs = rpc(&host, "a", headers, method, json!({"id": task["id"]}));
+            let none = rpc(&host, "a", headers, method, json!({"id": "0".repeat(32)}));
+            assert_eq!((theirs.status, theirs.code()), (200, -32001), "{method}");
+            assert_eq!(theirs.body, none.body);
+        }
+        let theirs = rpc(&host, "a", headers, "SendMessage", json!({"message": mine}));
+        let none = rpc(
+            &host,
+            "a",
+            headers,
+            "SendMessage",
+            json!({"message": never}),
+        );
+        assert_eq!((theirs.code(), theirs.body), (-32001, none.body));
+        let listed = rpc(
+            &host,
+            "a",
+            headers,
+            "ListTasks",
+            json!({"contextId": task["contextId"]}),
+        )
+        .result();
+        assert_eq!(listed["totalSize"], 0);
+    }
+    // Of another agent it is none either, whoever asks.
+    assert_eq!(
+        rpc(
+            &host,
+            "sold",
+            &[TOKEN],
+            "GetTask",
+            json!({"id": task["id"]})
+        )
+        .code(),
+        -32001
+    );
+    assert_eq!(
+        rpc(&host, "a", &[TOKEN], "GetTask", json!({"id": task["id"]})).result()["id"],
+        task["id"]
+    );
+    assert_eq!(host.calls().len(), 1);
+}
+
+#[test]
+fn an_id_that_is_none_is_not_looked_for() {
+    let host = Host::new();
+    for id in ["../r", "", "0F", &"0".repeat(5000), "t:0"] {
+        let got = rpc(&host, "a", &[], "GetTask", json!({"id": id}));
+        assert!(matches!(got.code(), -32001 | -32602), "{id}");
+    }
+}
+
+#[test]
+fn who_is_not_known_has_the_tasks_whose_ids_it_knows_and_no_list_of_them() {
+    let host = Host::answering(|_, _| text("hello"));
+    let task = send(&host, message("m", "hi"))["task"].clone();
+    assert_eq!(super::task(&host, &task["id"])["id"], task["id"]);
+    let all = rpc(&host, "a", &[], "ListTasks", json!({})).result();
+    assert_eq!(
+        all,
+        json!({"tasks": [], "nextPageToken": "", "pageSize": 50, "totalSize": 0})
+    );
+    let context = rpc(
+        &host,
+        "a",
+        &[],
+        "ListTasks",
+        json!({"contextId": task["contextId"]}),
+    )
+    .result();
+    assert_eq!(context["tasks"][0]["id"], task["id"]);
+}
+
+#[test]
+fn a_context_that_anybody_could_guess_lists_nothing_to_those_who_are_not_known() {
+    let host = Host::answering(|_, _| text("hello"));
+    let mut one = message("m", "hi");
+    one["contextId"] = json!("chat");
+    assert_eq!(send(&host, one.clone())["task"]["contextId"], "chat");
+    let listed = rpc(&host, "a", &[], "ListTasks", json!({"contextId": "chat"})).result();
+    assert_eq!(listed["totalSize"], 0);
+    send_as(&host, TOKEN, one).result();
+    let listed = rpc(
+        &host,
+        "a",
+        &[TOKEN],
+        "ListTasks",
+        json!({"contextId": "chat"}),
+    )
+    .result();
+    assert_eq!(listed["totalSize"], 1);
+}
+
+#[test]
+fn a_message_that_comes_twice_is_run_once() {
+    let host = Host::answering(|_, _| text("hello"));
+    let first = send_as(&host, TOKEN, message("m", "hi")).result();
+    assert_eq!(send_as(&host, TOKEN, message("m", "hi")).result(), first);
+    let again = rpc(
+        &host,
+        "a",
+        &[TOKEN],
+        "SendStreamingMessage",
+        json!({"message": message("m", "hi")}),
+    );
+    assert_eq!(
+        kinds(&again.events()),
+        ["task SUBMITTED", "hello.", "COMPLETED"]
+    );
+    let params =
+        json!({"message": message("m", "hi"), "configuration": {"returnImmediately": true}});
+    assert_eq!(
+        rpc(&host, "a", &[TOKEN], "SendMessage", params).result(),
+        first
+    );
+    assert_eq!(host.calls().len(), 1);
+    // Another caller's message of the same id is another message.
+    send_as(&host, OTHER, message("m", "hi")).result();
+    assert_eq!(host.calls().len(), 2);
+}
+
+#[test]
+fn an_id_that_was_used_for_something_else_is_refused() {
+    let host = Host::answering(|_, _| text("hello"));
+    send_as(&host, TOKEN, message("m", "hi")).result();
+    assert_eq!(send_as(&host, TOKEN, message("m", "ho")).code(), -32602);
+    assert_eq!(host.calls().len(), 1);
+}
+
+#[test]
+fn a_message_of_one_who_is_not_known_is_a_new_one_each_time() {
+    let host = Host::answering(|_, _| text("hello"));
+    let first = send(&host, message("m", "hi"));
+    assert_ne!(
+        send(&host, message("m", "hi"))["task"]["id"],
+        first["task"]["id"]
+    );
+}
+
+#[test]
+fn an_answer_that_is_a_message_is_given_again() {
+    let said = json!({"message": {"parts": [{"text": "direct"}]}});
+    let host = Host::answering(move |_, _| events(std::slice::from_ref(&said)));
+    let first = send_as(&host, TOKEN, message("m", "hi")).result();
+    assert_eq!(send_as(&host, TOKEN, message("m", "hi")).result(), first);
+    assert_eq!(host.calls().len(), 1);
+    assert_eq!(
+        rpc(&host, "a", &[TOKEN], "ListTasks", json!({})).result()["totalSize"],
+        0
+    );
+}
+
+#[test]
+fn the_second_of_two_waits_for_what_the_first_began() {
+    let host = Host::shared();
+    let second = Arc::new(std::sync::Mutex::new(None));
+    let (there, kept) = (Arc::downgrade(&host), Arc::clone(&second));
+    host.answer(move |_, _| {
+        let (host, kept) = (there.upgrade().unwrap(), Arc::clone(&kept));
+        let begin = move || {
+            let asked = std::thread::spawn(move || {
+                let params = json!({"message": message("m", "hi")});
+                rpc(&host, "a", &[TOKEN], "SendMessage", params).result()
+            });
+            *kept.lock().unwrap() = Some(asked);
+        };
+        Ok(vec![
+            Act::Do(Box::new(begin)),
+            head(200, &[("content-type", "text/plain")]),
+            super::world::piece("one"),
+        ])
+    });
+    let first = send_as(&host, TOKEN, message("m", "hi")).result();
+    let asked = second.lock().unwrap().take().unwrap();
+    assert_eq!(asked.join().unwrap(), first);
+    assert_eq!(host.calls().len(), 1);
+}
+
+#[test]
+fn a_caller_keeps_so_many_tasks_and_the_oldest_that_are_over_go() {
+    let host = Host::answering(|_, _| text("hello"));
+    let settings = settings(&[("A2A_TASKS_PER_CALLER", "3")]);
+    let sent = |id: &str| {
+        host.pass(10);
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": {"message": message(id, "hi")}});
+        let headers = [&RPC[..], &[TOKEN]].concat();
+        ask(
+            &host,
+            &settings,
+            ("POST", "/a2a/a/"),
+            &headers,
+            body.to_string().as_bytes(),
+        )
+    };
+    let first = sent("0").result();
+    for id in ["1", "2", "3"] {
+        sent(id).result();
+    }
+    let listed = rpc(&host, "a", &[TOKEN], "ListTasks", json!({})).result();
+    assert_eq!(listed["totalSize"], 3);
+    let gone = rpc(
+        &host,
+        "a",
+        &[TOKEN],
+        "GetTask",
+        json!({"id": first["task"]["id"]}),
+    );
+    assert_eq!(gone.code(), -32001);
+    assert_eq!(host.rows.buckets("t:").len(), 3);
+}
+
+#[test]
+fn a_caller_with_too_many_tasks_under_way_is_told_to_wait() {
+    let host = Host::answering(|_, _| {
+        events(&[json!({"statusUpdate": {"status": {"state": "TASK_STATE_INPUT_REQUIRED"}}})])
+    });
+    let settings = settings(&[("A2A_TASKS_PER_CALLER", "1")]);
+    let sent = |id: &str| {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": {"message": message(id, "hi")}});
+        let headers = [&RPC[..], &[TOKEN]].concat();
+        ask(
+            &host,
+            &settings,
+            ("POST", "/a2a/a/"),
+            &headers,
+            body.to_string().as_bytes(),
+        )
+    };
+    sent("0").result();
+    assert_eq!(sent("1").status, 503);
+}

@@ -1,0 +1,110 @@
+//! Rows in memory, which all requests of one host share.
+
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use crate::error::StoreError;
+use crate::ports::Store;
+
+type Buckets = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
+
+/// Rows.
+#[derive(Default)]
+pub struct Rows {
+    buckets: Mutex<Buckets>,
+    changed: Condvar,
+    most: Mutex<Option<usize>>,
+}
+
+impl Rows {
+    fn lock(&self) -> MutexGuard<'_, Buckets> {
+        self.buckets.lock().unwrap()
+    }
+
+    /// Waits until somebody writes, a while at the most.
+    pub fn wait(&self) {
+        let held = self.lock();
+        drop(
+            self.changed
+                .wait_timeout(held, Duration::from_millis(10))
+                .unwrap(),
+        );
+    }
+
+    /// Takes no more than so many rows from now on.
+    pub fn bound(&self, most: usize) {
+        *self.most.lock().unwrap() = Some(most);
+    }
+
+    /// Buckets whose names begin so, with their keys.
+    pub fn buckets(&self, prefix: &str) -> Vec<(String, Vec<String>)> {
+        let all = self.lock();
+        let named = all
+            .iter()
+            .filter(|(name, rows)| name.starts_with(prefix) && !rows.is_empty());
+        named
+            .map(|(name, rows)| (name.clone(), rows.keys().cloned().collect()))
+            .collect()
+    }
+}
+
+impl Store for Rows {
+    fn get(&self, bucket: &str, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let all = self.lock();
+        let rows = all.get(bucket);
+        let value = |key| rows.and_then(|rows| rows.get(key)).cloned();
+        Ok(keys.iter().map(value).collect())
+    }
+
+    fn set(&self, bucket: &str, rows: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
+        assert!((1..=256).contains(&bucket.len()));
+        for (key, value) in &rows {
+            assert!((1..=1024).contains(&key.len()) && value.len() <= 256 * 1024);
+        }
+        let mut all = self.lock();
+        let held: usize = all.values().map(BTreeMap::len).sum();
+        if self
+            .most
+            .lock()
+            .unwrap()
+            .is_some_and(|most| held + rows.len() > most)
+        {
+            return Err(StoreError::Full);
+        }
+        all.entry(bucket.to_owned()).or_default().extend(rows);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    fn delete(&self, bucket: &str, keys: &[String]) -> Result<(), StoreError> {
+        if let Some(rows) = self.lock().get_mut(bucket) {
+            for key in keys {
+                rows.remove(key);
+            }
+        }
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    fn keys(&self, bucket: &str, _: usize) -> Result<Vec<String>, StoreError> {
+        let all = self.lock();
+        // In no order that anything could rely on.
+        let keys = all
+            .get(bucket)
+            .map(|rows| rows.keys().rev().cloned().collect());
+        Ok(keys.unwrap_or_default())
+    }
+
+    fn increment(&self, bucket: &str, key: &str) -> Result<u64, StoreError> {
+        let mut all = self.lock();
+        let row = all
+            .entry(bucket.to_owned())
+            .or_default()
+            .entry(key.to_owned())
+            .or_default();
+        let count = row.as_slice().try_into().map_or(0, u64::from_be_bytes) + 1;
+        *row = count.to_be_bytes().to_vec();
+        Ok(count)
+    }
+}

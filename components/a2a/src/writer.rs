@@ -1,0 +1,160 @@
+//! Who writes a task: one at a time, the winner of its turn.
+
+use serde_json::Value;
+
+use crate::error::StoreError;
+use crate::index;
+use crate::ports::{Clock, Proofs, Store};
+use crate::rows::{self, Record, bucket, event_key, pieces};
+
+/// A runner says that it is alive so often, in milliseconds.
+const BEAT_MS: u64 = 2_000;
+/// Who said nothing for so long is taken for dead.
+pub const DEAD_MS: u64 = 15_000;
+/// Who was asleep for so long looks whether it was taken for dead.
+const ASLEEP_MS: u64 = 8_000;
+/// The record is written anew when so many bytes of events are not in it.
+const LAG: usize = 256 * 1024;
+
+/// Writes a task.
+pub struct Writer<'a, W> {
+    world: &'a W,
+    /// As it stands.
+    pub record: Record,
+    beat: u64,
+    lag: usize,
+    is_stored: bool,
+}
+
+/// Whether a turn is the one's who asks.
+pub fn wins(store: &impl Store, id: &str, turn: u64) -> Result<bool, StoreError> {
+    Ok(store.increment(&bucket(id), &format!("run/{turn}"))? == 1)
+}
+
+impl<'a, W: Store + Clock + Proofs> Writer<'a, W> {
+    /// The writer of a new task, of which nothing is stored yet.
+    pub fn new(world: &'a W, record: Record) -> Self {
+        Self {
+            world,
+            record,
+            beat: world.now(),
+            lag: 0,
+            is_stored: false,
+        }
+    }
+
+    /// The writer of the next turn of a task; none where somebody else has it.
+    pub fn next(world: &'a W, mut record: Record) -> Result<Option<Self>, StoreError> {
+        record.turn = record.turn.saturating_add(1);
+        if !wins(world, &record.task.id, record.turn)? {
+            return Ok(None);
+        }
+        record.is_running = true;
+        record.start = world.start();
+        let mut writer = Self {
+            is_stored: true,
+            ..Self::new(world, record)
+        };
+        writer.save()?;
+        Ok(Some(writer))
+    }
+
+    /// Writes the record, and that the writer is alive.
+    pub fn save(&mut self) -> Result<(), StoreError> {
+        let rows = self.snapshot(Vec::new())?;
+        self.world.set(&self.bucket(), rows)?;
+        Ok(())
+    }
+
+    /// Writes an event, the next, and takes it into the record.
+    pub fn append(&mut self, event: &Value) -> Result<(), StoreError> {
+        let is_first = !self.is_stored;
+        let is_chunk = event.get("artifactUpdate").is_some();
+        let text = serde_json::to_vec(event).map_err(|_| StoreError::Broken)?;
+        self.record.fold(event);
+        self.lag = self.lag.saturating_add(text.len());
+        let mut rows = pieces(&event_key(self.record.seq), 0, &text);
+        if is_first || !is_chunk || self.lag > LAG {
+            rows = self.snapshot(rows)?;
+        }
+        self.world.set(&self.bucket(), rows)?;
+        if self.record.is_announced && !is_chunk && self.record.answer.is_none() {
+            index::write(self.world, &self.record)?;
+        }
+        Ok(())
+    }
+
+    fn snapshot(
+        &mut self,
+        mut rows: Vec<(String, Vec<u8>)>,
+    ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.record.version = self.record.version.saturating_add(1);
+        let record = serde_json::to_vec(&self.record).map_err(|_| StoreError::Broken)?;
+        rows.extend(pieces("r", self.record.version, &record));
+        self.beat = self.world.now();
+        rows.push(("beat".to_owned(), self.beat.to_be_bytes().to_vec()));
+        self.lag = 0;
+        self.is_stored = true;
+        Ok(rows)
+    }
+
+    /// Says that the writer is alive, where that is due. False where it was taken for dead meanwhile: then it writes no more.
+    pub fn beat(&mut self) -> Result<bool, StoreError> {
+        if !self.is_stored {
+            return Ok(true);
+        }
+        let now = self.world.now();
+        let asleep = now.saturating_sub(self.beat);
+        if asleep < BEAT_MS {
+            return Ok(true);
+        }
+        if asleep > ASLEEP_MS {
+            let next = format!("run/{}", self.record.turn.saturating_add(1));
+            let taken = self.world.get(&self.bucket(), &[next])?;
+            if taken.iter().any(Option::is_some) {
+                return Ok(false);
+            }
+        }
+        self.beat = now;
+        let row = ("beat".to_owned(), now.to_be_bytes().to_vec());
+        self.world.set(&self.bucket(), vec![row])?;
+        Ok(true)
+    }
+
+    /// Whether somebody wants the task canceled.
+    pub fn is_canceled(&self) -> Result<bool, StoreError> {
+        if !self.is_stored {
+            return Ok(false);
+        }
+        let key = format!("cancel/{}", self.record.turn);
+        let found = self.world.get(&self.bucket(), &[key])?;
+        Ok(found.iter().any(Option::is_some))
+    }
+
+    /// Whether anything of it is stored.
+    pub fn is_stored(&self) -> bool {
+        self.is_stored
+    }
+
+    fn bucket(&self) -> String {
+        bucket(&self.record.task.id)
+    }
+}
+
+/// Whether nobody is at a task any more that somebody was at.
+pub fn is_dead(world: &(impl Store + Clock + Proofs), record: &Record) -> Result<bool, StoreError> {
+    if !record.is_running {
+        return Ok(false);
+    }
+    if record.start != world.start() {
+        return Ok(true);
+    }
+    let bucket = rows::bucket(&record.task.id);
+    let beat = world.get(&bucket, &["beat".to_owned()])?;
+    let beat = beat.into_iter().flatten().next();
+    let beat = beat
+        .and_then(|row| row.try_into().ok())
+        .map(u64::from_be_bytes);
+    let silent = world.now().saturating_sub(beat.unwrap_or_default());
+    Ok(silent > DEAD_MS)
+}
