@@ -35,7 +35,7 @@ mod tls;
 
 pub use client::Client;
 pub use ending::ending;
-pub use error::{Error, OfferRefusal};
+pub use error::{Demand, Error, OfferRefusal};
 pub use program::{Inputs, Program};
 pub use record::Record;
 pub use session::{Execution, PaidExecution, Session};
