@@ -22,6 +22,7 @@
 
 pub mod agents;
 pub mod attestation;
+pub mod card;
 mod client;
 mod ending;
 pub mod environments;
