@@ -26,14 +26,15 @@
 //!
 //! [`OwnerKey`]: hypervisor_protocol::OwnerKey
 
+pub(crate) mod arriving;
 mod call;
 mod client;
 mod manage;
-pub(crate) mod message;
+mod message;
 mod owner_file;
 mod reference;
 
-pub use call::{PaidServiceAnswer, ServiceAnswer};
+pub use call::{PaidServiceAnswer, Part, ServiceAnswer, ServiceCall, ServiceReply};
 pub use manage::{Deployed, MAX_MANIFEST};
 pub use owner_file::{create_owner_key, load_owner_key};
 pub use reference::Reference;

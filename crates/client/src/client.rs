@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use crate::error::Error;
+use crate::error::{Demand, Error};
 use crate::live::Opening;
 use crate::session::Session;
 use crate::tls::Trust;
@@ -179,7 +179,15 @@ impl Client {
 
     /// Gets an answer of at most `maximum` bytes, CBOR where the host has a choice.
     pub(crate) async fn get(&self, path: &str, maximum: usize) -> Result<Answer, Error> {
-        Ok(self.get_by(&self.http, path, maximum).await?.0)
+        Ok(self
+            .get_by((&self.http, FORMAT.media_type()), path, maximum)
+            .await?
+            .0)
+    }
+
+    /// As [`Self::get`], of whatever media type.
+    pub(crate) async fn get_any(&self, path: &str, maximum: usize) -> Result<Answer, Error> {
+        Ok(self.get_by((&self.http, "*/*"), path, maximum).await?.0)
     }
 
     /// As [`Self::get`], from whoever answers, and whose TLS that was: for what is judged by itself.
@@ -188,17 +196,18 @@ impl Client {
         path: &str,
         maximum: usize,
     ) -> Result<(Answer, Option<Connection>), Error> {
-        self.get_by(&self.asking, path, maximum).await
+        self.get_by((&self.asking, FORMAT.media_type()), path, maximum)
+            .await
     }
 
     async fn get_by(
         &self,
-        http: &reqwest::Client,
+        (http, accepted): (&reqwest::Client, &str),
         path: &str,
         maximum: usize,
     ) -> Result<(Answer, Option<Connection>), Error> {
         let request = http.get(self.url(path)?);
-        let request = request.header(ACCEPT, FORMAT.media_type());
+        let request = request.header(ACCEPT, accepted);
         let response = tokio::time::timeout(PATIENCE, request.send()).await;
         let response = response
             .map_err(|_| self.stalled(PATIENCE))?
@@ -379,7 +388,7 @@ impl Client {
     /// An answer that is no success, as an error.
     pub(crate) fn refusal(&self, answer: &Answer) -> Error {
         if answer.status == StatusCode::PAYMENT_REQUIRED {
-            return Error::PaymentDemanded;
+            return Error::PaymentDemanded(Box::new(Demand::of(answer)));
         }
         match serde_json::from_slice::<Problem>(&answer.body) {
             Ok(problem) => Error::Refused(Box::new(problem)),

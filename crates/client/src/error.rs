@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hypervisor_protocol::{Exit, Problem, ProblemType};
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
 
 use crate::attestation::Refusal;
+use crate::client::Answer;
 use crate::ending::ending;
-use crate::payment::{Authorization, PaymentReceipt};
+use crate::payment::{Authorization, PAYMENT_REQUIRED, PaymentReceipt};
 
 /// Why a request gave no execution.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +116,7 @@ pub enum Error {
     },
     /// The host asks for payment, and there is no payer. Nothing was paid.
     #[error("the host asks for payment for this, and nobody is to pay; nothing was paid")]
-    PaymentDemanded,
+    PaymentDemanded(Box<Demand>),
     /// The key that should pay can not be used. The text never holds any part of the key.
     #[error(
         "the payer's key cannot be used: {reason}; it is 32 bytes as 64 hex digits, with or without 0x"
@@ -165,6 +168,27 @@ pub enum Error {
         /// What is missing.
         reason: String,
     },
+}
+
+/// A host's demand for payment as it came: what a client of x402 needs to pay it. Nothing of it is verified.
+#[derive(Debug, Clone, Default)]
+pub struct Demand {
+    /// The header PAYMENT-REQUIRED of x402 version 2.
+    pub header: Option<HeaderValue>,
+    /// The media type of the body.
+    pub content_type: Option<HeaderValue>,
+    /// The body, at most 1 MiB.
+    pub body: Bytes,
+}
+
+impl Demand {
+    pub(crate) fn of(answer: &Answer) -> Self {
+        Self {
+            header: answer.headers.get(PAYMENT_REQUIRED).cloned(),
+            content_type: answer.headers.get(CONTENT_TYPE).cloned(),
+            body: answer.body.clone(),
+        }
+    }
 }
 
 /// Why one offer of a host was not taken. Text of the host is quoted and cut.

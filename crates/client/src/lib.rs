@@ -22,6 +22,7 @@
 
 pub mod agents;
 pub mod attestation;
+pub mod card;
 mod client;
 mod ending;
 pub mod environments;
@@ -35,7 +36,7 @@ mod tls;
 
 pub use client::Client;
 pub use ending::ending;
-pub use error::{Error, OfferRefusal};
+pub use error::{Demand, Error, OfferRefusal};
 pub use program::{Inputs, Program};
 pub use record::Record;
 pub use session::{Execution, PaidExecution, Session};

@@ -6,26 +6,34 @@
 use std::fmt;
 use std::sync::Arc;
 
+use http::Response;
 use hypervisor_protocol::{ClientSession, HexBytes, OpenResponse, Output, PendingRequest, Stream};
 
-use crate::agents::message::Content;
+use crate::agents::arriving::{Arrived, Arriving};
 use crate::error::Error;
 
-/// What is done with output.
-type Tell = dyn Fn(Stream, &[u8]) + Send + Sync;
+/// Something that a listener is told.
+pub(crate) enum Heard<'a> {
+    /// The head of a service's response.
+    Head(Response<()>),
+    Output(Stream, &'a [u8]),
+}
+
+/// What is done with it.
+type Tell = dyn Fn(Heard<'_>) + Send + Sync;
 
 /// Who is told of output.
 #[derive(Clone)]
 pub(crate) struct Listener(Arc<Tell>);
 
 impl Listener {
-    pub(crate) fn new(told: impl Fn(Stream, &[u8]) + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(told: impl Fn(Heard<'_>) + Send + Sync + 'static) -> Self {
         Self(Arc::new(told))
     }
 
     pub(crate) fn tell(&self, stream: Stream, output: &[u8]) {
         if !output.is_empty() {
-            (self.0)(stream, output);
+            (self.0)(Heard::Output(stream, output));
         }
     }
 }
@@ -43,6 +51,8 @@ pub(crate) enum Form {
     Output,
     /// A service's response in Binary HTTP, of which the body is told.
     Message,
+    /// Likewise; what came with the answer is not told, as who is told of the rest takes it from there when it was verified.
+    Response,
     /// An answer about an environment, with what it wrote in it.
     Answer,
 }
@@ -58,7 +68,7 @@ pub(crate) struct Opening<'a> {
     told: [usize; 2],
     /// Bytes that came, likewise: fewer when the request was sent again.
     came: [usize; 2],
-    content: Content,
+    arriving: Arriving,
 }
 
 impl<'a> Opening<'a> {
@@ -76,7 +86,7 @@ impl<'a> Opening<'a> {
             chunks: Vec::new(),
             told: [0; 2],
             came: [0; 2],
-            content: Content::default(),
+            arriving: Arriving::default(),
         }
     }
 
@@ -108,6 +118,9 @@ impl<'a> Opening<'a> {
 
     /// Tells what was not told of an answer that was verified. An environment's is in its answer, for who reads that.
     pub(crate) fn finish(&mut self, opened: &OpenResponse) {
+        if self.form == Form::Response {
+            return;
+        }
         self.came = [0; 2];
         let OpenResponse {
             result,
@@ -136,8 +149,11 @@ impl<'a> Opening<'a> {
         *told = (*told).max(*came);
         let output = output.get(before..).unwrap_or_default();
         match (self.form, stream) {
-            (Form::Message, Stream::Stdout) => {
-                let content = self.content.push(output);
+            (Form::Message | Form::Response, Stream::Stdout) => {
+                let Arrived { head, content } = self.arriving.push(output);
+                if let Some(head) = head {
+                    (self.listener.0)(Heard::Head(head));
+                }
                 self.listener.tell(stream, &content);
             }
             _ => self.listener.tell(stream, output),

@@ -44,6 +44,7 @@ pub use asset::Asset;
 pub use authorization::Authorization;
 pub use estimate::Estimate;
 pub use exchange::{DEFAULT_PATIENCE, Payer};
+pub(crate) use exchange::{PAYMENT_REQUIRED, PAYMENT_RESPONSE};
 pub use network::Network;
 pub use permit2::Method;
 pub use policy::{MAX_VALIDITY_SECONDS, PaymentPolicy};

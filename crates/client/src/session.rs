@@ -11,6 +11,7 @@ use hypervisor_protocol::{
     PendingRequest, PublicKey, Rejection, Report, SealedRequest, SessionId, Stream,
 };
 use reqwest::Method;
+use reqwest::header::HeaderValue;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -19,8 +20,8 @@ use crate::attestation::{
 };
 use crate::client::Client;
 use crate::error::Error;
-use crate::live::{Form, Listener, Opening};
-use crate::payment::{Payer, Payment, PaymentReceipt};
+use crate::live::{Form, Heard, Listener, Opening};
+use crate::payment::{PAYMENT_RESPONSE, Payer, Payment, PaymentReceipt};
 use crate::program::{Inputs, Program};
 use crate::record::Keeping;
 
@@ -49,6 +50,8 @@ pub(crate) struct Route<'a> {
     /// Whether the host makes a quote over the result there.
     quoted: bool,
     form: Form,
+    /// Who is told of output, in the place of the session's listener.
+    listener: Option<Listener>,
 }
 
 /// A sealed request, and what checks and opens its answer.
@@ -106,12 +109,18 @@ impl<'a> Route<'a> {
             path: path.into(),
             quoted: false,
             form: Form::Output,
+            listener: None,
         }
     }
 
     /// The same, where the result is something else than output.
     pub(crate) fn giving(self, form: Form) -> Self {
         Self { form, ..self }
+    }
+
+    /// The same, with a listener of this request's own.
+    pub(crate) fn told(self, listener: Option<Listener>) -> Self {
+        Self { listener, ..self }
     }
 }
 
@@ -135,7 +144,11 @@ impl Session {
     #[must_use]
     pub fn with_output(self, told: impl Fn(Stream, &[u8]) + Send + Sync + 'static) -> Self {
         Self {
-            listener: Some(Listener::new(told)),
+            listener: Some(Listener::new(move |heard| {
+                if let Heard::Output(stream, output) = heard {
+                    told(stream, output);
+                }
+            })),
             ..self
         }
     }
@@ -149,10 +162,10 @@ impl Session {
 
     fn opening<'a>(
         &'a self,
-        route: &Route<'_>,
+        route: &'a Route<'_>,
         pending: &'a PendingRequest,
     ) -> Option<Opening<'a>> {
-        let listener = self.listener.as_ref()?;
+        let listener = route.listener.as_ref().or(self.listener.as_ref())?;
         Some(Opening::new(&self.session, pending, listener, route.form))
     }
 
@@ -348,12 +361,25 @@ impl Session {
         route: &Route<'_>,
         request: &Sealed<B>,
     ) -> Result<Execution, Error> {
+        let (execution, _) = self.exchange_carrying(route, request, None).await?;
+        Ok(execution)
+    }
+
+    /// As [`Self::exchange`], with a payment that somebody else signed. Gives what the host says of its settlement, too.
+    pub(crate) async fn exchange_carrying<B: Serialize>(
+        &self,
+        route: &Route<'_>,
+        request: &Sealed<B>,
+        payment: Option<&HeaderValue>,
+    ) -> Result<(Execution, Option<HeaderValue>), Error> {
         let body = Client::encode(&request.body)?;
         let method = route.method.clone();
         let mut live = self.opening(route, &request.pending);
-        let with = (None, live.as_mut());
+        let with = (payment, live.as_mut());
         let answer = self.client.send(method, &route.path, body, with).await?;
-        self.open(route, &request.pending, self.client.read(&answer)?, live)
+        let settlement = answer.headers.get(PAYMENT_RESPONSE).cloned();
+        let opened = self.open(route, &request.pending, self.client.read(&answer)?, live)?;
+        Ok((opened, settlement))
     }
 
     /// As [`Self::exchange`], and pays if the host asks. The route's method is POST.

@@ -24,6 +24,7 @@ mod payments;
 mod plugins;
 mod policy;
 mod protocols;
+mod proxy;
 mod python;
 mod records;
 mod refusals;

@@ -22,8 +22,13 @@ const MODERN: &str = "2026-07-28";
 
 /// A host that speaks MCP at `/mcp`; `more` is what else is configured.
 fn speaking(more: &str) -> Host {
+    speaking_with(more, "")
+}
+
+/// The same; `front` are more keys of what speaks it.
+pub(crate) fn speaking_with(more: &str, front: &str) -> Host {
     Host::with(&format!(
-        "{more}\n[runtime.javascript]\n{}\n[runtime.python]\n{}\n[[protocols]]\nname = 'mcp'\npaths = ['/mcp']\n{}\n",
+        "{more}\n[runtime.javascript]\n{}\n[runtime.python]\n{}\n[[protocols]]\nname = 'mcp'\npaths = ['/mcp']\n{front}\n{}\n",
         javascript_plugin(),
         python_plugin(),
         mcp_front()
@@ -36,6 +41,11 @@ fn mcp(host: &Host) -> String {
 
 /// What the official client gets of these calls.
 async fn official(host: &Host, era: &str, calls: Value) -> Value {
+    official_at(&mcp(host), era, calls).await
+}
+
+/// The same, from a server at this address.
+pub(crate) async fn official_at(url: &str, era: &str, calls: Value) -> Value {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/mcp");
     let mut client = tokio::process::Command::new("node")
         .arg("client.mjs")
@@ -46,7 +56,7 @@ async fn official(host: &Host, era: &str, calls: Value) -> Value {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let input = json!({ "url": mcp(host), "era": era, "calls": calls }).to_string();
+    let input = json!({ "url": url, "era": era, "calls": calls }).to_string();
     let mut stdin = client.stdin.take().unwrap();
     stdin.write_all(input.as_bytes()).await.unwrap();
     drop(stdin);

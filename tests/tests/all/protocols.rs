@@ -19,7 +19,7 @@ use crate::agents::kit::{Destination, LOOPBACK, Policy, arrived, error, outgoing
 use crate::payments::kit::{PRICE, Purchase, checked, config};
 
 /// The section that has a guest answer at these paths.
-fn protocol(name: &str, guest: &str, paths: &[&str]) -> String {
+pub(crate) fn protocol(name: &str, guest: &str, paths: &[&str]) -> String {
     let component = guest_file(guest);
     format!("[[protocols]]\nname = '{name}'\ncomponent = {component:?}\npaths = {paths:?}\n")
 }

@@ -1,11 +1,11 @@
 //! Sealed calls of agents.
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use hypervisor_protocol::{AgentRequest, Exit, Operation, OwnerKey};
 
 use super::{Reference, message};
 use crate::error::Error;
-use crate::live::Form;
+use crate::live::{Form, Heard, Listener};
 use crate::payment::{Payer, Payment, PaymentReceipt};
 use crate::program::Inputs;
 use crate::session::{Execution, PaidExecution, Route, Sealed, Session};
@@ -29,6 +29,66 @@ pub struct PaidServiceAnswer {
     pub answer: ServiceAnswer,
     /// The payment, by the host's word.
     pub payment: Payment,
+}
+
+/// A part of a service's response that is not whole yet.
+#[derive(Debug)]
+pub enum Part {
+    /// Status and fields.
+    Head(Response<()>),
+    /// More of its body.
+    Body(Vec<u8>),
+}
+
+/// Who calls a service, who pays for that, and who hears of the response while it comes.
+#[derive(Default)]
+pub struct ServiceCall<'a> {
+    owner: Option<&'a OwnerKey>,
+    payer: Option<&'a Payer>,
+    payment: Option<&'a HeaderValue>,
+    listener: Option<Listener>,
+}
+
+/// What came of a [`ServiceCall`], verified.
+#[derive(Debug, Clone)]
+pub struct ServiceReply {
+    /// The answer.
+    pub answer: ServiceAnswer,
+    /// What the payer paid, where there is one.
+    pub payment: Option<Payment>,
+    /// What the host says of a payment that somebody else signed: PAYMENT-RESPONSE.
+    pub settlement: Option<HeaderValue>,
+}
+
+impl<'a> ServiceCall<'a> {
+    /// By the owner whose private agents may be called, and at the expense of a payer where the host asks for payment.
+    pub fn new(owner: Option<&'a OwnerKey>, payer: Option<&'a Payer>) -> Self {
+        Self {
+            owner,
+            payer,
+            ..Self::default()
+        }
+    }
+
+    /// The same, with a payment that somebody else signed, the value of PAYMENT-SIGNATURE. Where there is a payer it stays here.
+    #[must_use]
+    pub fn carrying(self, payment: Option<&'a HeaderValue>) -> Self {
+        Self { payment, ..self }
+    }
+
+    /// The same, whose caller hears of the response while it comes, where the host lets it out. Each part is authentic and in its place;
+    /// that nothing is missing is known when the call gave its reply, which has all of it. What came with the reply is in the reply alone.
+    #[must_use]
+    pub fn hearing(self, told: impl Fn(Part) + Send + Sync + 'static) -> Self {
+        let listener = Listener::new(move |heard| match heard {
+            Heard::Head(head) => told(Part::Head(head)),
+            Heard::Output(_, body) => told(Part::Body(body.to_vec())),
+        });
+        Self {
+            listener: Some(listener),
+            ..self
+        }
+    }
 }
 
 impl ServiceAnswer {
@@ -133,6 +193,44 @@ impl Session {
             self.exchange_paid(&route, &request, payer).await?;
         match ServiceAnswer::new(execution) {
             Ok(answer) => Ok(PaidServiceAnswer { answer, payment }),
+            Err(error) => Err(payment.taint(error)),
+        }
+    }
+
+    /// As [`Self::call_service`], with more to be said about it.
+    ///
+    /// # Errors
+    /// As [`Self::call_service_paid`].
+    pub async fn call_service_with(
+        &self,
+        reference: &Reference,
+        request: Request<Vec<u8>>,
+        call: ServiceCall<'_>,
+    ) -> Result<ServiceReply, Error> {
+        let message = message::request(reference, request)?;
+        let request = self.seal_call(reference, &Inputs::new().stdin(&message), call.owner)?;
+        let form = match call.listener {
+            Some(_) => Form::Response,
+            None => Form::Message,
+        };
+        let route = route(reference).giving(form).told(call.listener);
+        let Some(payer) = call.payer else {
+            let called = self.exchange_carrying(&route, &request, call.payment);
+            let (execution, settlement) = called.await?;
+            return Ok(ServiceReply {
+                answer: ServiceAnswer::new(execution)?,
+                payment: None,
+                settlement,
+            });
+        };
+        let PaidExecution { execution, payment } =
+            self.exchange_paid(&route, &request, payer).await?;
+        match ServiceAnswer::new(execution) {
+            Ok(answer) => Ok(ServiceReply {
+                answer,
+                payment: Some(payment),
+                settlement: None,
+            }),
             Err(error) => Err(payment.taint(error)),
         }
     }

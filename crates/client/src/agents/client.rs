@@ -25,6 +25,15 @@ impl Client {
         self.fetch(&format!("agents/{reference}"), MAX_LIST).await
     }
 
+    /// Whether something answers GET at a path of the host.
+    ///
+    /// # Errors
+    /// When the host is not reached.
+    pub async fn serves(&self, path: &str) -> Result<bool, Error> {
+        let answer = self.get_any(path, MAX_LIST).await?;
+        Ok(answer.status != reqwest::StatusCode::NOT_FOUND)
+    }
+
     /// Public agents that match a description, best first; `limit` is at most 100, and 10 where there is none.
     pub async fn search(
         &self,

@@ -12,6 +12,8 @@ use crate::error::Error;
 const MAX_NAME: usize = 63;
 /// What stands for the owner of the agents of a host's registry.
 const OPERATOR: &str = "operator";
+/// What stands for all that answers in the host's own name. No agent has such a name.
+const FRONTS: &str = "_.protocol";
 /// Most characters of what was given that a message repeats.
 const QUOTED: usize = 100;
 
@@ -28,6 +30,14 @@ pub struct Reference {
 }
 
 impl Reference {
+    /// What answers in the host's own name, by the path that a request asks for.
+    pub fn of_fronts() -> Self {
+        Self {
+            text: FRONTS.to_owned(),
+            pin: None,
+        }
+    }
+
     /// As it is written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -130,6 +140,13 @@ mod tests {
             assert_eq!(reference.as_str(), text);
             assert_eq!(Some(reference.name()), text.split('.').next());
         }
+    }
+
+    #[test]
+    fn no_agent_is_taken_for_what_answers_in_the_hosts_own_name() {
+        let fronts = Reference::of_fronts();
+        assert_eq!(fronts.to_string(), "_.protocol");
+        assert!(fronts.as_str().parse::<Reference>().is_err());
     }
 
     #[test]

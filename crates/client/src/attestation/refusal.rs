@@ -12,13 +12,16 @@ pub enum Stage {
     Host,
     /// After the run: the host has the program, and the result was discarded.
     Execution,
+    /// When an agent's card was looked at ([`crate::card`]): nothing was sent but a nonce.
+    Card,
 }
 
 /// A check that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedCheck {
     /// Its name: that of a [`hypervisor_verify::CheckId`], or one of this client's: `evidence`, `receipt`,
-    /// `receipt-exchange`, `receipt-manifest`, `same-start`, `same-manifest`, `log-continues`.
+    /// `receipt-exchange`, `receipt-manifest`, `same-start`, `same-manifest`, `log-continues`; of a card `signature`, `key`, `place`,
+    /// `claim`, `component`.
     pub check: &'static str,
     /// What is wrong and what to do.
     pub reason: String,
@@ -100,6 +103,7 @@ impl fmt::Display for Refusal {
             Stage::Execution => {
                 "what the host attests of this run is refused, and its result was discarded"
             }
+            Stage::Card => "the card is refused",
         })?;
         for failed in &self.failures {
             write!(f, "\n  {failed}")?;

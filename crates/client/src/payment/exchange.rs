@@ -1,5 +1,6 @@
 //! The exchange: ask, be asked to pay, sign once, and send that payment until it is clear what became of it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -22,7 +23,7 @@ use crate::payment::{Authorization, Estimate, Payment, PaymentPolicy, Wallet, pr
 pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) const PAYMENT_REQUIRED: &str = "payment-required";
-const PAYMENT_RESPONSE: &str = "payment-response";
+pub(crate) const PAYMENT_RESPONSE: &str = "payment-response";
 
 /// Most times that one request is sent because its answer was lost.
 const MAX_LOST: u32 = 4;
@@ -39,6 +40,7 @@ pub struct Payer {
     policy: PaymentPolicy,
     patience: Duration,
     told: Option<Told>,
+    signed: AtomicU64,
 }
 
 /// Who is told what an offer buys.
@@ -58,6 +60,7 @@ impl Payer {
             policy,
             patience: DEFAULT_PATIENCE,
             told: None,
+            signed: AtomicU64::new(0),
         }
     }
 
@@ -74,6 +77,11 @@ impl Payer {
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
+    }
+
+    /// How many payments were signed so far: where the number did not change, nothing can have been paid meanwhile.
+    pub fn signed(&self) -> u64 {
+        self.signed.load(Ordering::Relaxed)
     }
 
     /// The wallet.
@@ -126,6 +134,7 @@ impl Payer {
         if let (Some(told), Some(estimate)) = (&self.told, Estimate::of(&challenge, &offer)) {
             told(&estimate);
         }
+        self.signed.fetch_add(1, Ordering::Relaxed);
         let authorization = Authorization::new(&offer, self.wallet.address())?;
         let payload = authorization.payload(&self.wallet, &challenge, offer.accepted)?;
         let mut header =

@@ -332,7 +332,7 @@ async fn a_call_of_an_agent_with_a_price_is_paid_for() {
     let payer = payer();
 
     let free = session.call_service(&weather, get("/"), None).await;
-    assert!(matches!(free.unwrap_err(), Error::PaymentDemanded));
+    assert!(matches!(free.unwrap_err(), Error::PaymentDemanded(_)));
 
     let paid = session.call_service_paid(&weather, get("/"), None, &payer);
     let paid = paid.await.unwrap();

@@ -13,6 +13,7 @@ mod attest;
 mod attest_command;
 mod attested;
 mod call_command;
+mod card_command;
 mod endless;
 mod new_command;
 mod packages_command;

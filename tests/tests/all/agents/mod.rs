@@ -22,6 +22,7 @@ mod owners;
 mod permission;
 pub(crate) mod persistence;
 mod quotas;
+mod registration;
 mod registry;
 mod replacing;
 mod reuse;

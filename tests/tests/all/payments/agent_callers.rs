@@ -35,7 +35,7 @@ async fn sealed_calls_are_paid_by_the_client_library() {
     let (bad, echo): (Reference, Reference) = (reference("bad-agent"), reference("echo"));
     let demanded = session.call_service(&bad, get("/counter"), None).await;
     assert!(
-        matches!(demanded, Err(Error::PaymentDemanded)),
+        matches!(demanded, Err(Error::PaymentDemanded(_))),
         "{demanded:?}"
     );
 

@@ -1,5 +1,7 @@
 //! `hv agents`.
 
+mod registration;
+
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -20,6 +22,7 @@ use crate::session::Verify;
   hv agents show weather
   hv agents logs weather
   hv agents remove weather
+  hv agents registration weather --public-url https://host.example
 
 An agent is named as it is deployed, or by its address NAME.OWNER where somebody else has the name.")]
 pub(crate) struct Agents {
@@ -37,6 +40,8 @@ enum Command {
     Remove(One),
     /// Show what an agent of one's own wrote to standard output and standard error.
     Logs(One),
+    /// Print the file by which a registry of ERC-8004 knows an agent.
+    Registration(registration::Registration),
 }
 
 #[derive(Debug, Args)]
@@ -77,6 +82,7 @@ impl Agents {
             Command::Show(one) => one.show(server, &client).await,
             Command::Remove(one) => one.remove(&client).await,
             Command::Logs(one) => one.logs(&client).await,
+            Command::Registration(it) => it.execute(server, &client).await,
         }
         .map(|()| ExitCode::SUCCESS)
     }

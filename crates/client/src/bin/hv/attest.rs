@@ -1,5 +1,7 @@
 //! `hv attest` and `hv verify`.
 
+mod card;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -57,14 +59,19 @@ pub(crate) struct Attest {
   hv verify evidence.cbor --policy policy.toml --nonce 6f8a… --at 2026-11-21T12:00:00Z --output json
   hv verify https://host.example --policy policy.toml -v     (what it booted too, event by event)
   hv verify run.cbor                              (a run that was kept with --keep, under the policy that it was kept with)
+  hv verify --card https://host.example/a2a/weather/ --policy policy.toml    (an agent's card, and what vouches for it)
 
 A host at an address is asked with a fresh nonce. A file is judged offline, its nonce taken to be as old as the file; a run that was
 kept is judged as of the time when it was kept.
 Exit status: 0 every check passed, 1 the file cannot be read, 2 usage, 3 a check failed.")]
 pub(crate) struct Verify {
     /// Address of a host, a file with evidence of a host's identity (CBOR or JSON), or a run that was kept.
-    #[arg(value_name = "FILE|URL")]
-    target: String,
+    #[arg(value_name = "FILE|URL", required_unless_present = "card")]
+    target: Option<String>,
+    /// Address of an agent that speaks A2A, or of its card: that its signature holds, and which component of a host that is what the
+    /// policy wants made it.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["target", "nonce", "at"], requires = "policy")]
+    card: Option<String>,
     /// What the evidence must show: see `hv policy init`. A run that was kept has the policy that it met; this one takes its place.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -134,9 +141,12 @@ impl Verify {
     pub(crate) async fn execute(&self) -> Result<ExitCode, Failure> {
         let policy = self.policy.as_deref().map(policy).transpose()?;
         let policy = policy.map(|(policy, _)| policy);
+        if let (Some(url), Some(policy)) = (&self.card, &policy) {
+            return card::verify(url, policy, (self.output, self.verbose)).await;
+        }
         let remote = ["http://", "https://"]
             .iter()
-            .any(|scheme| self.target.starts_with(scheme));
+            .any(|scheme| self.target().starts_with(scheme));
         if (remote || !self.is_record()?) && policy.is_none() {
             return Err(Failure::Usage(
                 "--policy FILE says what the evidence must show; `hv policy init` writes one"
@@ -169,6 +179,10 @@ impl Verify {
         })
     }
 
+    fn target(&self) -> &str {
+        self.target.as_deref().unwrap_or_default()
+    }
+
     async fn ask(&self, policy: &Policy) -> Result<(Evidence, Verdict), Failure> {
         if self.nonce.is_some() || self.at.is_some() {
             return Err(Failure::Usage(
@@ -178,14 +192,14 @@ impl Verify {
         }
         let memory = Memory::read()?;
         let policy = memory.applied_to(policy);
-        let (evidence, verdict) = Client::new(&self.target)?.verify_host(&policy).await?;
+        let (evidence, verdict) = Client::new(self.target())?.verify_host(&policy).await?;
         memory.explain(&policy, Some(&verdict))?;
         memory.remember(&policy, &verdict)?;
         Ok((evidence, verdict))
     }
 
     fn is_record(&self) -> Result<bool, Failure> {
-        Ok(Record::is_record(&file(Path::new(&self.target))?))
+        Ok(Record::is_record(&file(Path::new(self.target()))?))
     }
 
     fn record(&self, policy: Option<&Policy>) -> Result<ExitCode, Failure> {
@@ -194,14 +208,14 @@ impl Verify {
                 "--nonce and --at are for evidence; a run that was kept has its own".to_owned(),
             ));
         }
-        let bytes = file(Path::new(&self.target))?;
-        let unread = |error| Failure::Refused(format!("{}: {error}", self.target));
+        let bytes = file(Path::new(self.target()))?;
+        let unread = |error| Failure::Refused(format!("{}: {error}", self.target()));
         let record = Record::decode(&bytes).map_err(unread)?;
         crate::record::verify(&record, policy, self.output, self.verbose)
     }
 
     fn offline(&self, policy: &Policy) -> Result<(Evidence, Verdict), Failure> {
-        let path = Path::new(&self.target);
+        let path = Path::new(self.target());
         let evidence = evidence(path)?;
         let at = self.at.map_or_else(now, seconds);
         let challenge = match &self.nonce {

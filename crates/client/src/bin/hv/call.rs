@@ -201,7 +201,7 @@ impl Caller {
 /// What to do where a call costs something.
 fn unpaid(error: Error) -> Failure {
     match error {
-        Error::PaymentDemanded => Failure::Input(format!(
+        Error::PaymentDemanded(_) => Failure::Input(format!(
             "{error}: `hv agents show` says what a call costs, and --pay KEYFILE --max-price AMOUNT pays for it"
         )),
         other => other.into(),

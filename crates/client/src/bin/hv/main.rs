@@ -7,6 +7,7 @@ mod build;
 mod call;
 mod console;
 mod deploy;
+mod desk;
 mod env;
 mod live;
 mod mcp;
@@ -16,12 +17,14 @@ mod output;
 mod owner;
 mod pay;
 mod policy;
+mod proxy;
 mod push;
 mod record;
 mod repl;
 mod run;
 mod search;
 mod session;
+mod signals;
 mod source;
 mod tpm;
 mod wit;
@@ -88,6 +91,8 @@ enum Command {
     Repl(Box<repl::Repl>),
     /// Be a server of tools for AI programs, over the Model Context Protocol: they run code and call agents, sealed and verified.
     Mcp(Box<mcp::Mcp>),
+    /// Be an HTTP server on this machine that makes each request a sealed call: clients of A2A, MCP and HTTP use a host that was verified.
+    Proxy(Box<proxy::Proxy>),
     /// Find agents by what they do.
     Search(search::Search),
     /// Write a project that builds into an agent, a program or a plugin.
@@ -131,6 +136,7 @@ async fn main() -> ExitCode {
         Command::Env(env) => env.execute(&cli.server.server).await,
         Command::Repl(repl) => repl.execute(&cli.server.server).await,
         Command::Mcp(mcp) => mcp.execute(&cli.server.server).await,
+        Command::Proxy(proxy) => proxy.execute(&cli.server.server).await,
         Command::Search(search) => search.execute(&cli.server.server).await,
         Command::New(new) => new.execute(),
         Command::Build(build) => build.execute(),

@@ -3,7 +3,6 @@
 mod agents;
 mod answer;
 mod arguments;
-mod desk;
 mod install;
 mod jobs;
 mod server;
@@ -19,15 +18,15 @@ use clap::Args;
 use rmcp::ServiceExt;
 use rmcp::service::{QuitReason, ServerInitializeError};
 use rmcp::transport::io::stdio_pipes;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::console::{note, plain};
+use crate::desk::{Desk, Listener};
 use crate::owner::Owner;
 use crate::pay::Pay;
 use crate::session::Verify;
+use crate::signals::Stop;
 use crate::{Failure, VERIFICATION_FAILED};
 
-use desk::Desk;
 use server::Server;
 
 /// How long the host is waited for when environments are removed at the end.
@@ -81,12 +80,13 @@ impl Mcp {
         }
         let payer = self.pay.payer(server)?;
         let desk = Desk::new(server, policy, payer, self.owner.named()?)?;
-        let desk = Arc::new(desk.streaming(self.stream));
+        let desk = Arc::new(desk.streaming(self.stream.then_some(watch::tell as Listener)));
         let service = Server::new(Arc::clone(&desk), self.owner.clone(), !self.no_agent_tools);
         let turns = service.turns();
+        let mut stop = Stop::listen()?;
         let ended = tokio::select! {
             ended = serve(service) => ended,
-            told = told_to_stop() => told.map(|()| Ended::Signal),
+            () = stop.requested() => Ok(Ended::Signal),
         };
         // What is not removed in time ends by itself.
         let _ = tokio::time::timeout(FAREWELL, turns.remove(&desk)).await;
@@ -117,18 +117,6 @@ async fn serve(service: Server) -> Result<Ended, Failure> {
 
 fn broken(error: &dyn std::error::Error) -> Failure {
     Failure::Input(format!("the Model Context Protocol broke off: {error}"))
-}
-
-async fn told_to_stop() -> Result<(), Failure> {
-    let failed = |source| Failure::Io {
-        what: "cannot wait for signals".to_owned(),
-        source,
-    };
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(failed),
-    }
 }
 
 /// Says on standard error what went wrong and ends nothing: code and results are in no such text.

@@ -13,7 +13,7 @@ use crate::console::note;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Owner")]
 pub(crate) struct Owner {
-    /// The owner's key: a file of 64 hex digits that only you can read. Where it is left out, `hv call` and `hv mcp` call agents for nobody, and the
+    /// The owner's key: a file of 64 hex digits that only you can read. Where it is left out, `hv call`, `hv mcp` and `hv proxy` call agents for nobody, and the
     /// other commands take ~/.config/hypervisor/owner.key.
     #[arg(long = "owner", value_name = "FILE", env = "HYPERVISOR_OWNER")]
     file: Option<OsString>,

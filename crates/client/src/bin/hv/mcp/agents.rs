@@ -13,11 +13,11 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::arguments::{Given, Message};
-use super::desk::{Desk, Trouble};
 use super::jobs::{Command, Service};
 use super::{answer, tools};
 use crate::agents::{is_unknown, own};
 use crate::call::uri;
+use crate::desk::{Desk, Trouble};
 use crate::output::agent::found;
 
 /// What the names of tools that stand for agents begin with.
@@ -170,7 +170,7 @@ async fn call_known(
 /// The price, where nobody pays it.
 fn priced<T>(done: Result<T, Trouble>, info: &AgentInfo) -> Result<T, Trouble> {
     match (done, &info.price) {
-        (Err(Trouble::Failed(crate::Failure::Client(Error::PaymentDemanded))), Some(price)) => {
+        (Err(Trouble::Failed(crate::Failure::Client(Error::PaymentDemanded(_)))), Some(price)) => {
             Err(Trouble::Price {
                 price: price.clone(),
             })

@@ -13,7 +13,7 @@ use hypervisor_client::{Error, Execution, ending};
 use rmcp::model::{CallToolResult, ContentBlock};
 use serde_json::{Map, Value, json};
 
-use super::desk::Trouble;
+use crate::desk::Trouble;
 use crate::{Failure, pay};
 
 /// Most bytes of an output that are passed on.

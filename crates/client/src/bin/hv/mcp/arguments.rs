@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::desk::Trouble;
 use crate::console::file;
+use crate::desk::Trouble;
 use crate::env::Language;
 
 /// What WebAssembly begins with.

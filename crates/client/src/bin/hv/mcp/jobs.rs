@@ -7,7 +7,7 @@ use hypervisor_client::protocol::OwnerKey;
 use hypervisor_client::{Error, Execution, Inputs, Program, Session};
 
 use super::arguments::Given;
-use super::desk::Job;
+use crate::desk::Job;
 use crate::run::paid;
 
 /// A run, and what became of paying for it.

@@ -10,10 +10,10 @@ use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
 
 use super::arguments::{Call, Code, Component, Message, Query, Turn, read};
-use super::desk::{Desk, Trouble};
 use super::jobs::{Kind, Run};
 use super::turns::Turns;
 use super::{agents, answer, say, tools, watch};
+use crate::desk::{Desk, Trouble};
 use crate::owner::Owner;
 
 /// The tools of one host.

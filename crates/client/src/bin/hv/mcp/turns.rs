@@ -10,9 +10,9 @@ use rmcp::model::CallToolResult;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::answer;
-use super::desk::{Desk, Job, Trouble};
 use super::say;
 use crate::Failure;
+use crate::desk::{Desk, Job, Trouble};
 use crate::env::Language;
 use crate::owner::Owner;
 

@@ -26,11 +26,7 @@ pub(crate) fn details(session: &SessionAttestation, run: &ExecutionAttestation) 
         session.identity_public_key(),
         HexArray(*session.manifest_digest()),
     );
-    stderr(format_args!(
-        "host               {}: {} checks passed",
-        name(session.assurance()),
-        count(session.verdict(), Status::Pass)
-    ))?;
+    stderr(format_args!("host               {}", passed(session)))?;
     stderr(format_args!("identity key       {key}  signs the receipt"))?;
     stderr(format_args!("manifest SHA-384   {manifest}"))?;
     match &run.result {
@@ -59,6 +55,12 @@ pub(crate) fn json(session: &SessionAttestation, run: &ExecutionAttestation) -> 
     })
 }
 
+/// How much of what was proved, in a few words.
+pub(crate) fn passed(session: &SessionAttestation) -> String {
+    let checks = count(session.verdict(), Status::Pass);
+    format!("{}: {checks} checks passed", name(session.assurance()))
+}
+
 fn name(assurance: Assurance) -> &'static str {
     match assurance {
         Assurance::None => "none",
@@ -82,7 +84,8 @@ pub(crate) fn skipped(verdict: &Verdict) -> Vec<&'static str> {
         .collect()
 }
 
-fn summary(verdict: &Verdict) -> Value {
+/// How many checks came out how.
+pub(crate) fn summary(verdict: &Verdict) -> Value {
     json!({
         "pass": count(verdict, Status::Pass),
         "fail": count(verdict, Status::Fail),

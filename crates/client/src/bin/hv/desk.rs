@@ -1,4 +1,4 @@
-//! The host, and the one session with it that all tools use.
+//! The host, and the one session with it that everything sealed uses: of `hv mcp` and of `hv proxy`.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hypervisor_client::payment::Payer;
-use hypervisor_client::protocol::{OwnerKey, ProblemType};
+use hypervisor_client::protocol::{OwnerKey, ProblemType, Stream};
 use hypervisor_client::{Client, Error, Session};
 use indicatif::ProgressBar;
 use tokio::sync::Mutex;
 
-use super::watch;
 use crate::Failure;
 use crate::session::Wanted;
 
@@ -22,7 +21,7 @@ const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Something sealed that a host is asked for.
-pub(super) trait Job: Sync {
+pub(crate) trait Job: Sync {
     /// What comes of it.
     type Done: Send;
 
@@ -37,8 +36,11 @@ pub(super) trait Job: Sync {
     ) -> impl Future<Output = Result<Self::Done, Error>> + Send;
 }
 
-/// Where tools ask the host.
-pub(super) struct Desk {
+/// Who is told what runs write while they run.
+pub(crate) type Listener = fn(Stream, &[u8]);
+
+/// Where a host is asked.
+pub(crate) struct Desk {
     client: Client,
     wanted: Wanted,
     payer: Option<Payer>,
@@ -46,12 +48,12 @@ pub(super) struct Desk {
     session: Mutex<Option<Arc<Session>>>,
     /// Whether the host failed verification, ever.
     was_refused: AtomicBool,
-    streams: bool,
+    listener: Option<Listener>,
 }
 
-/// Why a tool has no answer.
+/// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     #[error("{0}")]
     Failed(#[from] Failure),
     /// It costs something, and nobody is to pay.
@@ -74,7 +76,7 @@ impl From<Error> for Trouble {
 }
 
 impl Desk {
-    pub(super) fn new(
+    pub(crate) fn new(
         server: &str,
         wanted: Wanted,
         payer: Option<Payer>,
@@ -87,30 +89,37 @@ impl Desk {
             owner,
             session: Mutex::default(),
             was_refused: AtomicBool::new(false),
-            streams: false,
+            listener: None,
         })
     }
 
     /// The same, which tells what runs write while they run.
-    pub(super) fn streaming(self, streams: bool) -> Self {
-        Self { streams, ..self }
+    pub(crate) fn streaming(self, listener: Option<Listener>) -> Self {
+        Self { listener, ..self }
+    }
+
+    /// The same, which takes answers of up to so many bytes.
+    pub(crate) fn with_largest_answer(self, bytes: usize) -> Self {
+        let client = self.client.with_largest_answer(bytes);
+        Self { client, ..self }
     }
 
     /// Whose private agents may be called.
-    pub(super) fn owner(&self) -> Option<&OwnerKey> {
+    pub(crate) fn owner(&self) -> Option<&OwnerKey> {
         self.owner.as_ref()
     }
 
-    pub(super) fn pays(&self) -> bool {
+    /// Whether somebody is to pay.
+    pub(crate) fn pays(&self) -> bool {
         self.payer.is_some()
     }
 
-    pub(super) fn was_refused(&self) -> bool {
+    pub(crate) fn was_refused(&self) -> bool {
         self.was_refused.load(Ordering::Relaxed)
     }
 
     /// For what is asked in plaintext: a host that has to prove something has done so.
-    pub(super) async fn client(&self) -> Result<&Client, Trouble> {
+    pub(crate) async fn client(&self) -> Result<&Client, Trouble> {
         if self.wanted.is_some() {
             self.session().await?;
         }
@@ -118,7 +127,7 @@ impl Desk {
     }
 
     /// The session, opened where there is none or its time is over.
-    pub(super) async fn session(&self) -> Result<Arc<Session>, Trouble> {
+    pub(crate) async fn session(&self) -> Result<Arc<Session>, Trouble> {
         let mut open = self.session.lock().await;
         match &*open {
             Some(session) if session.expires_at() > now().saturating_add(MARGIN) => {
@@ -141,9 +150,9 @@ impl Desk {
         *place = None;
         let opened = self.wanted.open(&self.client, &ProgressBar::hidden()).await;
         let session = opened.inspect_err(|failure| self.notice(failure))?;
-        let session = match self.streams {
-            true => session.with_output(watch::tell),
-            false => session,
+        let session = match self.listener {
+            Some(listener) => session.with_output(listener),
+            None => session,
         };
         let session = Arc::new(session);
         *place = Some(Arc::clone(&session));
@@ -151,14 +160,15 @@ impl Desk {
     }
 
     /// Has the host do it, and pays where it may. A session that ended meanwhile is opened again.
-    pub(super) async fn run<J: Job>(&self, job: &J) -> Result<J::Done, Trouble> {
+    pub(crate) async fn run<J: Job>(&self, job: &J) -> Result<J::Done, Trouble> {
         let session = self.session().await?;
         let payer = self.payer.as_ref();
+        let signed = payer.map(Payer::signed);
         let mut done = job.on(&session, payer).await;
         if is_refused(&done, ProblemType::UnknownSession) {
             let session = self.again(&session).await?;
             // The host can say so after it was sent a payment, too: another one is not signed without being asked for.
-            if payer.is_some() {
+            if payer.map(Payer::signed) != signed {
                 return Err(Trouble::Ended);
             }
             done = job.on(&session, payer).await;
@@ -173,7 +183,7 @@ impl Desk {
     async fn explain<J: Job>(&self, job: &J, error: Error) -> Trouble {
         let is_gone = matches!(&error, Error::Refused(problem)
             if problem.problem_type() == Some(ProblemType::NotFound));
-        let is_sold = matches!(error, Error::PaymentDemanded) || is_gone;
+        let is_sold = matches!(error, Error::PaymentDemanded(_)) || is_gone;
         if let Some(route) = job.sold_at()
             && self.payer.is_none()
             && is_sold
