@@ -163,10 +163,18 @@ fn refused(check: &'static str, reason: impl Into<String>) -> Error {
 
 async fn fetch(client: &Client, place: &str, maximum: usize) -> Result<Vec<u8>, Error> {
     let answer = client.get_any(place, maximum).await?;
-    if !answer.status.is_success() {
-        return Err(client.refusal(&answer));
+    match answer.status.is_success() {
+        true => Ok(answer.body.to_vec()),
+        // Not the host's own API: its problems have other forms.
+        false => Err(Error::Answer {
+            what: "a card, or what its verifier needs",
+            reason: format!(
+                "{}{place} is answered with {}",
+                client.server(),
+                answer.status
+            ),
+        }),
     }
-    Ok(answer.body.to_vec())
 }
 
 /// What a card is of: the address without the card's own place.

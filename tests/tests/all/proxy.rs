@@ -14,6 +14,7 @@ use hypervisor_client::agents::create_owner_key;
 use hypervisor_tests::agents::{owner, problem};
 use hypervisor_tests::host::binary;
 use hypervisor_tests::payments::{Payment, Version};
+use hypervisor_tests::programs::component_file;
 use hypervisor_tests::wire::Wire;
 use hypervisor_tests::{Answer, Host, eventually, within};
 use reqwest::{Client, Response};
@@ -22,7 +23,7 @@ use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::agents::kit::arrived;
-use crate::attestation::{Known, simulated};
+use crate::attestation::{Known, policy_text, simulated, simulator};
 use crate::mcp::{official_at, speaking_with};
 use crate::payments::kit::{PRICE, Shop, asked};
 use crate::protocols::protocol;
@@ -612,6 +613,71 @@ async fn an_unchanged_client_of_mcp_uses_the_host_sealed() {
     }
     let log = host.log();
     assert!(!log.contains("\"/mcp\"") && !log.contains("marker-of-the-test"));
+}
+
+/// A host that proves itself by the simulator, and speaks A2A.
+fn speaking_a2a() -> Host {
+    let component = component_file("a2a");
+    let front = format!(
+        "[[protocols]]\nname = 'a2a'\ncomponent = {component:?}\npaths = ['/a2a/']\nbackground = '1m'\n"
+    );
+    simulated("one", &front)
+}
+
+#[tokio::test]
+async fn a_client_of_a2a_is_led_to_the_proxy_by_the_card_and_streams_through_it() {
+    let host = speaking_a2a();
+    host.deploy(&owner(), "http-hello", "hello", "").await;
+    let proxy = Proxy::start(host.url(), &[]);
+    let card = seen(proxy.get("/a2a/hello/.well-known/agent-card.json").await).await;
+    let url = card["supportedInterfaces"][0]["url"].as_str().unwrap();
+    assert!(url.starts_with(&proxy.url), "{card}");
+    assert!(card.get("signatures").is_none(), "{card}");
+    let message = json!({ "messageId": "m", "role": "ROLE_USER", "parts": [{ "text": "hi" }] });
+    let request = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "SendStreamingMessage", "params": { "message": message },
+    });
+    let answer = Client::new()
+        .post(url)
+        .header("a2a-version", "1.0")
+        .header("accept", "text/event-stream")
+        .header("content-type", "application/json")
+        .body(request.to_string());
+    let answer = answer.send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    let events = answer.text().await.unwrap();
+    assert!(events.contains("hello from POST /"), "{events}");
+    assert!(events.contains("TASK_STATE_COMPLETED"), "{events}");
+    assert!(
+        !host.log().contains("/a2a/hello/"),
+        "the path is sealed, too"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_front_that_made_a_card_vouches_for_it() {
+    let host = speaking_a2a();
+    host.deploy(&owner(), "http-hello", "hello", "").await;
+    host.ready().await;
+    let folder = TempDir::new().unwrap();
+    let simulator = simulator("one");
+    let root = const_hex::encode(simulator.fingerprint());
+    let policy = policy_text(&format!("simulated = \"{root}\""), &simulator);
+    std::fs::write(folder.path().join("policy.toml"), policy).unwrap();
+    let output = Command::new(binary("hv"))
+        .args(["verify", "--policy", "policy.toml", "--card"])
+        .arg(format!("{}/a2a/hello/", host.url()))
+        .current_dir(folder.path())
+        .env("HOME", folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    assert!(
+        said.contains("The component protocol/a2a, SHA-384"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

@@ -208,8 +208,11 @@ async fn serve(
         }
     }
     drop(listener);
-    // What does not end in time breaks off.
-    let _ = tokio::time::timeout(FAREWELL, graceful.shutdown()).await;
+    // What does not end in time breaks off, and so does all where it is told once more.
+    tokio::select! {
+        _ = tokio::time::timeout(FAREWELL, graceful.shutdown()) => {}
+        () = stop.requested() => {}
+    }
     Ok(())
 }
 

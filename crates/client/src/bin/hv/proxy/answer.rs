@@ -62,6 +62,18 @@ async fn try_answer(
         return Err(Refusal::upgrade());
     }
     let target = Target::of(request.uri())?;
+    let answered = call(caller, (here, &target), request).await;
+    if let (Err(_), Some(agent)) = (&answered, &target.agent) {
+        caller.worlds.forget(agent);
+    }
+    answered
+}
+
+async fn call(
+    caller: &Caller,
+    (here, target): (Authority, &Target),
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Refusal> {
     let slot = Arc::clone(&caller.slots).try_acquire_owned();
     let slot = slot.map_err(|_| Refusal::busy())?;
     let (mut head, body) = request.into_parts();
@@ -77,7 +89,7 @@ async fn try_answer(
         if hint.world == AgentWorld::Command {
             let query = target.path.query().unwrap_or_default();
             let desk = Arc::clone(&caller.desk);
-            let command = Command::new(desk, agent.clone(), query, received.bytes);
+            let command = Command::new(desk, agent.clone(), query, received);
             let call = begin(Arc::clone(&caller.desk), command);
             let (execution, _) = in_time(caller.timeout, call).await?;
             return Ok(passed(of_command(execution)?, Some(agent)));
@@ -102,6 +114,7 @@ async fn try_answer(
         request,
         payment,
         told: streams.then_some(told),
+        _room: received.room,
     };
     let call = begin(Arc::clone(&caller.desk), service);
     let is_card = card::is_at(&head.method, target.path.path());

@@ -9,12 +9,12 @@ use hypervisor_client::agents::{Part, Reference, ServiceCall, ServiceReply};
 use hypervisor_client::payment::{Payer, Payment};
 use hypervisor_client::protocol::{Exit, OwnerKey};
 use hypervisor_client::{Error, Execution, Inputs, Session};
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::form_urlencoded;
 
 use super::problem::Refusal;
-use super::receive::Room;
+use super::receive::{Received, Room};
 use super::worlds::Worlds;
 use crate::console::{note, plain};
 use crate::desk::{Desk, Job, Trouble};
@@ -109,6 +109,8 @@ pub(super) struct Service {
     pub(super) payment: Option<HeaderValue>,
     /// Who hears of the response while it comes.
     pub(super) told: Option<UnboundedSender<Part>>,
+    /// The room that the request's body takes up.
+    pub(super) _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Job for Service {
@@ -141,22 +143,24 @@ impl Paid for ServiceReply {
 pub(super) struct Command {
     pub(super) desk: Arc<Desk>,
     pub(super) agent: Reference,
-    pub(super) arguments: Vec<String>,
-    pub(super) stdin: Vec<u8>,
+    arguments: Vec<String>,
+    stdin: Vec<u8>,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// What a command gave, and what became of paying for it.
 pub(super) type Ran = (Execution, Option<Payment>);
 
 impl Command {
-    pub(super) fn new(desk: Arc<Desk>, agent: Reference, query: &str, stdin: Vec<u8>) -> Self {
+    pub(super) fn new(desk: Arc<Desk>, agent: Reference, query: &str, body: Received) -> Self {
         let pairs = form_urlencoded::parse(query.as_bytes());
         let arguments = pairs.filter(|(name, _)| name == "arg");
         Self {
             desk,
             agent,
             arguments: arguments.map(|(_, value)| value.into_owned()).collect(),
-            stdin,
+            stdin: body.bytes,
+            _room: body.room,
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Fields of heads: what is about one connection stays there, and what an agent says to a browser does not reach beyond its path.
 
 use http::header::{
-    ALT_SVC, CONNECTION, CONTENT_SECURITY_POLICY, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+    ALT_SVC, CONNECTION, CONTENT_SECURITY_POLICY, COOKIE, EXPECT, HOST, HeaderMap, HeaderName,
+    HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE, X_CONTENT_TYPE_OPTIONS,
 };
 use hypervisor_client::agents::Reference;
+
+use super::gate::SEC_FETCH_SITE;
 
 /// RFC 9110 §7.6.1, and what older programs send.
 static OF_THE_CONNECTION: [HeaderName; 9] = [
@@ -56,6 +58,10 @@ pub(super) fn strip(headers: &mut HeaderMap) {
 /// The fields of a request as they are sealed. The host says its own name, and what is here already needs no asking for.
 pub(super) fn of_request(headers: &mut HeaderMap) {
     strip(headers);
+    // A browser's are those of every server on this machine: cookies know no ports.
+    if headers.contains_key(SEC_FETCH_SITE) {
+        headers.remove(COOKIE);
+    }
     for name in [HOST, EXPECT, TRAILER] {
         headers.remove(name);
     }
@@ -139,6 +145,13 @@ mod tests {
             ("cookie", "c=d"),
         ]);
         assert_eq!(headers, left);
+    }
+
+    #[test]
+    fn a_browsers_cookies_of_other_servers_on_this_machine_are_not_passed_on() {
+        let mut headers = fields(&[("cookie", "other=server"), ("sec-fetch-site", "none")]);
+        of_request(&mut headers);
+        assert!(!headers.contains_key(COOKIE));
     }
 
     #[test]

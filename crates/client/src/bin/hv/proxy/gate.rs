@@ -8,7 +8,7 @@ use http::uri::{Authority, Uri};
 use super::problem::Refusal;
 
 /// What browsers say of where a request comes from (Fetch Metadata). Pages can not set it.
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Names that requests may be for.
 #[derive(Debug, Default)]

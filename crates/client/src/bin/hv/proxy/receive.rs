@@ -22,7 +22,7 @@ pub(super) struct Room(Arc<Semaphore>);
 /// A body, which takes up room until it is dropped.
 pub(super) struct Received {
     pub(super) bytes: Vec<u8>,
-    pub(super) _room: Option<OwnedSemaphorePermit>,
+    pub(super) room: Option<OwnedSemaphorePermit>,
 }
 
 impl Room {
@@ -37,7 +37,7 @@ impl Room {
         }
         let mut received = Received {
             bytes: Vec::new(),
-            _room: None,
+            room: None,
         };
         loop {
             let frame = tokio::time::timeout(PAUSE, body.frame()).await;
@@ -56,7 +56,7 @@ impl Room {
             let more = u32::try_from(bytes.len()).map_err(|_| Refusal::too_large(LARGEST))?;
             let more = Arc::clone(&self.0).try_acquire_many_owned(more);
             let more = more.map_err(|_: TryAcquireError| Refusal::busy())?;
-            match &mut received._room {
+            match &mut received.room {
                 Some(room) => room.merge(more),
                 none => *none = Some(more),
             }

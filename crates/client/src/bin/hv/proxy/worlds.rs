@@ -68,6 +68,12 @@ impl Worlds {
         Ok(hint)
     }
 
+    /// What was known of it may be the reason why a call failed.
+    pub(super) fn forget(&self, agent: &Reference) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.remove(agent.as_str());
+    }
+
     fn known(&self, agent: &Reference) -> Option<Hint> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, hint) = known.get(agent.as_str())?;
