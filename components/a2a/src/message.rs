@@ -14,6 +14,8 @@ const LONGEST_NAME: usize = 256;
 const LONGEST_URL: usize = 8 * 1024;
 /// The most members of a list of extensions or tasks.
 const MOST_LISTED: usize = 32;
+/// Where a payment stands in the metadata of a message.
+pub const PAYLOAD: &str = "x402.payment.payload";
 /// Members of metadata that are the host's to write: what costs money is said by its ledger alone.
 const PAYMENTS: &str = "x402.";
 
@@ -86,6 +88,18 @@ impl Message {
     /// A member of its metadata.
     pub fn metadata(&self, key: &str) -> Option<&Value> {
         self.0.get("metadata")?.get(key)
+    }
+
+    /// The same without the payment that came in it: that is the host's to see, and nobody's to keep.
+    pub fn without_payment(&self) -> Self {
+        let mut message = self.0.clone();
+        if let Some(Value::Object(metadata)) = message.get_mut("metadata") {
+            metadata.remove(PAYLOAD);
+            if metadata.is_empty() {
+                message.remove("metadata");
+            }
+        }
+        Self(message)
     }
 
     /// As it came.

@@ -4,6 +4,49 @@ use serde_json::{Map, Value};
 
 use crate::error::A2aError;
 
+/// Members that have another name in the protocol's definition, which ProtoJSON takes as well.
+const NAMES: [(&str, &str); 13] = [
+    ("accepted_output_modes", "acceptedOutputModes"),
+    ("context_id", "contextId"),
+    ("history_length", "historyLength"),
+    ("include_artifacts", "includeArtifacts"),
+    ("media_type", "mediaType"),
+    ("message_id", "messageId"),
+    ("page_size", "pageSize"),
+    ("page_token", "pageToken"),
+    ("reference_task_ids", "referenceTaskIds"),
+    ("return_immediately", "returnImmediately"),
+    ("status_timestamp_after", "statusTimestampAfter"),
+    ("task_id", "taskId"),
+    (
+        "task_push_notification_config",
+        "taskPushNotificationConfig",
+    ),
+];
+
+/// Parameters by their names in JSON, whichever names a client took. What clients put into `data` and `metadata` stays as it is.
+pub fn named(mut params: Map<String, Value>) -> Map<String, Value> {
+    rename(&mut params);
+    for name in ["message", "configuration"] {
+        if let Some(Value::Object(members)) = params.get_mut(name) {
+            rename(members);
+            let parts = members.get_mut("parts").and_then(Value::as_array_mut);
+            for part in parts.into_iter().flatten().filter_map(Value::as_object_mut) {
+                rename(part);
+            }
+        }
+    }
+    params
+}
+
+fn rename(members: &mut Map<String, Value>) {
+    for (defined, name) in NAMES {
+        if let Some(value) = members.remove(defined) {
+            members.entry(name).or_insert(value);
+        }
+    }
+}
+
 fn wrong(name: &str, what: &str) -> A2aError {
     A2aError::Params(format!("`{name}` {what}"))
 }
@@ -73,6 +116,21 @@ mod tests {
         let params = of(json!({"historyLength": "3", "includeArtifacts": "true"}));
         assert_eq!(history(&params), Ok(Some(3)));
         assert_eq!(flag(&params, "includeArtifacts"), Ok(true));
+    }
+
+    #[test]
+    fn members_may_have_the_names_of_the_definition() {
+        let params = of(
+            json!({"history_length": 1, "message": {"message_id": "m", "metadata": {"task_id": 1},
+            "parts": [{"text": "a", "media_type": "text/plain"}, {"data": {"page_size": 1}}]}}),
+        );
+        let expected = of(
+            json!({"historyLength": 1, "message": {"messageId": "m", "metadata": {"task_id": 1},
+            "parts": [{"text": "a", "mediaType": "text/plain"}, {"data": {"page_size": 1}}]}}),
+        );
+        assert_eq!(named(params), expected);
+        let both = of(json!({"historyLength": 1, "history_length": 2}));
+        assert_eq!(named(both), of(json!({"historyLength": 1})));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::caller::digest;
 use crate::error::A2aError;
-use crate::message::Message;
+use crate::message::{Message, PAYLOAD};
 
 /// The two names of the extension.
 pub const URIS: [&str; 2] = [
@@ -19,7 +19,6 @@ pub const URIS: [&str; 2] = [
 
 const STATUS: &str = "x402.payment.status";
 const REQUIRED: &str = "x402.payment.required";
-const PAYLOAD: &str = "x402.payment.payload";
 const RECEIPTS: &str = "x402.payment.receipts";
 const ERROR: &str = "x402.payment.error";
 

@@ -140,7 +140,7 @@ fn run<W: World>(
     let is_in_band =
         was_in_band || is_activated || sent.submitted.as_ref().is_some_and(|it| it.is_in_band);
     let is_sold = context.agent.price.is_some();
-    let message = paid_for.unwrap_or_else(|| sent.message.clone());
+    let message = paid_for.unwrap_or_else(|| sent.message.without_payment());
     if is_sold {
         sell(context, &mut writer.record, &sent, &message, is_in_band)?;
     }
@@ -207,7 +207,8 @@ fn record<W: World>(context: &Context<'_, W>, sent: &Sent) -> Result<Record, A2a
     let conversation = conversation.map_or_else(fresh, str::to_owned);
     let mut task = Task::new(fresh(), conversation, clock::stamp(world.now()));
     let ids = ids(&task);
-    task.say(kept(context, sent.message.in_task(&ids), 0));
+    let said = sent.message.without_payment().in_task(&ids);
+    task.say(kept(context, said));
     let record = Record {
         task,
         owner: context.owner.clone(),
@@ -272,7 +273,7 @@ fn turn<'a, W: World>(
         task.say(asked);
     }
     let ids = ids(task);
-    task.say(sent.message.in_task(&ids));
+    task.say(sent.message.without_payment().in_task(&ids));
     task.state = State::Working;
     task.timestamp = clock::stamp(world.now());
     Ok((writer, Some(before), paid_for))
@@ -415,9 +416,9 @@ fn ids(task: &Task) -> Ids {
 }
 
 /// A message as the history keeps it.
-fn kept<W: World>(context: &Context<'_, W>, message: Value, before: usize) -> Value {
+fn kept<W: World>(context: &Context<'_, W>, message: Value) -> Value {
     let length = message.to_string().len();
-    let room = (context.settings.task_bytes / 2).saturating_sub(before);
+    let room = context.settings.task_bytes / 2;
     if length <= room {
         return message;
     }

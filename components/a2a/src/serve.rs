@@ -16,6 +16,7 @@ use crate::card;
 use crate::context::{Context, extensions};
 use crate::error::A2aError;
 use crate::methods::{self, Method};
+use crate::params;
 use crate::ports::World;
 use crate::reply::{Binding, Reply, rest_error};
 use crate::rest;
@@ -376,7 +377,7 @@ fn answer<W: World>(
                 fields,
                 url: asked.url.clone(),
             };
-            methods::answer(&context, method, &params, &reply)
+            methods::answer(&context, method, &params::named(params), &reply)
         });
     if let Err(error) = answered {
         reply.error(&error);

@@ -389,6 +389,26 @@ fn a_paid_call_that_broke_off_is_sent_again_with_the_same_payment() {
 }
 
 #[test]
+fn a_payment_is_seen_by_no_agent_and_kept_by_nobody() {
+    let host = shop();
+    let mut sent = message("m", "hi");
+    sent["parts"] = json!([{"text": "a"}, {"text": "b"}]);
+    sent["metadata"] =
+        json!({"x402.payment.payload": {"x402Version": 2, "payload": "secret"}, "mine": 1});
+    let task = buy(&host, &[ACTIVATED], &sent).result()["task"].clone();
+    assert_eq!(state(&task), "COMPLETED");
+    assert_eq!(task["history"][0]["metadata"], json!({"mine": 1}));
+    let body = String::from_utf8(host.calls()[0].body.clone().unwrap()).unwrap();
+    assert!(body.contains("mine") && !body.contains("secret"), "{body}");
+    let question = buy(&host, &[ACTIVATED], &message("n", "hi")).result()["task"].clone();
+    let paid = buy(&host, &[ACTIVATED], &paying("o", &question)).result()["task"].clone();
+    assert!(!paid["history"].to_string().contains("payload"));
+    for (bucket, _) in host.rows.buckets("") {
+        assert!(!host.rows.text(&bucket).contains("secret"), "{bucket}");
+    }
+}
+
+#[test]
 fn a_task_is_bought_as_a_stream_and_at_once() {
     let host = Host::answering(|asked, _| match payment(asked) {
         None => asks("payment required"),

@@ -47,6 +47,15 @@ impl Rows {
             .map(|(name, rows)| (name.clone(), rows.keys().cloned().collect()))
             .collect()
     }
+
+    /// All that a bucket holds.
+    pub fn text(&self, bucket: &str) -> String {
+        let all = self.lock();
+        let values = all.get(bucket).into_iter().flat_map(|rows| rows.values());
+        values
+            .map(|value| String::from_utf8_lossy(value).into_owned())
+            .collect()
+    }
 }
 
 impl Store for Rows {
