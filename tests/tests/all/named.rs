@@ -79,8 +79,8 @@ async fn what_is_almost_a_digest_is_a_program_that_is_none() {
 #[tokio::test]
 async fn the_client_names_what_it_sent_and_sends_it_again_where_it_is_kept_no_more() {
     // What is not used for so long is kept no more; the session is, as it runs something else meanwhile.
-    let idle = Duration::from_secs(1);
-    let host = Host::with("[limits]\nsession_idle = '1s'");
+    let idle = Duration::from_secs(4);
+    let host = Host::with("[limits]\nsession_idle = '4s'");
     let session = host.session().await;
     let (echo, hello) = (guest("echo"), guest("hello"));
     let sequence = async |program: &[u8]| {

@@ -10,6 +10,7 @@
 mod manifest;
 mod name;
 mod registry;
+mod rows;
 mod search;
 mod store;
 mod store_damage;
