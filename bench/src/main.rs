@@ -3,6 +3,7 @@
 //! Every figure is the median of some rounds with the range of the rounds beside it; what is compared runs in turns
 //! within a round. Nothing here passes or fails by time. `docs/PERFORMANCE.md` says what the figures mean.
 
+mod a2a;
 mod against;
 mod agents;
 mod attestation;
@@ -78,6 +79,8 @@ enum Command {
     Swap,
     /// Environments: calls beside programs, scripts and native processes; what one keeps; copies and turns.
     Environments,
+    /// A2A: a message to an agent beside the plain call, streams at once, finished tasks.
+    A2a,
     /// A thousand connections of one peer that do the worst they can, while another peer runs `hello`.
     Siege,
     /// All of them.
@@ -117,7 +120,7 @@ fn main() -> ExitCode {
 /// One benchmark: its subcommand, its default number of rounds, and its code.
 type Benchmark = (Command, u32, fn(u32) -> Result<Section>);
 
-const BENCHMARKS: [Benchmark; 12] = [
+const BENCHMARKS: [Benchmark; 13] = [
     (Command::Overhead, 21, overhead::measure),
     (Command::Cold, 5, cold::measure),
     (Command::Concurrency, 5, concurrency::measure),
@@ -129,6 +132,7 @@ const BENCHMARKS: [Benchmark; 12] = [
     (Command::Agents, 5, agents::measure),
     (Command::Swap, 3, agents::measure_swaps),
     (Command::Environments, 7, environments::measure),
+    (Command::A2a, 5, a2a::measure),
     (Command::Siege, 3, siege::measure),
 ];
 

@@ -267,7 +267,10 @@ pub(crate) fn serve_echo() -> Result<()> {
             let answered = router.clone().oneshot(request);
             async { answered.await.unwrap_or_else(|never| match never {}) }
         };
-        server.serve(answer, shutdown).await.context("serving")
+        server
+            .serve(answer, shutdown, async {})
+            .await
+            .context("serving")
     })
 }
 

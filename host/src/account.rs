@@ -185,6 +185,13 @@ impl Account {
         }))
     }
 
+    /// Returns when all of so many slots are free.
+    pub(crate) async fn idle(&self, slots: usize) {
+        let all = u32::try_from(slots).unwrap_or(u32::MAX);
+        // Nobody closes it.
+        let _ = self.host.slots.acquire_many(all).await;
+    }
+
     /// Execution slots that nobody uses.
     pub(crate) fn free_slots(&self) -> usize {
         self.host.slots.available_permits()

@@ -27,13 +27,14 @@ pub const ROW_TABLES: [Table; 1] = [ROWS];
 const PAUSE: Duration = Duration::from_millis(100);
 /// The pause between two looks for rows that are too old.
 const SWEEP: Duration = Duration::from_secs(60);
-/// Rows that are looked at together.
+/// Rows that are looked at together, and keys that are listed together.
 const PAGE: usize = 64;
+const KEYS: usize = 32;
 /// Longest key, bytes.
 const MAX_KEY: usize = 1024;
 /// Largest value, bytes.
 const MAX_VALUE: usize = 1 << 20;
-/// Rows that are written together, and the bytes of all their values.
+/// Rows that are read or written together, and the bytes of all their values.
 const MAX_ROWS: usize = 1024;
 const MAX_BYTES: usize = 8 << 20;
 /// What a row counts for beside its key and value, bytes: about what it takes in the store.
@@ -323,15 +324,20 @@ impl Shelf {
 
 impl Rows for Shelf {
     fn get(&self, bucket: &str, keys: &[String]) -> Result<Vec<Value>, RowsError> {
-        let bucket = self.bucket(bucket);
-        let one = |key: &String| {
-            let now = self.now(&self.key(bucket, key)?)?;
-            Ok(now.map(|(_, _, value)| value))
-        };
-        match keys.len() {
-            0..=MAX_ROWS => keys.iter().map(one).collect(),
-            _ => Err(too_many()),
+        if keys.len() > MAX_ROWS {
+            return Err(too_many());
         }
+        let bucket = self.bucket(bucket);
+        let mut room = MAX_BYTES;
+        let mut values = Vec::with_capacity(keys.len());
+        for key in keys {
+            let now = self.now(&self.key(bucket, key)?)?;
+            let value = now.map(|(_, _, value)| value);
+            let bytes = value.as_ref().map_or(0, Vec::len);
+            room = room.checked_sub(bytes).ok_or_else(too_many)?;
+            values.push(value);
+        }
+        Ok(values)
     }
 
     fn keys(
@@ -342,9 +348,9 @@ impl Rows for Shelf {
         let bucket = self.bucket(bucket);
         // Those that begin like the last one were all given: there are no two but by chance.
         let after = after.map(|after| [&bucket[..], &after.to_be_bytes(), &[0xff; 8]].concat());
-        let page = self.store.scan(ROWS, &bucket, after.as_deref(), PAGE);
+        let page = self.store.scan(ROWS, &bucket, after.as_deref(), KEYS);
         let page = page.map_err(|e| failed(&e))?;
-        let cursor = page.last().filter(|_| page.len() == PAGE).and_then(|last| {
+        let cursor = page.last().filter(|_| page.len() == KEYS).and_then(|last| {
             let place = last.key.get(16..24)?;
             Some(u64::from_be_bytes(place.try_into().ok()?))
         });
@@ -497,6 +503,6 @@ fn failed(error: &hypervisor_store::Error) -> RowsError {
 
 fn too_many() -> RowsError {
     RowsError::new(format!(
-        "{MAX_ROWS} rows and {MAX_BYTES} bytes are written together at the most"
+        "{MAX_ROWS} rows and {MAX_BYTES} bytes are read or written together at the most"
     ))
 }

@@ -226,6 +226,11 @@ impl Host {
         slots.saturating_sub(self.account.free_slots())
     }
 
+    /// Returns when nothing runs: what goes on without a client has ended too.
+    pub async fn idle(&self) {
+        self.account.idle(self.config.limits.executions).await;
+    }
+
     /// Bytes of a component at most.
     pub fn most_bytes(&self) -> u64 {
         self.config.limits.body.as_u64()

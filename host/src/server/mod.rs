@@ -76,8 +76,14 @@ impl Server {
         }
     }
 
-    /// Serves until `shutdown`: `answer` gets the peer's address with each request. Then lets requests in progress finish within the drain deadline.
-    pub async fn serve<A, F>(self, answer: A, mut shutdown: Shutdown) -> Result<(), Error>
+    /// Serves until `shutdown`: `answer` gets the peer's address with each request. Then lets requests in progress finish, and after them
+    /// what they left to be `finished`, within the drain deadline.
+    pub async fn serve<A, F>(
+        self,
+        answer: A,
+        mut shutdown: Shutdown,
+        finished: impl Future<Output = ()>,
+    ) -> Result<(), Error>
     where
         A: Fn(IpAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response> + Send + 'static,
@@ -131,8 +137,13 @@ impl Server {
         shutdown.exit_at_next();
         tracing::info!(deadline = ?limits.drain, "draining");
         let all = u32::try_from(self.connections).unwrap_or(u32::MAX);
+        let drained = async {
+            // Nobody closes it.
+            let _ = connections.acquire_many(all).await;
+            finished.await;
+        };
         tokio::select! {
-            _ = connections.acquire_many(all) => Ok(()),
+            () = drained => Ok(()),
             () = tokio::time::sleep(limits.drain) => Err(Error::DrainDeadline {
                 deadline: limits.drain,
                 remaining: self.connections.saturating_sub(connections.available_permits()),

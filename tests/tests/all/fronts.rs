@@ -376,3 +376,17 @@ async fn the_operator_is_told_what_is_wrong_and_what_it_may_import() {
         "{words}"
     );
 }
+
+#[tokio::test]
+async fn a_host_that_ends_lets_what_goes_on_finish() {
+    let mut host = Host::with(&format!("{}{LASTING}", keeper("background = '1m'")));
+    let answer = ask(&host, Method::POST, "later?bucket=a&key=k&ms=300", "").await;
+    assert_eq!(answer.status(), 202);
+    host.terminate();
+    assert!(host.wait().success());
+    host.kill_and_restart();
+    assert_eq!(
+        get(&host, "row?bucket=a&key=k").await.as_deref(),
+        Some("done")
+    );
+}

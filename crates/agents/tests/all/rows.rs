@@ -159,6 +159,17 @@ fn a_row_that_was_altered_reads_as_none_and_goes() {
 }
 
 #[test]
+fn no_more_is_read_together_than_is_written_together() {
+    let folder = TempDir::new().unwrap();
+    let shelf = shelves(&folder, 64 << 20).of("a").unwrap();
+    put(&shelf, "one", "row", 1 << 20).unwrap();
+    let read = |times| shelf.get("bucket", &vec!["row".to_owned(); times]);
+    assert_eq!(read(8).unwrap().len(), 8);
+    assert!(read(9).is_err());
+    assert!(shelf.get("bucket", &vec!["none".to_owned(); 1025]).is_err());
+}
+
+#[test]
 fn numbers_do_not_run_over() {
     let folder = TempDir::new().unwrap();
     let shelf = shelf(&folder);

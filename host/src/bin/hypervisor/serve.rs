@@ -85,7 +85,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
                 shelves.maintain().await;
             }
         });
-        let result = server.serve(service(&app), shutdown).await;
+        let result = server.serve(service(&app), shutdown, app.idle()).await;
         attending.abort();
         maintaining.abort();
         if let Some(Err(error)) = app.shelves().map(|it| it.flush()) {
