@@ -30,6 +30,8 @@ const MARGIN_MS: u64 = 1_000;
 /// How often a paid call is sent again after it broke off.
 const TIMES: u32 = 3;
 const WAIT_MS: u64 = 1_000;
+/// As many events has a task; what comes behind that goes out in long pieces, or not at all.
+const MOST_EVENTS: u64 = 10_000;
 
 /// When a client is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +157,9 @@ impl<W: World> Run<'_, W> {
             }
             let now = self.world.now();
             let due = match &output {
-                Some(Output::Text(text)) => text.wait(now),
+                Some(Output::Text(text)) => {
+                    text.wait(now).filter(|_| !self.is_full() || text.is_long())
+                }
                 _ => None,
             };
             if due == Some(0)
@@ -247,6 +251,11 @@ impl<W: World> Run<'_, W> {
                 if state.is_terminal() || state.is_interrupted() {
                     return self.finish(state, message).map(|()| true);
                 }
+                if self.is_full() {
+                    self.writer.record.is_cut = true;
+                    return Ok(false);
+                }
+                self.size = self.size.saturating_add(length(message.as_ref()));
                 let event = status_with(self.world, &self.writer.record, state, message);
                 self.emit(event)?;
                 Ok(false)
@@ -364,6 +373,7 @@ impl<W: World> Run<'_, W> {
         if self.writer.record.is_cut {
             artifact.insert("metadata".to_owned(), json!({"truncated": true}));
         }
+        self.size = self.size.saturating_add(kept.len());
         let event = self.artifact_event(artifact, is_append, is_last);
         self.emit(event)
     }
@@ -379,10 +389,12 @@ impl<W: World> Run<'_, W> {
             .into_iter()
             .any(|it| it.get("artifactId") == artifact.get("artifactId"));
         let event = self.artifact_event(artifact, is_append && is_known, is_last);
-        if event.to_string().len() > self.room() {
+        let length = event.to_string().len();
+        if length > self.room() || self.is_full() {
             self.writer.record.is_cut = true;
             return Ok(());
         }
+        self.size = self.size.saturating_add(length);
         self.emit(event)
     }
 
@@ -407,6 +419,11 @@ impl<W: World> Run<'_, W> {
                 "[a message of {length} bytes was left out: it is longer than what is kept of a task]"
             ),
         )
+    }
+
+    /// Whether there are as many events as a task has.
+    fn is_full(&self) -> bool {
+        self.writer.record.seq >= MOST_EVENTS
     }
 
     /// Bytes that there is room for.
@@ -448,7 +465,6 @@ impl<W: World> Run<'_, W> {
     }
 
     fn append(&mut self, event: Value) -> Result<(), A2aError> {
-        self.size = self.size.saturating_add(event.to_string().len());
         let written = self.writer.append(&event);
         if self.order.mode == Mode::Streaming {
             self.reply
@@ -461,10 +477,8 @@ impl<W: World> Run<'_, W> {
     fn begin(&mut self) -> Result<(), A2aError> {
         self.is_begun = true;
         self.writer.record.is_announced = true;
-        let before = self.size;
         let task = self.writer.record.task.to_value(None, true);
         let written = self.append(json!({"task": task}));
-        self.size = before;
         if self.order.mode == Mode::Immediate {
             let record = &self.writer.record;
             let result = result(record, self.order.history);
@@ -618,6 +632,10 @@ impl<W: World> Run<'_, W> {
     fn fresh(&self) -> String {
         const_hex::encode(self.world.random())
     }
+}
+
+fn length(message: Option<&Value>) -> usize {
+    message.map_or(0, |message| message.to_string().len())
 }
 
 /// An event as a client wants it that wants so much of the history.
