@@ -23,6 +23,7 @@ mod input;
 mod message;
 mod methods;
 mod output;
+mod pages;
 mod params;
 mod pay;
 mod ports;

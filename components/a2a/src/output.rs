@@ -92,11 +92,16 @@ impl Text {
         if self.pending.is_empty() {
             return None;
         }
-        if self.pending.len() >= PIECE {
+        if self.is_long() {
             return Some(0);
         }
         let due = self.since.saturating_add(LINGER_MS);
         Some(due.saturating_sub(now))
+    }
+
+    /// Whether a whole piece waits.
+    pub fn is_long(&self) -> bool {
+        self.pending.len() >= PIECE
     }
 
     /// The text that has come, up to the last whole character; all of it where nothing comes behind it.

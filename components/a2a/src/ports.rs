@@ -57,6 +57,11 @@ pub trait Store {
     /// Writes all of them or none.
     fn set(&self, bucket: &str, rows: Vec<(String, Vec<u8>)>) -> Result<(), StoreError>;
 
+    /// Returns when all that was written has reached the disk.
+    fn sync(&self) -> Result<(), StoreError> {
+        self.set("sync", Vec::new())
+    }
+
     /// Removes keys.
     fn delete(&self, bucket: &str, keys: &[String]) -> Result<(), StoreError>;
 

@@ -16,6 +16,7 @@ use crate::card;
 use crate::context::{Context, extensions};
 use crate::error::A2aError;
 use crate::methods::{self, Method};
+use crate::pages::{EXPOSED, allowed, preflight};
 use crate::params;
 use crate::ports::World;
 use crate::reply::{Binding, Reply, rest_error};
@@ -54,36 +55,6 @@ pub fn serve<W: World>(world: &W, settings: Result<&Settings, A2aError>, incomin
     };
     outgoing.headers.extend(headers);
     world.answer(outgoing);
-}
-
-const EXPOSED: &str = "a2a-extensions, etag, payment-required, payment-response, retry-after";
-const TAKEN: &str = "a2a-extensions, a2a-version, accept, authorization, content-type, if-none-match, payment-signature, x-a2a-extensions, x-payment";
-
-/// The origin of a page, where a page asks and may. Who seals requests is no page.
-fn allowed(settings: &Settings, incoming: &Incoming) -> Result<Option<String>, A2aError> {
-    if Caller::is_sealed(&incoming.fields) {
-        return Ok(None);
-    }
-    let origin = incoming.fields.one("origin");
-    let origin = origin.map_err(|_| A2aError::Forbidden("there are several Origins"))?;
-    let allowed = settings.reach.check(incoming.host.as_deref(), origin)?;
-    Ok(allowed.map(str::to_owned))
-}
-
-/// What a browser asks before it sends a request to another origin.
-fn preflight() -> Outgoing {
-    let headers = [
-        ("access-control-allow-methods", "GET, POST"),
-        ("access-control-allow-headers", TAKEN),
-        ("access-control-max-age", "3600"),
-    ];
-    Outgoing {
-        status: 204,
-        headers: headers
-            .map(|(name, value)| (name, value.to_owned()))
-            .to_vec(),
-        body: Vec::new(),
-    }
 }
 
 type Headers = [(&'static str, String)];

@@ -1,7 +1,9 @@
 //! The world by WASI. Whatever is waited for, what goes to the client goes on meanwhile.
 
+mod out;
+
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use front::error::WebError;
@@ -12,11 +14,10 @@ use front::wasi::{self as http, Sending};
 use wasip2::clocks::{monotonic_clock, wall_clock};
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
-    Fields as WasiFields, FutureIncomingResponse, IncomingBody, IncomingResponse, OutgoingBody,
-    OutgoingResponse, ResponseOutparam,
+    FutureIncomingResponse, IncomingBody, IncomingResponse, ResponseOutparam,
 };
 use wasip2::io::poll::{self, Pollable};
-use wasip2::io::streams::{InputStream, OutputStream, StreamError};
+use wasip2::io::streams::{InputStream, StreamError};
 use wasip2::random::random;
 
 use crate::bindings::hypervisor::plugin::attestation::{self, ErrorCode as AttestationError};
@@ -26,12 +27,11 @@ use crate::bindings::wasi::keyvalue::{atomics, batch};
 use crate::caller::digest;
 use crate::error::{StoreError, Unproved};
 use crate::ports::{Call, Client, Clock, Proofs, Step, Store, World};
+use out::Out;
 
 const MILLISECOND: u64 = 1_000_000;
 /// As much is read at once.
 const PIECE: u64 = 64 * 1024;
-/// As much of a stream waits for a client that does not read; then it is given up.
-const MOST_QUEUED: usize = 1024 * 1024;
 /// How long a client has to read the end of its answer.
 const DRAIN_MS: u64 = 30_000;
 /// The name of the key that signs cards.
@@ -53,19 +53,6 @@ struct Shared {
     out: RefCell<Out>,
 }
 
-/// What goes to the client.
-struct Out {
-    head: Option<ResponseOutparam>,
-    // The stream belongs to the body and goes first: fields drop in this order.
-    stream: Option<OutputStream>,
-    body: Option<OutgoingBody>,
-    queue: VecDeque<Vec<u8>>,
-    queued: usize,
-    sent: usize,
-    is_dirty: bool,
-    is_whole: bool,
-}
-
 impl Wasi {
     /// The world for so long from now, with a client that waits for an answer.
     pub fn new(milliseconds: u64, out: ResponseOutparam) -> Self {
@@ -73,16 +60,7 @@ impl Wasi {
         Self {
             shared: Rc::new(Shared {
                 deadline: monotonic_clock::now().saturating_add(time),
-                out: RefCell::new(Out {
-                    head: Some(out),
-                    stream: None,
-                    body: None,
-                    queue: VecDeque::new(),
-                    queued: 0,
-                    sent: 0,
-                    is_dirty: false,
-                    is_whole: false,
-                }),
+                out: RefCell::new(Out::new(out)),
             }),
             http: http::Wasi::within(milliseconds),
             buckets: RefCell::default(),
@@ -128,89 +106,6 @@ impl Shared {
     }
 }
 
-impl Out {
-    fn open(&mut self, status: u16, headers: &[(&'static str, String)], length: Option<usize>) {
-        let Some(out) = self.head.take() else { return };
-        let fields = WasiFields::new();
-        let length = length.map(|length| ("content-length", length.to_string()));
-        for (name, value) in headers.iter().chain(&length) {
-            let _ = fields.append(name, value.as_bytes());
-        }
-        let response = OutgoingResponse::new(fields);
-        let _ = response.set_status_code(status);
-        let body = response.body();
-        ResponseOutparam::set(out, Ok(response));
-        if let Ok(body) = body
-            && let Ok(stream) = body.write()
-        {
-            self.stream = Some(stream);
-            self.body = Some(body);
-        }
-    }
-
-    fn push(&mut self, piece: Vec<u8>) {
-        if self.stream.is_none() || piece.is_empty() {
-            return;
-        }
-        self.queued = self.queued.saturating_add(piece.len());
-        self.queue.push_back(piece);
-    }
-
-    /// Sends what can be sent without waiting. What to wait for before there is more; none where there is nothing to send.
-    fn step(&mut self) -> Option<Pollable> {
-        match self.go_on() {
-            Ok(true) => self.stream.as_ref().map(OutputStream::subscribe),
-            Ok(false) => None,
-            Err(_) => {
-                self.give_up();
-                None
-            }
-        }
-    }
-
-    /// Whether there is something to wait for.
-    fn go_on(&mut self) -> Result<bool, StreamError> {
-        while let Some(stream) = &self.stream {
-            if self.queue.is_empty() && !self.is_dirty && !self.is_whole {
-                return Ok(false);
-            }
-            let room = usize::try_from(stream.check_write()?).unwrap_or(usize::MAX);
-            if room == 0 {
-                return Ok(true);
-            }
-            if let Some(piece) = self.queue.front() {
-                let rest = piece.get(self.sent..).unwrap_or_default();
-                let here = rest.get(..room.min(rest.len())).unwrap_or_default();
-                stream.write(here)?;
-                self.is_dirty = true;
-                self.queued = self.queued.saturating_sub(here.len());
-                self.sent = self.sent.saturating_add(here.len());
-                if self.sent >= piece.len() {
-                    self.queue.pop_front();
-                    self.sent = 0;
-                }
-            } else if self.is_dirty {
-                stream.flush()?;
-                self.is_dirty = false;
-            } else {
-                self.stream = None;
-                if let Some(body) = self.body.take() {
-                    let _ = OutgoingBody::finish(body, None);
-                }
-            }
-        }
-        Ok(false)
-    }
-
-    /// Sends nothing more: what the client has is not whole.
-    fn give_up(&mut self) {
-        self.queue.clear();
-        self.queued = 0;
-        self.stream = None;
-        self.body = None;
-    }
-}
-
 impl Client for Wasi {
     fn answer(&self, outgoing: Outgoing) {
         let mut out = self.shared.out.borrow_mut();
@@ -219,7 +114,7 @@ impl Client for Wasi {
         let length = (outgoing.status != 304).then_some(length);
         out.open(outgoing.status, &outgoing.headers, length);
         out.push(outgoing.body);
-        out.is_whole = true;
+        out.end();
         let _ = out.step();
     }
 
@@ -231,30 +126,17 @@ impl Client for Wasi {
         let mut out = self.shared.out.borrow_mut();
         out.push(piece);
         let _ = out.step();
-        if out.queued > MOST_QUEUED {
-            out.give_up();
-        }
+        out.bound();
     }
 
     fn close(&self) {
         let mut out = self.shared.out.borrow_mut();
-        out.is_whole = true;
+        out.end();
         let _ = out.step();
     }
 
     fn is_gone(&self) -> bool {
-        let mut out = self.shared.out.borrow_mut();
-        if out.head.is_some() || out.is_whole {
-            return false;
-        }
-        let is_closed = match &out.stream {
-            Some(stream) => stream.check_write().is_err(),
-            None => true,
-        };
-        if is_closed {
-            out.give_up();
-        }
-        is_closed
+        self.shared.out.borrow_mut().is_gone()
     }
 }
 

@@ -68,17 +68,19 @@ impl<'a, W: Store + Clock + Proofs> Writer<'a, W> {
 
     /// Writes an event, the next, and takes it into the record.
     pub fn append(&mut self, event: &Value) -> Result<(), StoreError> {
-        let is_first = !self.is_stored;
-        let is_chunk = event.get("artifactUpdate").is_some();
+        let is_whole = event.get("task").is_some() || event.get("message").is_some();
+        let before = self.record.task.state;
         let text = serde_json::to_vec(event).map_err(|_| StoreError::Broken)?;
         self.record.fold(event);
         self.lag = self.lag.saturating_add(text.len());
         let mut rows = pieces(&event_key(self.record.seq), 0, &text);
-        if is_first || !is_chunk || self.lag > LAG {
+        // In between, who reads takes in the events that are not in the record yet.
+        let is_step = is_whole || before != self.record.task.state;
+        if !self.is_stored || is_step || self.lag > LAG {
             rows = self.snapshot(rows)?;
         }
         self.world.set(&self.bucket(), rows)?;
-        if self.record.is_announced && !is_chunk && self.record.answer.is_none() {
+        if self.record.is_announced && is_step && self.record.answer.is_none() {
             index::write(self.world, &self.record)?;
         }
         Ok(())

@@ -207,3 +207,17 @@ fn an_agent_can_not_say_that_it_was_paid() {
     let task = send(&host, message("m", "hi"))["task"].clone();
     assert_eq!(task["status"]["message"]["metadata"], json!({"mine": 1}));
 }
+
+#[test]
+fn an_agent_that_says_too_much_is_cut_short_and_its_task_ends() {
+    let host = Host::answering(|_, _| {
+        let mut said = vec![status("WORKING", "again"); 20_000];
+        said.push(status("COMPLETED", "done"));
+        events(&said)
+    });
+    let task = send(&host, message("m", "hi"))["task"].clone();
+    assert_eq!(state(&task), "COMPLETED");
+    assert_eq!(task["history"].as_array().unwrap().len(), 100);
+    let (_, rows) = host.rows.buckets("t:").remove(0);
+    assert!(rows.len() < 11_000, "{}", rows.len());
+}

@@ -281,3 +281,26 @@ fn a_store_that_is_full_is_told() {
     assert_eq!((got.status, got.code()), (503, -32603));
     assert!(host.calls().is_empty());
 }
+
+#[test]
+fn a_stream_of_many_small_pieces_is_kept_whole() {
+    let host = Host::answering(|_, _| {
+        let mut acts = vec![head(200, &[("content-type", "text/plain")])];
+        for _ in 0..500 {
+            acts.push(piece("tick "));
+            acts.push(Act::Wait(50));
+        }
+        Ok(acts)
+    });
+    let settings = settings(&[("A2A_TASK_BYTES", "16384")]);
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": {"message": message("m", "hi")}});
+    let got = ask(
+        &host,
+        &settings,
+        ("POST", "/a2a/a/"),
+        &RPC,
+        body.to_string().as_bytes(),
+    );
+    let text = &got.result()["task"]["artifacts"][0]["parts"][0]["text"];
+    assert_eq!(text, &json!("tick ".repeat(500)));
+}

@@ -1,6 +1,7 @@
 //! Rows in memory, which all requests of one host share.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ pub struct Rows {
     buckets: Mutex<Buckets>,
     changed: Condvar,
     most: Mutex<Option<usize>>,
+    /// Whether something was written that has not reached the disk.
+    is_behind: AtomicBool,
 }
 
 impl Rows {
@@ -30,6 +33,11 @@ impl Rows {
                 .wait_timeout(held, Duration::from_millis(10))
                 .unwrap(),
         );
+    }
+
+    /// Whether all that was written has reached the disk.
+    pub fn is_on_disk(&self) -> bool {
+        !self.is_behind.load(Ordering::SeqCst)
     }
 
     /// Takes no more than so many rows from now on.
@@ -68,6 +76,7 @@ impl Store for Rows {
 
     fn set(&self, bucket: &str, rows: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
         assert!((1..=256).contains(&bucket.len()));
+        self.is_behind.store(!rows.is_empty(), Ordering::SeqCst);
         for (key, value) in &rows {
             assert!((1..=1024).contains(&key.len()) && value.len() <= 256 * 1024);
         }

@@ -7,6 +7,7 @@ use front::error::WebError;
 use front::fields::Fields;
 use front::http::{Body, Incoming, Outgoing};
 use front::ports::{Answer, Asked, HOST, Ports};
+use front::x402::HEADERS;
 use serde_json::{Value, json};
 
 use super::keys::Keys;
@@ -375,6 +376,14 @@ impl World for Request {
     fn call(&self, asked: Asked) -> Result<Scripted, WebError> {
         let before = {
             let mut calls = self.host.calls.lock().unwrap();
+            let paid = |asked: &Asked| {
+                let mut headers = asked.headers.iter();
+                headers.find(|(name, _)| HEADERS.contains(name)).cloned()
+            };
+            let payment = paid(&asked);
+            let is_new = payment.is_some() && !calls.iter().any(|it| paid(it) == payment);
+            // What is kept of a task must not be less than what its payment did.
+            assert!(!is_new || self.host.rows.is_on_disk());
             calls.push(asked.clone());
             calls.len() - 1
         };
