@@ -1,10 +1,8 @@
 //! Who asks. What callers may see of each other is decided here: tasks, contexts and messages are kept under the digest of who owns them.
 
 use front::fields::Fields;
+use front::origin::CALLER;
 use sha2::{Digest, Sha256};
-
-/// What only the host sets: who sealed the request.
-pub const CALLER: &str = "hypervisor-caller";
 
 /// Somebody who asks.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,11 +30,6 @@ impl Caller {
             Some(token) => Self::Known(digest(&[b"bearer", token.as_bytes()])),
             None => Self::Anonymous,
         }
-    }
-
-    /// Whether a request came sealed, so that no page of a browser's sent it.
-    pub fn is_sealed(fields: &Fields) -> bool {
-        fields.first(CALLER).is_some()
     }
 
     /// Whose tasks at this agent, as a text.

@@ -2,7 +2,6 @@
 
 use front::http::{Incoming, Outgoing};
 
-use crate::caller::Caller;
 use crate::error::A2aError;
 use crate::settings::Settings;
 
@@ -13,13 +12,7 @@ const TAKEN: &str = "a2a-extensions, a2a-version, accept, authorization, content
 
 /// The origin of a page, where a page asks and may. Who seals requests is no page.
 pub fn allowed(settings: &Settings, incoming: &Incoming) -> Result<Option<String>, A2aError> {
-    if Caller::is_sealed(&incoming.fields) {
-        return Ok(None);
-    }
-    let origin = incoming.fields.one("origin");
-    let origin = origin.map_err(|_| A2aError::Forbidden("there are several Origins"))?;
-    let allowed = settings.reach.check(incoming.host.as_deref(), origin)?;
-    Ok(allowed.map(str::to_owned))
+    Ok(settings.reach.allowed(incoming)?)
 }
 
 /// What a browser asks before it sends a request to another origin.

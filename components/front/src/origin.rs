@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::error::Forbidden;
+use crate::http::Incoming;
 
 /// Scheme, host and port of a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,9 @@ impl Origin {
     }
 }
 
+/// What only the host sets: who sealed the request.
+pub const CALLER: &str = "hypervisor-caller";
+
 /// Who may call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
@@ -48,6 +52,17 @@ pub struct Reach {
 }
 
 impl Reach {
+    /// The origin of a page, where a page asks and may. Who seals requests is no page, and does not go by a name.
+    pub fn allowed(&self, incoming: &Incoming) -> Result<Option<String>, Forbidden> {
+        if incoming.fields.first(CALLER).is_some() {
+            return Ok(None);
+        }
+        let origin = incoming.fields.one("origin");
+        let origin = origin.map_err(|_| Forbidden("there are several Origins"))?;
+        let allowed = self.check(incoming.host.as_deref(), origin)?;
+        Ok(allowed.map(str::to_owned))
+    }
+
     /// Checks the `Host` and the `Origin` of a request; gives the origin where there was one.
     pub fn check<'a>(
         &self,
@@ -127,6 +142,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::fields::Fields;
+    use crate::http::Body;
 
     fn reach(public: Option<&str>, origins: &[&str]) -> Reach {
         Reach {
@@ -136,6 +153,23 @@ mod tests {
                 .map(|it| Origin::parse(it).unwrap())
                 .collect(),
         }
+    }
+
+    #[test]
+    fn who_seals_requests_goes_by_no_name_and_is_no_page() {
+        let local = reach(None, &[]);
+        let of = |caller: &[(&str, &str)]| Incoming {
+            method: "POST".to_owned(),
+            target: "/".to_owned(),
+            host: Some("_.protocol.agent.internal".to_owned()),
+            fields: Fields::of(caller),
+            body: Body::Whole(Vec::new()),
+        };
+        let plain = [("origin", "http://evil.example")];
+        assert!(local.allowed(&of(&plain)).is_err());
+        assert!(local.allowed(&of(&[])).is_err());
+        let sealed = [plain[0], (CALLER, "anonymous")];
+        assert_eq!(local.allowed(&of(&sealed)), Ok(None));
     }
 
     #[test]

@@ -25,16 +25,10 @@ pub fn serve(
         Ok(settings) => settings,
         Err(error) => return refused(&error),
     };
-    let origin = incoming.fields.one("origin");
-    let origin = origin.map_err(|_| RpcError::Forbidden("there are several Origins"));
-    let checked = origin.and_then(|origin| {
-        let host = incoming.host.as_deref();
-        let allowed = settings.reach.check(host, origin)?;
-        Ok(allowed.map(str::to_owned))
-    });
+    let checked = settings.reach.allowed(&incoming);
     let origin = match checked {
         Ok(origin) => origin,
-        Err(error) => return refused(&error),
+        Err(error) => return refused(&error.into()),
     };
     let mut outgoing = match (&*incoming.method, &origin) {
         ("OPTIONS", Some(_)) => preflight(),
