@@ -34,7 +34,7 @@ registry: ## install the registry of OCI artifacts that tests push to
 tpm: ## install the TPM in software that tests quote with
 	@scripts/setup.sh tpm
 
-demo: guests components payments ## encrypt, run, pay and verify against a local host
+demo: guests components payments mcp a2a ## encrypt, run, pay and verify against a local host
 	cargo build --profile demo --locked -p hypervisor -p hypervisor-ctl -p hypervisor-client
 	@scripts/compile-components.sh target/demo/hypervisor-ctl
 	scripts/demo.sh

@@ -137,6 +137,15 @@ setup = true
 [attestation]
 backend = "simulated"
 simulated_seed = "demo"
+[[protocols]]
+name = "a2a"
+component = "$root/target/components/a2a.wasm"
+paths = ["/a2a/"]
+background = "2m"
+[[protocols]]
+name = "mcp"
+component = "$root/target/components/mcp.wasm"
+paths = ["/mcp"]
 [admin]
 listening = "127.0.0.1:0"
 TOML
@@ -268,6 +277,33 @@ good 'the same agent, request and response sealed'
 try hv search streams a body back
 grep -q http-echo out || fail 'the agent was not found'
 good 'found by what it says that it does'
+
+section 'Agents elsewhere, and AI programs: official clients of A2A and MCP, which know nothing of this host'
+sed 's/^name = .*/name = "paid-echo"/; 1i price = "0.02 USDC"' echo.toml >paid.toml
+try hv deploy guests/http-echo.wasm --manifest paid.toml --owner owner.key
+((status == 0)) || fail "the deployment ended with $status"
+# asks CLIENT JSON: runs an official client of tests/; its answer, JSON, is in $facts.
+asks() { facts=$(node "$root/tests/$1" <<<"$2"); }
+message() { printf '{"send": {"message": {"messageId": "%s", "role": "ROLE_USER", "parts": [{"text": "hello from elsewhere"}]%s}}}' "$1" "${2:-}"; }
+asked() { printf '{"url": "%s/a2a/%s/", "binding": "JSONRPC", "extensions": ["%s"], "calls": [%s]}' "$HYPERVISOR_SERVER" "$1" "$x402" "$2"; }
+x402=https://github.com/google-agentic-commerce/a2a-x402/blob/main/spec/v0.2
+asks a2a/client.mjs "$(asked http-echo "$(message free)")"
+printf 'the card of %s says: %s\n' "$(field card.name)" "$(field card.description)"
+printf 'A2A: %s, %s\n' "$(field 'results[0].events[0].task.status.state')" "$(field 'results[0].events[0].task.artifacts[0].parts[0].text')"
+[[ $facts == *'hello from elsewhere'*TASK_STATE_COMPLETED* || $facts == *TASK_STATE_COMPLETED*'hello from elsewhere'* ]] || fail "the agent answered something else: $facts"
+good 'the card was signed by the front, and the task is kept: it outlives this client, and the host'
+asks a2a/client.mjs "$(asked paid-echo "$(message priced)")"
+task=$(field 'results[0].events[0].task.id') payer=$(<payer.key)
+required=$(node --print "JSON.stringify(JSON.parse(process.argv[1]).results[0].events[0].task.status.message.metadata['x402.payment.required'])" "$facts" </dev/null)
+printf 'A2A: %s, for %s\n' "$(field 'results[0].events[0].task.status.state')" "$(node --print 'JSON.parse(process.argv[1]).accepts[0].amount' "$required" </dev/null)"
+payload=$(node "$root/tests/payments/payload.mjs" <<<"{\"required\": $required, \"privateKey\": \"$payer\"}")
+paid=", \"taskId\": \"$task\", \"metadata\": {\"x402.payment.status\": \"payment-submitted\", \"x402.payment.payload\": $payload}"
+asks a2a/client.mjs "$(asked paid-echo "$(message payment "$paid")")"
+[[ $facts == *TASK_STATE_COMPLETED* && $facts == *payment-completed* ]] || fail "the paid task did not complete: $facts"
+good 'found, paid in the message by the official x402 client, and answered with the receipt'
+asks mcp/client.mjs "{\"url\": \"$HYPERVISOR_SERVER/mcp\", \"era\": \"modern\", \"calls\": [{\"name\": \"run_python\", \"arguments\": {\"code\": \"print(6 * 7)\"}}]}"
+[[ $(field 'results[0].content[0].text') == 42* ]] || fail "the MCP client got something else: $facts"
+good "MCP $(field version): run_python answered 42; hv mcp and hv proxy do the same end to end sealed"
 
 section 'Environments: code that is set up once, and called from the memory that its setup left'
 export HYPERVISOR_OWNER=$work/owner.key
