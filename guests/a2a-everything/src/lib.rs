@@ -1,17 +1,19 @@
-//! A service that speaks A2A by itself: it answers with the protocol's events, and the front writes the ids.
+//! A service that speaks A2A itself: it answers a message with events, so that a task is rejected, asks for input, has several
+//! artifacts, or comes piece by piece. What it does follows from the beginning of the message's id: see `script.rs`.
 //!
-//! What it does follows from how the `messageId` begins, which the front passes on as `a2a-message-id`. These are the scenarios of the
-//! protocol's test suite, the TCK; any other message is completed with a greeting.
+//! The front takes such a stream where its head has `a2a-events: 1.0`; each event is a StreamResponse without the ids, which the
+//! front writes. The protocol's conformance suite runs against this agent.
 
-use http_kit::{Error, header, start, write};
-use serde_json::{Value, json};
+mod script;
+
+use http_kit::{Error, header, read_body, start, write};
+use script::Step;
 use wasip2::clocks::monotonic_clock;
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{IncomingRequest, OutgoingBody, ResponseOutparam};
 
-/// How long the task takes that others are to find under way.
-const LONG_NS: u64 = 4_000_000_000;
-const HEADERS: [(&str, &str); 2] = [("content-type", "text/event-stream"), ("a2a-events", "1.0")];
+/// A message longer than this is not read.
+const LONGEST_MESSAGE: usize = 1024 * 1024;
 
 struct Everything;
 
@@ -19,107 +21,33 @@ wasip2::http::proxy::export!(Everything);
 
 impl Guest for Everything {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
-        let id = header(&request.headers(), "a2a-message-id").unwrap_or_default();
-        if let Err(error) = answer(out, &scenario(&id)) {
+        if let Err(error) = answer(&request, out) {
             eprintln!("a2a-everything: {error}");
         }
     }
 }
 
-/// What happens one after the other.
-enum Act {
-    /// The agent says something.
-    Say(Value),
-    /// It takes its time.
-    Work,
-}
+fn answer(request: &IncomingRequest, out: ResponseOutparam) -> Result<(), Error> {
+    let message_id = header(&request.headers(), "a2a-message-id").unwrap_or_default();
+    let text = read_body(request, LONGEST_MESSAGE)?;
+    let text = String::from_utf8_lossy(&text);
 
-fn answer(out: ResponseOutparam, acts: &[Act]) -> Result<(), Error> {
-    let body = start(out, 200, &HEADERS)?;
+    let headers = [("content-type", "text/event-stream"), ("a2a-events", "1.0")];
+    let body = start(out, 200, &headers)?;
     let stream = body
         .write()
         .map_err(|()| Error::Taken("response's stream"))?;
-    for act in acts {
-        match act {
-            Act::Say(event) => write(&stream, format!("data: {event}\n\n").as_bytes())?,
-            Act::Work => monotonic_clock::subscribe_duration(LONG_NS).block(),
+    for step in script::answer(&message_id, &text) {
+        match step {
+            Step::Say(event) => write(&stream, format!("data: {event}\n\n").as_bytes())?,
+            Step::Wait(time) => {
+                let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+                monotonic_clock::subscribe_duration(nanoseconds).block();
+            }
         }
     }
     // The stream belongs to the body and goes first.
     drop(stream);
     OutgoingBody::finish(body, None)?;
     Ok(())
-}
-
-/// The scenario of a message. Of two that begin alike the longer stands first.
-fn scenario(id: &str) -> Vec<Act> {
-    let file = json!({"raw": "aGVsbG8=", "filename": "output.txt", "mediaType": "text/plain"});
-    let url = json!({
-        "url": "https://example.com/output.txt", "filename": "output.txt", "mediaType": "text/plain",
-    });
-    let streamed = |part| vec![state("WORKING"), artifact(part), state("COMPLETED")];
-    let made = |part| vec![artifact(part), state("COMPLETED")];
-    let is = |prefix: &str| id.starts_with(prefix);
-    if is("tck-artifact-file-url") {
-        made(url)
-    } else if is("tck-artifact-file") {
-        made(file)
-    } else if is("tck-artifact-text") {
-        made(json!({"text": "Generated text content"}))
-    } else if is("tck-artifact-data") {
-        made(json!({"data": {"key": "value", "count": 42}}))
-    } else if is("tck-message-response") {
-        let parts = json!([{"text": "Direct message response"}]);
-        vec![Act::Say(json!({"message": {"parts": parts}}))]
-    } else if is("tck-input-required") {
-        vec![state("INPUT_REQUIRED")]
-    } else if is("tck-reject-task") {
-        vec![said("REJECTED", "rejected")]
-    } else if is("tck-stream-001") {
-        streamed(json!({"text": "Stream hello from TCK"}))
-    } else if is("tck-stream-002") {
-        vec![state("COMPLETED")]
-    } else if is("tck-stream-003") {
-        streamed(json!({"text": "Stream task lifecycle"}))
-    } else if is("tck-stream-ordering-001") {
-        streamed(json!({"text": "Ordered output"}))
-    } else if is("tck-stream-artifact-text") {
-        streamed(json!({"text": "Streamed text content"}))
-    } else if is("tck-stream-artifact-file") {
-        streamed(file)
-    } else if is("tck-stream-artifact-chunked") {
-        vec![
-            state("WORKING"),
-            chunk("chunk-1 ", false),
-            chunk("chunk-2", true),
-            state("COMPLETED"),
-        ]
-    } else if is("test-resubscribe-message-id") || is("tck-test-resubscribe") {
-        vec![state("WORKING"), Act::Work, state("COMPLETED")]
-    } else {
-        vec![said("COMPLETED", "Hello from TCK")]
-    }
-}
-
-fn state(state: &str) -> Act {
-    let state = format!("TASK_STATE_{state}");
-    Act::Say(json!({"statusUpdate": {"status": {"state": state}}}))
-}
-
-fn said(state: &str, text: &str) -> Act {
-    let state = format!("TASK_STATE_{state}");
-    let message = json!({"parts": [{"text": text}]});
-    Act::Say(json!({"statusUpdate": {"status": {"state": state, "message": message}}}))
-}
-
-fn artifact(part: Value) -> Act {
-    Act::Say(json!({"artifactUpdate": {"artifact": {"parts": [part]}, "lastChunk": true}}))
-}
-
-/// Of two chunks of one artifact the first or the last.
-fn chunk(text: &str, is_last: bool) -> Act {
-    let artifact = json!({"artifactId": "chunked", "parts": [{"text": text}]});
-    Act::Say(json!({
-        "artifactUpdate": {"artifact": artifact, "append": is_last, "lastChunk": is_last},
-    }))
 }

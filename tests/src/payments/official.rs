@@ -62,7 +62,13 @@ pub async fn pay(client: Client, payer: &Payer, request: &Request<'_>) -> Result
     paid(script, &[], described(&payer.private_key(), request)).await
 }
 
-/// The same by the current client, which calls the purchase `identifier` by the official extension.
+/// The payment that the current client makes for a challenge, however that came.
+pub async fn payload(payer: &Payer, required: &Value) -> Value {
+    let input = json!({"required": required, "privateKey": payer.private_key()});
+    serde_json::from_slice(&run("payload.mjs", &[], &input).await.unwrap()).unwrap()
+}
+
+/// Sends a request and pays by the current client, which calls the purchase `identifier` by the official extension.
 ///
 /// # Errors
 ///
