@@ -139,12 +139,12 @@ backend = "simulated"
 simulated_seed = "demo"
 [[protocols]]
 name = "a2a"
-component = "$root/target/components/a2a.wasm"
+$(cat "$root/target/components/a2a.toml")
 paths = ["/a2a/"]
 background = "2m"
 [[protocols]]
 name = "mcp"
-component = "$root/target/components/mcp.wasm"
+$(cat "$root/target/components/mcp.toml")
 paths = ["/mcp"]
 [admin]
 listening = "127.0.0.1:0"
