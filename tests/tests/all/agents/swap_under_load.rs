@@ -132,8 +132,9 @@ async fn no_request_fails_while_policies_in_three_languages_follow_each_other() 
     let listed = ["hello", "http-hello"].map(|name| const_hex::encode(Sha256::digest(guest(name))));
     std::fs::write(&rules, listed.join("\n")).unwrap();
     let first = template("rust-policy-engine");
+    // A policy that is late denies, and a machine may be busy: what is asked here is whether any request gets lost.
     let host = Host::with(&format!(
-        "[policy]\ncomponent = {first:?}\nrules = {rules:?}\n"
+        "[policy]\ncomponent = {first:?}\nrules = {rules:?}\ncpu = '10s'\nwall = '30s'\n"
     ));
     host.deploy(&owner(), "http-hello", "hello", "").await;
     let load = Load::on(&host).await;
