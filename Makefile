@@ -4,7 +4,7 @@
 .PHONY: help setup guests components templates packages payments mcp a2a registry tpm demo release reproduce image image-boot image-test trusted test serve check bench conformance clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 setup: ## install what building guests needs (wasm32-wasip2)
 	@scripts/setup.sh guests

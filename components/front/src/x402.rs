@@ -27,6 +27,7 @@ pub struct Payment {
 impl Payment {
     /// The one in JSON, in version 2 or 1. An error says what is wrong with it.
     pub fn read(payment: &Value) -> Result<Self, &'static str> {
+        let payment = &whole(payment);
         let version = payment.get("x402Version").and_then(Value::as_u64);
         let header = match version {
             Some(2) => "payment-signature",
@@ -60,6 +61,28 @@ impl Payment {
             None => asked,
             Some(payment) => asked.with(payment.header, payment.value.clone()),
         }
+    }
+}
+
+/// The same with numbers as x402 has them, none of which is a fraction: what went through protobuf's `Struct`, as metadata of A2A may have,
+/// says `2.0` for 2.
+fn whole(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let whole = members
+                .iter()
+                .map(|(name, value)| (name.clone(), whole(value)));
+            Value::Object(whole.collect())
+        }
+        Value::Array(items) => items.iter().map(whole).collect(),
+        Value::Number(number) if number.is_f64() => {
+            let text = number.to_string();
+            let integer = text
+                .strip_suffix(".0")
+                .and_then(|it| it.parse::<i64>().ok());
+            integer.map_or_else(|| value.clone(), Value::from)
+        }
+        value => value.clone(),
     }
 }
 
@@ -171,6 +194,14 @@ mod tests {
     }
 
     #[test]
+    fn a_payment_whose_numbers_became_floating_is_the_same_payment() {
+        let sent = json!({"x402Version": 2.0, "accepted": {"maxTimeoutSeconds": 60.0, "amount": "1.0"}, "a": [1.5, 1e300]});
+        let meant = json!({"x402Version": 2, "accepted": {"maxTimeoutSeconds": 60, "amount": "1.0"}, "a": [1.5, 1e300]});
+        let value = |payment| Payment::read(&payment).map(|it| it.value).ok();
+        assert_eq!(value(sent), value(meant));
+    }
+
+    #[test]
     fn a_challenge_names_what_the_client_asked_for() {
         let challenged = json!({
             "x402Version": 2, "accepts": [{"amount": "1"}],
@@ -198,6 +229,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn only_the_way_of_writing_a_number_changes(number in any::<f64>()) {
+            prop_assert_eq!(whole(&json!(number)).as_f64(), json!(number).as_f64());
+        }
+
         #[test]
         fn any_header_and_body_are_judged(header in ".{0,60}", body in proptest::collection::vec(any::<u8>(), 0..60)) {
             let answer = Answer {

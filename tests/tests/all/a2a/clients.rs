@@ -13,7 +13,7 @@ use super::{EVERYTHING, TOKEN, message, speaking, state, text, url, with_everyth
 
 /// A client and the binding that it takes.
 #[derive(Clone, Copy, Debug)]
-struct Official {
+pub(super) struct Official {
     command: [&'static str; 2],
     binding: &'static str,
 }
@@ -21,7 +21,7 @@ struct Official {
 const PYTHON: [&str; 2] = [".venv/bin/python", "client.py"];
 const JAVASCRIPT: [&str; 2] = ["node", "client.mjs"];
 
-fn all() -> impl Iterator<Item = Official> {
+pub(super) fn all() -> impl Iterator<Item = Official> {
     [PYTHON, JAVASCRIPT]
         .into_iter()
         .flat_map(|command| ["JSONRPC", "HTTP+JSON"].map(|binding| Official { command, binding }))
@@ -30,14 +30,26 @@ fn all() -> impl Iterator<Item = Official> {
 impl Official {
     /// What it sees of an agent, having verified the signature of its card.
     async fn sees(self, host: &Host, agent: &str, calls: &Value) -> Value {
-        let url = url(host, agent);
-        let input = json!({"url": url, "binding": self.binding, "token": TOKEN, "calls": calls});
+        self.sees_with(host, agent, &[], calls).await
+    }
+
+    /// The same with extensions of the protocol.
+    pub(super) async fn sees_with(
+        self,
+        host: &Host,
+        agent: &str,
+        extensions: &[&str],
+        calls: &Value,
+    ) -> Value {
+        let input = json!({
+            "url": url(host, agent), "binding": self.binding, "token": TOKEN, "extensions": extensions, "calls": calls,
+        });
         let seen = run(self.command, &input).await;
         assert_eq!(seen["card"]["name"], agent, "{self:?}");
         seen["results"].clone()
     }
 
-    /// The events that one message brings; messages of other clients have other ids.
+    /// The events that one message brings.
     async fn events(self, host: &Host, agent: &str, id: &str, is_streaming: bool) -> Vec<Value> {
         let seen = self
             .sees(host, agent, &json!([self.send(id, "hi", is_streaming)]))
@@ -55,7 +67,8 @@ impl Official {
         task.clone()
     }
 
-    fn send(self, id: &str, text: &str, is_streaming: bool) -> Value {
+    /// The call that sends a message; messages of other clients have other ids.
+    pub(super) fn send(self, id: &str, text: &str, is_streaming: bool) -> Value {
         let id = format!("{id}-{}-{}", self.command[1], self.binding);
         json!({"send": {"message": message(&id, text)}, "stream": is_streaming})
     }

@@ -7,7 +7,7 @@ use hypervisor_tests::payments::sign::decode_header;
 use hypervisor_tests::payments::{Chain, Facilitator};
 use serde_json::{Value, json};
 
-use super::{TOKEN, asked, message, request, said, speaking, state, task, text, url};
+use super::{TOKEN, asked, clients, message, request, said, speaking, state, task, text, url};
 use crate::payments::kit::config as sells;
 
 /// The extension that has payments in messages.
@@ -133,6 +133,33 @@ async fn an_agent_is_paid_once_by_a_message_and_the_task_ends_with_answer_and_re
     assert_eq!(receipts[0]["transaction"], transfer.transaction, "{paid}");
     assert_eq!(transfer.value, 20_000);
     assert_eq!(shop.sales().await, 1);
+}
+
+#[tokio::test]
+async fn every_official_client_of_a2a_pays_by_a_message() {
+    let shop = Shop::open().await;
+    for client in clients::all() {
+        let sees = async |call: Value| {
+            let calls = json!([call]);
+            let seen = client.sees_with(&shop.host, AGENT, &[EXTENSION], &calls);
+            let seen = seen.await;
+            let task = &seen[0]["events"][0]["task"];
+            assert!(task.is_object(), "{client:?}: {seen}");
+            task.clone()
+        };
+        let unpaid = sees(client.send("m", "hi", false)).await;
+        assert_eq!(state(&unpaid), "INPUT_REQUIRED", "{client:?}: {unpaid}");
+        let mut call = client.send("p", "paid", false);
+        let payment = shop.payment("p", &unpaid).await;
+        for name in ["taskId", "metadata"] {
+            call["send"]["message"][name] = payment[name].clone();
+        }
+        let paid = sees(call).await;
+        assert_eq!(state(&paid), "COMPLETED", "{client:?}: {paid}");
+        let receipt = &metadata(&paid)["x402.payment.receipts"][0];
+        assert_eq!(receipt["success"], true, "{client:?}: {paid}");
+    }
+    assert_eq!(shop.sales().await, clients::all().count());
 }
 
 #[tokio::test]

@@ -55,9 +55,9 @@ impl Events {
     }
 }
 
-/// A task that takes a while, by a client that reads its first event and leaves.
-async fn left_alone(host: &Host) -> Value {
-    let params = json!({"message": message("ticks", "hi")});
+/// A task of a client that reads its first event and leaves; the message's id says how long it takes.
+async fn left_alone(host: &Host, message_id: &str) -> Value {
+    let params = json!({"message": message(message_id, "hi")});
     let mut events = Events::of(host, "SendStreamingMessage", params).await;
     events.next().await.unwrap()["task"].clone()
 }
@@ -119,7 +119,7 @@ async fn a_task_survives_a_host_that_is_killed() {
 #[tokio::test]
 async fn a_task_that_was_under_way_when_the_host_was_killed_has_failed() {
     let mut host = with_everything(&lasting()).await;
-    let under_way = left_alone(&host).await;
+    let under_way = left_alone(&host, "endless").await;
     flushed(&host).await;
     host.kill_and_restart();
     let after = task(&host, EVERYTHING, TOKEN, &under_way["id"]).await;
@@ -129,7 +129,7 @@ async fn a_task_that_was_under_way_when_the_host_was_killed_has_failed() {
 #[tokio::test]
 async fn a_run_goes_on_when_its_client_leaves() {
     let host = with_everything("").await;
-    let left = left_alone(&host).await;
+    let left = left_alone(&host, "ticks").await;
     let done = eventually("the task is complete", async || {
         let task = task(&host, EVERYTHING, TOKEN, &left["id"]).await;
         (state(&task) == "COMPLETED").then_some(task)
@@ -140,32 +140,35 @@ async fn a_run_goes_on_when_its_client_leaves() {
 #[tokio::test]
 async fn all_who_follow_a_task_see_the_same_events_in_the_same_order() {
     let host = with_everything("").await;
-    let id = left_alone(&host).await["id"].clone();
-    let follow = async || {
-        let followed = Events::of(&host, "SubscribeToTask", json!({"id": id})).await;
-        followed.rest().await
-    };
-    let (one, two) = tokio::join!(follow(), follow());
-    for events in [&one, &two] {
-        let pieces = events[1..]
-            .iter()
-            .filter(|it| !it["artifactUpdate"].is_null());
-        let pieces = pieces.map(|it| {
-            it["artifactUpdate"]["artifact"]["parts"][0]["text"]
-                .as_str()
-                .unwrap()
-        });
-        let whole: String = [text(&events[0]["task"])]
-            .iter()
-            .map(String::as_str)
-            .chain(pieces)
-            .collect();
-        assert_eq!(whole, ticks());
+    let id = left_alone(&host, "endless").await["id"].clone();
+    let follow = async || Events::of(&host, "SubscribeToTask", json!({"id": id})).await;
+    let mut following = [follow().await, follow().await];
+    let mut seen = [Vec::new(), Vec::new()];
+    for (events, seen) in following.iter_mut().zip(&mut seen) {
+        for _ in 0..4 {
+            seen.push(events.next().await.unwrap());
+        }
+    }
+    let canceled = asked(&host, EVERYTHING, TOKEN, "CancelTask", json!({"id": id})).await;
+    assert_eq!(state(&canceled["result"]), "CANCELED", "{canceled}");
+    for (events, seen) in following.into_iter().zip(&mut seen) {
+        seen.extend(events.rest().await);
     }
     // Each begins with the task as it stood, which may have been earlier for one of them.
+    let [one, two] = seen;
+    assert_eq!(whole(&one), whole(&two));
+    assert!(whole(&one).starts_with("1 2 3 "));
     let (one, two) = (&one[1..], &two[1..]);
     let both = one.len().min(two.len());
     assert_eq!(one[one.len() - both..], two[two.len() - both..]);
+    assert_eq!(state(&one[one.len() - 1]["statusUpdate"]), "CANCELED");
+}
+
+/// The text that the first event of a stream has, and what those after it add.
+fn whole(events: &[Value]) -> String {
+    let updates = events.iter().map(|event| &event["artifactUpdate"]);
+    let pieces = updates.filter_map(|it| it["artifact"]["parts"][0]["text"].as_str());
+    text(&events[0]["task"]) + &pieces.collect::<String>()
 }
 
 #[tokio::test]
