@@ -1,7 +1,7 @@
 # Each target is a few lines; what takes more is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests components templates packages payments mcp a2a registry tpm demo release reproduce image image-boot image-test trusted test serve check bench conformance clean
+.PHONY: help setup guests components templates packages payments mcp a2a registry tpm demo release reproduce image image-boot image-test trusted test serve check bench conformance clean deb deb-test dist
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -44,6 +44,15 @@ demo: guests components payments mcp a2a ## encrypt, run, pay and verify against
 
 release: ## build what ships into target/release: the same bytes wherever and beside whatever it is built
 	@scripts/build-release.sh
+
+deb: release ## make the Debian packages of the host and of the client into target/deb
+	@scripts/deb.sh
+
+deb-test: guests ## make the Debian packages of target/debug, or of the folder DEB_BINARIES, and try them
+	@DEB_BINARIES=$${DEB_BINARIES:-target/debug} scripts/deb-test.sh
+
+dist: ## put what is published of a release into target/dist: binaries, packages, SBOM, provenance, digests; RELEASE_KEY signs them
+	@scripts/dist.sh
 
 reproduce: ## build the host, the guests and the plugins in two folders and compare
 	@scripts/reproduce.sh

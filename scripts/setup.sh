@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes this machine ready to build the guests (`setup.sh guests`, the default), to run `make check` (`setup.sh check`), or for the tests
-# that push to a registry (`setup.sh registry`) or quote with a TPM in software (`setup.sh tpm`).
+# Makes this machine ready to build the guests (`setup.sh guests`, the default), to run `make check` (`setup.sh check`), to build what
+# ships (`setup.sh release`), its bill of materials (`setup.sh sbom`) and its Debian packages (`setup.sh deb`), to try those (`setup.sh deb-test`), or for the
+# tests that push to a registry (`setup.sh registry`) or quote with a TPM in software (`setup.sh tpm`).
 # Safe to run again: what is there already is left alone. Tools go to .tools, which git ignores.
 set -euo pipefail
 
@@ -10,6 +11,9 @@ source "$root/scripts/toolchain.sh"
 
 wasm_component_ld_version=0.5.31
 cargo_deny_version=0.20.2
+cargo_auditable_version=0.7.7
+cargo_cyclonedx_version=0.5.9
+cargo_deb_version=3.8.0
 
 say() { printf 'setup: %s\n' "$*"; }
 
@@ -142,10 +146,30 @@ setup_tpm() {
     say 'swtpm … ok'
 }
 
+setup_release() { install_tool cargo-auditable "$cargo_auditable_version"; }
+
+setup_sbom() { install_tool cargo-cyclonedx "$cargo_cyclonedx_version"; }
+
+setup_deb() { install_tool cargo-deb "$cargo_deb_version"; }
+
+# Debian's own judgement of packages, and what tries the unit's filter.
+setup_deb-test() {
+    if command -v lintian >/dev/null && /usr/bin/python3 -c 'import seccomp' 2>/dev/null; then
+        say 'lintian, python3-seccomp … ok'
+        return
+    fi
+    command -v apt-get >/dev/null && [[ $(id -u) -eq 0 ]] ||
+        fail "no lintian or python3-seccomp: install both (on Debian \`apt-get install lintian python3-seccomp\`) and run this again"
+    say 'lintian, python3-seccomp … installing'
+    apt_update || say "Debian package lists … could not be fetched, going on with those that are here"
+    apt_install lintian python3-seccomp
+    say 'lintian, python3-seccomp … ok'
+}
+
 part=${1:-guests}
 case $part in
-    guests | check | registry | tpm) ;;
-    *) fail "unknown part \`$part\`: guests, check, registry or tpm" ;;
+    guests | check | release | sbom | deb | deb-test | registry | tpm) ;;
+    *) fail "unknown part \`$part\`: guests, check, release, sbom, deb, deb-test, registry or tpm" ;;
 esac
 
 command -v cargo >/dev/null || fail "cargo is not on PATH: install Rust 1.95 or newer with rustup"

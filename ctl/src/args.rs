@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use hypervisor::admin::Place;
 use hypervisor_ctl::world::World;
+use hypervisor_manual::{Completions, Manual};
 use hypervisor_oci::{Access, Reference};
 
 use crate::image::MeasureImage;
@@ -149,6 +150,11 @@ configuration again. Rules that are sent are in no file of the host's: it reads 
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
     },
+    /// Print a script that completes this command's arguments in a shell.
+    Completions(Completions),
+    /// Write the manual pages and completions of this program and the host's.
+    #[command(hide = true)]
+    Manual(Manual),
 }
 
 #[derive(Debug, Subcommand)]

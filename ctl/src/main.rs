@@ -11,7 +11,7 @@ mod trial;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use hypervisor::error::chain;
 use hypervisor::executor::compile_worker;
 use hypervisor_ctl::error::Error;
@@ -78,6 +78,18 @@ fn run(cli: &Cli) -> Result<bool, Error> {
             access,
         } => pull::pull(component, to, access)?,
         Command::Compile { component, to } => plugins::compile(cli, component, to)?,
+        Command::Completions(asked) => written(
+            asked
+                .script("hypervisor-ctl", &Cli::command())
+                .and_then(|script| io::stdout().lock().write_all(&script)),
+        )?,
+        Command::Manual(asked) => asked
+            .write("hypervisor-ctl", Cli::command())
+            .and_then(|()| asked.write("hypervisor", hypervisor::args::Cli::command()))
+            .map_err(|source| Error::Io {
+                what: "cannot write the manual",
+                source,
+            })?,
         Command::Swap {
             plugin,
             component,

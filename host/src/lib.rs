@@ -6,6 +6,7 @@
 mod account;
 pub mod admin;
 pub mod agents;
+pub mod args;
 pub mod attestation;
 pub mod config;
 pub mod environments;

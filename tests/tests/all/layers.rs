@@ -36,15 +36,19 @@ const LAYERS: &[(&str, &str)] = &[
     ("agents", "confine runtime wasm-check egress store protocol"),
     ("ledger", "store protocol"),
     ("image", ""),
+    ("manual", ""),
     ("oci", "wasm-check protocol"),
-    ("client", "oci tlog verify evidence wasm-check protocol"),
+    (
+        "client",
+        "oci manual tlog verify evidence wasm-check protocol",
+    ),
     (
         "host",
         "agents attestation confine egress environments evidence ledger protocol runtime simulated store tsm vtpm wasm-check",
     ),
     (
         "ctl",
-        "agents attestation confine egress environments evidence host image ledger oci protocol runtime simulated store tlog tsm verify vtpm wasm-check",
+        "agents attestation confine egress environments evidence host image ledger manual oci protocol runtime simulated store tlog tsm verify vtpm wasm-check",
     ),
 ];
 
@@ -77,7 +81,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
     ),
     // What was paid, and neither how it was asked for nor by what it was run.
     ("ledger", &["axum", "http", "hyper", "toml", "wasmtime"]),
-    ("host", &["reqwest"]),
+    ("host", &["clap_complete", "clap_mangen", "reqwest"]),
 ];
 
 /// Text that does not occur in a module of the host, or in any but those after `except`.

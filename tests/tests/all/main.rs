@@ -15,6 +15,7 @@ mod javascript;
 mod layers;
 mod lifecycle;
 mod limits;
+mod manual;
 mod mcp;
 mod mcp_stdio;
 mod messages;

@@ -1,16 +1,14 @@
 //! The `hypervisor` command: serves, and starts itself as the compiler process.
 
-mod args;
 mod serve;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use hypervisor::args::{Cli, Command, not_here};
 use hypervisor::error::{Error, chain};
 use hypervisor::executor::compile_worker;
-
-use args::{Cli, Command, not_here};
 
 /// Exit status for a command line that cannot be understood, as the parser's own.
 const USAGE: u8 = 2;

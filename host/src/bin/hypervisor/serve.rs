@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hypervisor::admin;
+use hypervisor::args::Cli;
 use hypervisor::error::Error;
 use hypervisor::executor::Allocation;
 use hypervisor::hardening;
@@ -14,8 +15,6 @@ use hypervisor::parts::{Parts, THIS_PROGRAM, load_config, runtime};
 use hypervisor::pipeline::Host;
 use hypervisor::server::{Server, Shutdown, Tls};
 use hypervisor::telemetry;
-
-use crate::args::Cli;
 
 /// Time between two rounds of dropping expired sessions.
 const SWEEP: Duration = Duration::from_secs(15);

@@ -32,8 +32,9 @@ mod wit;
 use std::io;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use hypervisor_client::{Client, Error};
+use hypervisor_manual::{Completions, Manual};
 
 /// Run private programs, and agents, on a confidential component host.
 #[derive(Debug, Parser)]
@@ -103,6 +104,11 @@ enum Command {
     Wit(wit::Wit),
     /// Ask whether the host answers.
     Ping,
+    /// Print a script that completes this command's arguments in a shell.
+    Completions(Completions),
+    /// Write this program's manual pages and completions.
+    #[command(hide = true)]
+    Manual(Manual),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -142,6 +148,8 @@ async fn main() -> ExitCode {
         Command::Build(build) => build.execute(),
         Command::Wit(wit) => wit.execute(),
         Command::Ping => ping(&cli.server.server).await,
+        Command::Completions(asked) => completions(asked),
+        Command::Manual(asked) => manual(asked),
     };
     result.unwrap_or_else(|failure| {
         let _ = console::stderr(format_args!("{}", console::plain(&failure.to_string())));
@@ -152,6 +160,21 @@ async fn main() -> ExitCode {
 async fn ping(server: &str) -> Result<ExitCode, Failure> {
     Client::new(server)?.ping().await?;
     console::print(|out| writeln!(out, "pong")).map(|()| ExitCode::SUCCESS)
+}
+
+fn completions(asked: &Completions) -> Result<ExitCode, Failure> {
+    console::print(|out| out.write_all(&asked.script("hv", &Cli::command())?))
+        .map(|()| ExitCode::SUCCESS)
+}
+
+fn manual(asked: &Manual) -> Result<ExitCode, Failure> {
+    let written = asked.write("hv", Cli::command());
+    written
+        .map(|()| ExitCode::SUCCESS)
+        .map_err(|source| Failure::Io {
+            what: "cannot write the manual".to_owned(),
+            source,
+        })
 }
 
 /// Why the command gave up.

@@ -1,11 +1,11 @@
-//! The command line.
+//! The command line: here and not in the binary, so that its manual page can be made without the host linking what makes it.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::telemetry::LogFormat;
 use clap::{Parser, Subcommand};
-use hypervisor::telemetry::LogFormat;
 
 /// Serve confidential executions of WebAssembly components.
 #[derive(Debug, Parser)]
@@ -19,13 +19,13 @@ use hypervisor::telemetry::LogFormat;
 
 `hypervisor-ctl` has everything else that an operator needs: check, measure, doctor, record, compile, swap."
 )]
-pub(crate) struct Cli {
+pub struct Cli {
     /// Configuration file; without one, the defaults apply.
     #[arg(long, value_name = "FILE", env = "HYPERVISOR_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
     /// Address of the public port, `ip:port`; port 0 takes a free one. Overrides the configuration.
     #[arg(long, value_name = "ADDRESS")]
-    pub(crate) listening: Option<SocketAddr>,
+    pub listening: Option<SocketAddr>,
     /// Form of log lines on standard error.
     #[arg(
         long,
@@ -33,13 +33,15 @@ pub(crate) struct Cli {
         default_value = "text",
         env = "HYPERVISOR_LOG_FORMAT"
     )]
-    pub(crate) log_format: LogFormat,
+    pub log_format: LogFormat,
+    /// What else to do than to serve.
     #[command(subcommand)]
-    pub(crate) command: Option<Command>,
+    pub command: Option<Command>,
 }
 
+/// What this program does besides serving.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub enum Command {
     /// Compile one program from standard input; the host starts this itself.
     #[command(hide = true)]
     CompileWorker {
@@ -50,6 +52,7 @@ pub(crate) enum Command {
         #[arg(long)]
         plugin: bool,
     },
+    /// Anything else that was asked for.
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }
@@ -58,7 +61,7 @@ pub(crate) enum Command {
 const ELSEWHERE: [&str; 6] = ["check", "measure", "doctor", "record", "compile", "swap"];
 
 /// What to say to somebody who asks this program for more than serving.
-pub(crate) fn not_here(words: &[OsString]) -> String {
+pub fn not_here(words: &[OsString]) -> String {
     let name = words.first().map(|word| word.to_string_lossy());
     let name = name.unwrap_or_default();
     if ELSEWHERE.contains(&name.as_ref()) {
