@@ -16,6 +16,19 @@ install_python() {
     apt-get -o DPkg::Lock::Timeout=600 -qq install --yes --no-install-recommends python3-venv </dev/null >/dev/null
 }
 
+# install_requirements FOLDER FILE NAME: a virtual environment in FOLDER with what FILE lists by digest, unless it is there.
+install_requirements() {
+    local folder=$1 file=$2 name=$3
+    cmp -s "$file" "$folder/.requirements" && return
+    say "$name … installing"
+    rm -rf "$folder"
+    python3 -c 'import ensurepip, venv' 2>/dev/null || install_python
+    python3 -m venv "$folder"
+    "$folder/bin/pip" install --quiet --disable-pip-version-check --no-input --no-deps --only-binary :all: \
+        --require-hashes --requirement "$file" </dev/null
+    cp "$file" "$folder/.requirements"
+}
+
 make_venv() {
     local wanted
     wanted=$(cat "${venv_requirements[@]}" | sha256sum)

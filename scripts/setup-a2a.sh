@@ -18,19 +18,6 @@ source "$root/scripts/node.sh"
 # shellcheck source=scripts/python.sh
 source "$root/scripts/python.sh"
 
-# install_requirements FOLDER FILE NAME: a virtual environment in FOLDER with what FILE lists by digest, unless it is there.
-install_requirements() {
-    local folder=$1 file=$2 name=$3
-    cmp -s "$file" "$folder/.requirements" && return
-    say "$name … installing"
-    rm -rf "$folder"
-    python3 -c 'import ensurepip, venv' 2>/dev/null || install_python
-    python3 -m venv "$folder"
-    "$folder/bin/pip" install --quiet --disable-pip-version-check --no-input --no-deps --only-binary :all: \
-        --require-hashes --requirement "$file" </dev/null
-    cp "$file" "$folder/.requirements"
-}
-
 # Two runs at once would install the same things twice and get in each other's way.
 if command -v flock >/dev/null; then
     mkdir -p "$root/.tools"

@@ -46,9 +46,18 @@ async fn official(host: &Host, era: &str, calls: Value) -> Value {
 
 /// The same, from a server at this address.
 pub(crate) async fn official_at(url: &str, era: &str, calls: Value) -> Value {
+    client_at(["node", "client.mjs"], url, era, calls).await
+}
+
+/// What one of the official clients gets.
+async fn client_at([program, script]: [&str; 2], url: &str, era: &str, calls: Value) -> Value {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/mcp");
-    let mut client = tokio::process::Command::new("node")
-        .arg("client.mjs")
+    let program = match program {
+        "node" => program.into(),
+        program => std::path::Path::new(folder).join(program),
+    };
+    let mut client = tokio::process::Command::new(program)
+        .arg(script)
         .current_dir(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -64,6 +73,34 @@ pub(crate) async fn official_at(url: &str, era: &str, calls: Value) -> Value {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn the_official_clients_in_python_run_code_and_call_agents() {
+    let host = speaking("");
+    host.deploy(&owner(), "http-hello", "greeter", "").await;
+    let second = ".venv/bin/python";
+    for (python, era, version) in [
+        (second, "modern", MODERN),
+        (second, "legacy", "2025-11-25"),
+        (".venv-1/bin/python", "legacy", "2025-11-25"),
+    ] {
+        let calls = json!([
+            call("run_python", json!({ "code": "print(6 * 7)" })),
+            call("greeter", json!({ "input": "hi" })),
+            call("run_python", json!({ "code": "raise SystemExit(3)" })),
+        ]);
+        let said = client_at([python, "client.py"], &mcp(&host), era, calls).await;
+        assert_eq!(said["version"], version, "{python} {era}");
+        let tools = said["tools"].as_array().unwrap();
+        assert!(tools.iter().any(|tool| tool["name"] == "run_python"));
+        let results = &said["results"];
+        assert_eq!(results[0]["content"][0]["text"], "42\n", "{said}");
+        assert_eq!(results[0]["structuredContent"]["exit"]["kind"], "ok");
+        let greeting = results[1]["content"][0]["text"].as_str().unwrap();
+        assert!(greeting.starts_with("hello"), "{greeting}");
+        assert_eq!(results[2]["isError"], true);
+    }
 }
 
 fn call(name: &str, arguments: Value) -> Value {
