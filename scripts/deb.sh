@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Makes the Debian packages `hypervisor` and `hypervisor-client` in target/deb, of what `make release` built, or of the binaries in the
-# folder DEB_BINARIES.
+# folder DEB_BINARIES. DEB_MAINTAINER is who answers for them, `Name <address>`. Arguments go to cargo-deb.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scripts/setup.sh deb
 
+maintainer=${DEB_MAINTAINER:-Nobody in particular <nobody@localhost>}
 binaries=${DEB_BINARIES:-target/release}
 stage=target/deb
 rm -rf "$stage"
@@ -21,12 +22,12 @@ version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 cat >"$stage/changelog" <<CHANGES
 hypervisor ($version-1) unstable; urgency=medium
 
-  * Made of the commit $(git rev-parse HEAD); CHANGELOG.md says what changed.
+  * Made of the commit $(git rev-parse HEAD).
 
- -- The developers of WASM Hypervisor <hypervisor@localhost>  $(date --utc --date="@$SOURCE_DATE_EPOCH" --rfc-email)
+ -- $maintainer  $(date --utc --date="@$SOURCE_DATE_EPOCH" --rfc-email)
 CHANGES
 
 for package in hypervisor hypervisor-client; do
     # Stripped already, and to be the bytes that a policy names.
-    .tools/bin/cargo-deb --no-build --no-strip --locked --package "$package" --output "$stage/" </dev/null
+    .tools/bin/cargo-deb --no-build --no-strip --quiet --locked --maintainer "$maintainer" --package "$package" --output "$stage/" "$@" </dev/null
 done

@@ -25,14 +25,6 @@ def first_line(*command: str) -> str:
     return done.stdout.splitlines()[0]
 
 
-def installed(name: str) -> str:
-    """The version of a program that scripts/setup.sh installed."""
-    for line in pathlib.Path(".tools/.crates.toml").read_text().splitlines():
-        if line.startswith(f'"{name} '):
-            return line.split()[1]
-    sys.exit(f"provenance: {name} is not installed: run scripts/setup.sh release")
-
-
 def tool(name: str, version: str) -> dict[str, object]:
     return {"name": name, "annotations": {"version": version}}
 
@@ -60,7 +52,6 @@ def main() -> None:
                     tool("rustc", " ".join(rustc.split())),
                     tool("cc", first_line("cc", "--version")),
                     tool("ld", first_line("ld", "--version")),
-                    tool("cargo-auditable", installed("cargo-auditable")),
                 ],
             },
             "runDetails": {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes this machine ready to build the guests (`setup.sh guests`, the default), to run `make check` (`setup.sh check`), to build what
-# ships (`setup.sh release`), its bill of materials (`setup.sh sbom`) and its Debian packages (`setup.sh deb`), to try those (`setup.sh deb-test`), or for the
-# tests that push to a registry (`setup.sh registry`) or quote with a TPM in software (`setup.sh tpm`).
+# Makes this machine ready to build the guests (`setup.sh guests`, the default), to run `make check` (`setup.sh check`), to list what a release
+# is made of (`setup.sh sbom`), to make Debian packages (`setup.sh deb`) and try them (`setup.sh deb-test`), or for the tests that push to a
+# registry (`setup.sh registry`) or quote with a TPM in software (`setup.sh tpm`).
 # Safe to run again: what is there already is left alone. Tools go to .tools, which git ignores.
 set -euo pipefail
 
@@ -11,7 +11,6 @@ source "$root/scripts/toolchain.sh"
 
 wasm_component_ld_version=0.5.31
 cargo_deny_version=0.20.2
-cargo_auditable_version=0.7.7
 cargo_cyclonedx_version=0.5.9
 cargo_deb_version=3.8.0
 
@@ -146,8 +145,6 @@ setup_tpm() {
     say 'swtpm … ok'
 }
 
-setup_release() { install_tool cargo-auditable "$cargo_auditable_version"; }
-
 setup_sbom() { install_tool cargo-cyclonedx "$cargo_cyclonedx_version"; }
 
 setup_deb() { install_tool cargo-deb "$cargo_deb_version"; }
@@ -168,8 +165,8 @@ setup_deb-test() {
 
 part=${1:-guests}
 case $part in
-    guests | check | release | sbom | deb | deb-test | registry | tpm) ;;
-    *) fail "unknown part \`$part\`: guests, check, release, sbom, deb, deb-test, registry or tpm" ;;
+    guests | check | sbom | deb | deb-test | registry | tpm) ;;
+    *) fail "unknown part \`$part\`: guests, check, sbom, deb, deb-test, registry or tpm" ;;
 esac
 
 command -v cargo >/dev/null || fail "cargo is not on PATH: install Rust 1.95 or newer with rustup"

@@ -90,12 +90,14 @@ fn completions_of_bash_parse_and_offer_what_is_listed() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("script");
         std::fs::write(&file, &script).unwrap();
-        // Named as readline asks for it: what may follow the program's name.
+        // As readline asks: what may follow the program's name.
         let asked = format!(
-            ". {}; COMP_WORDS=({program} \"\"); COMP_CWORD=1; _{program} {program} \"\" {program}; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
-            file.display()
+            ". {file}; function=$(complete -p {program} | sed 's/.*-F \\([^ ]*\\).*/\\1/'); \
+             COMP_WORDS=({program} ''); COMP_CWORD=1; $function {program} '' {program}; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            file = file.display()
         );
         let bash = Command::new("bash").args(["-c", &asked]).output().unwrap();
+        assert_eq!(bash.stderr, b"");
         let offered = String::from_utf8(bash.stdout).unwrap();
         let offered: Vec<&str> = offered.lines().collect();
         for command in listed(program, &[]) {
