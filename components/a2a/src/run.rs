@@ -99,9 +99,11 @@ impl<W: World> Run<'_, W> {
                 self.undo();
                 return Err(error);
             }
-            // What can not be written is still told.
+            // What can not be written is still told, and that it could not be is kept.
             Err(error) => {
+                let artifacts = self.writer.give_room();
                 let _ = self.finish_saying(State::Failed, &error.to_string());
+                self.writer.record.task.artifacts = artifacts;
             }
         }
         self.conclude();
