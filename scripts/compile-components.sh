@@ -24,3 +24,4 @@ compile policy-python
 compile runtime-javascript
 compile payments
 compile mcp
+compile a2a

@@ -125,6 +125,11 @@ pub fn mcp_front() -> String {
     compiled_plugin("mcp")
 }
 
+/// The same of the front that speaks A2A.
+pub fn a2a_front() -> String {
+    compiled_plugin("a2a")
+}
+
 fn compiled_plugin(name: &str) -> String {
     let path = components().join(format!("{name}.toml"));
     std::fs::read_to_string(&path)

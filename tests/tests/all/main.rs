@@ -1,5 +1,6 @@
 //! End-to-end tests against the real binaries, all in one program: it is linked once.
 
+mod a2a_faults;
 mod agents;
 mod attacks;
 mod attestation;
