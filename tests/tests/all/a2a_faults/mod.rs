@@ -14,4 +14,5 @@ pub(crate) mod kit;
 mod payments;
 mod repeats;
 mod restarts;
+mod sale;
 mod streams;
