@@ -41,7 +41,22 @@ pub fn settled(world: &impl World, record: Record) -> Result<Record, A2aError> {
         true => CUT_OFF,
         false => RESTARTED,
     };
-    end(world, record, State::Failed, why)
+    let ended = match end(world, record.clone(), State::Failed, why) {
+        Err(A2aError::Busy(..)) => None,
+        ended => Some(ended?),
+    };
+    if let Some(ended) = ended
+        && (ended.is_at_rest() || !writer::is_dead(world, &ended)?)
+    {
+        return Ok(ended);
+    }
+    // There is no room to write that it is over, or who was about to write it is gone, too.
+    let mut record = record;
+    record.is_running = false;
+    let mut event = status(world, &record, State::Failed, Some(why));
+    event["statusUpdate"]["status"]["timestamp"] = record.task.timestamp.clone().into();
+    record.fold(&event);
+    Ok(record)
 }
 
 /// Ends a task that nobody is at. Where somebody else was first, it is as that one left it.
@@ -80,6 +95,14 @@ pub fn status_with(
         status["message"] = message;
     }
     json!({"statusUpdate": {"taskId": record.task.id, "contextId": record.task.context, "status": status}})
+}
+
+/// The event that a task stands as it does, where those that led there had no room.
+fn standing(record: &Record) -> Value {
+    let task = record.task.to_value(Some(0), false);
+    json!({"statusUpdate": {
+        "taskId": record.task.id, "contextId": record.task.context, "status": task.get("status"),
+    }})
 }
 
 /// A message of the front's in a task.
@@ -146,6 +169,11 @@ pub fn follow(
             }
             let record = settled(world, record)?;
             if record.seq > at {
+                let is_over = record.task.state.is_terminal();
+                if is_over && rows::events(world, id, at.saturating_add(1), 1)?.is_empty() {
+                    each(&standing(&record));
+                    return Ok(Ended::There);
+                }
                 continue;
             }
             if record.is_settling() && !record.is_running {

@@ -17,7 +17,7 @@ use crate::pay::Submitted;
 use crate::ports::{Call, Step, World};
 use crate::reader::{said, status_with};
 use crate::reply::Reply;
-use crate::rows::{self, Record, Stage};
+use crate::rows::{self, Record};
 use crate::settings::Settings;
 use crate::task::State;
 use crate::writer::Writer;
@@ -99,9 +99,11 @@ impl<W: World> Run<'_, W> {
                 self.undo();
                 return Err(error);
             }
-            // What can not be written is still told.
+            // What can not be written is still told, and that it could not be is kept.
             Err(error) => {
+                let artifacts = self.writer.give_room();
                 let _ = self.finish_saying(State::Failed, &error.to_string());
+                self.writer.record.task.artifacts = artifacts;
             }
         }
         self.conclude();
@@ -205,6 +207,7 @@ impl<W: World> Run<'_, W> {
             message = Some(said(self.world, &self.writer.record, &text));
         }
         self.writer.record.is_running = false;
+        self.sale_ends(state);
         let message = self.with_receipts(state, message);
         let event = status_with(self.world, &self.writer.record, state, message);
         self.append(event)
@@ -332,9 +335,6 @@ impl<W: World> Run<'_, W> {
             ..Answer::default()
         };
         self.receipt(&answer);
-        if let Some(sale) = &mut self.writer.record.sale {
-            sale.stage = Stage::Over;
-        }
     }
 
     /// Answers the client, where it was not yet.

@@ -33,9 +33,6 @@ impl<W: World> Run<'_, W> {
             return Ok(Some(After::Again(problem::settling_wait(answer))));
         }
         self.receipt(answer);
-        if let Some(sale) = &mut self.writer.record.sale {
-            sale.stage = Stage::Over;
-        }
         Ok(None)
     }
 
@@ -49,9 +46,22 @@ impl<W: World> Run<'_, W> {
         };
         sale.response = Some(header.to_owned());
         if let Some(receipt) = x402::response(answer) {
-            sale.receipts.push(Value::Object(receipt));
+            // The ledger answers the same call with the same receipt.
+            let receipt = Value::Object(receipt);
+            if !sale.receipts.contains(&receipt) {
+                sale.receipts.push(receipt);
+            }
         }
         self.headers.push(("payment-response", header.to_owned()));
+    }
+
+    /// Nothing of a sale is open when what was paid for is kept, and not before: until then the ledger can be asked again.
+    pub(crate) fn sale_ends(&mut self, state: State) {
+        if let Some(sale) = &mut self.writer.record.sale
+            && (sale.stage == Stage::Submitted || state.is_terminal())
+        {
+            sale.stage = Stage::Over;
+        }
     }
 
     /// The host asks for a payment.

@@ -55,7 +55,11 @@ impl<'a, W: Store + Clock + Proofs> Writer<'a, W> {
             is_stored: true,
             ..Self::new(world, record)
         };
-        writer.save()?;
+        let turn = format!("run/{}", writer.record.turn);
+        writer.save().inspect_err(|_| {
+            // The turn is for whoever comes next.
+            let _ = world.delete(&writer.bucket(), &[turn]);
+        })?;
         Ok(Some(writer))
     }
 
@@ -84,6 +88,17 @@ impl<'a, W: Store + Clock + Proofs> Writer<'a, W> {
             index::write(self.world, &self.record)?;
         }
         Ok(())
+    }
+
+    /// Makes room for the end of a task where there is none, and gives what had come of it, which is not kept. Less can always be written.
+    pub fn give_room(&mut self) -> Vec<Value> {
+        let artifacts = std::mem::take(&mut self.record.task.artifacts);
+        let bucket = self.bucket();
+        if let Ok(mut keys) = self.world.keys(&bucket, usize::MAX) {
+            keys.retain(|key| key.starts_with("e/"));
+            let _ = self.world.delete(&bucket, &keys);
+        }
+        artifacts
     }
 
     fn snapshot(

@@ -1,6 +1,7 @@
 //! End-to-end tests against the real binaries, all in one program: it is linked once.
 
 mod a2a;
+mod a2a_faults;
 mod agents;
 mod attacks;
 mod attestation;

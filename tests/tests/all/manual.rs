@@ -1,5 +1,5 @@
 //! Manual pages and completions, as packages and people get them.
-#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -100,6 +100,7 @@ impl<W: World> Run<'_, W> {
                 }
                 self.is_begun = true;
                 self.writer.record.is_running = false;
+                self.sale_ends(State::Completed);
                 (self.begins)(&self.writer.record)?;
                 self.append(json!({"message": message}))?;
                 Ok(true)

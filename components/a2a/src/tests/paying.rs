@@ -377,6 +377,32 @@ fn a_paid_run_that_a_restart_cut_off_is_asked_for_again() {
 }
 
 #[test]
+fn a_paid_answer_that_a_restart_cut_off_while_it_was_written_is_asked_for_again() {
+    let host = Host::answering(|asked, call| match (payment(asked), call) {
+        (None, _) => asks("payment required"),
+        (Some(_), 1) => {
+            let mut acts = sells()?;
+            // The host ends when the answer has begun to be written.
+            acts.insert(2, Act::Wait(1_500));
+            acts.insert(3, Act::Do(Box::new(|| panic!("the host is killed"))));
+            Ok(acts)
+        }
+        _ => sells(),
+    });
+    let task = buy(&host, &[ACTIVATED, TOKEN], &message("m", "one")).result()["task"].clone();
+    let paying = paying("n", &task);
+    let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        buy(&host, &[TOKEN], &paying);
+    }));
+    assert!(killed.is_err());
+    host.restart();
+    let paid = buy(&host, &[TOKEN], &paying).result()["task"].clone();
+    assert_eq!(state(&paid), "COMPLETED", "{paid}");
+    assert_eq!(paid["artifacts"][0]["parts"][0]["text"], "sold");
+    assert_eq!(metadata(&paid)["x402.payment.receipts"], json!([receipt()]));
+}
+
+#[test]
 fn a_paid_call_that_broke_off_is_sent_again_with_the_same_payment() {
     let host = Host::answering(|_, before| match before {
         0 => Err(front::error::WebError::Broken),

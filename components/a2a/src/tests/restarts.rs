@@ -2,7 +2,7 @@
 
 use super::world::{Act, Request, head, piece, run, text};
 use super::*;
-use crate::ports::Step;
+use crate::ports::{Step, Store};
 
 /// A host on which a run died in the middle, and its task.
 fn died() -> (Arc<Host>, Value) {
@@ -107,6 +107,65 @@ fn who_reads_along_sees_the_end_of_a_run_that_died() {
     host.pass(10_000);
     let seen = rpc(&host, "a", &[TOKEN], "SubscribeToTask", json!({"id": id})).events();
     assert_eq!(kinds(&seen), ["task WORKING", "FAILED"]);
+}
+
+#[test]
+fn a_run_that_died_is_over_though_there_is_no_room_to_write_it() {
+    let (host, id) = died();
+    host.rows.bound(0);
+    host.restart();
+    let task = get(&host, &id);
+    assert_eq!(state(&task), "FAILED");
+    let listed = rpc(&host, "a", &[TOKEN], "ListTasks", json!({})).result();
+    assert_eq!(state(&listed["tasks"][0]), "FAILED");
+}
+
+#[test]
+fn a_run_that_died_is_over_though_who_was_about_to_write_it_died_as_well() {
+    let (host, id) = died();
+    let bucket = format!("t:{}", id.as_str().unwrap());
+    host.rows.increment(&bucket, "run/2").unwrap();
+    host.restart();
+    assert_eq!(state(&get(&host, &id)), "FAILED");
+}
+
+#[test]
+fn who_reads_along_sees_the_end_of_a_run_though_there_is_no_room_to_write_it() {
+    let (host, id) = died();
+    host.rows.bound(0);
+    host.pass(10_000);
+    let seen = rpc(&host, "a", &[TOKEN], "SubscribeToTask", json!({"id": id})).events();
+    assert_eq!(kinds(&seen), ["task WORKING", "FAILED"]);
+}
+
+#[test]
+fn a_run_whose_answer_has_no_room_has_failed_and_says_so_as_long_as_it_is_kept() {
+    let host = Host::new();
+    let there = Arc::downgrade(&host);
+    host.answer(move |_, _| {
+        let host = there.upgrade().unwrap();
+        let mut acts = vec![head(200, &[("content-type", "text/plain")])];
+        for _ in 0..8 {
+            acts.extend([piece("some "), Act::Wait(200)]);
+        }
+        acts.push(Act::Do(Box::new(move || {
+            let held = host.rows.buckets("");
+            let rows = held.iter().map(|(_, keys)| keys.len()).sum();
+            host.rows.bound(rows);
+        })));
+        acts.extend([piece("more"), Act::Wait(200), Act::Give(Step::End)]);
+        Ok(acts)
+    });
+    let params = json!({"message": message("m", "hi")});
+    let sent = rpc(&host, "a", &[TOKEN], "SendMessage", params).result();
+    let task = get(&host, &sent["task"]["id"]);
+    assert_eq!(state(&task), "FAILED");
+    let said = task["status"]["message"]["parts"][0]["text"].as_str();
+    assert!(said.unwrap().contains("no room"), "{task}");
+    // Who waited has what came, for it may be paid for; it is not kept.
+    assert!(sent["task"]["artifacts"].is_array(), "{sent}");
+    assert_eq!(task["status"], sent["task"]["status"]);
+    assert!(task["artifacts"].is_null(), "{task}");
 }
 
 #[test]

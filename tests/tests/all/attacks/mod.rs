@@ -15,6 +15,7 @@ mod browser;
 mod connections;
 mod evidence;
 mod execution;
+mod fronts;
 mod memory;
 mod order;
 mod outgoing;
