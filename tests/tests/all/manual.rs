@@ -54,8 +54,8 @@ fn pages(program: &str, path: &[String], folder: &Path) -> usize {
 #[test]
 fn every_command_has_a_manual_page_and_nothing_else_has() {
     for (program, of) in [
-        ("hv", &["hv"][..]),
-        ("hypervisor-ctl", &["hypervisor-ctl", "hypervisor"]),
+        ("hv", vec!["hv"]),
+        ("hypervisor-ctl", vec!["hypervisor-ctl", "hypervisor"]),
     ] {
         let folder = tempfile::tempdir().unwrap();
         run(program, &["manual", folder.path().to_str().unwrap()]);
