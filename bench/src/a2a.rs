@@ -44,7 +44,7 @@ async fn start() -> Result<Process> {
     let host = Process::configured(&format!(
         "[limits]\nexecutions = 2048\n[attestation]\nbackend = 'simulated'\nsimulated_seed = 'bench'\n[[protocols]]\nname = 'a2a'\ncomponent = {front:?}\npaths = ['/a2a/']\nbackground = '1m'\nstorage = '1GiB'\nenvironment = {{ A2A_TASKS_PER_CALLER = '{TASKS}' }}\n"
     ))?;
-    deploy_guest(&host, &owner()?, "http-hello", "hello", "").await?;
+    deploy_guest(&host, &owner()?, "http-hello.wasm", "hello", "").await?;
     Ok(host)
 }
 
