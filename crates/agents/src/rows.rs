@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Everything that is kept counts twice: for the component, and for the client whose call wrote it first. A row that was not written for
-//! as long as the operator says is deleted. Writes reach the disk within [`PAUSE`], and before that where the component asks for it.
+//! as long as the operator says is deleted. Writes reach the disk within a tenth of a second, and before that where the component asks for it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
