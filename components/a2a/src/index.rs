@@ -12,6 +12,10 @@ use crate::ports::Store;
 use crate::rows::{self, Record};
 use crate::task::State;
 
+/// The row of a list that counts its tasks: those that went by themselves are in it until it is counted anew.
+const COUNT: &str = "n";
+/// As many more than it has to be are removed from a list that is full, and an eighth of it at the most: counting anew is work.
+const SPARE: usize = 64;
 /// As long has the name of a context to be for those who are not known.
 const UNGUESSABLE: usize = 16;
 
@@ -46,7 +50,8 @@ impl List {
         store: &impl Store,
         most: usize,
     ) -> Result<Vec<(String, Entry)>, StoreError> {
-        let mut keys = store.keys(&self.0, most)?;
+        let mut keys = store.keys(&self.0, most.saturating_add(1))?;
+        keys.retain(|key| key != COUNT);
         keys.truncate(most);
         let mut entries = Vec::with_capacity(keys.len());
         for keys in keys.chunks(64) {
@@ -79,28 +84,72 @@ pub fn write(store: &impl Store, record: &Record) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Makes room for one more task beside those in the lists that it will be in: the oldest that is over goes.
-pub fn make_room(store: &impl Store, record: &Record, most: usize) -> Result<(), A2aError> {
-    for list in lists(record) {
-        let keys = store.keys(&list.0, most)?;
-        if keys.len() < most {
-            continue;
-        }
-        let entries = list.entries(store, keys.len())?;
-        let over = entries
-            .iter()
-            .filter(|(_, entry)| entry.state.is_terminal());
-        let oldest = over.min_by_key(|(_, entry)| entry.since);
-        let Some((id, _)) = oldest else {
-            return Err(A2aError::Busy(
-                "as many tasks as are kept are under way".to_owned(),
-                None,
-            ));
-        };
-        forget(store, id)?;
-        store.delete(&list.0, std::slice::from_ref(id))?;
+/// The lists in which a new task is counted. Nothing else is in the list of a context that begins with it.
+fn counted(record: &Record, is_new_context: bool) -> impl Iterator<Item = List> {
+    let most = match is_new_context {
+        true => usize::from(record.is_known),
+        false => usize::MAX,
+    };
+    lists(record).take(most)
+}
+
+/// Counts a new task.
+pub fn count(store: &impl Store, record: &Record, is_new_context: bool) -> Result<(), StoreError> {
+    for list in counted(record, is_new_context) {
+        store.increment(&list.0, COUNT)?;
     }
     Ok(())
+}
+
+/// Makes room for one more task beside those in the lists that it will be in: the oldest that are over go.
+pub fn make_room(
+    store: &impl Store,
+    record: &Record,
+    most: usize,
+    is_new_context: bool,
+) -> Result<(), A2aError> {
+    for list in counted(record, is_new_context) {
+        let row = store.get(&list.0, &[COUNT.to_owned()])?;
+        let row = row.into_iter().flatten().next();
+        let digits = row.and_then(|row| String::from_utf8(row).ok());
+        let count = digits.and_then(|digits| digits.parse::<usize>().ok());
+        if count.unwrap_or_default() >= most {
+            list.thin(store, most)?;
+        }
+    }
+    Ok(())
+}
+
+impl List {
+    /// Removes the oldest that are over, until there is room for one more, and counts anew.
+    fn thin(&self, store: &impl Store, most: usize) -> Result<(), A2aError> {
+        let entries = self.entries(store, usize::MAX)?;
+        let needed = entries.len().saturating_add(1).saturating_sub(most);
+        let mut over: Vec<_> = entries
+            .iter()
+            .filter(|(_, entry)| entry.state.is_terminal())
+            .collect();
+        over.sort_by_key(|(_, entry)| entry.since);
+        let spare = (most / 8).min(SPARE);
+        let gone = match needed {
+            0 => 0,
+            needed => needed.max(spare).min(over.len()),
+        };
+        for (id, _) in over.iter().take(gone) {
+            forget(store, id)?;
+            store.delete(&self.0, std::slice::from_ref(id))?;
+        }
+        let left = entries.len().saturating_sub(gone);
+        let row = (COUNT.to_owned(), left.to_string().into_bytes());
+        store.set(&self.0, vec![row])?;
+        match gone < needed {
+            true => Err(A2aError::Busy(
+                "as many tasks as are kept are under way".to_owned(),
+                None,
+            )),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Removes a task from all lists, and itself.

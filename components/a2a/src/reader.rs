@@ -74,6 +74,7 @@ pub fn end(
     writer.record.is_running = false;
     let event = status(world, &writer.record, state, Some(why));
     writer.append(&event)?;
+    writer.flush()?;
     Ok(writer.record)
 }
 

@@ -29,6 +29,8 @@ const MARGIN_MS: u64 = 1_000;
 /// How often a paid call is sent again after it broke off.
 const TIMES: u32 = 3;
 const WAIT_MS: u64 = 1_000;
+/// The longest wait for room to write that a run is over.
+const ROOM_MS: u64 = 2_000;
 
 /// When a client is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +95,8 @@ enum Tick {
 impl<W: World> Run<'_, W> {
     /// Sends the request and sees to what comes of it. An error says that nothing was begun.
     pub fn go(mut self, asked: &Asked) -> Result<(), A2aError> {
-        match self.work(asked) {
+        let worked = self.work(asked);
+        match worked.and_then(|()| Ok(self.writer.flush()?)) {
             Ok(()) => {}
             Err(error) if !self.is_begun => {
                 self.undo();
@@ -103,6 +106,11 @@ impl<W: World> Run<'_, W> {
             Err(error) => {
                 let artifacts = self.writer.give_room();
                 let _ = self.finish_saying(State::Failed, &error.to_string());
+                // Other tasks of the client's may have taken the room; they come to their ends as well.
+                let mut wait = LOOK_MS;
+                while self.writer.flush().is_err() && wait < ROOM_MS && self.world.pause(wait) {
+                    wait = wait.saturating_mul(2);
+                }
                 self.writer.record.task.artifacts = artifacts;
             }
         }
@@ -235,7 +243,11 @@ impl<W: World> Run<'_, W> {
         self.is_begun = true;
         self.writer.record.is_announced = true;
         let task = self.writer.record.task.to_value(None, true);
-        let written = self.append(json!({"task": task}));
+        let mut written = self.append(json!({"task": task}));
+        // Whoever is told of the task finds it.
+        if self.order.mode == Mode::Immediate || !self.writer.is_stored() {
+            written = written.and_then(|()| Ok(self.writer.flush()?));
+        }
         if self.order.mode == Mode::Immediate {
             let record = &self.writer.record;
             let result = result(record, self.order.history);
@@ -256,6 +268,7 @@ impl<W: World> Run<'_, W> {
             let event = status_with(self.world, &self.writer.record, state, None);
             self.append(event)?;
         }
+        self.writer.flush()?;
         if !self.writer.beat()? {
             return Ok(Tick::Lost);
         }

@@ -117,11 +117,7 @@ fn first<W: World>(
             }
             turn(context, record, &sent)?
         }
-        None => (
-            Writer::new(context.world, record(context, &sent)?),
-            None,
-            None,
-        ),
+        None => (new(context, &sent)?, None, None),
     };
     run(context, sent, key, reply, (writer, before, paid_for))
 }
@@ -206,11 +202,11 @@ fn run<W: World>(
 }
 
 /// A new task for a message.
-fn record<W: World>(context: &Context<'_, W>, sent: &Sent) -> Result<Record, A2aError> {
+fn new<'a, W: World>(context: &Context<'a, W>, sent: &Sent) -> Result<Writer<'a, W>, A2aError> {
     let world = context.world;
     let fresh = || const_hex::encode(world.random());
-    let conversation = sent.message.text("contextId");
-    let conversation = conversation.map_or_else(fresh, str::to_owned);
+    let named = sent.message.text("contextId");
+    let conversation = named.map_or_else(fresh, str::to_owned);
     let mut task = Task::new(fresh(), conversation, clock::stamp(world.now()));
     let ids = ids(&task);
     let said = sent.message.without_payment().in_task(&ids);
@@ -230,8 +226,9 @@ fn record<W: World>(context: &Context<'_, W>, sent: &Sent) -> Result<Record, A2a
         is_cut: false,
         sale: None,
     };
-    index::make_room(world, &record, context.settings.tasks)?;
-    Ok(record)
+    let is_new_context = named.is_none();
+    index::make_room(world, &record, context.settings.tasks, is_new_context)?;
+    Ok(Writer::new(world, record, is_new_context))
 }
 
 /// The task that waits for this message.

@@ -13,10 +13,10 @@ const BEAT_MS: u64 = 2_000;
 pub const DEAD_MS: u64 = 15_000;
 /// Who was asleep for so long looks whether it was taken for dead.
 const ASLEEP_MS: u64 = 8_000;
-/// The record is written anew when so many bytes of events are not in it.
+/// The record is written anew when so many bytes of events are not in it. As much waits to be written at the most.
 const LAG: usize = 256 * 1024;
 
-/// Writes a task.
+/// Writes a task. Events wait until they are [flushed](Writer::flush), so that those that come together are written together.
 pub struct Writer<'a, W> {
     world: &'a W,
     /// As it stands.
@@ -24,6 +24,14 @@ pub struct Writer<'a, W> {
     beat: u64,
     lag: usize,
     is_stored: bool,
+    /// Events that are not written yet, their bytes, and whether the record and its entry in the lists change with them.
+    rows: Vec<(String, Vec<u8>)>,
+    waiting: usize,
+    is_step: bool,
+    /// For a task that is in no list yet: whether its context is new, too.
+    uncounted: Option<bool>,
+    /// Whether room is so short that what had none is kept to be written again.
+    is_short: bool,
 }
 
 /// Whether a turn is the one's who asks.
@@ -33,13 +41,25 @@ pub fn wins(store: &impl Store, id: &str, turn: u64) -> Result<bool, StoreError>
 
 impl<'a, W: Store + Clock + Proofs> Writer<'a, W> {
     /// The writer of a new task, of which nothing is stored yet.
-    pub fn new(world: &'a W, record: Record) -> Self {
+    pub fn new(world: &'a W, record: Record, is_new_context: bool) -> Self {
+        Self {
+            uncounted: Some(is_new_context),
+            ..Self::of(world, record)
+        }
+    }
+
+    fn of(world: &'a W, record: Record) -> Self {
         Self {
             world,
             record,
             beat: world.now(),
             lag: 0,
             is_stored: false,
+            rows: Vec::new(),
+            waiting: 0,
+            is_step: false,
+            uncounted: None,
+            is_short: false,
         }
     }
 
@@ -53,7 +73,7 @@ impl<'a, W: Store + Clock + Proofs> Writer<'a, W> {
         record.start = world.start();
         let mut writer = Self {
             is_stored: true,
-            ..Self::new(world, record)
+            ..Self::of(world, record)
         };
         let turn = format!("run/{}", writer.record.turn);
         writer.save().inspect_err(|_| {
@@ -63,35 +83,66 @@ impl<'a, W: Store + Clock + Proofs> Writer<'a, W> {
         Ok(Some(writer))
     }
 
-    /// Writes the record, and that the writer is alive.
+    /// Writes the record and all events, and that the writer is alive.
     pub fn save(&mut self) -> Result<(), StoreError> {
-        let rows = self.snapshot(Vec::new())?;
-        self.world.set(&self.bucket(), rows)?;
-        Ok(())
+        let rows = std::mem::take(&mut self.rows);
+        let rows = self.snapshot(rows)?;
+        self.write(rows)
     }
 
-    /// Writes an event, the next, and takes it into the record.
+    /// Takes an event into the record, the next, and has it wait to be written.
     pub fn append(&mut self, event: &Value) -> Result<(), StoreError> {
         let is_whole = event.get("task").is_some() || event.get("message").is_some();
         let before = self.record.task.state;
         let text = serde_json::to_vec(event).map_err(|_| StoreError::Broken)?;
         self.record.fold(event);
         self.lag = self.lag.saturating_add(text.len());
-        let mut rows = pieces(&event_key(self.record.seq), 0, &text);
+        self.waiting = self.waiting.saturating_add(text.len());
+        self.rows
+            .extend(pieces(&event_key(self.record.seq), 0, &text));
+        self.is_step |= is_whole || before != self.record.task.state;
+        match self.waiting > LAG {
+            true => self.flush(),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes the events that wait.
+    pub fn flush(&mut self) -> Result<(), StoreError> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let mut rows = match self.is_short {
+            true => self.rows.clone(),
+            false => std::mem::take(&mut self.rows),
+        };
         // In between, who reads takes in the events that are not in the record yet.
-        let is_step = is_whole || before != self.record.task.state;
-        if !self.is_stored || is_step || self.lag > LAG {
+        if !self.is_stored || self.is_step || self.lag > LAG {
             rows = self.snapshot(rows)?;
         }
+        self.write(rows)
+    }
+
+    fn write(&mut self, rows: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
         self.world.set(&self.bucket(), rows)?;
-        if self.record.is_announced && is_step && self.record.answer.is_none() {
+        if self.record.is_announced && self.is_step && self.record.answer.is_none() {
             index::write(self.world, &self.record)?;
+            if let Some(is_new_context) = self.uncounted.take() {
+                index::count(self.world, &self.record, is_new_context)?;
+            }
         }
+        self.rows.clear();
+        self.waiting = 0;
+        self.is_step = false;
         Ok(())
     }
 
-    /// Makes room for the end of a task where there is none, and gives what had come of it, which is not kept. Less can always be written.
+    /// Makes room for the end of a task where there is none, and gives what had come of it, which is not kept. Less can always be written,
+    /// unless another task takes the room: then the end waits to be [flushed](Self::flush) again.
     pub fn give_room(&mut self) -> Vec<Value> {
+        self.is_short = true;
+        self.rows.clear();
+        self.waiting = 0;
         let artifacts = std::mem::take(&mut self.record.task.artifacts);
         let bucket = self.bucket();
         if let Ok(mut keys) = self.world.keys(&bucket, usize::MAX) {

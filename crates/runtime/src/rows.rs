@@ -7,7 +7,7 @@ pub type Value = Option<Vec<u8>>;
 
 /// The rows of one component, in buckets. Nobody else's are to be had through it.
 ///
-/// Names of buckets and keys were not checked. Reading is quick; writing may wait for a disk, and is called where that may be.
+/// Names of buckets and keys were not checked. All of it is quick but [`sync`](Self::sync), which is called where a thread may wait.
 pub trait Rows: Send + Sync + 'static {
     /// The values of some keys, in their order.
     ///
@@ -25,8 +25,7 @@ pub trait Rows: Send + Sync + 'static {
         after: Option<u64>,
     ) -> Result<(Vec<String>, Option<u64>), RowsError>;
 
-    /// Writes all of these rows or none; `chain` is the call that causes it. Without rows it returns when all that was written before
-    /// has reached the disk.
+    /// Writes all of these rows or none; `chain` is the call that causes it. They are read at once, and reach the disk in a while.
     ///
     /// # Errors
     /// [`RowsError`].
@@ -48,6 +47,15 @@ pub trait Rows: Send + Sync + 'static {
         key: &str,
         delta: u64,
     ) -> Result<u64, RowsError>;
+
+    /// Whether so much was written that is not on the disk that whoever writes more is to [`sync`](Self::sync) first.
+    fn is_behind(&self) -> bool;
+
+    /// Returns when all that was written before has reached the disk.
+    ///
+    /// # Errors
+    /// [`RowsError`].
+    fn sync(&self) -> Result<(), RowsError>;
 }
 
 /// Why rows are not read or written. The text is for the component.

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
+use axum::Router;
 use axum::body::Body;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -16,8 +17,17 @@ use crate::pipeline::plain::{FORWARDED_PREFIX, Plain, without};
 use crate::pipeline::{Call, Host, Input, Refusal, Sale, Target};
 use hypervisor_protocol::ProblemType;
 
-/// The agents of this host, as they reach each other.
-pub(super) struct Inside(pub(super) Weak<Host>);
+/// The agents of this host, as they reach each other, and its API.
+pub(super) struct Inside {
+    host: Weak<Host>,
+    api: Weak<Router>,
+}
+
+impl Inside {
+    pub(super) fn new(host: Weak<Host>, api: Weak<Router>) -> Self {
+        Self { host, api }
+    }
+}
 
 /// The chain of a request that a component of this host sent.
 #[derive(Clone)]
@@ -31,7 +41,7 @@ impl Neighbours for Inside {
         request: Request<HttpBody>,
         chain: Chain,
     ) -> Answering {
-        let (host, reference) = (self.0.upgrade(), reference.to_owned());
+        let (host, reference) = (self.host.upgrade(), reference.to_owned());
         Box::pin(async move {
             let host = host.ok_or(HttpError::DestinationUnavailable)?;
             let agent = host
@@ -61,15 +71,15 @@ impl Neighbours for Inside {
     }
 
     fn host(&self, _: Arc<Deployed>, request: Request<HttpBody>, chain: Chain) -> Answering {
-        let host = self.0.upgrade();
+        let api = self.api.upgrade();
         Box::pin(async move {
-            let host = host.ok_or(HttpError::DestinationUnavailable)?;
+            let api = api.ok_or(HttpError::DestinationUnavailable)?;
             let mut request = request.map(Body::new);
             if let Some(peer) = chain.sender::<Peer>() {
                 request.extensions_mut().insert((*peer).clone());
             }
             request.extensions_mut().insert(Within(chain));
-            let answered = super::router(host).oneshot(request).await;
+            let answered = Router::clone(&api).oneshot(request).await;
             let response = answered.unwrap_or_else(|never| match never {});
             Ok(response.map(|body| {
                 body.map_err(|_| HttpError::HttpResponseIncomplete)

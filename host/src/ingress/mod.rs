@@ -32,11 +32,7 @@ pub use openapi::DOCUMENT as OPENAPI;
 
 use crate::account::Peer;
 use crate::pipeline::Host;
-
-/// Lets the agents of a host reach each other.
-pub fn introduce_agents(host: &Arc<Host>) {
-    host.introduce_agents(Arc::new(inside::Inside(Arc::downgrade(host))));
-}
+use inside::Inside;
 
 /// Who sent a request that came through the router.
 fn peer_of<B>(request: &Request<B>) -> Peer {
@@ -147,10 +143,15 @@ fn router(host: Arc<Host>) -> Router {
 }
 
 /// Answers requests: what goes to an agent is the agent's, from the method to the headers, and the router has no part in it.
+/// As long as what this gives is there, agents of the host reach each other, and fronts the host.
 pub fn service(
     host: &Arc<Host>,
 ) -> impl Fn(IpAddr, Request<Incoming>) -> Answering + Clone + Send + Sync + 'static {
-    let (host, router) = (Arc::clone(host), router(Arc::clone(host)));
+    // Making it takes longer than most of what it answers.
+    let router = Arc::new(router(Arc::clone(host)));
+    let inside = Inside::new(Arc::downgrade(host), Arc::downgrade(&router));
+    host.introduce_agents(Arc::new(inside));
+    let host = Arc::clone(host);
     move |address, mut request| {
         let peer = Peer::at(address);
         if let Some(refusal) = one_host::refusal(&request) {
@@ -161,7 +162,7 @@ pub fn service(
             Box::pin(plain::call(Arc::clone(&host), peer, Box::new(request)))
         } else {
             request.extensions_mut().insert(peer);
-            let answered = router.clone().oneshot(request);
+            let answered = Router::clone(&router).oneshot(request);
             Box::pin(async { answered.await.unwrap_or_else(|never| match never {}) })
         }
     }

@@ -121,8 +121,10 @@ impl Store for Rows {
             .or_default()
             .entry(key.to_owned())
             .or_default();
-        let count = row.as_slice().try_into().map_or(0, u64::from_be_bytes) + 1;
-        *row = count.to_be_bytes().to_vec();
+        // In decimal digits, as the host counts.
+        let digits = str::from_utf8(row).ok();
+        let count = digits.and_then(|it| it.parse().ok()).unwrap_or(0u64) + 1;
+        *row = count.to_string().into_bytes();
         Ok(count)
     }
 }

@@ -1,5 +1,6 @@
 //! Rows of components: what comes back, what fits, what goes by itself.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -181,8 +182,132 @@ fn numbers_do_not_run_over() {
     assert_eq!(now, [Some(u64::MAX.to_string().into_bytes())]);
 }
 
+#[test]
+fn what_was_written_is_there_before_it_reaches_the_disk_and_after() {
+    let folder = TempDir::new().unwrap();
+    let shelves = shelves(&folder, 64 << 10);
+    let shelf = shelves.of("a").unwrap();
+    put(&shelf, "one", "row", 100).unwrap();
+    assert!(is_there(&shelf, "row"));
+    shelf.sync().unwrap();
+    assert!(is_there(&shelf, "row"));
+    shelf
+        .write(&by("one"), "bucket", vec![("row".to_owned(), None)])
+        .unwrap();
+    assert!(!is_there(&shelf, "row"));
+    assert_eq!(shelf.keys("bucket", None).unwrap(), (vec![], None));
+    shelf.sync().unwrap();
+    assert!(!is_there(&shelf, "row"));
+}
+
+#[test]
+fn what_was_synced_is_there_for_who_opens_the_store_next() {
+    let folder = TempDir::new().unwrap();
+    let shelf = shelf(&folder);
+    put(&shelf, "one", "row", 100).unwrap();
+    shelf.sync().unwrap();
+    // As the file is now, whatever is done with it later.
+    let copy = TempDir::new().unwrap();
+    let file = "protocols.redb";
+    std::fs::copy(folder.path().join(file), copy.path().join(file)).unwrap();
+    assert!(is_there(&self::shelf(&copy), "row"));
+}
+
+#[test]
+fn whoever_writes_faster_than_the_disk_is_told() {
+    let folder = TempDir::new().unwrap();
+    let shelf = shelves(&folder, 64 << 20).of("a").unwrap();
+    let mut written = 0;
+    while !shelf.is_behind() {
+        put(&shelf, "one", &written.to_string(), 1 << 20).unwrap();
+        written += 1;
+    }
+    assert_eq!(written, 8);
+    shelf.sync().unwrap();
+    assert!(!shelf.is_behind());
+}
+
+/// What is done to the rows of a bucket.
+#[derive(Debug, Clone)]
+enum Act {
+    Put(u8, u8),
+    Delete(u8),
+    Add(u8),
+    Sync,
+    Sweep,
+    Reopen,
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        16 => (any::<u8>(), any::<u8>()).prop_map(|(key, value)| Act::Put(key, value)),
+        6 => any::<u8>().prop_map(Act::Delete),
+        4 => any::<u8>().prop_map(Act::Add),
+        2 => Just(Act::Sync),
+        1 => Just(Act::Sweep),
+        1 => Just(Act::Reopen),
+    ];
+    proptest::collection::vec(act, 0..300)
+}
+
+/// All keys of a bucket, page by page.
+fn listed(shelf: &Shelf) -> Vec<String> {
+    let (mut keys, mut after) = (Vec::new(), None);
+    loop {
+        let (page, more) = shelf.keys("bucket", after).unwrap();
+        keys.extend(page);
+        match more {
+            Some(more) => after = Some(more),
+            None => break,
+        }
+    }
+    keys.sort();
+    keys
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn rows_are_as_if_each_write_reached_the_disk_at_once(acts in acts()) {
+        let folder = TempDir::new().unwrap();
+        let mut model: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        let mut opened = shelves(&folder, 1 << 20);
+        for act in acts {
+            let shelf = opened.of("a").unwrap();
+            let mut write = |key: u8, value: Option<Vec<u8>>| {
+                let key = key.to_string();
+                match &value {
+                    Some(value) => model.insert(key.clone(), value.clone()),
+                    None => model.remove(&key),
+                };
+                shelf.write(&by("one"), "bucket", vec![(key, value)]).unwrap();
+            };
+            match act {
+                Act::Put(key, value) => write(key, Some(value.to_string().into_bytes())),
+                Act::Delete(key) => write(key, None),
+                Act::Add(key) => {
+                    let key = key.to_string();
+                    let sum = shelf.increment(&by("one"), "bucket", &key, 1).unwrap();
+                    let digits = model.get(&key).map_or("0", |it| str::from_utf8(it).unwrap());
+                    prop_assert_eq!(sum, digits.parse::<u64>().unwrap() + 1);
+                    model.insert(key, sum.to_string().into_bytes());
+                }
+                Act::Sync => shelf.sync().unwrap(),
+                Act::Sweep => opened.sweep(SystemTime::now()).unwrap(),
+                Act::Reopen => {
+                    drop(shelf);
+                    drop(opened);
+                    opened = shelves(&folder, 1 << 20);
+                }
+            }
+        }
+        let shelf = opened.of("a").unwrap();
+        let keys: Vec<String> = model.keys().cloned().collect();
+        prop_assert_eq!(listed(&shelf), keys.clone());
+        let read = shelf.get("bucket", &keys).unwrap();
+        prop_assert_eq!(read, model.into_values().map(Some).collect::<Vec<_>>());
+    }
 
     #[test]
     fn whatever_is_written_is_read_and_listed(

@@ -1,6 +1,6 @@
 //! `wasi:keyvalue`: rows of a component's own, kept by whoever embeds the runtime.
 //!
-//! Writes leave the thread, because they may wait for a disk; reads do not.
+//! Nothing leaves the thread but a wait for the disk.
 
 use std::sync::Arc;
 
@@ -66,19 +66,25 @@ impl Opened {
         Ok(self.rows.get(&self.bucket, keys)?)
     }
 
-    /// Does what may wait for a disk.
-    async fn write<T: Send + 'static>(
-        self,
-        work: impl FnOnce(Self) -> std::result::Result<T, RowsError> + Send + 'static,
-    ) -> Result<T> {
-        let done = tokio::task::spawn_blocking(move || work(self)).await;
-        let done = done.map_err(|_| store::Error::Other("the write was lost".to_owned()))?;
-        Ok(done?)
+    async fn write(&self, rows: Vec<(String, Value)>) -> Result<()> {
+        self.catch_up().await?;
+        Ok(self.rows.write(&self.chain, &self.bucket, rows)?)
     }
 
-    async fn write_rows(self, rows: Vec<(String, Value)>) -> Result<()> {
-        self.write(move |this| this.rows.write(&this.chain, &this.bucket, rows))
-            .await
+    /// Waits for the disk where too much has not reached it.
+    async fn catch_up(&self) -> Result<()> {
+        match self.rows.is_behind() {
+            true => self.sync().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Waits for the disk, away from the threads that calls run on.
+    async fn sync(&self) -> Result<()> {
+        let rows = Arc::clone(&self.rows);
+        let done = tokio::task::spawn_blocking(move || rows.sync()).await;
+        let done = done.map_err(|_| store::Error::Other("the write was lost".to_owned()))?;
+        Ok(done?)
     }
 }
 
@@ -112,12 +118,12 @@ impl store::HostBucket for KeyValueView<'_> {
 
     async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> Result<()> {
         let opened = self.opened(&bucket)?;
-        opened.write_rows(vec![(key, Some(value))]).await
+        opened.write(vec![(key, Some(value))]).await
     }
 
     async fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> Result<()> {
         let opened = self.opened(&bucket)?;
-        opened.write_rows(vec![(key, None)]).await
+        opened.write(vec![(key, None)]).await
     }
 
     fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> Result<bool> {
@@ -149,8 +155,8 @@ impl atomics::Host for KeyValueView<'_> {
         delta: u64,
     ) -> Result<u64> {
         let opened = self.opened(&bucket)?;
-        let add = move |this: Opened| (this.rows).increment(&this.chain, &this.bucket, &key, delta);
-        opened.write(add).await
+        opened.catch_up().await?;
+        Ok((opened.rows).increment(&opened.chain, &opened.bucket, &key, delta)?)
     }
 }
 
@@ -171,8 +177,12 @@ impl batch::Host for KeyValueView<'_> {
         rows: Vec<(String, Vec<u8>)>,
     ) -> Result<()> {
         let opened = self.opened(&bucket)?;
+        // That is what this host takes for a wait.
+        if rows.is_empty() {
+            return opened.sync().await;
+        }
         let rows = rows.into_iter().map(|(key, value)| (key, Some(value)));
-        opened.write_rows(rows.collect()).await
+        opened.write(rows.collect()).await
     }
 
     async fn delete_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> Result<()> {
@@ -182,6 +192,6 @@ impl batch::Host for KeyValueView<'_> {
         }
         let opened = self.opened(&bucket)?;
         let rows = keys.into_iter().map(|key| (key, None));
-        opened.write_rows(rows.collect()).await
+        opened.write(rows.collect()).await
     }
 }

@@ -9,7 +9,7 @@ use hypervisor::args::Cli;
 use hypervisor::error::Error;
 use hypervisor::executor::Allocation;
 use hypervisor::hardening;
-use hypervisor::ingress::{introduce_agents, service};
+use hypervisor::ingress::service;
 use hypervisor::manifest::Manifest;
 use hypervisor::parts::{Parts, THIS_PROGRAM, load_config, runtime};
 use hypervisor::pipeline::Host;
@@ -59,7 +59,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
             platform.sealing_key(),
         )
         .await?;
-        introduce_agents(&app);
+        let service = service(&app);
         let place = admin.as_ref().map(|admin| admin.place().clone());
         let probed = probes(admin, &app);
         announce(&server, place.as_ref(), allocation)?;
@@ -84,7 +84,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
                 shelves.maintain().await;
             }
         });
-        let result = server.serve(service(&app), shutdown, app.idle()).await;
+        let result = server.serve(service.clone(), shutdown, app.idle()).await;
         attending.abort();
         maintaining.abort();
         if let Some(Err(error)) = app.shelves().map(|it| it.flush()) {

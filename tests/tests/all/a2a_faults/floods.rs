@@ -1,6 +1,7 @@
 //! Too much of something: tasks, ids, depth, bytes, parts, events that nobody reads. Each is refused or bounded, and others are served.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -12,7 +13,7 @@ use hypervisor_tests::wire::Wire;
 use hypervisor_tests::{Host, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::kit::{
@@ -183,11 +184,12 @@ async fn a_body_of_seventeen_mebibytes_is_refused_in_both_bindings() {
     others_are_served(&host).await;
 }
 
-/// A server of `mebibytes` of text.
-async fn flood(mebibytes: usize) -> Destination {
+/// A server of `mebibytes` of text, which come when `gate` has a permit.
+async fn flood(mebibytes: usize, gate: Arc<Semaphore>) -> Destination {
     let routes = Router::new().route(
         "/",
         any(async move || {
+            let _open = gate.acquire().await.unwrap();
             let (sender, receiver) = mpsc::channel(1);
             tokio::spawn(async move {
                 let piece = Bytes::from("0123456789abcde\n".repeat(1 << 12));
@@ -221,13 +223,16 @@ async fn a_client_whose_part_of_the_rows_is_full_is_told_so_and_still_has_its_ta
     // A quarter of it is one client's: less than is kept of one task.
     let front = "background = '5m'\nstorage = '2MiB'";
     let host = Host::with(&configured("", front));
-    let there = flood(4).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let there = flood(4, Arc::clone(&gate)).await;
     deploy_for(&host, there.origin()).await;
     let asker = Asker::bearer(AGENT, "a");
     let mut begun = Vec::new();
     for number in 0..RUNS {
         begun.push(asker.begins(&host, &order(&number.to_string())).await);
     }
+    // All are under way before the first fills what there is.
+    gate.add_permits(1);
     for task in &begun {
         let failed = eventually("it is over", async || {
             let task = asker.task(&host, id(task)).await;
@@ -274,7 +279,7 @@ async fn streams_that_are_never_read_hold_up_no_run_and_not_much_memory() {
     const READERS: usize = 8;
     let front = "background = '5m'\nstorage = '256MiB'";
     let host = Host::with(&configured("", front));
-    let there = flood(16).await;
+    let there = flood(16, Arc::new(Semaphore::new(1))).await;
     deploy_for(&host, there.origin()).await;
     let asker = Asker::bearer(AGENT, "a");
     let wave = |wave: usize| -> Vec<String> {

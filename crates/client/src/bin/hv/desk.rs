@@ -184,29 +184,36 @@ impl Desk {
         let is_gone = matches!(&error, Error::Refused(problem)
             if problem.problem_type() == Some(ProblemType::NotFound));
         let is_sold = matches!(error, Error::PaymentDemanded(_)) || is_gone;
-        if let Some(route) = job.sold_at()
-            && self.payer.is_none()
-            && is_sold
-            && let Some(price) = self.price(route).await
-        {
-            return Trouble::Price { price };
-        }
-        let failure = error.into();
+        let route = job.sold_at().filter(|_| self.payer.is_none() && is_sold);
+        let failure = match route {
+            None => error.into(),
+            Some(route) => match self.price(route).await {
+                Ok(Some(price)) => return Trouble::Price { price },
+                Ok(None) => error.into(),
+                // That it costs something is known, and why nobody says what.
+                Err(error) => error.into(),
+            },
+        };
         self.notice(&failure);
         failure.into()
     }
 
-    /// What a route costs. A host that has just been started may not know it yet.
-    async fn price(&self, route: &str) -> Option<String> {
-        for _ in 0..TRIES {
+    /// What a route costs; none where it is not sold, or nobody understands the price. A host that has just been started may not know it
+    /// yet, and one that refused a request before it had read all of it may end the connection that this goes over: it is asked a few
+    /// times, and an error is what came of the last.
+    async fn price(&self, route: &str) -> Result<Option<String>, Error> {
+        let mut left = TRIES;
+        loop {
             match self.client.prices(route).await {
-                Ok(prices) if prices.is_empty() => return None,
-                Ok(prices) => return Some(prices.join(", or ")),
+                Ok(prices) if prices.is_empty() => return Ok(None),
+                Ok(prices) => return Ok(Some(prices.join(", or "))),
+                Err(Error::Challenge { .. }) => return Ok(None),
+                Err(error) if left == 0 => return Err(error),
                 Err(Error::Refused(_)) => tokio::time::sleep(PAUSE).await,
-                Err(_) => return None,
+                Err(_) => {}
             }
+            left = left.saturating_sub(1);
         }
-        None
     }
 
     fn notice(&self, failure: &Failure) {
