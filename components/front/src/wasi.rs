@@ -18,8 +18,8 @@ use crate::ports::{Answer, Asked, Ports};
 const MILLISECOND: u64 = 1_000_000;
 /// As much as is read at once.
 const PIECE: u64 = 64 * 1024;
-/// As much is set aside for a body before any of it has come, whatever length it says it has.
-const MOST_ROOM: usize = 1024 * 1024;
+/// As much is set aside for a body before any of it has come: most are short, and an instance that grows costs more than one that copies.
+const FIRST_ROOM: usize = 8 * 1024;
 
 /// The host's HTTP, until an instant.
 pub struct Wasi {
@@ -111,7 +111,7 @@ impl Wasi {
     ) -> Result<(Vec<u8>, bool), WebError> {
         let stream: InputStream = body.stream().map_err(|()| WebError::Broken)?;
         let ready = stream.subscribe();
-        let mut read = Vec::with_capacity(limit.min(MOST_ROOM));
+        let mut read = Vec::with_capacity(limit.min(FIRST_ROOM));
         loop {
             match stream.read(PIECE) {
                 Ok(piece) if piece.is_empty() => self.wait_sending(&ready, sending)?,

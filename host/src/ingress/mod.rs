@@ -138,7 +138,6 @@ fn router(host: Arc<Host>) -> Router {
         .fallback(catalogue::show)
         .method_not_allowed_fallback(async || problem::method_not_allowed())
         .layer(axum::middleware::from_fn(request_id::layer))
-        .layer(cross_origin())
         .with_state(host)
 }
 
@@ -148,11 +147,15 @@ pub fn service(
     host: &Arc<Host>,
 ) -> impl Fn(IpAddr, Request<Incoming>) -> Answering + Clone + Send + Sync + 'static {
     // Making it takes longer than most of what it answers.
-    let router = Arc::new(router(Arc::clone(host)));
-    let inside = Inside::new(Arc::downgrade(host), Arc::downgrade(&router));
+    let api = Arc::new(router(Arc::clone(host)));
+    let inside = Inside::new(Arc::downgrade(host), Arc::downgrade(&api));
     host.introduce_agents(Arc::new(inside));
+    // Browsers are outside.
+    let outside = Router::clone(&api).layer(cross_origin());
     let host = Arc::clone(host);
     move |address, mut request| {
+        // Held for the fronts.
+        let _ = &api;
         let peer = Peer::at(address);
         if let Some(refusal) = one_host::refusal(&request) {
             Box::pin(std::future::ready(refusal))
@@ -162,7 +165,7 @@ pub fn service(
             Box::pin(plain::call(Arc::clone(&host), peer, Box::new(request)))
         } else {
             request.extensions_mut().insert(peer);
-            let answered = Router::clone(&router).oneshot(request);
+            let answered = outside.clone().oneshot(request);
             Box::pin(async { answered.await.unwrap_or_else(|never| match never {}) })
         }
     }
