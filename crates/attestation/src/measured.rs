@@ -9,6 +9,7 @@ use hypervisor_evidence::{
     Attester, AttesterError, ComponentLog, LogEntry, LogHead, extend_and_check,
 };
 use hypervisor_protocol::{ContentFormat, HexArray};
+use tokio::sync::watch;
 
 use crate::journal::Journal;
 use crate::{EvidenceError, MeasureError};
@@ -40,6 +41,8 @@ pub struct Measured {
     state: Mutex<State>,
     /// Signalled when the log is not held any more.
     released: Condvar,
+    /// How many entries there are.
+    grown: watch::Sender<u64>,
 }
 
 struct State {
@@ -130,6 +133,7 @@ impl Measured {
                 accounts: HashMap::new(),
             }),
             released: Condvar::new(),
+            grown: watch::Sender::default(),
         }
     }
 
@@ -174,7 +178,9 @@ impl Measured {
             }
             let digest = state.log.append(entry)?;
             state.count(loader, size);
-            self.extend(&mut state, &digest)
+            let extended = self.extend(&mut state, &digest);
+            self.grown.send_replace(state.log.head().count);
+            extended
         })
     }
 
@@ -221,6 +227,11 @@ impl Measured {
     /// Whether register and log disagree: the host must not stand for the log.
     pub fn is_poisoned(&self) -> bool {
         self.lock().poisoned
+    }
+
+    /// Told of each entry that comes: how many there are then.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.grown.subscribe()
     }
 
     /// Entries so far.

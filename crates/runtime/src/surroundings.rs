@@ -1,5 +1,7 @@
 //! What the runtime needs of whoever embeds it.
 
+use std::pin::Pin;
+
 /// Where components are recorded, and what they are told about the host that they run in.
 ///
 /// Every guest's store holds one of these, so an implementation gives answers only: no key is to be had through it.
@@ -31,6 +33,11 @@ pub trait Surroundings: Send + Sync + 'static {
     /// # Errors
     /// [`NoEvidence`].
     fn evidence(&self, claim: Vec<u8>, program: [u8; 48]) -> Result<Vec<u8>, NoEvidence>;
+
+    /// Waits, for a while, until evidence has a program that was loaded just now.
+    fn settled(&self, _program: [u8; 48]) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// The statement of [`Self::evidence`] alone.
     ///
@@ -80,6 +87,8 @@ pub struct HostIdentity {
 pub enum NoEvidence {
     /// The host has no attester.
     Unavailable,
+    /// Not yet of a component that was loaded just now.
+    Busy,
     /// It failed.
     Failed,
 }

@@ -1,17 +1,24 @@
 //! What the host states about itself to the components in it, and the log of what it loaded.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use hypervisor_attestation::{Identity, Loader, MeasureError, Measured, now};
 use hypervisor_evidence::evidence::With;
-use hypervisor_evidence::{Backend, Evidence, Statement};
+use hypervisor_evidence::{Backend, ComponentLog, Evidence, Statement};
 use hypervisor_protocol::ContentFormat;
+use tokio::sync::watch;
 
 use super::Platform;
 use crate::executor::{HostIdentity, Measurement, Measurements, NoEvidence, Surroundings};
 use crate::{manifest, metrics};
+
+/// So long a component that was loaded just now waits for evidence that has it: about a quote's time, and that of one before it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Facts about the host that components may ask for, and the log of what it loaded.
 pub struct HostFacts {
@@ -19,11 +26,18 @@ pub struct HostFacts {
     /// None where nothing attests.
     backend: Option<Backend>,
     log: Arc<Measured>,
-    /// Of the identity's key: what components' claims go with.
-    evidence: OnceLock<Arc<Evidence>>,
+    /// What components' claims go with; none until there is some.
+    introduced: watch::Sender<Option<Arc<Introduced>>>,
     /// The host's program, and its digest once that was asked for.
     program: PathBuf,
     digest: OnceLock<Option<String>>,
+}
+
+/// Evidence of the identity's key.
+struct Introduced {
+    evidence: Arc<Evidence>,
+    /// Digests of the components in its log.
+    programs: HashSet<[u8; 48]>,
 }
 
 impl HostFacts {
@@ -46,7 +60,7 @@ impl HostFacts {
             identity,
             backend: platform.backend(),
             log: Arc::new(log),
-            evidence: OnceLock::new(),
+            introduced: watch::Sender::default(),
             program,
             digest: OnceLock::new(),
         }))
@@ -69,9 +83,28 @@ impl HostFacts {
         self.digest.get_or_init(digest).as_deref()
     }
 
-    /// Makes components' claims possible: `evidence` is of the identity's key.
+    /// Makes claims possible of the components that are in its log: `evidence` is of the identity's key.
     pub fn introduce(&self, evidence: Arc<Evidence>) {
-        let _ = self.evidence.set(evidence);
+        let log = evidence.log.as_deref();
+        let log = log.and_then(|log| ComponentLog::decode(ContentFormat::Cbor, log).ok());
+        let entries = log.iter().flat_map(ComponentLog::entries);
+        let introduced = Introduced {
+            programs: entries.map(|entry| entry.digest.0).collect(),
+            evidence,
+        };
+        self.introduced.send_replace(Some(Arc::new(introduced)));
+    }
+
+    fn introduced(&self) -> Result<Arc<Introduced>, NoEvidence> {
+        let introduced = self.introduced.borrow().clone();
+        introduced.ok_or(NoEvidence::Unavailable)
+    }
+
+    /// Whether a program is in the log, and not in that of what claims go with.
+    fn is_new(&self, introduced: &Introduced, program: &[u8; 48]) -> bool {
+        let is_program = |entry: &hypervisor_evidence::LogEntry| entry.digest.0 == *program;
+        !introduced.programs.contains(program)
+            && self.log.read(|log| log.entries().iter().any(is_program))
     }
 }
 
@@ -118,12 +151,24 @@ impl Surroundings for HostFacts {
     }
 
     fn makes_statements(&self) -> bool {
-        self.evidence.get().is_some()
+        self.introduced().is_ok()
+    }
+
+    fn settled(&self, program: [u8; 48]) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let mut introduced = self.introduced.subscribe();
+        Box::pin(async move {
+            let is_settled = |introduced: &Option<Arc<Introduced>>| {
+                let introduced = introduced.as_deref();
+                introduced.is_none_or(|introduced| !self.is_new(introduced, &program))
+            };
+            // Who has waited in vain is told so.
+            let _ = tokio::time::timeout(PATIENCE, introduced.wait_for(is_settled)).await;
+        })
     }
 
     fn statement(&self, claim: Vec<u8>, program: [u8; 48]) -> Result<Vec<u8>, NoEvidence> {
         // What nobody can verify is not said.
-        let _evidence = self.evidence.get().ok_or(NoEvidence::Unavailable)?;
+        self.introduced()?;
         let failed = |_| NoEvidence::Failed;
         let sign = |message: &[u8]| Ok::<_, Infallible>(self.identity.sign(message));
         let statement = Statement::new(claim, program, now()).map_err(failed)?;
@@ -131,14 +176,17 @@ impl Surroundings for HostFacts {
     }
 
     fn evidence(&self, claim: Vec<u8>, program: [u8; 48]) -> Result<Vec<u8>, NoEvidence> {
-        let evidence = self.evidence.get().ok_or(NoEvidence::Unavailable)?;
+        let introduced = self.introduced()?;
+        if self.is_new(&introduced, &program) {
+            return Err(NoEvidence::Busy);
+        }
         let failed = |_| NoEvidence::Failed;
         let statement = self.statement(claim, program)?;
         let with = With {
             statement: Some(&statement),
             ..With::default()
         };
-        evidence
+        (introduced.evidence)
             .encode_with(ContentFormat::Cbor, with)
             .map_err(failed)
     }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use hypervisor_agents::{SealingKey, Shelves};
 use hypervisor_evidence::Subject;
@@ -25,6 +26,9 @@ use crate::payments::{Payments, Teller};
 use crate::sessions::Sessions;
 use crate::snapshot::{Current, Snapshot};
 use crate::state::State;
+
+/// The pause before evidence is asked for again that there was not.
+const RETRY: Duration = Duration::from_secs(10);
 
 /// Everything that a call may need.
 pub struct Host {
@@ -263,15 +267,28 @@ impl Host {
         (!introduced).then_some("the evidence of this host's identity is being made")
     }
 
-    /// Gets the evidence that goes with components' statements.
+    /// Gets the evidence that goes with components' statements, as long as the host runs: other evidence when more was loaded.
     pub async fn introduce(&self) {
-        if let Ok(attestation) = &self.attestation {
-            match attestation.evidence(None, Subject::Identity, None).await {
-                Ok(attested) => self.facts.introduce(Arc::clone(attested.evidence())),
-                Err(error) => tracing::warn!(%error, "components cannot make statements"),
+        let Ok(attestation) = &self.attestation else {
+            return;
+        };
+        let mut grown = self.facts.log().watch();
+        loop {
+            grown.mark_unchanged();
+            let attested = attestation.evidence(None, Subject::Identity, None).await;
+            self.introduced.store(true, Ordering::Release);
+            match attested {
+                Ok(attested) => {
+                    self.facts.introduce(Arc::clone(attested.evidence()));
+                    // The log is there as long as the host is.
+                    let _ = grown.changed().await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "components cannot make statements, or those that were loaded last cannot");
+                    tokio::time::sleep(RETRY).await;
+                }
             }
         }
-        self.introduced.store(true, Ordering::Release);
     }
 
     /// Tells the operator when the collateral that goes with quotes expires, as long as the host runs.

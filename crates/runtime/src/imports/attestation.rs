@@ -23,7 +23,7 @@ impl HasData for Attestation {
 }
 
 /// Adds `hypervisor:plugin/attestation@0.1.1` to `linker`. `get` projects a store's data to the view.
-pub(crate) fn add_to_linker<T: 'static>(
+pub(crate) fn add_to_linker<T: Send + 'static>(
     linker: &mut Linker<T>,
     get: fn(&mut T) -> AttestationView<'_>,
 ) -> wasmtime::Result<()> {
@@ -31,7 +31,10 @@ pub(crate) fn add_to_linker<T: 'static>(
 }
 
 impl wit::Host for AttestationView<'_> {
-    fn evidence(&mut self, claim: Vec<u8>) -> Result<Vec<u8>, wit::ErrorCode> {
+    async fn evidence(&mut self, claim: Vec<u8>) -> Result<Vec<u8>, wit::ErrorCode> {
+        if let Some(program) = self.program {
+            self.surroundings.settled(program).await;
+        }
         self.vouched(claim, |host, claim, program| host.evidence(claim, program))
     }
 
@@ -85,6 +88,7 @@ impl AttestationView<'_> {
             NoEvidence::Unavailable => {
                 wit::ErrorCode::Unavailable("this host has no attester".to_owned())
             }
+            NoEvidence::Busy => wit::ErrorCode::Busy,
             NoEvidence::Failed => wit::ErrorCode::InternalError(None),
         })
     }
@@ -96,18 +100,18 @@ mod tests {
     use super::*;
     use crate::surroundings::Unattested;
 
-    #[test]
-    fn a_host_without_an_attester_says_so_and_refuses_long_claims_first() {
+    #[tokio::test]
+    async fn a_host_without_an_attester_says_so_and_refuses_long_claims_first() {
         let mut view = AttestationView {
             surroundings: &Unattested,
             program: Some([0; 48]),
         };
         assert!(matches!(
-            view.evidence(vec![0; 65]),
+            view.evidence(vec![0; 65]).await,
             Err(ErrorCode::ClaimTooLong(65))
         ));
         assert!(matches!(
-            view.evidence(vec![0; 64]),
+            view.evidence(vec![0; 64]).await,
             Err(ErrorCode::Unavailable(_))
         ));
         assert!(matches!(

@@ -24,6 +24,7 @@ wasmtime::component::bindgen!({
         "hypervisor:plugin/crypto.[static]signing-key.named": trappable,
         "hypervisor:plugin/crypto.[method]signing-key.sign": trappable,
         "hypervisor:plugin/crypto.[method]signing-key.public-key": trappable,
+        "hypervisor:plugin/attestation.evidence": async,
         "wasi:keyvalue/store.[method]bucket.set": async,
         "wasi:keyvalue/store.[method]bucket.delete": async,
         "wasi:keyvalue/atomics.increment": async,
