@@ -230,8 +230,10 @@ impl<W: World> Run<'_, W> {
     }
 
     fn append(&mut self, event: Value) -> Result<(), A2aError> {
-        let written = self.writer.append(&event);
+        let mut written = self.writer.append(&event);
         if self.order.mode == Mode::Streaming {
+            // Whoever has seen it finds it when it comes back.
+            written = written.and_then(|()| self.writer.flush());
             self.reply
                 .event(shown(event, self.order.history), self.headers.clone());
         }

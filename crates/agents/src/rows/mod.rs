@@ -11,18 +11,17 @@
 //! Writes gather in memory, where they are read at once, and reach the disk together: within a tenth of a second, and before that where
 //! the component asks for it, or where much has gathered. What a crash takes is the end of what was written, never something from its middle.
 
+mod gathered;
 mod kept;
-mod pending;
 mod shelf;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use gathered::Gathered;
 use hypervisor_runtime::Chain;
 use hypervisor_store::{Change, Scanned, Store, Table, Under};
-use tokio::sync::Notify;
-
 use kept::Kept;
 pub use shelf::Shelf;
 
@@ -56,18 +55,8 @@ pub type ClientOf = fn(&Chain) -> Option<String>;
 
 /// The rows of all components.
 pub struct Shelves {
-    shared: Arc<Shared>,
+    rows: Arc<Gathered>,
     shelves: BTreeMap<String, Arc<Shelf>>,
-}
-
-/// What the shelves have in common.
-struct Shared {
-    store: Store,
-    client_of: ClientOf,
-    /// Held by whoever brings rows to the disk.
-    turn: Mutex<()>,
-    /// Told that something was written.
-    wrote: Notify,
 }
 
 impl Shelves {
@@ -80,19 +69,14 @@ impl Shelves {
         allowed: impl IntoIterator<Item = (String, Allowance)>,
         client_of: ClientOf,
     ) -> Result<Self, hypervisor_store::Error> {
-        let shared = Arc::new(Shared {
-            store,
-            client_of,
-            turn: Mutex::default(),
-            wrote: Notify::new(),
-        });
+        let rows = Arc::new(Gathered::over(store));
         let shelf = |(name, allowance): (String, Allowance)| {
-            let shelf = Shelf::new(Arc::clone(&shared), name.clone(), allowance);
+            let shelf = Shelf::new(Arc::clone(&rows), name.clone(), allowance, client_of);
             (name, Arc::new(shelf))
         };
         let shelves = Self {
             shelves: allowed.into_iter().map(shelf).collect(),
-            shared: Arc::clone(&shared),
+            rows: Arc::clone(&rows),
         };
         shelves.each(|scanned| {
             if let Some((shelf, kept)) = shelves.owner(scanned) {
@@ -113,7 +97,7 @@ impl Shelves {
         let mut sweeping = tokio::time::interval(SWEEP);
         loop {
             let is_time = tokio::select! {
-                () = self.shared.wrote.notified() => {
+                () = self.rows.wrote.notified() => {
                     tokio::time::sleep(PAUSE).await;
                     false
                 }
@@ -127,7 +111,7 @@ impl Shelves {
             if let Ok(Err(error)) = tokio::task::spawn_blocking(work).await {
                 tracing::error!(%error, "what protocols keep cannot be written");
                 tokio::time::sleep(AFTER_FAILURE).await;
-                self.shared.wrote.notify_one();
+                self.rows.wrote.notify_one();
             }
         }
     }
@@ -137,7 +121,7 @@ impl Shelves {
     /// # Errors
     /// What the store says.
     pub fn flush(&self) -> Result<(), hypervisor_store::Error> {
-        self.shelves.values().try_for_each(|shelf| shelf.flush())
+        self.rows.flush()
     }
 
     /// Deletes what was not written for too long, and what cannot be read.
@@ -165,8 +149,8 @@ impl Shelves {
 
     /// Deletes a row that is nobody's: where it is too old, or cannot be read. Nobody brings another one to its place meanwhile.
     fn discard(&self, key: &[u8], is_old: bool) -> Result<(), hypervisor_store::Error> {
-        let _turn = self.shared.turn();
-        let row = self.shared.store.get(ROWS, key);
+        let _turn = self.rows.turn();
+        let row = self.rows.store().get(ROWS, key);
         let is_readable = |row: &hypervisor_store::Row| Kept::read(&row.value).is_some();
         let is_over = match &row {
             Ok(None) => false,
@@ -174,7 +158,7 @@ impl Shelves {
             Err(_) => true,
         };
         match is_over {
-            true => (self.shared.store).commit(&[Change::delete(ROWS, key)], false),
+            true => (self.rows.store()).commit(&[Change::delete(ROWS, key)], false),
             false => Ok(()),
         }
     }
@@ -194,18 +178,12 @@ impl Shelves {
     ) -> Result<(), hypervisor_store::Error> {
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = (self.shared.store).scan(ROWS, &[], after.as_deref(), PAGE)?;
+            let page = self.rows.store().scan(ROWS, &[], after.as_deref(), PAGE)?;
             page.iter().try_for_each(&mut look)?;
             after = match page.last() {
                 Some(last) => Some(last.key.clone()),
                 None => return Ok(()),
             };
         }
-    }
-}
-
-impl Shared {
-    fn turn(&self) -> std::sync::MutexGuard<'_, ()> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
