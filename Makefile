@@ -25,7 +25,7 @@ packages: setup ## build what authors of components take from registries into ta
 payments: ## install the payment tests' chain, facilitator and client
 	@scripts/setup-payments.sh
 
-mcp: ## install the official MCP client, for the tests
+mcp: ## install the official MCP clients and conformance suite, for the tests
 	@scripts/setup-mcp.sh
 
 a2a: ## install the official A2A clients, for the tests

@@ -166,7 +166,7 @@ fn of_agent(mut error: Map<String, Value>) -> RpcError {
 /// An answer that is none of this protocol's.
 fn status(status: u16, reference: &str) -> RpcError {
     match status {
-        404 | 405 => RpcError::NoServer(words(reference, 128)),
+        200..=299 | 404 | 405 => RpcError::NoServer(words(reference, 128)),
         _ => RpcError::Internal(format!("the agent answered with HTTP status {status}")),
     }
 }

@@ -1,6 +1,7 @@
 //! Agents that are servers themselves, in both eras.
 
 use front::ports::{Answer, Asked};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -181,6 +182,13 @@ fn who_is_no_server_is_told_apart() {
         );
     }
     assert_eq!(error_code(&world, "dear", "tools/list"), (400, -32600));
+    // Whatever it is that answers everything with a page.
+    let world = host(|_, _| Answer {
+        status: 200,
+        body: b"hello".to_vec(),
+        ..Answer::default()
+    });
+    assert_eq!(error_code(&world, "a", "tools/list"), (404, -32600));
 }
 
 #[test]
@@ -223,11 +231,6 @@ fn what_is_no_answer_is_an_error_and_never_a_result() {
         result(&json!({"resultType": "task"})),
         result(&json!({"resultType": "input_required"})),
         result(&json!({"resultType": "input_required", "inputRequests": {"a": {"method": "x"}}})),
-        Answer {
-            status: 200,
-            body: b"hello".to_vec(),
-            ..Answer::default()
-        },
     ] {
         let world = host(move |_, _| answer.clone());
         assert_eq!(error_code(&world, "a", "tools/call"), (200, -32603));
@@ -446,4 +449,35 @@ fn messages_reach_a_client_with_a_handshake_from_the_level_on_that_it_sets() {
     assert!(legacy(&desk, &session, "tools/call", &call).is_none());
     assert!(desk.sent.borrow().contains("asked from \\\"debug\\\" on"));
     assert_eq!(set("loud")["error"]["code"], -32602);
+}
+
+proptest! {
+    #[test]
+    fn any_answer_of_an_agent_is_a_result_or_an_error(
+        status in 100_u16..600, is_stream: bool,
+        body in prop_oneof!["[\\[\\]{}\",:a-z0-9 \n]{0,60}", "\\{\"(result|error|method)\":[\\[\\]{}\",:a-z0-9]{0,40}\\}"],
+    ) {
+        let kind = if is_stream { "text/event-stream" } else { "application/json" };
+        let body = if is_stream { format!("data: {body}\n\n") } else { body };
+        let world = host(move |_, _| Answer {
+            status,
+            fields: Fields::of(&[("content-type", kind)]),
+            body: body.clone().into_bytes(),
+            is_cut: false,
+        });
+        for method in ["tools/list", "tools/call", "server/discover"] {
+            let (_, answer) = whole(&Desk::of(&world), "a", method, json!({"name": "t"}));
+            prop_assert!(answer["result"].is_object() != answer["error"].is_object());
+        }
+    }
+
+    #[test]
+    fn any_session_is_one_or_none(id in "[eusrx]{0,5}-?[0-9a-g]{0,33}") {
+        let world = greeter();
+        let call = json!({"name": "t"});
+        let answer = legacy(&Desk::of(&world), &id, "tools/call", &call);
+        if let Some(answer) = answer {
+            prop_assert!(parsed(&answer)["error"]["code"].is_i64());
+        }
+    }
 }
