@@ -10,7 +10,7 @@ use crate::outcome::Outcome;
 /// Where a client puts a payment.
 pub const PAYMENT: &str = "x402/payment";
 /// Where it finds what became of it.
-const RESPONSE: &str = "x402/payment-response";
+pub const RESPONSE: &str = "x402/payment-response";
 
 pub use front::x402::Payment;
 

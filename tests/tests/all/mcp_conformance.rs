@@ -2,6 +2,7 @@
 //! itself and has the tools, resources and prompts that the suite asks for.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     reason = "tests fail by panicking"
 )]

@@ -184,6 +184,10 @@ fn finished(mut result: Map<String, Value>, agent: &Listed, method: &str, era: E
             }
         }
     }
+    // Receipts are the host's, and nothing was paid here.
+    if let Some(meta) = result.get_mut("_meta").and_then(Value::as_object_mut) {
+        meta.remove(x402::RESPONSE);
+    }
     if era == Era::Legacy {
         for name in ["resultType", "ttlMs", "cacheScope"] {
             result.remove(name);

@@ -10,6 +10,8 @@ use front::world::World;
 use crate::error::Unkept;
 use crate::ports::{Rows, Seals};
 
+type Meanwhile = Box<dyn Fn(&Desk<'_>)>;
+
 /// A host, a client of it, and what is kept between two requests.
 pub struct Desk<'a> {
     world: &'a World,
@@ -19,8 +21,8 @@ pub struct Desk<'a> {
     pub now: Cell<u64>,
     /// What the client was sent, piece by piece.
     pub sent: RefCell<String>,
-    /// What is written to the rows while the front waits: a client's answer.
-    pub meanwhile: RefCell<Option<Box<dyn Fn(&Self)>>>,
+    /// What happens while the front waits: a client answers.
+    pub meanwhile: RefCell<Option<Meanwhile>>,
 }
 
 impl<'a> Desk<'a> {

@@ -106,7 +106,9 @@ fn error_code(world: &World, agent: &str, method: &str) -> (u16, i64) {
 #[test]
 fn an_agent_answers_what_it_is_asked_in_its_own_words() {
     let content = json!([{"type": "audio", "data": "/w==", "mimeType": "audio/wav"}]);
-    let said = json!({"content": content, "structuredContent": {"n": 1}});
+    // Nothing was paid, whatever the agent says.
+    let said = json!({"content": content, "structuredContent": {"n": 1},
+        "_meta": {"own": 1, "x402/payment-response": {"success": true}}});
     let world = host(move |asked, body| {
         let header = |name: &str| {
             asked
@@ -131,6 +133,8 @@ fn an_agent_answers_what_it_is_asked_in_its_own_words() {
     assert_eq!(result["content"][0]["type"], "audio");
     assert_eq!(result["structuredContent"], json!({"n": 1}));
     assert_eq!(result["resultType"], "complete");
+    assert_eq!(result["_meta"]["own"], 1);
+    assert!(result["_meta"].get("x402/payment-response").is_none());
     let info = &result["_meta"]["io.modelcontextprotocol/serverInfo"];
     assert_eq!(
         (&info["name"], &info["version"]),
