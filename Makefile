@@ -25,7 +25,7 @@ packages: setup ## build what authors of components take from registries into ta
 payments: ## install the payment tests' chain, facilitator and client
 	@scripts/setup-payments.sh
 
-mcp: ## install the official MCP client, for the tests
+mcp: ## install the official MCP clients and conformance suite, for the tests
 	@scripts/setup-mcp.sh
 
 a2a: ## install the official A2A clients, for the tests
@@ -83,8 +83,8 @@ test: guests components templates payments mcp a2a registry tpm ## run all tests
 	@scripts/try-packages.sh
 	cargo test --workspace --locked
 	cargo test --manifest-path image/init/Cargo.toml --target-dir target/image/check --locked
-	cargo test --manifest-path guests/Cargo.toml --target-dir guests/target --locked -p arxiv -p http-kit -p ask-policy -p a2a-everything
-	cargo test --manifest-path components/Cargo.toml --target-dir guests/target --locked -p payments -p mcp -p front -p a2a
+	cargo test --manifest-path guests/Cargo.toml --target-dir guests/target --locked -p arxiv -p http-kit -p ask-policy -p a2a-everything -p mcp-everything
+	cargo test --manifest-path components/Cargo.toml --target-dir guests/target --locked -p payments -p mcp -p front -p a2a -p strict-json
 
 serve: ## run the host with hypervisor.toml
 	cargo run --release --locked -p hypervisor -- --config hypervisor.toml

@@ -145,7 +145,7 @@ background = "2m"
 [[protocols]]
 name = "mcp"
 $(cat "$root/target/components/mcp.toml")
-paths = ["/mcp"]
+paths = ["/mcp", "/mcp/"]
 [admin]
 listening = "127.0.0.1:0"
 TOML

@@ -1,4 +1,4 @@
-# Node.js, and packages from npm. Sourced by setup-payments.sh and build-templates.sh, which set root, the project's
+# Node.js, and packages from npm. Sourced by setup-payments.sh, clients.sh and build-templates.sh, which set root, the project's
 # directory, and have say and fail.
 # shellcheck shell=bash disable=SC2154
 

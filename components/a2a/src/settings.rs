@@ -16,9 +16,6 @@ use front::variables::{Variables, wrong};
 
 use crate::error::A2aError;
 
-/// A little less than the wall-clock time that a host gives a request where its operator says nothing.
-const TIMEOUT_SECONDS: u64 = 55;
-const MOST_SECONDS: u64 = 24 * 3600;
 const TASK_BYTES: u64 = 1024 * 1024;
 /// The least and the most that is kept of a task.
 const LEAST_TASK_BYTES: u64 = 16 * 1024;
@@ -83,7 +80,6 @@ impl Settings {
         };
         let task_bytes = variables.number("A2A_TASK_BYTES", TASK_BYTES, MOST_TASK_BYTES)?;
         let tasks = variables.number("A2A_TASKS_PER_CALLER", TASKS, MOST_TASKS)?;
-        let seconds = variables.number("A2A_TIMEOUT", TIMEOUT_SECONDS, MOST_SECONDS)?;
         let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         Ok(Self {
             reach,
@@ -92,7 +88,7 @@ impl Settings {
             provider,
             task_bytes: size(task_bytes.max(LEAST_TASK_BYTES)),
             tasks: size(tasks.max(1)),
-            timeout_ms: seconds.saturating_mul(1000),
+            timeout_ms: variables.timeout_ms("A2A_TIMEOUT")?,
         })
     }
 }

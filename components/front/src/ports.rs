@@ -65,6 +65,38 @@ pub struct Answer {
     pub is_cut: bool,
 }
 
+/// What comes of a request, in its order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Status and header fields, once.
+    Head(u16, &'a Fields),
+    /// Some of the body.
+    Body(&'a [u8]),
+}
+
+/// Answers that come piece by piece.
+pub trait Streams {
+    /// Sends a request and gives what comes of it to `each`, until that says false: no more is wanted then, and the other side is told so.
+    /// Of the body come at most [`Asked::limit`] bytes; more of it is [`WebError::Broken`].
+    fn stream(
+        &self,
+        asked: &Asked,
+        each: &mut dyn FnMut(Piece<'_>) -> bool,
+    ) -> Result<(), WebError>;
+}
+
+/// The client that waits for an answer, of which it gets one: whole, or piece by piece.
+pub trait Client {
+    /// Begins an answer that comes piece by piece. What is begun already is left as it is.
+    fn open(&self, status: u16, headers: &[(&'static str, String)]);
+
+    /// A piece of it. An error where the client is gone or does not read.
+    fn push(&self, piece: &[u8]) -> Result<(), WebError>;
+
+    /// That it is whole.
+    fn close(&self);
+}
+
 /// The world.
 pub trait Ports {
     /// Sends a request and reads the answer.

@@ -3,6 +3,10 @@
 use crate::error::WrongVariable;
 use crate::origin::{Origin, Reach};
 
+/// Seconds that a request may take where the operator says nothing: a little less than the wall-clock time that a host gives it then.
+const TIMEOUT_SECONDS: u64 = 55;
+const MOST_SECONDS: u64 = 24 * 3600;
+
 /// The variables of one component; empty ones count as missing.
 pub struct Variables<F>(pub F);
 
@@ -26,6 +30,12 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
                 _ => Err(wrong(name, format!("is no number from 0 to {most}"))),
             },
         }
+    }
+
+    /// Milliseconds that a request may take, of the seconds in this variable.
+    pub fn timeout_ms(&self, name: &'static str) -> Result<u64, WrongVariable> {
+        let seconds = self.number(name, TIMEOUT_SECONDS, MOST_SECONDS)?;
+        Ok(seconds.saturating_mul(1000))
     }
 
     /// Who may call: `PUBLIC_URL`, and the origins in the variable of this name.
@@ -74,6 +84,13 @@ mod tests {
     fn what_is_empty_is_missing() {
         assert_eq!(variables("A", " ").text("A"), None);
         assert_eq!(variables("A", "").number("A", 7, 9), Ok(7));
+    }
+
+    #[test]
+    fn a_request_may_take_as_long_as_the_operator_says() {
+        assert_eq!(variables("A", "").timeout_ms("A"), Ok(55_000));
+        assert_eq!(variables("A", "7").timeout_ms("A"), Ok(7_000));
+        assert!(variables("A", "86401").timeout_ms("A").is_err());
     }
 
     #[test]

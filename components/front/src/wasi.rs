@@ -1,5 +1,7 @@
 //! The world by `wasi:http`, with one deadline for all that a request does.
 
+use std::cell::{Cell, RefCell};
+
 use wasip2::clocks::monotonic_clock;
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
@@ -13,7 +15,7 @@ use wasip2::io::streams::{InputStream, OutputStream, StreamError};
 use crate::error::WebError;
 use crate::fields::Fields;
 use crate::http::{Body, Incoming, LONGEST_BODY, Outgoing};
-use crate::ports::{Answer, Asked, Ports};
+use crate::ports::{Answer, Asked, Client, Piece, Ports, Streams};
 
 const MILLISECOND: u64 = 1_000_000;
 /// As much as is read at once.
@@ -109,44 +111,102 @@ impl Wasi {
         limit: usize,
         sending: &mut Sending<impl AsRef<[u8]>>,
     ) -> Result<(Vec<u8>, bool), WebError> {
+        let mut read = Vec::with_capacity(limit.min(FIRST_ROOM));
+        self.pieces(body, sending, |piece| {
+            read.extend(piece);
+            read.len() <= limit
+        })?;
+        let is_cut = read.len() > limit;
+        read.truncate(limit);
+        Ok((read, is_cut))
+    }
+
+    /// Gives a body as it comes, until `each` says that no more is wanted.
+    fn pieces(
+        &self,
+        body: &IncomingBody,
+        sending: &mut Sending<impl AsRef<[u8]>>,
+        mut each: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), WebError> {
         let stream: InputStream = body.stream().map_err(|()| WebError::Broken)?;
         let ready = stream.subscribe();
-        let mut read = Vec::with_capacity(limit.min(FIRST_ROOM));
         loop {
             match stream.read(PIECE) {
                 Ok(piece) if piece.is_empty() => self.wait_sending(&ready, sending)?,
-                Ok(piece) => read.extend(piece),
-                Err(StreamError::Closed) => return Ok((read, false)),
+                Ok(piece) if each(&piece) => {}
+                Ok(_) | Err(StreamError::Closed) => return Ok(()),
                 Err(StreamError::LastOperationFailed(_)) => return Err(WebError::Broken),
-            }
-            if read.len() > limit {
-                read.truncate(limit);
-                return Ok((read, true));
             }
             // Who sends byte by byte is always ready.
             self.in_time()?;
+        }
+    }
+
+    /// Sends a request and waits for the head of what comes of it.
+    fn exchange<'a>(&self, asked: &'a Asked) -> Result<Exchange<'a>, WebError> {
+        self.in_time()?;
+        let request = prepared(asked)?;
+        let body = match &asked.body {
+            Some(bytes) => Some((request.body().map_err(|()| WebError::Invalid)?, &**bytes)),
+            None => None,
+        };
+        let coming = outgoing_handler::handle(request, None).map_err(|error| classify(&error))?;
+        let mut sending = Sending::new(body)?;
+        let response = self.response(&coming, &mut sending)?;
+        Ok(Exchange {
+            status: response.status(),
+            fields: Fields::new(response.headers().entries()),
+            sending,
+            body: response.consume().map_err(|()| WebError::Broken)?,
+            _response: response,
+            _coming: coming,
+        })
+    }
+}
+
+/// A request whose answer has begun.
+struct Exchange<'a> {
+    status: u16,
+    fields: Fields,
+    sending: Sending<&'a [u8]>,
+    // Each belongs to the one behind it: fields drop in this order.
+    body: IncomingBody,
+    _response: IncomingResponse,
+    _coming: FutureIncomingResponse,
+}
+
+impl Streams for Wasi {
+    fn stream(
+        &self,
+        asked: &Asked,
+        each: &mut dyn FnMut(Piece<'_>) -> bool,
+    ) -> Result<(), WebError> {
+        let mut begun = self.exchange(asked)?;
+        if !each(Piece::Head(begun.status, &begun.fields)) {
+            return Ok(());
+        }
+        let (mut left, mut is_cut) = (asked.limit, false);
+        self.pieces(&begun.body, &mut begun.sending, |piece| {
+            match left.checked_sub(piece.len()) {
+                Some(rest) => left = rest,
+                None => is_cut = true,
+            }
+            !is_cut && each(Piece::Body(piece))
+        })?;
+        match is_cut {
+            true => Err(WebError::Broken),
+            false => Ok(()),
         }
     }
 }
 
 impl Ports for Wasi {
     fn send(&self, asked: &Asked) -> Result<Answer, WebError> {
-        self.in_time()?;
-        let request = prepared(asked)?;
-        let body = match &asked.body {
-            Some(bytes) => Some((request.body().map_err(|()| WebError::Invalid)?, bytes)),
-            None => None,
-        };
-        let coming = outgoing_handler::handle(request, None).map_err(|error| classify(&error))?;
-        let mut sending = Sending::new(body)?;
-        let response = self.response(&coming, &mut sending)?;
-        let fields = Fields::new(response.headers().entries());
-        let status = response.status();
-        let body = response.consume().map_err(|()| WebError::Broken)?;
-        let (body, is_cut) = self.read(&body, asked.limit, &mut sending)?;
+        let mut begun = self.exchange(asked)?;
+        let (body, is_cut) = self.read(&begun.body, asked.limit, &mut begun.sending)?;
         Ok(Answer {
-            status,
-            fields,
+            status: begun.status,
+            fields: std::mem::take(&mut begun.fields),
             body,
             is_cut,
         })
@@ -319,21 +379,68 @@ pub fn incoming(world: &Wasi, request: &IncomingRequest) -> Incoming {
     }
 }
 
-/// Sends an answer. A client that went away needs none.
-pub fn outgoing(world: &Wasi, outgoing: &Outgoing, out: ResponseOutparam) {
-    let headers = WasiFields::new();
-    let length = ("content-length", outgoing.body.len().to_string());
-    for (name, value) in outgoing.headers.iter().chain([&length]) {
-        let _ = headers.append(name, value.as_bytes());
+/// The client of a request. Whoever writes to it waits until it takes what is written, for as long as there is for the request.
+pub struct Waiting {
+    world: Wasi,
+    out: Cell<Option<ResponseOutparam>>,
+    begun: RefCell<Option<Begun>>,
+}
+
+struct Begun {
+    // The stream belongs to the body and goes first: fields drop in this order.
+    stream: OutputStream,
+    body: OutgoingBody,
+}
+
+impl Waiting {
+    /// The client that waits for this answer, which may take so long from now.
+    pub fn within(milliseconds: u64, out: ResponseOutparam) -> Self {
+        Self {
+            world: Wasi::within(milliseconds),
+            out: Cell::new(Some(out)),
+            begun: RefCell::new(None),
+        }
     }
-    let response = OutgoingResponse::new(headers);
-    let _ = response.set_status_code(outgoing.status);
-    let Ok(body) = response.body() else { return };
-    ResponseOutparam::set(out, Ok(response));
-    let Ok(stream) = body.write() else { return };
-    let written = world.write(&stream, &outgoing.body);
-    drop(stream);
-    if written.is_ok() {
-        let _ = OutgoingBody::finish(body, None);
+
+    /// Sends a whole answer. A client that went away needs none.
+    pub fn answer(&self, outgoing: &Outgoing) {
+        let length = ("content-length", outgoing.body.len().to_string());
+        let headers: Vec<_> = outgoing.headers.iter().cloned().chain([length]).collect();
+        self.open(outgoing.status, &headers);
+        if self.push(&outgoing.body).is_ok() {
+            self.close();
+        }
+    }
+}
+
+impl Client for Waiting {
+    fn open(&self, status: u16, headers: &[(&'static str, String)]) {
+        let Some(out) = self.out.take() else { return };
+        let fields = WasiFields::new();
+        for (name, value) in headers {
+            let _ = fields.append(name, value.as_bytes());
+        }
+        let response = OutgoingResponse::new(fields);
+        let _ = response.set_status_code(status);
+        let body = response.body();
+        ResponseOutparam::set(out, Ok(response));
+        if let Ok(body) = body
+            && let Ok(stream) = body.write()
+        {
+            *self.begun.borrow_mut() = Some(Begun { stream, body });
+        }
+    }
+
+    fn push(&self, piece: &[u8]) -> Result<(), WebError> {
+        let begun = self.begun.borrow();
+        let begun = begun.as_ref().ok_or(WebError::Broken)?;
+        self.world.write(&begun.stream, piece)
+    }
+
+    fn close(&self) {
+        if let Some(Begun { stream, body }) = self.begun.take() {
+            drop(stream);
+            let _ = OutgoingBody::finish(body, None);
+        }
     }
 }

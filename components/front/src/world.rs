@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use crate::error::WebError;
-use crate::ports::{Answer, Asked, Ports};
+use crate::ports::{Answer, Asked, Piece, Ports, Streams};
 
 type Answering = dyn Fn(&Asked, usize) -> Result<Answer, WebError>;
 
@@ -42,5 +42,21 @@ impl Ports for World {
 
     fn pause(&self, _: u64) -> bool {
         true
+    }
+}
+
+impl Streams for World {
+    /// The body comes in pieces of a few bytes.
+    fn stream(
+        &self,
+        asked: &Asked,
+        each: &mut dyn FnMut(Piece<'_>) -> bool,
+    ) -> Result<(), WebError> {
+        let answer = self.send(asked)?;
+        if each(Piece::Head(answer.status, &answer.fields)) {
+            let mut pieces = answer.body.chunks(7);
+            while pieces.next().is_some_and(|piece| each(Piece::Body(piece))) {}
+        }
+        Ok(())
     }
 }

@@ -41,7 +41,7 @@ pub fn as_tool(agent: &Listed) -> Option<Value> {
 }
 
 /// A schema without what would have clients send arguments in headers too.
-fn without_headers(mut schema: Value) -> Value {
+pub fn without_headers(mut schema: Value) -> Value {
     match &mut schema {
         Value::Object(members) => {
             if members.get("x-mcp-header").is_some_and(Value::is_string) {

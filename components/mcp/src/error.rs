@@ -35,9 +35,25 @@ pub enum RpcError {
     /// The operator's settings can not be read. It names the variable, and not what stands in it.
     #[error("The operator's settings: {0}")]
     Settings(String),
-    /// The host can not be asked.
+    /// The host can not be asked, or an agent does not answer what it is asked.
     #[error("Internal error: {0}")]
     Internal(String),
+    /// There is no agent of that name that is a server.
+    #[error("There is no server `{0}`")]
+    NoServer(String),
+    /// What is asked for takes capabilities that the client did not declare: these.
+    #[error("Missing required client capability")]
+    Capability(Map<String, Value>),
+    /// An error of an agent that is a server itself, in its words.
+    #[error("{message}")]
+    Agent {
+        /// The code of JSON-RPC, or of MCP, or the agent's own.
+        code: i32,
+        /// What happened.
+        message: String,
+        /// What programs are told.
+        data: Option<Value>,
+    },
 }
 
 impl RpcError {
@@ -45,12 +61,14 @@ impl RpcError {
     pub fn code(&self) -> i32 {
         match self {
             Self::Parse(_) => -32700,
-            Self::Request(_) | Self::Forbidden(_) | Self::Http(..) => -32600,
+            Self::Request(_) | Self::Forbidden(_) | Self::Http(..) | Self::NoServer(_) => -32600,
             Self::Method(_) => -32601,
             Self::Params(_) => -32602,
             Self::Settings(_) | Self::Internal(_) => -32603,
             Self::Header(_) => -32020,
+            Self::Capability(_) => -32021,
             Self::Version(_) => -32022,
+            Self::Agent { code, .. } => *code,
         }
     }
 
@@ -61,12 +79,18 @@ impl RpcError {
             | Self::Request(_)
             | Self::Params(_)
             | Self::Header(_)
+            | Self::Capability(_)
             | Self::Version(_) => 400,
-            Self::Method(_) => 404,
+            Self::Method(_) | Self::NoServer(_) => 404,
             Self::Forbidden(_) => 403,
             Self::Http(status, _) => *status,
             Self::Settings(_) => 500,
             Self::Internal(_) => 200,
+            Self::Agent { code, .. } => match code {
+                -32601 => 404,
+                -32602 | -32021 => 400,
+                _ => 200,
+            },
         }
     }
 
@@ -75,8 +99,13 @@ impl RpcError {
         let mut error = Map::new();
         error.insert("code".to_owned(), self.code().into());
         error.insert("message".to_owned(), self.to_string().into());
-        if let Self::Version(requested) = self {
-            let data = json!({"supported": MODERN, "requested": requested});
+        let data = match self {
+            Self::Version(requested) => Some(json!({"supported": MODERN, "requested": requested})),
+            Self::Capability(required) => Some(json!({"requiredCapabilities": required})),
+            Self::Agent { data, .. } => data.clone(),
+            _ => None,
+        };
+        if let Some(data) = data {
             error.insert("data".to_owned(), data);
         }
         Value::Object(error)
@@ -107,6 +136,17 @@ pub enum Failure {
     /// The host refused.
     #[error("{0}")]
     Problem(String),
+}
+
+/// The host keeps nothing for this front, or not any more of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the host does not keep what this takes")]
+pub struct Unkept;
+
+impl From<Unkept> for RpcError {
+    fn from(error: Unkept) -> Self {
+        Self::Internal(error.to_string())
+    }
 }
 
 impl From<HostError> for Failure {

@@ -15,8 +15,8 @@ pub enum Message {
     Request(Request),
     /// It wants none.
     Notification,
-    /// An answer to a request that nobody here sent.
-    Response,
+    /// It answers a request of the server's: its members.
+    Response(Map<String, Value>),
 }
 
 /// A request.
@@ -55,7 +55,7 @@ impl Message {
         let is_response = members.contains_key("result") || members.contains_key("error");
         let method = match members.remove("method") {
             Some(Value::String(method)) if method.len() <= LONGEST && !is_response => method,
-            None if is_response => return Ok(Self::Response),
+            None if is_response => return Ok(Self::Response(members)),
             _ => return Err(RpcError::Request("`method` has to be text")),
         };
         let params = match members.remove("params") {
@@ -106,7 +106,7 @@ mod tests {
         let text = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
         assert_eq!(read(text), Ok(Message::Notification));
         let text = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
-        assert_eq!(read(text), Ok(Message::Response));
+        assert!(matches!(read(text), Ok(Message::Response(it)) if it["id"] == 1));
     }
 
     #[test]

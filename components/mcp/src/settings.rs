@@ -8,7 +8,9 @@
 //! | `MCP_AGENT_TOOLS` | how many agents are listed as tools of their own, 0 to 256; 64 where it is missing |
 //! | `MCP_TIMEOUT` | seconds that a request may take; 55 where it is missing |
 //! | `MCP_INSTRUCTIONS` | what models are told of this host, in place of the usual words |
+//! | `MCP_PATH` | where this front is: agents that are servers themselves are below it; `/mcp` where it is missing |
 
+use front::agents::is_target;
 use front::origin::Reach;
 use front::variables::{Variables, words, wrong};
 
@@ -19,11 +21,9 @@ use crate::error::RpcError;
 const AGENT_TOOLS: usize = 64;
 /// The most.
 const MOST_AGENT_TOOLS: usize = 256;
-/// A little less than the wall-clock time that a host gives a request where its operator says nothing.
-const TIMEOUT_SECONDS: u64 = 55;
-const MOST_SECONDS: u64 = 24 * 3600;
 /// The longest instructions, in bytes.
 const LONGEST_INSTRUCTIONS: usize = 8 * 1024;
+const LONGEST_PATH: usize = 200;
 
 const INSTRUCTIONS: &str = "Runs Python, JavaScript and WebAssembly in a fresh sandbox for each call, under limits, and calls the agents \
 of this host. Nothing is kept between calls. A failed run is a result: read its exit, standard error and limit.";
@@ -41,6 +41,8 @@ pub struct Settings {
     pub timeout_ms: u64,
     /// What models are told.
     pub instructions: String,
+    /// Where this front is, without a slash at the end.
+    pub path: String,
 }
 
 impl Settings {
@@ -66,20 +68,34 @@ impl Settings {
             AGENT_TOOLS as u64,
             MOST_AGENT_TOOLS as u64,
         )?;
-        let seconds = variables.number("MCP_TIMEOUT", TIMEOUT_SECONDS, MOST_SECONDS)?;
         let instructions = variables
             .text("MCP_INSTRUCTIONS")
             .unwrap_or_else(|| INSTRUCTIONS.to_owned());
         if instructions.len() > LONGEST_INSTRUCTIONS {
             return Err(wrong("MCP_INSTRUCTIONS", "is longer than 8 KiB").into());
         }
+        let path = variables.text("MCP_PATH");
+        let path = path.unwrap_or_else(|| "/mcp".to_owned());
+        let path = path.trim().trim_end_matches('/').to_owned();
+        if !is_target(&path, LONGEST_PATH) || path.contains('?') {
+            return Err(wrong("MCP_PATH", "is no path").into());
+        }
         Ok(Self {
+            path,
             reach,
             tools,
             agent_tools: usize::try_from(agent_tools).unwrap_or(AGENT_TOOLS),
-            timeout_ms: seconds.saturating_mul(1000),
+            timeout_ms: variables.timeout_ms("MCP_TIMEOUT")?,
             instructions,
         })
+    }
+
+    /// The agent that a request to this path and query is for; none where it is for this host itself.
+    pub fn server<'a>(&self, target: &'a str) -> Option<&'a str> {
+        let path = target.split('?').next()?;
+        let rest = path.strip_prefix(&*self.path)?.strip_prefix('/')?;
+        let name = rest.strip_suffix('/').unwrap_or(rest);
+        (!name.is_empty()).then_some(name)
     }
 }
 
@@ -117,6 +133,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_below_the_path_is_an_agent() {
+        let settings = read(&[]).unwrap();
+        for target in ["/mcp", "/mcp/", "/mcp?a=/b", "/other", "/mcpx/a", "/"] {
+            assert_eq!(settings.server(target), None, "{target}");
+        }
+        for target in ["/mcp/a", "/mcp/a/", "/mcp/a?b"] {
+            assert_eq!(settings.server(target), Some("a"), "{target}");
+        }
+        assert_eq!(settings.server("/mcp/a/b"), Some("a/b"));
+        let elsewhere = read(&[("MCP_PATH", "/tools/")]).unwrap();
+        assert_eq!(elsewhere.server("/tools/a"), Some("a"));
+    }
+
+    #[test]
     fn a_mistake_names_its_variable_and_not_its_value() {
         for (name, value) in [
             ("MCP_TOOLS", "run_perl"),
@@ -124,6 +154,8 @@ mod tests {
             ("PUBLIC_URL", "secret"),
             ("MCP_AGENT_TOOLS", "257"),
             ("MCP_TIMEOUT", "-1"),
+            ("MCP_PATH", "secret"),
+            ("MCP_PATH", "/"),
         ] {
             let error = read(&[(name, value)]).unwrap_err();
             assert_eq!((error.code(), error.status()), (-32603, 500));

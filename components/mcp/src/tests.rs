@@ -2,7 +2,9 @@
 
 mod agents;
 mod http;
+mod kit;
 mod running;
+mod servers;
 
 use serde_json::{Value, json};
 
@@ -11,6 +13,7 @@ use crate::transport::serve;
 use front::fields::Fields;
 use front::http::{Body, Incoming, Outgoing};
 use front::world::World;
+pub use kit::Desk;
 
 /// Settings of an operator who sets nothing.
 fn settings() -> Settings {
@@ -28,7 +31,7 @@ fn post(world: &World, headers: &[(&str, &str)], body: &[u8]) -> Outgoing {
         fields: Fields::of(&all),
         body: Body::Whole(body.to_vec()),
     };
-    serve(world, Ok(&settings()), incoming)
+    serve(&Desk::of(world), Ok(&settings()), incoming).unwrap()
 }
 
 fn parsed(outgoing: &Outgoing) -> Value {

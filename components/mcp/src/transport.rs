@@ -1,54 +1,60 @@
 //! The transport: one POST, one message, one answer.
 //!
 //! Bounds come first, then where the request comes from, then what it is. An answer is JSON, or one event where the client takes events
-//! alone. What is refused before it is known to be a message is JSON-RPC too, with `id` null.
+//! alone; an agent that is a server itself may send messages ahead of it. What is refused before it is known to be a message is JSON-RPC
+//! too, with `id` null.
 
 use serde_json::Value;
 
-use front::fields::{Fields, essence};
+use front::fields::essence;
 use front::http::{Body, Incoming, Outgoing};
-use front::ports::Ports;
 
 use crate::error::RpcError;
 use crate::message::{Message, answer};
-use crate::methods;
+use crate::ports::World;
+use crate::reply::{Accepts, Reply, json};
 use crate::settings::Settings;
 use crate::version::{self, Era};
+use crate::{methods, server};
 
-/// Answers a request.
+/// Answers a request. None where the answer was sent already, piece by piece.
 pub fn serve(
-    ports: &impl Ports,
+    world: &impl World,
     settings: Result<&Settings, RpcError>,
     incoming: Incoming,
-) -> Outgoing {
+) -> Option<Outgoing> {
     let settings = match settings {
         Ok(settings) => settings,
-        Err(error) => return refused(&error),
+        Err(error) => return Some(refused(&error)),
     };
-    let checked = settings.reach.allowed(&incoming);
-    let origin = match checked {
+    let origin = match settings.reach.allowed(&incoming) {
         Ok(origin) => origin,
-        Err(error) => return refused(&error.into()),
+        Err(error) => return Some(refused(&error.into())),
     };
-    let mut outgoing = match (&*incoming.method, &origin) {
-        ("OPTIONS", Some(_)) => preflight(),
-        ("POST", _) => post(ports, settings, incoming),
+    let shared = origin.map(shared).unwrap_or_default();
+    let answered = match &*incoming.method {
+        "OPTIONS" if !shared.is_empty() => Ok(Some(preflight())),
+        "POST" => answered(world, settings, &shared, incoming),
         _ => {
-            let mut outgoing = refused(&RpcError::Http(
-                405,
-                "Send a POST: there are no streams and no sessions",
-            ));
+            let why = "Send a POST: there are no streams and no sessions";
+            let mut outgoing = refused(&RpcError::Http(405, why));
             outgoing.headers.push(("allow", "POST".to_owned()));
-            outgoing
+            Ok(Some(outgoing))
         }
     };
-    if let Some(origin) = origin {
-        outgoing
-            .headers
-            .push(("access-control-allow-origin", origin));
-        outgoing.headers.push(("vary", "origin".to_owned()));
-    }
-    outgoing
+    let mut outgoing = answered.unwrap_or_else(|error| Some(refused(&error)))?;
+    outgoing.headers.extend(shared);
+    Some(outgoing)
+}
+
+/// What a page of another origin may read.
+fn shared(origin: String) -> Vec<(&'static str, String)> {
+    let exposed = server::SESSION.to_owned();
+    vec![
+        ("access-control-allow-origin", origin),
+        ("access-control-expose-headers", exposed),
+        ("vary", "origin".to_owned()),
+    ]
 }
 
 /// What a browser asks before it sends a request to another origin.
@@ -57,7 +63,7 @@ fn preflight() -> Outgoing {
         ("access-control-allow-methods", "POST"),
         (
             "access-control-allow-headers",
-            "content-type, accept, mcp-protocol-version, mcp-method, mcp-name",
+            "content-type, accept, mcp-protocol-version, mcp-method, mcp-name, mcp-session-id",
         ),
         ("access-control-max-age", "3600"),
     ];
@@ -70,18 +76,12 @@ fn preflight() -> Outgoing {
     }
 }
 
-fn post(ports: &impl Ports, settings: &Settings, incoming: Incoming) -> Outgoing {
-    match answered(ports, settings, incoming) {
-        Ok(outgoing) => outgoing,
-        Err(error) => refused(&error),
-    }
-}
-
 fn answered(
-    ports: &impl Ports,
+    world: &impl World,
     settings: &Settings,
+    shared: &[(&'static str, String)],
     incoming: Incoming,
-) -> Result<Outgoing, RpcError> {
+) -> Result<Option<Outgoing>, RpcError> {
     let fields = &incoming.fields;
     let kind = fields.first("content-type").map(essence);
     if kind.as_deref() != Some("application/json") {
@@ -90,7 +90,7 @@ fn answered(
             "`Content-Type` has to be application/json",
         ));
     }
-    let form = Form::accepted(fields).ok_or(RpcError::Http(
+    let accepts = Accepts::read(fields).ok_or(RpcError::Http(
         406,
         "`Accept` has to allow application/json or text/event-stream",
     ))?;
@@ -101,30 +101,41 @@ fn answered(
     };
     let message = Message::read(&body)?;
     drop(body);
+    let agent = settings.server(&incoming.target);
     let request = match message {
         Message::Request(request) => request,
         Message::Notification => {
             version::of_notification(fields)?;
-            return Ok(accepted());
+            return Ok(Some(accepted()));
         }
-        Message::Response => return Ok(accepted()),
+        Message::Response(response) => {
+            version::of_notification(fields)?;
+            if agent.is_some() {
+                server::answered(world, &response)?;
+            }
+            return Ok(Some(accepted()));
+        }
     };
     let id = request.id.clone();
     let era = match version::of_request(fields, &request) {
         Ok(era) => era,
-        Err(error) => return Ok(json(error.status(), &answer(&id, Err(&error)))),
+        Err(error) => return Ok(Some(json(error.status(), &answer(&id, Err(&error))))),
     };
-    Ok(match methods::result(ports, settings, era, request) {
-        Ok(result) => form.whole(&answer(&id, Ok(result))),
-        Err(error) => {
-            let error_answer = answer(&id, Err(&error));
-            match (era, error.status()) {
-                // Older clients take a status other than 200 for a broken transport.
-                (Era::Legacy, _) | (_, 200) => form.whole(&error_answer),
-                (Era::Modern, status) => json(status, &error_answer),
-            }
-        }
-    })
+    let reply = Reply::new(world, accepts, shared);
+    let result = match agent {
+        None => methods::result(world, settings, era, request),
+        Some(reference) => server::result(world, &reply, (fields, era), reference, request),
+    };
+    let status = match (&result, era) {
+        // Older clients take a status other than 200 for a broken transport.
+        (Ok(_), _) | (_, Era::Legacy) => 200,
+        (Err(error), Era::Modern) => error.status(),
+    };
+    let answer = match result {
+        Ok(result) => answer(&id, Ok(result)),
+        Err(error) => answer(&id, Err(&error)),
+    };
+    Ok(reply.end(status, &answer))
 }
 
 fn accepted() -> Outgoing {
@@ -138,58 +149,4 @@ fn accepted() -> Outgoing {
 /// An error before there is an id.
 fn refused(error: &RpcError) -> Outgoing {
     json(error.status(), &answer(&Value::Null, Err(error)))
-}
-
-fn json(status: u16, value: &Value) -> Outgoing {
-    Outgoing {
-        status,
-        headers: vec![
-            ("content-type", "application/json".to_owned()),
-            ("cache-control", "no-store".to_owned()),
-        ],
-        body: value.to_string().into_bytes(),
-    }
-}
-
-/// The form of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    Json,
-    Events,
-}
-
-impl Form {
-    /// The one that a client takes: JSON where it takes both, or says nothing.
-    fn accepted(fields: &Fields) -> Option<Self> {
-        let all = fields.all("accept");
-        let all: Vec<String> = all
-            .iter()
-            .flat_map(|it| it.split(','))
-            .map(essence)
-            .collect();
-        if all.is_empty() {
-            return Some(Self::Json);
-        }
-        let takes = |names: [&str; 3]| all.iter().any(|it| names.contains(&&**it));
-        if takes(["application/json", "application/*", "*/*"]) {
-            return Some(Self::Json);
-        }
-        takes(["text/event-stream", "text/*", "*/*"]).then_some(Self::Events)
-    }
-
-    fn whole(self, value: &Value) -> Outgoing {
-        if self == Self::Json {
-            return json(200, value);
-        }
-        // JSON has no line breaks in it, so that it is one line of data.
-        Outgoing {
-            status: 200,
-            headers: vec![
-                ("content-type", "text/event-stream".to_owned()),
-                ("cache-control", "no-store, no-transform".to_owned()),
-                ("x-accel-buffering", "no".to_owned()),
-            ],
-            body: format!("event: message\ndata: {value}\n\n").into_bytes(),
-        }
-    }
 }

@@ -6,7 +6,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use front::fields::Fields;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::error::RpcError;
 use crate::message::Request;
@@ -16,11 +16,14 @@ pub const MODERN: [&str; 1] = ["2026-07-28"];
 /// Revisions with one, latest first.
 pub const LEGACY: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
 
-const VERSION_HEADER: &str = "mcp-protocol-version";
-const METHOD_HEADER: &str = "mcp-method";
-const NAME_HEADER: &str = "mcp-name";
-const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
-const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
+pub const VERSION_HEADER: &str = "mcp-protocol-version";
+pub const METHOD_HEADER: &str = "mcp-method";
+pub const NAME_HEADER: &str = "mcp-name";
+pub const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
+pub const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
+
+/// How a header's value begins that is base64 of what no header can hold.
+const WRAPPED: &str = "=?base64?";
 
 /// How a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +59,7 @@ pub fn of_notification(fields: &Fields) -> Result<(), RpcError> {
 }
 
 /// The version that `initialize` is answered with: the client's, or the latest of those with a handshake.
-pub fn negotiated(params: &serde_json::Map<String, Value>) -> &'static str {
+pub fn negotiated(params: &Map<String, Value>) -> &'static str {
     let asked = front::json::text(params, "protocolVersion");
     let known = LEGACY.into_iter().find(|it| Some(*it) == asked);
     known.unwrap_or(LEGACY[0])
@@ -76,12 +79,7 @@ fn modern(fields: &Fields, header: Option<&str>, request: &Request) -> Result<()
     if one(fields, METHOD_HEADER)? != Some(&*request.method) {
         return Err(differs("Mcp-Method", "method"));
     }
-    let named = match &*request.method {
-        "tools/call" | "prompts/get" => "name",
-        "resources/read" => "uri",
-        _ => "",
-    };
-    if let Some(name) = front::json::text(&request.params, named) {
+    if let Some(name) = name(&request.method, &request.params) {
         let header = one(fields, NAME_HEADER)?.and_then(decoded);
         if header.as_deref() != Some(name) {
             return Err(differs("Mcp-Name", "params"));
@@ -90,6 +88,26 @@ fn modern(fields: &Fields, header: Option<&str>, request: &Request) -> Result<()
     match MODERN.contains(&version) {
         true => Ok(()),
         false => Err(RpcError::Version(version.chars().take(64).collect())),
+    }
+}
+
+/// What a request is about, as the header for it says: the name of a tool or a prompt, or the URI of a resource.
+pub fn name<'a>(method: &str, params: &'a Map<String, Value>) -> Option<&'a str> {
+    let key = match method {
+        "tools/call" | "prompts/get" => "name",
+        "resources/read" => "uri",
+        _ => return None,
+    };
+    front::json::text(params, key)
+}
+
+/// A name as a header holds it.
+pub fn encoded(name: &str) -> String {
+    let is_plain = |b: u8| b.is_ascii_graphic() || b == b' ';
+    let is_trimmed = name.trim() == name;
+    match name.bytes().all(is_plain) && is_trimmed && !name.starts_with(WRAPPED) {
+        true => name.to_owned(),
+        false => format!("{WRAPPED}{}?=", STANDARD.encode(name)),
     }
 }
 
@@ -105,7 +123,7 @@ fn one<'a>(fields: &'a Fields, name: &str) -> Result<Option<&'a str>, RpcError> 
 
 /// The value of a header that may be wrapped: `=?base64?…?=` stands for what no header can hold.
 fn decoded(value: &str) -> Option<String> {
-    let inner = value.strip_prefix("=?base64?");
+    let inner = value.strip_prefix(WRAPPED);
     let Some(inner) = inner.and_then(|rest| rest.strip_suffix("?=")) else {
         return Some(value.to_owned());
     };
@@ -206,6 +224,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn any_name_is_read_back_from_its_header(name in ".{0,40}") {
+            let header = encoded(&name);
+            prop_assert!(header.bytes().all(|b| b.is_ascii_graphic() || b == b' '));
+            prop_assert_eq!(decoded(header.trim()), Some(name));
+        }
+
         #[test]
         fn any_headers_are_judged(version in ".{0,20}", method in ".{0,20}", name in "(=\\?base64\\?)?.{0,20}(\\?=)?") {
             let call = request("tools/call", json!({"name": name, "_meta": meta(&version)}));

@@ -18,6 +18,8 @@ mod lifecycle;
 mod limits;
 mod manual;
 mod mcp;
+mod mcp_conformance;
+mod mcp_servers;
 mod mcp_stdio;
 mod messages;
 mod named;

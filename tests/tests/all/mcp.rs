@@ -28,7 +28,7 @@ fn speaking(more: &str) -> Host {
 /// The same; `front` are more keys of what speaks it.
 pub(crate) fn speaking_with(more: &str, front: &str) -> Host {
     Host::with(&format!(
-        "{more}\n[runtime.javascript]\n{}\n[runtime.python]\n{}\n[[protocols]]\nname = 'mcp'\npaths = ['/mcp']\n{front}\n{}\n",
+        "{more}\n[runtime.javascript]\n{}\n[runtime.python]\n{}\n[[protocols]]\nname = 'mcp'\npaths = ['/mcp', '/mcp/']\n{front}\n{}\n",
         javascript_plugin(),
         python_plugin(),
         mcp_front()
@@ -46,16 +46,13 @@ async fn official(host: &Host, era: &str, calls: Value) -> Value {
 
 /// The same, from a server at this address.
 pub(crate) async fn official_at(url: &str, era: &str, calls: Value) -> Value {
-    client_at(["node", "client.mjs"], url, era, calls).await
+    client_at(["node_modules/.bin/node", "client.mjs"], url, era, calls).await
 }
 
 /// What one of the official clients gets.
 async fn client_at([program, script]: [&str; 2], url: &str, era: &str, calls: Value) -> Value {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/mcp");
-    let program = match program {
-        "node" => program.into(),
-        program => std::path::Path::new(folder).join(program),
-    };
+    let program = std::path::Path::new(folder).join(program);
     let mut client = tokio::process::Command::new(program)
         .arg(script)
         .current_dir(folder)
@@ -65,7 +62,8 @@ async fn client_at([program, script]: [&str; 2], url: &str, era: &str, calls: Va
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let input = json!({ "url": url, "era": era, "calls": calls }).to_string();
+    let answers = json!({ "name": "Ada" });
+    let input = json!({ "url": url, "era": era, "calls": calls, "answers": answers }).to_string();
     let mut stdin = client.stdin.take().unwrap();
     stdin.write_all(input.as_bytes()).await.unwrap();
     drop(stdin);

@@ -601,6 +601,8 @@ async fn an_unchanged_client_of_mcp_uses_the_host_sealed() {
     let public = "environment = { PUBLIC_URL = 'https://host.example' }";
     let host = speaking_with("", public);
     host.deploy(&owner(), "http-hello", "greeter", "").await;
+    host.deploy(&owner(), "mcp-everything", "mcp-everything", "")
+        .await;
     let proxy = Proxy::start(host.url(), &[]);
     for era in ["modern", "legacy"] {
         let calls = json!([
@@ -610,6 +612,11 @@ async fn an_unchanged_client_of_mcp_uses_the_host_sealed() {
         let said = official_at(&proxy.at("/mcp"), era, calls).await.to_string();
         assert!(said.contains("marker-of-the-test"), "{said}");
         assert!(said.contains("hello from POST /"), "{said}");
+        // An agent that is a server itself, and asks on the way.
+        let call = json!([{ "name": "test_input_required_result_elicitation" }]);
+        let server = proxy.at("/mcp/mcp-everything");
+        let said = official_at(&server, era, call).await.to_string();
+        assert!(said.contains("Hello, Ada!"), "{era}: {said}");
     }
     let log = host.log();
     assert!(!log.contains("\"/mcp\"") && !log.contains("marker-of-the-test"));

@@ -22,7 +22,7 @@ fn incoming(method: &str, headers: &[(&str, &str)], body: Body) -> Outgoing {
         fields: Fields::of(headers),
         body,
     };
-    serve(&nobody(), Ok(&settings()), incoming)
+    serve(&Desk::of(&nobody()), Ok(&settings()), incoming).unwrap()
 }
 
 fn legacy(method: &str, params: &Value) -> Outgoing {
@@ -210,7 +210,7 @@ fn settings_that_can_not_be_read_are_told() {
         body: Body::Whole(Vec::new()),
     };
     let error = RpcError::Settings("MCP_TOOLS names a tool that there is not".to_owned());
-    let outgoing = serve(&nobody(), Err(error), incoming);
+    let outgoing = serve(&Desk::of(&nobody()), Err(error), incoming).unwrap();
     assert_eq!(
         (outgoing.status, &parsed(&outgoing)["error"]["code"]),
         (500, &json!(-32603))

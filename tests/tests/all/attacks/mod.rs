@@ -16,6 +16,7 @@ mod connections;
 mod evidence;
 mod execution;
 mod fronts;
+mod mcp;
 mod memory;
 mod order;
 mod outgoing;
