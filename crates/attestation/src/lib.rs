@@ -159,6 +159,11 @@ impl Attestation {
         Ok(())
     }
 
+    /// What waits for a quote: results and sessions that will share one, sessions and identities that will not.
+    pub fn waiting(&self) -> [(&'static str, usize); 4] {
+        self.queue.waiting()
+    }
+
     /// Evidence about `subject`, asked for by `peer` where the asker is known; that of the identity has the boot log, for
     /// [`Self::with_boot_log`].
     ///

@@ -1,6 +1,7 @@
 //! The admin port: whether the host lives, whether it can do its work, its counters, and swapping plugins. For probes and
 //! operators; clients never see it.
 
+mod gauges;
 mod guard;
 mod listener;
 mod token;
@@ -48,28 +49,11 @@ async fn ready(State(app): State<Arc<Host>>) -> (StatusCode, String) {
 }
 
 async fn counters(State(app): State<Arc<Host>>) -> Response {
-    let agents = u64::try_from(app.agents().len()).unwrap_or(u64::MAX);
-    let executions = u64::try_from(app.executions()).unwrap_or(u64::MAX);
-    let mut gauges = vec![
-        ("hypervisor_agents", "Agents deployed now.", agents),
-        (
-            "hypervisor_executions",
-            "Execution slots in use now.",
-            executions,
-        ),
-    ];
-    if let Some(expires) = app.collateral_expires_at() {
-        gauges.push((
-            "hypervisor_collateral_expiry_timestamp_seconds",
-            "When the collateral that goes with quotes expires; 0 where it cannot be read.",
-            expires,
-        ));
-    }
-    let text = metrics::text(&gauges);
+    let text = metrics::text(gauges::of(&app));
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(
         header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; version=0.0.4"),
+        HeaderValue::from_static(metrics::MEDIA_TYPE),
     );
     response
 }

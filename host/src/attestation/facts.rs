@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use hypervisor_attestation::{Identity, Loader, MeasureError, Measured, now};
 use hypervisor_evidence::evidence::With;
@@ -145,5 +146,9 @@ impl Surroundings for HostFacts {
 
     fn decided(&self, kind: &'static str, end: &'static str) {
         metrics::decision(kind, end);
+    }
+
+    fn compiled(&self, took: Duration) {
+        metrics::Step::Compile.took(took);
     }
 }

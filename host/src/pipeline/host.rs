@@ -220,12 +220,6 @@ impl Host {
         Ok(attestation)
     }
 
-    /// Execution slots in use.
-    pub(crate) fn executions(&self) -> usize {
-        let slots = self.config.limits.executions;
-        slots.saturating_sub(self.account.free_slots())
-    }
-
     /// Returns when nothing runs: what goes on without a client has ended too.
     pub async fn idle(&self) {
         self.account.idle(self.config.limits.executions).await;
@@ -285,6 +279,11 @@ impl Host {
     pub(crate) fn collateral_expires_at(&self) -> Option<u64> {
         let collateral = self.attestation.as_ref().ok()?.collateral()?;
         Some(collateral.expires_at().unwrap_or_default())
+    }
+
+    /// What waits for a quote, by class; none where there are no quotes.
+    pub(crate) fn quotes_waiting(&self) -> Option<[(&'static str, usize); 4]> {
+        self.attestation.as_ref().ok().map(Attestation::waiting)
     }
 
     /// Clears doubts about payments, as long as the host runs.

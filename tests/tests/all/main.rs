@@ -20,6 +20,7 @@ mod manual;
 mod mcp;
 mod mcp_stdio;
 mod messages;
+mod metrics;
 mod named;
 mod packages;
 mod payment_rig;
