@@ -73,6 +73,11 @@ impl Document {
             encoded,
         }
     }
+
+    /// SHA-384 of it.
+    pub fn digest(&self) -> [u8; 48] {
+        self.digest
+    }
 }
 
 impl Attestation {

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::uri::Authority;
@@ -15,13 +15,23 @@ use super::token::Token;
 /// Set by browsers: how the page that asks relates to the host that is asked.
 const FETCH_SITE: &str = "sec-fetch-site";
 
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// The host's own user, or root.
+    Socket,
+    /// A machine.
+    Address(IpAddr),
+}
+
 /// What the admin port asks of a request.
 #[derive(Debug)]
 pub(super) struct Guard {
-    /// The port's own address; none for a socket in the file system, whose permissions decide.
+    /// The port's own address; none for a socket in the file system.
     pub(super) address: Option<SocketAddr>,
     /// Further names that it may be called by, with or without a port.
     pub(super) hosts: Vec<String>,
+    /// None where the socket's permissions decide, or a client's certificate.
     pub(super) token: Option<Token>,
 }
 
@@ -63,14 +73,16 @@ impl Guard {
         None
     }
 
-    /// Probes need none, and who is on this machine may read the counters.
+    /// Probes need none, and who is on this machine may read the counters. What has names of agents and owners needs it.
     fn needs_token(&self, request: &Request) -> bool {
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-        let is_near = peer.is_none_or(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
+        let is_near = match request.extensions().get::<Peer>() {
+            Some(Peer::Address(address)) => address.to_canonical().is_loopback(),
+            Some(Peer::Socket) | None => true,
+        };
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
             "/livez" | "/readyz" if is_read => false,
-            _ if is_read => !is_near,
+            "/metrics" if is_read => !is_near,
             _ => true,
         }
     }
@@ -88,9 +100,6 @@ impl Guard {
 
     /// Whether the request is for this port: a page can have a name of its own lead here, but it cannot change what it is called.
     fn is_meant(&self, request: &Request) -> bool {
-        let Some(own) = self.address else {
-            return true;
-        };
         let mut hosts = request.headers().get_all(header::HOST).iter();
         let (named, second) = (hosts.next(), hosts.next());
         if second.is_some() {
@@ -100,10 +109,10 @@ impl Guard {
             (Some(host), _) => Authority::try_from(host.as_bytes()).ok(),
             (None, authority) => authority.cloned(),
         };
-        authority.is_some_and(|authority| self.is_named(own, &authority))
+        authority.is_some_and(|authority| self.is_named(&authority))
     }
 
-    fn is_named(&self, own: SocketAddr, authority: &Authority) -> bool {
+    fn is_named(&self, authority: &Authority) -> bool {
         let host = authority.host();
         let is_listed = self.hosts.iter().any(|listed| {
             listed.eq_ignore_ascii_case(host) || listed.eq_ignore_ascii_case(authority.as_str())
@@ -116,7 +125,15 @@ impl Guard {
             .trim_end_matches(']')
             .parse()
             .ok();
-        let is_own = match address.map(|address| address.to_canonical()) {
+        let address = address.map(|address| address.to_canonical());
+        let Some(own) = self.address else {
+            // A tunnel to the socket has a port that it does not know.
+            return address.map_or_else(
+                || host.eq_ignore_ascii_case("localhost"),
+                |address| address.is_loopback(),
+            );
+        };
+        let is_own = match address {
             None => host.eq_ignore_ascii_case("localhost"),
             // Bound to every address, it does not know which they are; a name is what an attacker would need.
             Some(address) => {
@@ -184,6 +201,32 @@ mod tests {
         assert_eq!(status(&guard, &[]), Some(421));
         let two = [("host", "localhost:8081"), ("host", "localhost:8081")];
         assert_eq!(status(&guard, &two), Some(421));
+    }
+
+    #[test]
+    fn a_socket_is_called_by_this_machine_alone() {
+        let guard = Guard {
+            address: None,
+            ..guard("127.0.0.1:8081")
+        };
+        for host in [
+            "localhost",
+            "localhost:9000",
+            "127.0.0.1:9000",
+            "[::1]",
+            "tunnel:9000",
+        ] {
+            assert_eq!(status(&guard, &[("host", host)]), None, "{host}");
+        }
+        for host in [
+            "attacker.example:9000",
+            "192.0.2.1",
+            "localhost.example",
+            "",
+        ] {
+            assert_eq!(status(&guard, &[("host", host)]), Some(421), "{host}");
+        }
+        assert_eq!(status(&guard, &[]), Some(421));
     }
 
     #[test]

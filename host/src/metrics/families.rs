@@ -61,6 +61,12 @@ impl<const N: usize, const M: usize> Counters<N, M> {
         }
     }
 
+    /// What was counted, of all values.
+    pub(super) fn sum(&self) -> u64 {
+        let counts = self.counts.iter().flatten();
+        counts.map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
     /// Whether a value has a counter of its own.
     #[cfg(test)]
     pub(super) fn knows(&self, value: &str) -> bool {
@@ -133,6 +139,10 @@ impl<const N: usize> Histograms<N> {
         }
     }
 
+    pub(super) fn values(&self) -> [&'static str; N] {
+        self.values
+    }
+
     /// Notes that something of the value at this place took so long.
     pub(super) fn observe(&self, place: usize, took: Duration) {
         let Some(histogram) = self.all.get(place) else {
@@ -191,6 +201,34 @@ impl Reading {
     /// Of all together.
     pub(super) fn seconds(&self) -> f64 {
         Duration::from_nanos(self.nanoseconds).as_secs_f64()
+    }
+
+    /// What came since an earlier reading.
+    pub(super) fn since(&self, earlier: &Self) -> Self {
+        let mut buckets = self.buckets;
+        for (bucket, before) in buckets.iter_mut().zip(earlier.buckets) {
+            *bucket = bucket.saturating_sub(before);
+        }
+        Self {
+            buckets,
+            nanoseconds: self.nanoseconds.saturating_sub(earlier.nanoseconds),
+        }
+    }
+
+    /// The upper end, in microseconds, of the bucket that so many percent of the durations are not above; 0 of none, and the last
+    /// bound where it is over that.
+    pub(super) fn at_most(&self, percent: u64) -> u64 {
+        let wanted = self.count().saturating_mul(percent).div_ceil(100);
+        let mut counted = 0_u64;
+        let bounds = BOUNDS.into_iter().chain(BOUNDS.last().copied());
+        for (bound, count) in bounds.zip(self.buckets) {
+            counted = counted.saturating_add(count);
+            if counted >= wanted && wanted > 0 {
+                return u64::try_from(Duration::from_secs_f64(bound).as_micros())
+                    .unwrap_or(u64::MAX);
+            }
+        }
+        0
     }
 }
 
@@ -283,6 +321,7 @@ mod tests {
         static TEST: Counters<2> = Counters::new("test", "Help.", "kind", ["a", "other"]);
         TEST.count("a");
         TEST.count("something else");
+        assert_eq!(TEST.sum(), 2);
         assert_eq!(
             written(|encoder| TEST.encode(encoder)),
             [
@@ -330,5 +369,21 @@ mod tests {
         ] {
             assert!(lines.iter().any(|it| it == line), "{line} in {lines:#?}");
         }
+    }
+
+    #[test]
+    fn what_most_took_is_the_end_of_a_bucket() {
+        static TEST: Histograms<1> = Histograms::new("test_seconds", "Help.", "step", ["a"]);
+        let none = TEST.read(0);
+        assert_eq!((none.count(), none.at_most(50)), (0, 0));
+        for took in [90, 90, 900, 99_000_000] {
+            TEST.observe(0, Duration::from_micros(took));
+        }
+        let all = TEST.read(0);
+        let shares = [50, 75, 100].map(|percent| all.at_most(percent));
+        assert_eq!(shares, [100, 1_000, 60_000_000]);
+        TEST.observe(0, Duration::from_micros(4_000));
+        let new = TEST.read(0).since(&all);
+        assert_eq!((new.count(), new.at_most(99)), (1, 5_000));
     }
 }

@@ -13,14 +13,15 @@ use super::body::Bodies;
 use super::route::{PAID_ROUTES, Route};
 use crate::account::Account;
 use crate::agents::{self, Agents, Deployers, Neighbours};
-use crate::attestation::{Attestation, HostFacts};
+use crate::attestation::{Attestation, HostFacts, now};
 use crate::config::Config;
+use crate::drain::Drain;
 use crate::environments::{self, Environments};
 use crate::error::Error;
 use crate::executor::{Executor, PluginSet, Rules};
 use crate::fronts::Fronts;
 use crate::manifest::{self, Manifest};
-use crate::metrics;
+use crate::metrics::{self, history};
 use crate::payments::{Payments, Teller};
 use crate::sessions::Sessions;
 use crate::snapshot::{Current, Snapshot};
@@ -48,6 +49,9 @@ pub struct Host {
     introduced: AtomicBool,
     /// Held while a plugin is swapped: one at a time.
     swapping: tokio::sync::Mutex<()>,
+    /// Whether it is to be sent nothing more.
+    drain: Arc<Drain>,
+    started_at: u64,
     /// How agents reach each other. Lives as long as the host does.
     inside: OnceLock<Arc<dyn Neighbours>>,
 }
@@ -109,7 +113,7 @@ impl Host {
         plugins: PluginSet,
         facts: Arc<HostFacts>,
         attestation: Result<Attestation, String>,
-        sealing_key: Option<SealingKey>,
+        (sealing_key, drain): (Option<SealingKey>, Arc<Drain>),
     ) -> Result<Arc<Self>, Error> {
         let executor = Arc::new(executor);
         let state = State::open(&config.executor_path, sealing_key)?;
@@ -146,6 +150,8 @@ impl Host {
             introduced: AtomicBool::new(attestation.is_err()),
             attestation,
             swapping: tokio::sync::Mutex::default(),
+            drain,
+            started_at: now(),
             inside: OnceLock::new(),
         }))
     }
@@ -158,6 +164,35 @@ impl Host {
 
     pub(crate) fn config(&self) -> &Config {
         &self.config
+    }
+
+    pub(crate) fn facts(&self) -> &HostFacts {
+        &self.facts
+    }
+
+    /// What has it be sent nothing more.
+    pub(crate) fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    /// Unix time, seconds.
+    pub(crate) fn started_at(&self) -> u64 {
+        self.started_at
+    }
+
+    /// SHA-384 of the manifest, hex; none where nothing attests.
+    pub(crate) fn manifest_sha384(&self) -> Option<String> {
+        let attestation = self.attestation.as_ref().ok()?;
+        Some(manifest::hex(&attestation.manifest().digest()))
+    }
+
+    /// Notes from time to time what happened and what is full, as long as the host runs.
+    pub async fn keep_history(&self) {
+        let mut rounds = tokio::time::interval(history::INTERVAL);
+        loop {
+            rounds.tick().await;
+            history::sample(&self.account.in_hand());
+        }
     }
 
     pub(crate) fn executor(&self) -> &Executor {
@@ -243,6 +278,9 @@ impl Host {
 
     /// Why requests should go elsewhere; none where all is well.
     pub fn not_ready(&self) -> Option<&'static str> {
+        if self.drain.is_on() {
+            return Some("the host is draining: it takes nothing more");
+        }
         if self.facts.log().is_poisoned() {
             return Some(
                 "the component log and the runtime register disagree: no evidence until the host is restarted",

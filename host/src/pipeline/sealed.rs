@@ -293,7 +293,7 @@ impl Way for Sealed {
             }
             Err(exit) => (Outcome::not_run(exit).into(), Flown::default()),
         };
-        metrics::request(call.way.route.operation, &done.outcome.exit);
+        metrics::request(call.way.route.operation, &done.outcome, received);
         log_limit(&done.outcome.exit);
         Ok(Ran {
             exchange,

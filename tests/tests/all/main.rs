@@ -2,6 +2,7 @@
 
 mod a2a;
 mod a2a_faults;
+mod admin;
 mod agents;
 mod attacks;
 mod attestation;
