@@ -366,13 +366,16 @@ async fn swaps(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
             let load = tokio::spawn(requests_until(host.address(), Arc::clone(&over)));
             let started = Instant::now();
             for _ in 0..SWAPS {
-                admin.swap(Plugin::Policy, Replacement {
-                        component: Some(engine.clone().into()),
-                        ..Replacement::default()
-                    },
-                )
-                .await
-                .map_err(|e| Error::new(e.to_string()))?;
+                admin
+                    .swap(
+                        Plugin::Policy,
+                        Replacement {
+                            component: Some(engine.clone().into()),
+                            ..Replacement::default()
+                        },
+                    )
+                    .await
+                    .map_err(|e| Error::new(e.to_string()))?;
             }
             *took = started.elapsed().as_secs_f64() * 1e3 / SWAPS as f64;
             over.store(true, Ordering::Relaxed);

@@ -343,4 +343,6 @@ pub(crate) enum SwapPlugin {
     Payments,
     /// What decides.
     Policy,
+    /// What makes the operator's page.
+    Status,
 }

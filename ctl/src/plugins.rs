@@ -48,6 +48,7 @@ pub(crate) fn swap(
     let plugin = match plugin {
         SwapPlugin::Payments => Plugin::Payments,
         SwapPlugin::Policy => Plugin::Policy,
+        SwapPlugin::Status => Plugin::Status,
     };
     let swapped = runtime()?.block_on(admin.swap(plugin, with))?;
     let mut out = io::stdout().lock();

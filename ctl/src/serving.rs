@@ -26,10 +26,12 @@ pub(crate) fn admin(cli: &Cli, access: &AdminAccess) -> Result<Admin, Error> {
         None => of_config(&config)?,
     };
     let token = match &access.token_file {
+        // A socket asks for none.
+        _ if url.is_socket() => None,
         Some(file) => Some(operator::token(file)?),
-        // A socket needs none, and the configuration may be another host's: that one then says that the token is missing.
+        // The configuration may be another host's: that one then says that the token is missing.
         None => Some(config.admin_token_file())
-            .filter(|file| !url.is_socket() && file.exists())
+            .filter(|file| file.exists())
             .map(|file| operator::token(&file))
             .transpose()?,
     };

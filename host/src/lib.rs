@@ -18,6 +18,7 @@ pub mod ingress;
 pub mod manifest;
 pub mod metrics;
 mod origins;
+pub mod page;
 pub mod parts;
 pub mod payments;
 mod pem;

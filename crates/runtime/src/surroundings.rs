@@ -45,7 +45,7 @@ pub trait Surroundings: Send + Sync + 'static {
     /// The policy was asked about an action of this kind: `allowed`, `denied` or `failed`. For those who count.
     fn decided(&self, _kind: &'static str, _end: &'static str) {}
 
-    /// A program was compiled, its wait for a turn included, or an agent. For those who count.
+    /// A program was compiled, its wait for a turn included. For those who count.
     fn compiled(&self, _took: Duration) {}
 }
 

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::uri::Authority;
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::token::Token;
 
@@ -52,7 +52,7 @@ pub(super) async fn check(
 impl Guard {
     fn refuses(&self, request: &Request) -> Option<(StatusCode, &'static str)> {
         let fields = request.headers();
-        if is_of_a_page(fields) {
+        if is_of_a_page(request) {
             return Some((
                 StatusCode::FORBIDDEN,
                 "the admin port does not answer web pages\n",
@@ -144,9 +144,34 @@ impl Guard {
     }
 }
 
-fn is_of_a_page(fields: &HeaderMap) -> bool {
-    let site = fields.get(FETCH_SITE);
-    fields.contains_key(header::ORIGIN) || site.is_some_and(|site| site != "none")
+/// Whether a browser sends it for a page; the operator's own may load itself again and send its form.
+fn is_of_a_page(request: &Request) -> bool {
+    let fields = request.headers();
+    let path = request.uri().path();
+    let (loads, sends) = match *request.method() {
+        Method::GET => (path == "/", false),
+        Method::POST => (false, path == "/take-down"),
+        _ => (false, false),
+    };
+    let site = fields.get(FETCH_SITE).map(AsRef::<[u8]>::as_ref);
+    let is_near = match site {
+        None | Some(b"none") => true,
+        Some(b"same-origin") => loads || sends,
+        Some(_) => false,
+    };
+    let is_own = |origin: &HeaderValue| {
+        let authority = origin.to_str().ok().and_then(|origin| {
+            let http = origin.strip_prefix("http://");
+            http.or_else(|| origin.strip_prefix("https://"))
+        });
+        let host = fields.get(header::HOST).and_then(|host| host.to_str().ok());
+        sends && host.is_some() && authority == host
+    };
+    !is_near
+        || fields
+            .get_all(header::ORIGIN)
+            .iter()
+            .any(|origin| !is_own(origin))
 }
 
 #[cfg(test)]
@@ -227,6 +252,58 @@ mod tests {
             assert_eq!(status(&guard, &[("host", host)]), Some(421), "{host}");
         }
         assert_eq!(status(&guard, &[]), Some(421));
+    }
+
+    #[test]
+    fn the_page_loads_itself_again_and_sends_its_form_and_does_nothing_else() {
+        let guard = guard("127.0.0.1:8081");
+        let asked = |method: &str, path: &str, fields: &[(&str, &str)]| {
+            let mut request = Request::builder().method(method).uri(path);
+            request = request.header("host", "127.0.0.1:8081");
+            for (name, value) in fields {
+                request = request.header(*name, *value);
+            }
+            let refused = guard.refuses(&request.body(Body::empty()).unwrap());
+            refused.map(|(status, _)| status.as_u16())
+        };
+        let near = ("sec-fetch-site", "same-origin");
+        let own = ("origin", "http://127.0.0.1:8081");
+        assert_eq!(asked("GET", "/", &[near]), None);
+        assert_eq!(asked("POST", "/take-down", &[near, own]), None);
+        for (method, path, fields) in [
+            ("GET", "/", &[near, own][..]),
+            ("GET", "/status", &[near]),
+            ("POST", "/drain", &[near, own]),
+            ("DELETE", "/agents/a", &[near, own]),
+            (
+                "POST",
+                "/take-down",
+                &[near, ("origin", "http://127.0.0.1:8082")],
+            ),
+            ("POST", "/take-down", &[near, ("origin", "null")]),
+            (
+                "POST",
+                "/take-down",
+                &[near, own, ("origin", "http://attacker.example")],
+            ),
+            (
+                "POST",
+                "/take-down",
+                &[("sec-fetch-site", "same-site"), own],
+            ),
+            (
+                "POST",
+                "/take-down",
+                &[("sec-fetch-site", "cross-site"), own],
+            ),
+            ("GET", "/", &[("sec-fetch-site", "cross-site")]),
+        ] {
+            assert_eq!(
+                asked(method, path, fields),
+                Some(403),
+                "{method} {path} {fields:?}"
+            );
+        }
     }
 
     #[test]

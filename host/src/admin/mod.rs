@@ -4,6 +4,7 @@
 mod gauges;
 mod guard;
 mod listener;
+mod page;
 mod status;
 mod tls;
 mod token;
@@ -37,7 +38,7 @@ use crate::telemetry;
 /// `GET /livez`: 200 as long as the process answers. `GET /readyz`: 200, or 503 with one reason a line. `GET /metrics`: counters
 /// for Prometheus. `POST /swap/payments` and `POST /swap/policy`: the component as the body, or what [`Replacement`] has, as CBOR or JSON.
 /// `DELETE /agents/{agent}`: takes down any agent, by name or address; `DELETE /owners/{owner}/environments`: all environments of an
-/// owner. `GET /status`: [`Status`]. `GET /logs?from=N`: [`Lines`]. `GET` and `PUT /level`: log levels. `POST /drain`: not ready any
+/// owner. `GET /`: the page, with a form that posts to `/take-down`; `GET /status`: [`Status`], of which it is made. `GET /logs?from=N`: [`Lines`]. `GET` and `PUT /level`: log levels. `POST /drain`: not ready any
 /// more, and the end when what is under way has ended; with `?stay` without the end; `DELETE /drain`: ready again.
 pub fn router(app: Arc<Host>) -> Router {
     let most = usize::try_from(app.most_bytes()).unwrap_or(usize::MAX);
@@ -45,6 +46,8 @@ pub fn router(app: Arc<Host>) -> Router {
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(counters))
+        .route("/", get(page::show))
+        .route("/take-down", post(page::take_down))
         .route("/swap/{plugin}", post(swap))
         .route("/agents/{agent}", delete(remove))
         .route("/owners/{owner}/environments", delete(remove_environments))
@@ -82,10 +85,11 @@ async fn swap(
     let plugin = match plugin.as_str() {
         "payments" => Swappable::Payments,
         "policy" => Swappable::Policy,
+        "status" => Swappable::Status,
         _ => {
             return (
                 StatusCode::NOT_FOUND,
-                "payments and policy can be swapped\n",
+                "payments, policy and status can be swapped\n",
             )
                 .into_response();
         }
@@ -112,7 +116,11 @@ async fn swap(
 }
 
 async fn remove(State(app): State<Arc<Host>>, Path(reference): Path<String>) -> Response {
-    let (status, text) = match app.agents().take_down(&reference).await {
+    remove_agent(&app, &reference).await
+}
+
+async fn remove_agent(app: &Arc<Host>, reference: &str) -> Response {
+    let (status, text) = match app.agents().take_down(reference).await {
         Ok(Some(info)) => return json(&info),
         Ok(None) => (StatusCode::OK, "deleted from the store".to_owned()),
         Err(NotTaken::Which(all)) if all.is_empty() => {
@@ -132,6 +140,11 @@ async fn remove(State(app): State<Arc<Host>>, Path(reference): Path<String>) -> 
 }
 
 async fn remove_environments(State(app): State<Arc<Host>>, Path(owner): Path<String>) -> Response {
+    remove_environments_of(&app, &owner).await
+}
+
+async fn remove_environments_of(app: &Arc<Host>, owner: &str) -> Response {
+    let owner = owner.to_owned();
     let Some(environments) = app.environments().cloned() else {
         return (StatusCode::NOT_FOUND, "this host has no environments\n").into_response();
     };

@@ -182,7 +182,12 @@ fn plugins(host: &Host) -> Vec<Plugin> {
         sha384: crate::manifest::hex(&sha384),
         rules_sha256: None,
     });
-    loaded.chain(fronts).collect()
+    let page = host.page().sha384().map(|sha384| Plugin {
+        name: "status".to_owned(),
+        sha384: crate::manifest::hex(&sha384),
+        rules_sha256: None,
+    });
+    loaded.chain(fronts).chain(page).collect()
 }
 
 fn owners(host: &Host) -> Vec<Owner> {

@@ -25,6 +25,8 @@ pub struct Admin {
     pub token_file: PathBuf,
     /// Names that the port may be called by beside its address, with or without a port: that of a tunnel, say.
     pub hosts: Vec<String>,
+    /// The component that makes the page at `/`; none: it has the document alone.
+    pub page: PathBuf,
     /// TLS on a port at an address.
     pub tls: AdminTls,
 }
@@ -47,6 +49,7 @@ impl Default for Admin {
             listening: UNIX.to_owned(),
             token_file: PathBuf::new(),
             hosts: Vec::new(),
+            page: PathBuf::new(),
             tls: AdminTls::default(),
         }
     }

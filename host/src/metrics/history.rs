@@ -88,7 +88,8 @@ pub(crate) fn sample(in_hand: &[InHand]) {
     });
     (history.runs, history.refused) = (runs, refused);
     for InHand { name, used, most } in in_hand {
-        if used >= most {
+        // Where there may be none, that is no fullness.
+        if used >= most && *most > 0 {
             history.full.entry(name).or_insert(at);
         } else {
             history.full.remove(name);
@@ -139,6 +140,8 @@ mod tests {
         full(2);
         assert_eq!(full_since("test"), Some(since));
         full(1);
+        assert_eq!(full_since("test"), None);
+        sample(&[InHand::new("test", 0, 0)]);
         assert_eq!(full_since("test"), None);
         for _ in 0..SAMPLES {
             full(1);

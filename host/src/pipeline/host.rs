@@ -22,6 +22,7 @@ use crate::executor::{Executor, PluginSet, Rules};
 use crate::fronts::Fronts;
 use crate::manifest::{self, Manifest};
 use crate::metrics::{self, history};
+use crate::page::Page;
 use crate::payments::{Payments, Teller};
 use crate::sessions::Sessions;
 use crate::snapshot::{Current, Snapshot};
@@ -49,6 +50,7 @@ pub struct Host {
     introduced: AtomicBool,
     /// Held while a plugin is swapped: one at a time.
     swapping: tokio::sync::Mutex<()>,
+    page: Page,
     /// Whether it is to be sent nothing more.
     drain: Arc<Drain>,
     started_at: u64,
@@ -64,6 +66,8 @@ pub enum Plugin {
     Payments,
     /// What decides, by rules.
     Policy,
+    /// What makes the operator's page. It has no part in calls, and is not in the manifest.
+    Status,
 }
 
 impl Plugin {
@@ -72,6 +76,7 @@ impl Plugin {
         match self {
             Self::Payments => "payments",
             Self::Policy => "policy",
+            Self::Status => "status",
         }
     }
 }
@@ -132,6 +137,7 @@ impl Host {
         let kept = (&state, Arc::clone(&senders));
         let agents = agents::start(&config, &executor, asked, &facts, kept).await?;
         let fronts = Fronts::start(&config, &executor, &agents, &state).await?;
+        let page = Page::start(&config, &executor, &facts).await?;
         let environments = environments::open(&config, &executor, (&state, senders))?;
         let snapshot = snapshot(plugins, teller, attestation.as_ref().ok());
         Ok(Arc::new(Self {
@@ -150,6 +156,7 @@ impl Host {
             introduced: AtomicBool::new(attestation.is_err()),
             attestation,
             swapping: tokio::sync::Mutex::default(),
+            page,
             drain,
             started_at: now(),
             inside: OnceLock::new(),
@@ -168,6 +175,11 @@ impl Host {
 
     pub(crate) fn facts(&self) -> &HostFacts {
         &self.facts
+    }
+
+    /// What makes the operator's page.
+    pub(crate) fn page(&self) -> &Page {
+        &self.page
     }
 
     /// What has it be sent nothing more.
@@ -420,7 +432,17 @@ impl Host {
                 let sha384 = fresh.sha384().to_owned();
                 Ok((sha384, plugins.with_payments(fresh), Some(teller)))
             }
-            (Plugin::Payments, _, Some(_)) => Err("only the policy has rules".to_owned()),
+            (Plugin::Status, Some(component), None) => {
+                let sha384 = self.page.exchange(&component, &self.facts).await?;
+                Ok((
+                    manifest::hex(&sha384),
+                    plugins.clone(),
+                    snapshot.teller.clone(),
+                ))
+            }
+            (Plugin::Payments | Plugin::Status, _, Some(_)) => {
+                Err("only the policy has rules".to_owned())
+            }
             (_, None, None) => Err("nothing was sent to be swapped in".to_owned()),
         }
     }

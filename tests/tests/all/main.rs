@@ -24,6 +24,7 @@ mod messages;
 mod metrics;
 mod named;
 mod packages;
+mod page;
 mod payment_rig;
 mod payments;
 mod plugins;
