@@ -1,7 +1,7 @@
 # Each target is a few lines; what takes more is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests components templates packages payments mcp a2a registry tpm demo release reproduce image image-boot image-test trusted test serve check bench conformance clean deb deb-test dist
+.PHONY: help setup guests components templates packages payments mcp a2a metrics browser registry tpm demo release reproduce image image-boot image-test trusted test serve check bench conformance clean deb deb-test dist
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -30,6 +30,12 @@ mcp: ## install the official MCP clients and conformance suite, for the tests
 
 a2a: ## install the official A2A clients, for the tests
 	@scripts/setup-a2a.sh
+
+metrics: ## install the parsers that tests read metrics, alert rules and the dashboard with
+	@scripts/setup-metrics.sh
+
+browser: ## install the browser that tests look at the operator's page with
+	@scripts/setup-browser.sh
 
 registry: ## install the registry of OCI artifacts that tests push to
 	@scripts/setup.sh registry
@@ -76,7 +82,7 @@ trusted: ## what is in the host's binary: lines of this project's Rust, and crat
 	@scripts/trusted.sh
 
 # One build for everything that the tests start, are and need: features are those of the whole workspace at each step.
-test: guests components templates payments mcp a2a registry tpm ## run all tests
+test: guests components templates payments mcp a2a metrics browser registry tpm ## run all tests
 	cargo build --workspace --bins --tests --locked
 	@scripts/compile-components.sh target/debug/hypervisor-ctl
 	@scripts/build-packages.sh target/debug/wit-package
@@ -84,7 +90,7 @@ test: guests components templates payments mcp a2a registry tpm ## run all tests
 	cargo test --workspace --locked
 	cargo test --manifest-path image/init/Cargo.toml --target-dir target/image/check --locked
 	cargo test --manifest-path guests/Cargo.toml --target-dir guests/target --locked -p arxiv -p http-kit -p ask-policy -p a2a-everything -p mcp-everything
-	cargo test --manifest-path components/Cargo.toml --target-dir guests/target --locked -p payments -p mcp -p front -p a2a -p strict-json
+	cargo test --manifest-path components/Cargo.toml --target-dir guests/target --locked -p payments -p mcp -p front -p a2a -p strict-json -p status
 
 serve: ## run the host with hypervisor.toml
 	cargo run --release --locked -p hypervisor -- --config hypervisor.toml

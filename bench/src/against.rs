@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use hypervisor::admin::{Place, Token};
 use hypervisor::pipeline::{Plugin, Replacement};
-use hypervisor_ctl::operator;
+use hypervisor_ctl::operator::{Admin, AdminUrl, TlsFiles};
 use hypervisor_protocol::ContentFormat;
 
 use crate::agents::{deploy, load, owner, policy};
@@ -340,7 +340,7 @@ async fn swaps(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
     let folder = tempfile::TempDir::new().context("temporary folder")?;
     let rules = policy(folder.path())?;
     let engine = std::fs::read(component("policy-rust.wasm")?).context("policy-rust.wasm")?;
-    let start = async |executable: &Path| -> Result<(Process, Place, Option<Token>)> {
+    let start = async |executable: &Path| -> Result<(Process, Admin)> {
         let admin = free_address()?;
         let host = Process::host_of(
             executable,
@@ -350,34 +350,32 @@ async fn swaps(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
         let token = host.file("state/admin.token");
         let token = token.exists().then(|| Token::read(&token)).transpose();
         deploy(&host, &owner()?, "hello", "").await?;
-        Ok((
-            host,
-            Place::Tcp(admin),
-            token.context("the admin port's token")?,
-        ))
+        let token = token.context("the admin port's token")?;
+        let url = AdminUrl::Plain(Place::Tcp(admin));
+        let admin = Admin::new(url, token, &TlsFiles::default());
+        Ok((host, admin.map_err(|e| Error::new(e.to_string()))?))
     };
     let running = [start(hosts[0]).await?, start(hosts[1]).await?];
     let (mut during, mut swap) = (Rounds::default(), Rounds::default());
     for round in 0..rounds {
         let (mut p99, mut took) = ([0.0; 2], [0.0; 2]);
-        for (((host, admin, token), p99), took) in
+        for (((host, admin), p99), took) in
             in_turn(round, running.iter().zip(&mut p99).zip(&mut took))
         {
             let over = Arc::new(AtomicBool::new(false));
             let load = tokio::spawn(requests_until(host.address(), Arc::clone(&over)));
             let started = Instant::now();
             for _ in 0..SWAPS {
-                operator::swap(
-                    admin,
-                    token.as_ref(),
-                    Plugin::Policy,
-                    Replacement {
-                        component: Some(engine.clone().into()),
-                        ..Replacement::default()
-                    },
-                )
-                .await
-                .map_err(|e| Error::new(e.to_string()))?;
+                admin
+                    .swap(
+                        Plugin::Policy,
+                        Replacement {
+                            component: Some(engine.clone().into()),
+                            ..Replacement::default()
+                        },
+                    )
+                    .await
+                    .map_err(|e| Error::new(e.to_string()))?;
             }
             *took = started.elapsed().as_secs_f64() * 1e3 / SWAPS as f64;
             over.store(true, Ordering::Relaxed);

@@ -1,9 +1,10 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use hypervisor::admin::Place;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use hypervisor_ctl::operator::AdminUrl;
 use hypervisor_ctl::world::World;
 use hypervisor_manual::{Completions, Manual};
 use hypervisor_oci::{Access, Reference};
@@ -22,6 +23,7 @@ use crate::trial::{PaymentsCommand, PolicyCommand};
   hypervisor-ctl check program.wasm                 what a component is, what it would be given, and whether it would be taken
   hypervisor-ctl measure --output json              what a client's policy has to allow
   hypervisor-ctl doctor                             what this machine offers for attestation
+  hypervisor-ctl status                             what a serving host does, and what is full
   hypervisor-ctl swap policy policy-rust.wasm       another plugin, on a host that is serving
   hypervisor-ctl policy ask --kind deploy-agent --agent weather    what the rules say to it"
 )]
@@ -93,7 +95,7 @@ would be refused as all that it can be, or as the --world that was asked for."
     /// Put another plugin in the place of the one in use, on a host that is serving.
     #[command(after_help = "Examples:
   hypervisor-ctl swap payments payments.wasm
-  hypervisor-ctl swap policy policy-rust.wasm --admin 127.0.0.1:8081
+  hypervisor-ctl swap policy policy-rust.wasm --admin http://127.0.0.1:8081
   hypervisor-ctl swap policy --rules next.py
   hypervisor-ctl swap policy policy-rust.wasm --rules digests.txt
 
@@ -110,12 +112,68 @@ configuration again. Rules that are sent are in no file of the host's: it reads 
         /// Rules for the policy.
         #[arg(long, value_name = "FILE")]
         rules: Option<PathBuf>,
-        /// The host's admin port, `ip:port` or `unix:/path`; by default `[admin] listening` of the configuration.
-        #[arg(long, value_name = "ADDRESS", env = "HYPERVISOR_ADMIN")]
-        admin: Option<Place>,
-        /// The file with the admin port's token; by default that of the configuration.
-        #[arg(long, value_name = "FILE", env = "HYPERVISOR_ADMIN_TOKEN_FILE")]
-        token_file: Option<PathBuf>,
+        #[command(flatten)]
+        access: AdminAccess,
+        /// Form of the output.
+        #[arg(long, value_enum, default_value = "text")]
+        output: Output,
+    },
+    /// Show what a serving host is, what it does and what is full; exits with status 1 if it is not ready.
+    #[command(after_help = "Examples:
+  hypervisor-ctl status
+  hypervisor-ctl status --output json --admin unix:/var/lib/hypervisor/admin.sock
+  hypervisor-ctl status --admin https://host.example:8081 --tls-ca ca.pem --tls-certificate me.pem --tls-key me.key")]
+    Status {
+        #[command(flatten)]
+        access: AdminAccess,
+        /// Form of the output.
+        #[arg(long, value_enum, default_value = "text")]
+        output: Output,
+    },
+    /// Watch a serving host: load, latency and the last requests, as long as it is on a terminal.
+    #[command(after_help = "Examples:
+  hypervisor-ctl top
+  hypervisor-ctl top --interval 10s")]
+    Top(Top),
+    /// Read the last lines of a serving host's log: a thousand, and 256 KiB, are kept in memory.
+    #[command(after_help = "Examples:
+  hypervisor-ctl logs --follow
+  hypervisor-ctl logs --lines 1000 --output json")]
+    Logs(Logs),
+    /// List what each owner has on a serving host, or take it down.
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:
+  hypervisor-ctl agents
+  hypervisor-ctl agents remove weather.0123456789abcdef
+  hypervisor-ctl agents remove-environments 0123456789abcdef"
+    )]
+    Agents {
+        #[command(subcommand)]
+        command: Option<AgentsCommand>,
+        #[command(flatten)]
+        access: AdminAccess,
+        /// Form of the output.
+        #[arg(long, value_enum, default_value = "text", global = true)]
+        output: Output,
+    },
+    /// Have a serving host take no more, and end when what is under way has ended, as after SIGTERM.
+    #[command(after_help = "Examples:
+  hypervisor-ctl drain                 wait until it has ended
+  hypervisor-ctl drain --stay          not ready, so that a load balancer sends nothing more; it goes on answering
+  hypervisor-ctl drain --leave         ready again")]
+    Drain(Drain),
+    /// Show the log levels of a serving host, or set them until it ends.
+    #[command(after_help = "Examples:
+  hypervisor-ctl level
+  hypervisor-ctl level debug
+  hypervisor-ctl level info,plugin=debug")]
+    Level {
+        /// Levels as RUST_LOG has them; without any, those in force are shown.
+        #[arg(value_name = "LEVELS")]
+        directives: Option<String>,
+        #[command(flatten)]
+        access: AdminAccess,
         /// Form of the output.
         #[arg(long, value_enum, default_value = "text")]
         output: Output,
@@ -157,6 +215,113 @@ configuration again. Rules that are sent are in no file of the host's: it reads 
     Manual(Manual),
 }
 
+/// How the admin port of a serving host is reached.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AdminAccess {
+    /// The host's admin port: unix:/PATH, http://IP:PORT or https://NAME:PORT; by default that of the configuration.
+    #[arg(long, value_name = "URL", env = "HYPERVISOR_ADMIN", global = true)]
+    pub(crate) admin: Option<AdminUrl>,
+    /// The file with the admin port's token; by default that of the configuration.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HYPERVISOR_ADMIN_TOKEN_FILE",
+        global = true
+    )]
+    pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) tls: AdminTls,
+}
+
+/// What is shown and asked for under TLS.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AdminTls {
+    /// With https: the certificates that sign the host's, PEM.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HYPERVISOR_ADMIN_TLS_CA",
+        global = true
+    )]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// With https: your own certificate, PEM.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HYPERVISOR_ADMIN_TLS_CERTIFICATE",
+        requires = "tls_key",
+        global = true
+    )]
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// With https: its private key, PEM.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HYPERVISOR_ADMIN_TLS_KEY",
+        requires = "tls_certificate",
+        global = true
+    )]
+    pub(crate) tls_key: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// Time between two looks.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
+    pub(crate) interval: Duration,
+    #[command(flatten)]
+    pub(crate) access: AdminAccess,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// Lines to begin with, at the most.
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub(crate) lines: usize,
+    /// Go on with the lines that come.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) access: AdminAccess,
+    /// Form of the output.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentsCommand {
+    /// Take down an agent, by its name or its address.
+    Remove {
+        /// NAME, or NAME.OWNER.
+        #[arg(value_name = "AGENT")]
+        agent: String,
+    },
+    /// Take away all environments of an owner.
+    RemoveEnvironments {
+        /// The id of the owner's key.
+        #[arg(value_name = "OWNER")]
+        owner: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Drain {
+    /// Only be not ready, and go on answering.
+    #[arg(long, conflicts_with_all = ["leave", "no_wait"])]
+    pub(crate) stay: bool,
+    /// Be ready again.
+    #[arg(long, conflicts_with = "no_wait")]
+    pub(crate) leave: bool,
+    /// Do not wait for the end.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// The longest wait for the end; after it the exit status is 1, and the host goes on draining.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) access: AdminAccess,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Measure {
     /// Say what a guest image will be measured as, from its file alone: a verification policy.
@@ -178,4 +343,6 @@ pub(crate) enum SwapPlugin {
     Payments,
     /// What decides.
     Policy,
+    /// What makes the operator's page.
+    Status,
 }

@@ -30,6 +30,9 @@ pub enum Error {
     /// The host did not swap a plugin.
     #[error("nothing was swapped: {0}")]
     NotSwapped(String),
+    /// The admin port was not reached, or refused what was asked.
+    #[error("{0}")]
+    Admin(String),
     /// A plugin was not fetched.
     #[error(transparent)]
     Registry(#[from] hypervisor_oci::Error),

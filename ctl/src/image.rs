@@ -96,6 +96,7 @@ pub(crate) fn measure(asked: &MeasureImage) -> Result<(), Error> {
         .block_on(parts.executor.load_plugins(config.plugins()?))
         .map_err(hypervisor::error::Error::from)?;
     hypervisor::fronts::measure(&config, &parts.executor, &parts.facts)?;
+    hypervisor::page::measure(&config, &parts.facts)?;
     let manifest = Manifest::new(&config, &plugins, Some(program)).digest();
     let components = parts.facts.measurements().entries.into_iter();
 

@@ -38,6 +38,7 @@ pub(crate) fn measure(cli: &Cli, host: Option<&Path>, output: Output) -> Result<
         .block_on(executor.load_plugins(config.plugins()?))
         .map_err(hypervisor::error::Error::from)?;
     hypervisor::fronts::measure(&config, &executor, &facts)?;
+    hypervisor::page::measure(&config, &facts)?;
     let manifest = Manifest::new(&config, &plugins, Some(program));
     let backend = platform.backend().map_or("none", |backend| backend.name());
     let measured = Measured::new(&manifest, facts.measurements(), backend);
@@ -63,6 +64,7 @@ pub(crate) fn configuration(cli: &Cli, output: Output) -> Result<(), Error> {
         Ok::<_, hypervisor::error::Error>((plugins, sold))
     })?;
     hypervisor::fronts::measure(&config, &executor, &facts)?;
+    hypervisor::page::measure(&config, &facts)?;
     let manifest = Manifest::new(&config, &plugins, facts.program_sha384());
     let digest = manifest.digest();
     let named = named::of(&config)?;

@@ -8,4 +8,5 @@ mod memory;
 pub mod named;
 pub mod operator;
 pub mod output;
+pub mod overview;
 pub mod world;

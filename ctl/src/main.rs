@@ -6,6 +6,7 @@ mod inspect;
 mod plugins;
 mod publish;
 mod pull;
+mod serving;
 mod trial;
 
 use std::io::{self, Write};
@@ -94,17 +95,29 @@ fn run(cli: &Cli) -> Result<bool, Error> {
             plugin,
             component,
             rules,
-            admin,
-            token_file,
+            access,
             output,
         } => plugins::swap(
             cli,
             *plugin,
             [component.as_deref(), rules.as_deref()],
-            admin.as_ref(),
-            token_file.as_deref(),
+            access,
             *output,
         )?,
+        Command::Status { access, output } => return serving::status(cli, access, *output),
+        Command::Top(asked) => serving::top(cli, &asked.access, asked)?,
+        Command::Logs(asked) => serving::logs(cli, &asked.access, asked)?,
+        Command::Agents {
+            command,
+            access,
+            output,
+        } => serving::agents(cli, access, command.as_ref(), *output)?,
+        Command::Drain(asked) => return serving::drain(cli, &asked.access, asked),
+        Command::Level {
+            directives,
+            access,
+            output,
+        } => serving::level(cli, access, directives.as_deref(), *output)?,
     }
     Ok(true)
 }

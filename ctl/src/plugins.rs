@@ -3,15 +3,14 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use hypervisor::admin::{Place, Token};
 use hypervisor::parts::{Parts, THIS_PROGRAM, load_config, runtime};
 use hypervisor::pipeline::{Plugin, Replacement};
 use hypervisor_ctl::error::Error;
-use hypervisor_ctl::operator;
 use hypervisor_ctl::output::{json, written};
 use hypervisor_protocol::HexBytes;
 
-use crate::args::{Cli, Output, SwapPlugin};
+use crate::args::{AdminAccess, Cli, Output, SwapPlugin};
+use crate::serving;
 
 pub(crate) fn compile(cli: &Cli, component: &Path, to: &Path) -> Result<(), Error> {
     let config = load_config(cli.config.as_deref())?;
@@ -37,23 +36,10 @@ pub(crate) fn swap(
     cli: &Cli,
     plugin: SwapPlugin,
     files: [Option<&Path>; 2],
-    admin: Option<&Place>,
-    token_file: Option<&Path>,
+    access: &AdminAccess,
     output: Output,
 ) -> Result<(), Error> {
-    let config = load_config(cli.config.as_deref())?;
-    let admin = match admin {
-        Some(admin) => admin.clone(),
-        None => config.admin.place()?.ok_or(Error::NoAdminPort)?,
-    };
-    let token = match token_file {
-        Some(file) => Some(read_token(file)?),
-        // The configuration may be another host's: this host then says that the token is missing.
-        None => Some(config.admin_token_file())
-            .filter(|file| file.exists())
-            .map(|file| read_token(&file))
-            .transpose()?,
-    };
+    let admin = serving::admin(cli, access)?;
     let [component, rules] = files.map(|file| file.map(read).transpose());
     let with = Replacement {
         component: component?,
@@ -62,8 +48,9 @@ pub(crate) fn swap(
     let plugin = match plugin {
         SwapPlugin::Payments => Plugin::Payments,
         SwapPlugin::Policy => Plugin::Policy,
+        SwapPlugin::Status => Plugin::Status,
     };
-    let swapped = runtime()?.block_on(operator::swap(&admin, token.as_ref(), plugin, with))?;
+    let swapped = runtime()?.block_on(admin.swap(plugin, with))?;
     let mut out = io::stdout().lock();
     written(match output {
         Output::Json => json(&mut out, &swapped),
@@ -85,13 +72,4 @@ fn read(file: &Path) -> Result<HexBytes, Error> {
         path: file.to_owned(),
         source,
     })
-}
-
-fn read_token(file: &Path) -> Result<Token, Error> {
-    Ok(
-        Token::read(file).map_err(|source| hypervisor::error::Error::AdminToken {
-            path: file.to_owned(),
-            source,
-        })?,
-    )
 }

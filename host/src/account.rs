@@ -5,6 +5,7 @@
 //! so that slow uploads cannot block quick ones.
 
 mod slots;
+mod usage;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -15,8 +16,10 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Limits;
+use crate::metrics;
 
 pub(crate) use slots::Slot;
+pub(crate) use usage::InHand;
 
 /// Peers that are remembered before those without an entry are dropped.
 const PEERS: usize = 1024;
@@ -75,6 +78,8 @@ const MANAGING: usize = 4;
 /// What the whole host has in hand.
 #[derive(Debug)]
 struct Host {
+    /// Slots that there are.
+    all_slots: usize,
     bytes: Bounded,
     slots: Semaphore,
     waiting: Bounded,
@@ -115,13 +120,16 @@ pub(crate) struct Share {
 /// A count with a bound.
 #[derive(Debug)]
 struct Bounded {
+    /// What is counted, and whether of the host or of a peer, in metrics.
+    name: [&'static str; 2],
     count: AtomicUsize,
     bound: usize,
 }
 
 impl Bounded {
-    fn new(bound: usize) -> Self {
+    fn new(name: [&'static str; 2], bound: usize) -> Self {
         Self {
+            name,
             count: AtomicUsize::new(0),
             bound,
         }
@@ -132,7 +140,11 @@ impl Bounded {
         self.count
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, within)
             .map(drop)
-            .map_err(|_| Full)
+            .map_err(|_| {
+                let [bound, of] = self.name;
+                metrics::full(bound, of);
+                Full
+            })
     }
 
     fn remove(&self, less: usize) {
@@ -149,12 +161,13 @@ impl Account {
         let peer = limits.peer();
         Self {
             host: Arc::new(Host {
-                bytes: Bounded::new(bytes(limits.bodies)),
+                all_slots: limits.executions.min(Semaphore::MAX_PERMITS),
+                bytes: Bounded::new(["bytes", "host"], bytes(limits.bodies)),
                 slots: Semaphore::new(limits.executions.min(Semaphore::MAX_PERMITS)),
-                waiting: Bounded::new(limits.queue),
+                waiting: Bounded::new(["queue", "host"], limits.queue),
                 managing: Semaphore::new(MANAGING),
                 plugins: Arc::new(Semaphore::new(plugins)),
-                plugins_waiting: Bounded::new(limits.queue),
+                plugins_waiting: Bounded::new(["turns", "host"], limits.queue),
             }),
             peers: Mutex::default(),
             bounds: Bounds {
@@ -176,9 +189,9 @@ impl Account {
             let entries = Arc::new(Entries {
                 peer: peer.clone(),
                 host: Arc::clone(&self.host),
-                bytes: Bounded::new(self.bounds.bytes),
+                bytes: Bounded::new(["bytes", "peer"], self.bounds.bytes),
                 slots: Semaphore::new(self.bounds.slots),
-                waiting: Bounded::new(self.bounds.waiting),
+                waiting: Bounded::new(["queue", "peer"], self.bounds.waiting),
             });
             peers.insert(peer.clone(), Arc::downgrade(&entries));
             entries
@@ -190,11 +203,6 @@ impl Account {
         let all = u32::try_from(slots).unwrap_or(u32::MAX);
         // Nobody closes it.
         let _ = self.host.slots.acquire_many(all).await;
-    }
-
-    /// Execution slots that nobody uses.
-    pub(crate) fn free_slots(&self) -> usize {
-        self.host.slots.available_permits()
     }
 
     /// A turn with a plugin that decides about requests. They are few, so that a flood of requests makes callers wait and not

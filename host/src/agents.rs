@@ -83,6 +83,7 @@ impl Surroundings for Around {
                     allowed,
                 } = exit
                 {
+                    metrics::limit_reached(*which);
                     tracing::info!(limit = ?which, used, allowed, "an agent was stopped at a limit");
                 }
             }

@@ -58,7 +58,10 @@ pub enum Command {
 }
 
 /// The commands of `hypervisor-ctl`.
-const ELSEWHERE: [&str; 6] = ["check", "measure", "doctor", "record", "compile", "swap"];
+const ELSEWHERE: [&str; 12] = [
+    "check", "measure", "doctor", "record", "compile", "swap", "status", "top", "logs", "agents",
+    "drain", "level",
+];
 
 /// What to say to somebody who asks this program for more than serving.
 pub fn not_here(words: &[OsString]) -> String {

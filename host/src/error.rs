@@ -77,6 +77,9 @@ pub enum Error {
         /// What is wrong with it.
         source: std::io::Error,
     },
+    /// The operator's page cannot be made.
+    #[error("[admin] `page`: {0}")]
+    Page(String),
     /// The system cannot confine the host, and the configuration requires it.
     #[error("`hardening = \"require\"`: {0}")]
     Hardening(String),

@@ -114,6 +114,12 @@ impl Fronts {
         self.shelves.as_ref()
     }
 
+    /// What they are, for the operator: name, and SHA-384 of the component.
+    pub(crate) fn loaded(&self) -> impl Iterator<Item = (&str, [u8; 48])> {
+        let loaded = self.loaded.iter();
+        loaded.map(|(protocol, front)| (protocol.name.as_str(), front.agent.terms.sha384))
+    }
+
     /// The one that answers a path.
     pub(crate) fn at(&self, path: &str) -> Option<&Front> {
         let answers = |(protocol, front)| Protocol::answers(protocol, path).then_some(front);

@@ -1,89 +1,34 @@
-//! Counters of the whole host, for the admin port. Their labels are classes: never a name, an address or a digest.
+//! What the host counts, and how long the steps of the pipeline take, for the admin port. Labels are classes, all of them written
+//! here: never a name, an address or a digest.
 
-use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod families;
+pub(crate) mod history;
 
-use crate::executor::Exit;
+use std::fmt;
+use std::time::Instant;
 
-/// A family of counters, one for each value of a label, or for each pair of values of two.
-struct Family<const N: usize, const M: usize = 1> {
-    name: &'static str,
-    help: &'static str,
-    labels: [&'static str; 2],
-    values: ([&'static str; N], [&'static str; M]),
-    counts: [[AtomicU64; M]; N],
-}
+use hypervisor_protocol::{LimitKind, Operation, ProblemType};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, text as openmetrics};
+use prometheus_client::registry::Registry;
+use serde::{Deserialize, Serialize};
 
-impl<const N: usize> Family<N> {
-    const fn new(
-        name: &'static str,
-        help: &'static str,
-        label: &'static str,
-        values: [&'static str; N],
-    ) -> Self {
-        Self::of_two(name, help, [label, ""], (values, [""]))
-    }
+use crate::executor::{Exit, Outcome, micros};
+use families::{Counters, Histograms};
 
-    /// Counts one of `value`; what is in no class counts as the last one.
-    fn count(&self, value: &str) {
-        self.count_both(value, "");
-    }
-}
+pub(crate) use families::Gauges;
 
-impl<const N: usize, const M: usize> Family<N, M> {
-    const fn of_two(
-        name: &'static str,
-        help: &'static str,
-        labels: [&'static str; 2],
-        values: ([&'static str; N], [&'static str; M]),
-    ) -> Self {
-        Self {
-            name,
-            help,
-            labels,
-            values,
-            counts: [const { [const { AtomicU64::new(0) }; M] }; N],
-        }
-    }
+/// Media type of what [`text`] gives: the text format of OpenMetrics.
+pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-    fn count_both(&self, first: &str, second: &str) {
-        let index = |values: &[&str], value: &str| {
-            let found = values.iter().position(|known| *known == value);
-            found.unwrap_or(values.len().saturating_sub(1))
-        };
-        let (row, column) = (index(&self.values.0, first), index(&self.values.1, second));
-        if let Some(count) = self.counts.get(row).and_then(|row| row.get(column)) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn write(&self, out: &mut String) {
-        let Self {
-            name, help, labels, ..
-        } = self;
-        // Writing to a string cannot fail.
-        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter");
-        for (first, row) in self.values.0.iter().zip(&self.counts) {
-            for (second, count) in self.values.1.iter().zip(row) {
-                let count = count.load(Ordering::Relaxed);
-                let _ = write!(out, "{name}{{{}=\"{first}\"", labels[0]);
-                if M > 1 {
-                    let _ = write!(out, ",{}=\"{second}\"", labels[1]);
-                }
-                let _ = writeln!(out, "}} {count}");
-            }
-        }
-    }
-}
-
-static AGENT_CALLS: Family<5> = Family::new(
-    "hypervisor_agent_calls_total",
+static AGENT_CALLS: Counters<5> = Counters::new(
+    "hypervisor_agent_calls",
     "Calls of agents, by how they ended.",
     "exit",
     ["ok", "code", "trap", "limit", "other"],
 );
-static OUTGOING: Family<8> = Family::new(
-    "hypervisor_agent_outgoing_requests_total",
+static OUTGOING: Counters<8> = Counters::new(
+    "hypervisor_agent_outgoing_requests",
     "Requests that agents sent, by what became of them.",
     "outcome",
     [
@@ -97,8 +42,8 @@ static OUTGOING: Family<8> = Family::new(
         "failed",
     ],
 );
-static ENVIRONMENT_OUTGOING: Family<6> = Family::new(
-    "hypervisor_environment_outgoing_requests_total",
+static ENVIRONMENT_OUTGOING: Counters<6> = Counters::new(
+    "hypervisor_environment_outgoing_requests",
     "Requests that code in environments sent, by what became of them.",
     "outcome",
     [
@@ -110,20 +55,20 @@ static ENVIRONMENT_OUTGOING: Family<6> = Family::new(
         "failed",
     ],
 );
-static DEPLOYS: Family<3> = Family::new(
-    "hypervisor_agent_deploys_total",
+static DEPLOYS: Counters<3> = Counters::new(
+    "hypervisor_agent_deploys",
     "Deployments, by what became of them.",
     "outcome",
     ["deployed", "removed", "refused"],
 );
-static SWAPS: Family<2, 2> = Family::of_two(
-    "hypervisor_plugin_swaps_total",
+static SWAPS: Counters<3, 2> = Counters::of_two(
+    "hypervisor_plugin_swaps",
     "Plugins and rules that were put in the place of others.",
     ["plugin", "outcome"],
-    (["payments", "policy"], ["swapped", "refused"]),
+    (["payments", "policy", "status"], ["swapped", "refused"]),
 );
-static DECISIONS: Family<5, 3> = Family::of_two(
-    "hypervisor_policy_decisions_total",
+static DECISIONS: Counters<5, 3> = Counters::of_two(
+    "hypervisor_policy_decisions",
     "Questions to the policy, by what is done; what failed was denied.",
     ["kind", "outcome"],
     (
@@ -137,8 +82,8 @@ static DECISIONS: Family<5, 3> = Family::of_two(
         ["allowed", "denied", "failed"],
     ),
 );
-static PAYMENTS: Family<8> = Family::new(
-    "hypervisor_payments_total",
+static PAYMENTS: Counters<8> = Counters::new(
+    "hypervisor_payments",
     "What the payment component said of payments: whether one is good, and what became of it.",
     "end",
     [
@@ -152,6 +97,235 @@ static PAYMENTS: Family<8> = Family::new(
         "other",
     ],
 );
+
+static REQUESTS: Counters<11, 6> = Counters::of_two(
+    "hypervisor_sealed_requests",
+    "Sealed requests that were done or kept from it, by what they asked for and how it ended.",
+    ["kind", "outcome"],
+    (
+        [
+            "wasm",
+            "python",
+            "javascript",
+            "agent",
+            "deploy",
+            "setup",
+            "execute",
+            "evaluate",
+            "fork",
+            "extend",
+            "manage",
+        ],
+        ["ok", "code", "trap", "limit", "denied", "rejected"],
+    ),
+);
+static LIMITS: Counters<14> = Counters::new(
+    "hypervisor_limits_reached",
+    "Executions and calls that were stopped at a limit of theirs, by the limit.",
+    "limit",
+    [
+        "cpu",
+        "wall",
+        "memory",
+        "table",
+        "instances",
+        "output",
+        "stack",
+        "host-buffer",
+        "handles",
+        "compile-time",
+        "compile-memory",
+        "price",
+        "state",
+        "other",
+    ],
+);
+static FULL: Counters<5, 2> = Counters::of_two(
+    "hypervisor_bounds_reached",
+    "What was refused because the host or one peer has as much in hand as it may, by what there was no room for.",
+    ["bound", "of"],
+    (
+        ["bytes", "slots", "queue", "turns", "other"],
+        ["host", "peer"],
+    ),
+);
+static REFUSALS: Counters<31> = Counters::new(
+    "hypervisor_refusals",
+    "Answers that are problems or ask for payment, by the problem.",
+    "problem",
+    [
+        "malformed-request",
+        "unsupported-media-type",
+        "body-too-large",
+        "invalid-key",
+        "unknown-session",
+        "ambiguous-session",
+        "authentication-failed",
+        "replayed-sequence",
+        "too-many-arguments",
+        "overloaded",
+        "request-timeout",
+        "not-found",
+        "method-not-allowed",
+        "shutting-down",
+        "attestation-unavailable",
+        "scripts-unavailable",
+        "payments-unavailable",
+        "payment-unverified",
+        "settlement-unknown",
+        "payment-reused",
+        "answer-gone",
+        "agent-not-found",
+        "agent-refused",
+        "agent-denied",
+        "agent-failed",
+        "agent-limit",
+        "upgrade-unsupported",
+        "swap-refused",
+        "internal",
+        "payment-required",
+        "other",
+    ],
+);
+static STEPS: Histograms<7> = Histograms::new(
+    "hypervisor_step_seconds",
+    "How long steps of the pipeline took, those that were broken off included.",
+    "step",
+    ["queue", "open", "compile", "run", "settle", "quote", "seal"],
+);
+
+/// A step of the pipeline whose time is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Waiting for a slot.
+    Queue,
+    /// Opening the seal of a request.
+    Open,
+    /// Compiling a program that is in no cache.
+    Compile,
+    /// From the start of the work to its end; of an agent's answer that is passed on as it comes, to its head.
+    Run,
+    /// Moving the money.
+    Settle,
+    /// Waiting for a quote.
+    Quote,
+    /// Sealing an answer.
+    Seal,
+}
+
+impl Step {
+    fn place(self) -> usize {
+        match self {
+            Self::Queue => 0,
+            Self::Open => 1,
+            Self::Compile => 2,
+            Self::Run => 3,
+            Self::Settle => 4,
+            Self::Quote => 5,
+            Self::Seal => 6,
+        }
+    }
+
+    /// It took so long.
+    pub(crate) fn took(self, time: std::time::Duration) {
+        STEPS.observe(self.place(), time);
+    }
+}
+
+/// Takes the time of a step until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Timed {
+    step: Step,
+    began: Instant,
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        self.step.took(self.began.elapsed());
+    }
+}
+
+/// A step begins.
+#[must_use]
+pub(crate) fn timed(step: Step) -> Timed {
+    Timed {
+        step,
+        began: Instant::now(),
+    }
+}
+
+/// How long a step took since the start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepTimes {
+    /// The step.
+    pub step: String,
+    /// How often.
+    pub count: u64,
+    /// Half of the times it took no longer, microseconds: the end of a bucket.
+    pub half_us: u64,
+    /// 95 of 100 times it took no longer, microseconds.
+    pub most_us: u64,
+}
+
+/// How long the steps took since the start.
+pub(crate) fn steps() -> Vec<StepTimes> {
+    let times = |(place, step): (usize, &str)| {
+        let reading = STEPS.read(place);
+        StepTimes {
+            step: step.to_owned(),
+            count: reading.count(),
+            half_us: reading.at_most(50),
+            most_us: reading.at_most(95),
+        }
+    };
+    STEPS.values().into_iter().enumerate().map(times).collect()
+}
+
+/// A sealed request of so many bytes was done, or kept from it.
+pub(crate) fn request(operation: Operation, outcome: &Outcome, received: u64) {
+    // The names of the others are in no class, which makes them the last.
+    let ended = match &outcome.exit {
+        Exit::Ok => "ok",
+        Exit::Code { .. } => "code",
+        Exit::Trap { .. } => "trap",
+        Exit::Limit { .. } => "limit",
+        Exit::Denied { .. } => "denied",
+        Exit::Rejected { .. } => "rejected",
+    };
+    REQUESTS.count_both(operation.as_str(), ended);
+    let sent = outcome.stdout.len().saturating_add(outcome.stderr.len());
+    history::keep(history::Recent {
+        at: crate::attestation::now(),
+        kind: operation.as_str().to_owned(),
+        outcome: ended.to_owned(),
+        received_bytes: received,
+        sent_bytes: u64::try_from(sent).unwrap_or(u64::MAX),
+        cpu_us: micros(outcome.cpu),
+        wall_us: micros(outcome.wall),
+        peak_memory_bytes: outcome.peak_memory,
+    });
+}
+
+/// Something was stopped at a limit of its own.
+pub(crate) fn limit_reached(which: LimitKind) {
+    let name = serde_json::to_value(which).unwrap_or_default();
+    LIMITS.count(name.as_str().unwrap_or_default());
+}
+
+/// There was no room for more, in what the host (`"host"`) or a peer (`"peer"`) may have.
+pub(crate) fn full(bound: &str, of: &str) {
+    FULL.count_both(bound, of);
+}
+
+/// An answer is a problem.
+pub(crate) fn refused(problem: ProblemType) {
+    REFUSALS.count(problem.name());
+}
+
+/// An answer asks for payment.
+pub(crate) fn unpaid() {
+    REFUSALS.count("payment-required");
+}
 
 /// A call of an agent ended.
 pub(crate) fn agent_call(exit: &Exit) {
@@ -194,23 +368,36 @@ pub(crate) fn payment(end: &str) {
     PAYMENTS.count(end);
 }
 
-/// Everything in the text format of Prometheus, version 0.0.4. `gauges` are names with help and value.
-pub fn text(gauges: &[(&str, &str, u64)]) -> String {
+/// Everything as text, of the type [`MEDIA_TYPE`]; `gauges` are what there is at the moment.
+pub(crate) fn text(gauges: Vec<Gauges>) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Everything(gauges)));
     let mut out = String::new();
-    AGENT_CALLS.write(&mut out);
-    OUTGOING.write(&mut out);
-    ENVIRONMENT_OUTGOING.write(&mut out);
-    DEPLOYS.write(&mut out);
-    SWAPS.write(&mut out);
-    DECISIONS.write(&mut out);
-    PAYMENTS.write(&mut out);
-    for (name, help, value) in gauges {
-        let _ = writeln!(
-            out,
-            "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}"
-        );
-    }
+    // Writing to a string cannot fail.
+    let _ = openmetrics::encode(&mut out, &registry);
     out
+}
+
+#[derive(Debug)]
+struct Everything(Vec<Gauges>);
+
+impl Collector for Everything {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let encoder = &mut encoder;
+        REQUESTS.encode(encoder)?;
+        LIMITS.encode(encoder)?;
+        FULL.encode(encoder)?;
+        REFUSALS.encode(encoder)?;
+        STEPS.encode(encoder)?;
+        AGENT_CALLS.encode(encoder)?;
+        OUTGOING.encode(encoder)?;
+        ENVIRONMENT_OUTGOING.encode(encoder)?;
+        DEPLOYS.encode(encoder)?;
+        SWAPS.encode(encoder)?;
+        DECISIONS.encode(encoder)?;
+        PAYMENTS.encode(encoder)?;
+        self.0.iter().try_for_each(|gauges| gauges.encode(encoder))
+    }
 }
 
 #[cfg(test)]
@@ -218,34 +405,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counters_are_written_with_their_labels() {
-        static TEST: Family<2> = Family::new("test_total", "Help.", "kind", ["a", "other"]);
-        TEST.count("a");
-        TEST.count("something else");
-        let mut out = String::new();
-        TEST.write(&mut out);
-        assert_eq!(
-            out,
-            "# HELP test_total Help.\n# TYPE test_total counter\ntest_total{kind=\"a\"} 1\ntest_total{kind=\"other\"} 1\n"
-        );
-    }
-
-    #[test]
-    fn pairs_of_labels_have_a_counter_each() {
-        static TEST: Family<2, 2> =
-            Family::of_two("test_total", "Help.", ["a", "b"], (["x", "y"], ["1", "2"]));
-        TEST.count_both("y", "1");
-        let mut out = String::new();
-        TEST.write(&mut out);
-        let lines: Vec<&str> = out.lines().skip(2).collect();
-        assert_eq!(
-            lines,
-            [
-                "test_total{a=\"x\",b=\"1\"} 0",
-                "test_total{a=\"x\",b=\"2\"} 0",
-                "test_total{a=\"y\",b=\"1\"} 1",
-                "test_total{a=\"y\",b=\"2\"} 0",
-            ]
-        );
+    fn every_problem_and_every_limit_has_a_counter_of_its_own() {
+        for problem in ProblemType::ALL {
+            assert!(REFUSALS.knows(problem.name()), "{problem:?}");
+        }
+        // The first that is not one of its names is told which are.
+        let error = serde_json::from_value::<LimitKind>("none".into()).unwrap_err();
+        let error = error.to_string();
+        let limits: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+        assert!(limits.len() > 10, "{error}");
+        assert!(limits.iter().all(|name| LIMITS.knows(name)), "{error}");
     }
 }

@@ -143,6 +143,11 @@ impl Sessions {
         live.sessions.len()
     }
 
+    /// Sessions that are held.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().sessions.len()
+    }
+
     fn is_live(&self, entry: &Entry, now: Instant) -> bool {
         now.duration_since(entry.used) < self.idle
             && now.duration_since(entry.created) < self.lifetime

@@ -3,10 +3,13 @@
 //! that a guest or a client can have written as often as it likes. Plugins' own words are written where the operator names
 //! their target, and not for a level alone.
 
+mod lines;
+
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -16,9 +19,13 @@ use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 use tracing_subscriber::fmt::{self, FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 use uuid::Uuid;
 
 use crate::executor::PLUGIN_LOG;
+
+pub use lines::Lines;
+pub(crate) use lines::since as lines_since;
 
 /// Libraries whose warnings are about what a guest or a peer did.
 const TALKATIVE: [&str; 4] = ["wasmtime_wasi_http", "wasmtime_wasi", "hyper", "h2"];
@@ -34,21 +41,66 @@ pub enum LogFormat {
     Json,
 }
 
+/// What may be said of levels at the most, bytes.
+const DIRECTIVES: usize = 1_024;
+/// Whether plugins' own words are written.
+static PLUGINS: AtomicBool = AtomicBool::new(false);
+/// The levels in force, as they were asked for.
+static LEVELS: Mutex<String> = Mutex::new(String::new());
+/// Puts other levels in their place.
+static CHANGE: OnceLock<Change> = OnceLock::new();
+
+type Change = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>;
+
 /// Starts logging. `directives` is the value of `RUST_LOG`; `info` where there is none.
 pub fn start(format: LogFormat, directives: Option<&str>) {
     let directives = directives.unwrap_or("info");
-    let levels = EnvFilter::new(directives);
-    let plugins = names(directives, PLUGIN_LOG);
-    let may_be_written = move |metadata: &Metadata<'_>| match metadata.target() {
-        PLUGIN_LOG => plugins,
+    let (levels, change) = reload::Layer::new(EnvFilter::new(directives));
+    note(directives);
+    let may_be_written = |metadata: &Metadata<'_>| match metadata.target() {
+        PLUGIN_LOG => PLUGINS.load(Ordering::Relaxed),
         _ => is_safe(metadata),
     };
+    let writer = lines::Keeping(std::io::stderr);
     let subscriber = tracing_subscriber::registry()
-        .with(output(format, std::io::stderr).with_filter(FilterFn::new(may_be_written)))
+        .with(output(format, writer).with_filter(FilterFn::new(may_be_written)))
         .with(levels);
+    let change: Change = Box::new(move |levels| change.reload(levels));
+    CHANGE.get_or_init(|| change);
     // Fails only when logging was started before, as tests in one process do.
     let _ = tracing::subscriber::set_global_default(subscriber);
     std::panic::set_hook(Box::new(panicked));
+}
+
+/// The levels in force, as `RUST_LOG` has them.
+pub(crate) fn levels() -> String {
+    LEVELS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
+}
+
+/// Sets the levels, as `RUST_LOG` has them. What may be written at all stays the same.
+///
+/// # Errors
+/// What is wrong with them.
+pub(crate) fn set_levels(directives: &str) -> Result<(), String> {
+    let directives = directives.trim();
+    if directives.is_empty() || directives.len() > DIRECTIVES {
+        return Err(
+            "levels are written as in RUST_LOG: `info`, or `debug,plugin=debug`".to_owned(),
+        );
+    }
+    let levels = EnvFilter::try_new(directives).map_err(|e| format!("`{directives}`: {e}"))?;
+    let change = CHANGE.get().ok_or("this host has no log")?;
+    // Before the levels: whether a line may be written is asked again when they change, and remembered.
+    note(directives);
+    change(levels).map_err(|e| e.to_string())
+}
+
+fn note(directives: &str) {
+    PLUGINS.store(names(directives, PLUGIN_LOG), Ordering::Relaxed);
+    directives.clone_into(&mut LEVELS.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
 /// Whether one of the directives is about this target.

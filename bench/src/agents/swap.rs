@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hypervisor::admin::{Place, Token};
 use hypervisor::pipeline::{Plugin, Replacement};
-use hypervisor_ctl::operator;
+use hypervisor_ctl::operator::{Admin, AdminUrl, TlsFiles};
 
 use crate::error::{Context, Error, Result};
 use crate::http::Connection;
@@ -33,7 +33,9 @@ pub(super) async fn measure(rounds: u32) -> Result<Group> {
     );
     let host = Process::configured(&config)?;
     let token = Token::read(&token).context("the admin port's token")?;
-    let admin = Place::Tcp(admin);
+    let url = AdminUrl::Plain(Place::Tcp(admin));
+    let admin = Admin::new(url, Some(token), &TlsFiles::default());
+    let admin = admin.map_err(|e| Error::new(e.to_string()))?;
     deploy(&host, &owner()?, "hello", "").await?;
     let mut group = Group::new("p99 of a request");
     let phase = async |swapped: Option<&(Plugin, Replacement)>| -> Result<(f64, usize)> {
@@ -56,7 +58,8 @@ pub(super) async fn measure(rounds: u32) -> Result<Group> {
         let mut swaps = 0;
         while started.elapsed() < PHASE {
             if let Some((plugin, replacement)) = swapped {
-                operator::swap(&admin, Some(&token), *plugin, replacement.clone())
+                admin
+                    .swap(*plugin, replacement.clone())
                     .await
                     .map_err(|e| Error::new(e.to_string()))?;
                 swaps += 1;

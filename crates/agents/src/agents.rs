@@ -115,6 +115,11 @@ impl Agents {
         self.list(|agent| !agent.terms.manifest.private)
     }
 
+    /// All, for the operator: private ones too.
+    pub fn all(&self) -> AgentList {
+        self.list(|_| true)
+    }
+
     /// Those of one owner.
     pub fn of_owner(&self, owner: &Owner) -> AgentList {
         self.list(|agent| agent.terms.owner() == owner)

@@ -73,6 +73,11 @@ impl Document {
             encoded,
         }
     }
+
+    /// SHA-384 of it.
+    pub fn digest(&self) -> [u8; 48] {
+        self.digest
+    }
 }
 
 impl Attestation {
@@ -157,6 +162,11 @@ impl Attestation {
             return Err(EvidenceError::Poisoned);
         }
         Ok(())
+    }
+
+    /// What waits for a quote: results and sessions that will share one, sessions and identities that will not.
+    pub fn waiting(&self) -> [(&'static str, usize); 4] {
+        self.queue.waiting()
     }
 
     /// Evidence about `subject`, asked for by `peer` where the asker is known; that of the identity has the boot log, for

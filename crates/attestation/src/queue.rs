@@ -261,6 +261,17 @@ impl Queue {
         }
     }
 
+    /// What waits, by class.
+    pub(crate) fn waiting(&self) -> [(&'static str, usize); 4] {
+        let state = lock(&self.state);
+        [
+            ("results", state.results.0.len()),
+            ("session-batch", state.batched.0.len()),
+            ("sessions", state.sessions.length),
+            ("identities", state.identities.length),
+        ]
+    }
+
     /// A quote of its own.
     pub(crate) async fn quote(
         &self,

@@ -243,6 +243,13 @@ impl Live {
         heads
     }
 
+    /// All, or those of one owner.
+    pub(crate) fn entries(&self, owner: Option<&str>) -> Vec<Arc<Entry>> {
+        let set = locked(&self.set);
+        let wanted = |it: &&Arc<Entry>| owner.is_none_or(|owner| it.owner == owner);
+        set.entries.values().filter(wanted).cloned().collect()
+    }
+
     /// Takes one away. Whoever uses it goes on; nothing that it does is kept.
     pub(crate) fn remove(&self, id: &Id) -> Option<Arc<Entry>> {
         locked(&self.set).remove(id)

@@ -1,5 +1,6 @@
 //! What is done with an environment beside running code in it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hypervisor_protocol::environment::{
@@ -115,6 +116,34 @@ impl Environments {
             environments,
             total,
         })
+    }
+
+    /// For the operator: each owner, how many environments it has, and bytes of their states.
+    pub fn by_owner(&self) -> Vec<(String, u64, u64)> {
+        let mut owners = BTreeMap::<String, (u64, u64)>::new();
+        for entry in self.live.entries(None) {
+            let (count, bytes) = owners.entry(entry.owner.clone()).or_default();
+            *count = count.saturating_add(1);
+            *bytes = bytes.saturating_add(entry.locked().state_bytes);
+        }
+        let listed = owners.into_iter();
+        listed
+            .map(|(owner, (count, bytes))| (owner, count, bytes))
+            .collect()
+    }
+
+    /// For the operator: takes away all that an owner has; gives how many those were. Blocks.
+    ///
+    /// # Errors
+    /// Where the store cannot be written.
+    pub fn take_down(&self, owner: &str) -> Result<u64, Error> {
+        let mut ended = 0_u64;
+        for entry in self.live.entries(Some(owner)) {
+            if self.end(&entry, self.bare_row(LogKind::Remove))? {
+                ended = ended.saturating_add(1);
+            }
+        }
+        Ok(ended)
     }
 
     pub(crate) fn log(&self, owner: &str, id: &Id, page: &Page) -> Result<Outcome, Error> {

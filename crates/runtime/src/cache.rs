@@ -52,6 +52,11 @@ impl ProgramCache {
         }
     }
 
+    /// Programs, and bytes of machine code.
+    pub(super) fn size(&self) -> (u64, u64) {
+        (self.programs.entry_count(), self.programs.weighted_size())
+    }
+
     /// The program of this SHA-256 that the session sent before, while it is here.
     pub(super) async fn sent(&self, session: &Session, digest: &[u8; 32]) -> Option<Program> {
         let key = self.sent.get(&(*session, *digest)).await?;

@@ -16,6 +16,7 @@ mod epoch;
 mod error;
 mod gate;
 mod guest;
+mod holding;
 mod idle;
 pub mod imports;
 mod instrument;
@@ -66,6 +67,7 @@ pub use engine::{Allocation, WASMTIME_VERSION, compile_settings, look_at_own_pag
 pub use environment::{Answer, CallInputs, CallLimits, SetUp, Turn};
 pub use error::Error;
 pub use gate::Client;
+pub use holding::Holding;
 pub use hypervisor_wasm_check::{
     AgentInspection, Import, Inspection, Kind, PLUGIN_VERSION, Plugins, Refusal, Standing,
     WASI_VERSION, granted, inspect, versions_match,

@@ -174,6 +174,16 @@ pub struct LoadedPlugin {
 }
 
 impl LoadedPlugin {
+    /// What it is: `policy`, `payments`, or a language.
+    pub fn name(&self) -> &str {
+        self.name
+    }
+
+    /// SHA-384 of the component, hex.
+    pub fn sha384(&self) -> &str {
+        &self.sha384
+    }
+
     pub(super) fn new(
         name: &'static str,
         sha384: [u8; 48],

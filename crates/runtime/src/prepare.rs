@@ -139,6 +139,7 @@ impl Executor {
         };
         let Compiled { code, imports, .. } = compiled(&self.compiler, client, job, limits).await?;
         let size = code.len();
+        self.sandboxes.surroundings().compiled(started.elapsed());
         tracing::debug!(
             program_bytes = program.len(),
             code_bytes = size,

@@ -1,6 +1,7 @@
 //! What the runtime needs of whoever embeds it.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 /// Where components are recorded, and what they are told about the host that they run in.
 ///
@@ -49,6 +50,9 @@ pub trait Surroundings: Send + Sync + 'static {
 
     /// The policy was asked about an action of this kind: `allowed`, `denied` or `failed`. For those who count.
     fn decided(&self, _kind: &'static str, _end: &'static str) {}
+
+    /// A program was compiled, its wait for a turn included. For those who count.
+    fn compiled(&self, _took: Duration) {}
 }
 
 /// Components that were loaded with authority, in order.

@@ -4,6 +4,7 @@ use tokio::sync::SemaphorePermit;
 
 use super::{Full, Party, Place};
 use crate::executor::Held;
+use crate::metrics;
 
 /// The right to run one execution, or an errand that runs no component, until dropped.
 #[derive(Debug)]
@@ -29,15 +30,23 @@ impl Drop for Slot {
 impl Party {
     /// A slot, if one is free now. For callers that hold one already: if they waited, two could wait for each other.
     pub(crate) fn try_enter(&self) -> Result<Slot, Full> {
-        let own = self.0.slots.try_acquire().map_err(|_| Full)?;
-        let host = self.0.host.slots.try_acquire().map_err(|_| Full)?;
+        self.try_take().map_err(|of| {
+            metrics::full("slots", of);
+            Full
+        })
+    }
+
+    /// A slot, or whose have run out: the host's or the peer's.
+    fn try_take(&self) -> Result<Slot, &'static str> {
+        let own = self.0.slots.try_acquire().map_err(|_| "peer")?;
+        let host = self.0.host.slots.try_acquire().map_err(|_| "host")?;
         Ok(self.slot([own, host], false))
     }
 
     /// A slot. Waits in the order of arrival: first for one of the peer's own, then for one of the host's. A full queue is
     /// refused at once.
     pub(crate) async fn enter(&self) -> Result<Slot, Full> {
-        if let Ok(slot) = self.try_enter() {
+        if let Ok(slot) = self.try_take() {
             return Ok(slot);
         }
         let _places = self.places()?;

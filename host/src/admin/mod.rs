@@ -1,15 +1,19 @@
-//! The admin port: whether the host lives, whether it can do its work, its counters, and swapping plugins. For probes and
-//! operators; clients never see it.
+//! The admin port: whether the host lives, whether it can do its work, what it is doing, and what an operator changes while it
+//! serves. For probes and operators; clients never see it.
 
+mod gauges;
 mod guard;
 mod listener;
+mod page;
+mod status;
+mod tls;
 mod token;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use bytes::Bytes;
@@ -19,23 +23,38 @@ use serde::Serialize;
 
 use crate::agents::NotTaken;
 use crate::metrics;
-use crate::pipeline::{Host, Plugin, Replacement};
+use crate::pipeline::{Host, Plugin as Swappable, Replacement};
 
 pub use crate::config::Place;
+pub use crate::metrics::StepTimes;
+pub use crate::metrics::history::{Recent, Sample};
+pub use crate::telemetry::Lines;
 pub use listener::Listener;
+pub use status::{Agent, Attestation, InUse, Owner, Plugin, Status};
 pub use token::Token;
+
+use crate::telemetry;
 
 /// `GET /livez`: 200 as long as the process answers. `GET /readyz`: 200, or 503 with one reason a line. `GET /metrics`: counters
 /// for Prometheus. `POST /swap/payments` and `POST /swap/policy`: the component as the body, or what [`Replacement`] has, as CBOR or JSON.
-/// `DELETE /agents/{agent}`: takes down any agent, by name or address.
+/// `DELETE /agents/{agent}`: takes down any agent, by name or address; `DELETE /owners/{owner}/environments`: all environments of an
+/// owner. `GET /`: the page, with a form that posts to `/take-down`; `GET /status`: [`Status`], of which it is made. `GET /logs?from=N`: [`Lines`]. `GET` and `PUT /level`: log levels. `POST /drain`: not ready any
+/// more, and the end when what is under way has ended; with `?stay` without the end; `DELETE /drain`: ready again.
 pub fn router(app: Arc<Host>) -> Router {
     let most = usize::try_from(app.most_bytes()).unwrap_or(usize::MAX);
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(counters))
+        .route("/", get(page::show))
+        .route("/take-down", post(page::take_down))
         .route("/swap/{plugin}", post(swap))
         .route("/agents/{agent}", delete(remove))
+        .route("/owners/{owner}/environments", delete(remove_environments))
+        .route("/status", get(status))
+        .route("/logs", get(logs))
+        .route("/level", get(level).put(set_level))
+        .route("/drain", post(drain).delete(leave_drain))
         .layer(DefaultBodyLimit::max(most))
         .with_state(app)
 }
@@ -48,28 +67,11 @@ async fn ready(State(app): State<Arc<Host>>) -> (StatusCode, String) {
 }
 
 async fn counters(State(app): State<Arc<Host>>) -> Response {
-    let agents = u64::try_from(app.agents().len()).unwrap_or(u64::MAX);
-    let executions = u64::try_from(app.executions()).unwrap_or(u64::MAX);
-    let mut gauges = vec![
-        ("hypervisor_agents", "Agents deployed now.", agents),
-        (
-            "hypervisor_executions",
-            "Execution slots in use now.",
-            executions,
-        ),
-    ];
-    if let Some(expires) = app.collateral_expires_at() {
-        gauges.push((
-            "hypervisor_collateral_expiry_timestamp_seconds",
-            "When the collateral that goes with quotes expires; 0 where it cannot be read.",
-            expires,
-        ));
-    }
-    let text = metrics::text(&gauges);
+    let text = metrics::text(gauges::of(&app));
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(
         header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; version=0.0.4"),
+        HeaderValue::from_static(metrics::MEDIA_TYPE),
     );
     response
 }
@@ -81,12 +83,13 @@ async fn swap(
     body: Bytes,
 ) -> Response {
     let plugin = match plugin.as_str() {
-        "payments" => Plugin::Payments,
-        "policy" => Plugin::Policy,
+        "payments" => Swappable::Payments,
+        "policy" => Swappable::Policy,
+        "status" => Swappable::Status,
         _ => {
             return (
                 StatusCode::NOT_FOUND,
-                "payments and policy can be swapped\n",
+                "payments, policy and status can be swapped\n",
             )
                 .into_response();
         }
@@ -113,7 +116,11 @@ async fn swap(
 }
 
 async fn remove(State(app): State<Arc<Host>>, Path(reference): Path<String>) -> Response {
-    let (status, text) = match app.agents().take_down(&reference).await {
+    remove_agent(&app, &reference).await
+}
+
+async fn remove_agent(app: &Arc<Host>, reference: &str) -> Response {
+    let (status, text) = match app.agents().take_down(reference).await {
         Ok(Some(info)) => return json(&info),
         Ok(None) => (StatusCode::OK, "deleted from the store".to_owned()),
         Err(NotTaken::Which(all)) if all.is_empty() => {
@@ -130,6 +137,74 @@ async fn remove(State(app): State<Arc<Host>>, Path(reference): Path<String>) -> 
         Err(NotTaken::Failed(reason)) => (StatusCode::INTERNAL_SERVER_ERROR, reason),
     };
     (status, format!("{text}\n")).into_response()
+}
+
+async fn remove_environments(State(app): State<Arc<Host>>, Path(owner): Path<String>) -> Response {
+    remove_environments_of(&app, &owner).await
+}
+
+async fn remove_environments_of(app: &Arc<Host>, owner: &str) -> Response {
+    let owner = owner.to_owned();
+    let Some(environments) = app.environments().cloned() else {
+        return (StatusCode::NOT_FOUND, "this host has no environments\n").into_response();
+    };
+    match tokio::task::spawn_blocking(move || environments.take_down(&owner)).await {
+        Ok(Ok(ended)) => {
+            tracing::warn!(ended, "the operator took down the environments of an owner");
+            json(&ended)
+        }
+        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "it was lost\n").into_response(),
+    }
+}
+
+async fn status(State(app): State<Arc<Host>>) -> Response {
+    json(&Status::of(&app))
+}
+
+async fn logs(RawQuery(query): RawQuery) -> Response {
+    let from = query.as_deref().and_then(|it| it.strip_prefix("from="));
+    match from.unwrap_or("0").parse() {
+        Ok(from) => json(&telemetry::lines_since(from)),
+        Err(_) => (StatusCode::BAD_REQUEST, "`from` is the number of a line\n").into_response(),
+    }
+}
+
+async fn level() -> String {
+    format!("{}\n", telemetry::levels())
+}
+
+async fn set_level(directives: String) -> Response {
+    match telemetry::set_levels(&directives) {
+        Ok(()) => {
+            let levels = telemetry::levels();
+            tracing::warn!(levels, "the operator set the log levels");
+            format!("{levels}\n").into_response()
+        }
+        Err(words) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{words}\n")).into_response(),
+    }
+}
+
+async fn drain(State(app): State<Arc<Host>>, RawQuery(query): RawQuery) -> Response {
+    let ends = match query.as_deref() {
+        None | Some("") => true,
+        Some("stay") => false,
+        Some(_) => {
+            let words = "ask for /drain, or for /drain?stay\n";
+            return (StatusCode::BAD_REQUEST, words).into_response();
+        }
+    };
+    tracing::warn!(ends, "the operator drains the host");
+    app.drain().begin(ends);
+    StatusCode::ACCEPTED.into_response()
+}
+
+async fn leave_drain(State(app): State<Arc<Host>>) -> Response {
+    if app.drain().leave() {
+        tracing::warn!("the operator takes the host back from draining");
+        return "ready\n".into_response();
+    }
+    (StatusCode::CONFLICT, "the host is about to end\n").into_response()
 }
 
 fn refused(detail: String) -> Response {

@@ -194,4 +194,8 @@ impl Surroundings for HostFacts {
     fn decided(&self, kind: &'static str, end: &'static str) {
         metrics::decision(kind, end);
     }
+
+    fn compiled(&self, took: Duration) {
+        metrics::Step::Compile.took(took);
+    }
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use admin::{Admin, Place};
+pub use admin::{Admin, AdminTls, Place};
 pub use agents::{Agents, Deploy};
 pub use attestation::{Attestation, AttestationBackend};
 pub use environments::Environments;
@@ -245,12 +245,20 @@ impl Config {
         }
     }
 
+    /// Where the admin port is; none where it is off.
+    ///
+    /// # Errors
+    /// When it is neither an address nor a path, or has TLS and is no address.
+    pub fn admin_place(&self) -> Result<Option<Place>, Error> {
+        self.admin.place(&self.executor_path)
+    }
+
     /// The ports of this host's own listeners.
     ///
     /// # Errors
-    /// As [`Admin::place`].
+    /// As [`Self::admin_place`].
     pub(crate) fn own_ports(&self) -> Result<Vec<u16>, Error> {
-        let admin = match self.admin.place()? {
+        let admin = match self.admin_place()? {
             Some(Place::Tcp(address)) => Some(address.port()),
             Some(Place::Unix(_)) | None => None,
         };
@@ -299,7 +307,7 @@ impl Config {
         config.payments.validate()?;
         config.agents.validate()?;
         config.environments.validate()?;
-        config.admin.place()?;
+        config.admin_place()?;
         Ok(config)
     }
 

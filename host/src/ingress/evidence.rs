@@ -10,6 +10,7 @@ use hypervisor_protocol::{ContentFormat, HexBytes};
 
 use super::address_of;
 use super::form::in_format;
+use crate::metrics::{self, Step};
 use crate::pipeline::{Host, Refusal};
 
 /// `GET /attestation?nonce=…`: evidence of the identity key, the manifest and the component log.
@@ -29,9 +30,11 @@ pub(super) async fn identity(
         ContentFormat::Json
     };
     let peer = address_of(&request);
+    let quoting = metrics::timed(Step::Quote);
     let evidence = attestation
         .evidence(peer, Subject::Identity, Some(nonce))
         .await?;
+    drop(quoting);
     let bytes = evidence
         .encode(format)
         .map_err(|e| Refusal::internal(e.to_string()))?;

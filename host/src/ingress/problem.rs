@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use hypervisor_protocol::{ContentFormat, Problem as Document, ProblemType};
 
 use crate::executor::ChallengeResponse;
+use crate::metrics;
 use crate::payments::{self, PaymentFault};
 use crate::pipeline::{Fields, Problem, Refusal};
 
@@ -26,6 +27,7 @@ pub(super) fn refused(refusal: Refusal, request_id: &str) -> Response {
     let problem = match refusal {
         Refusal::Problem(problem) => *problem,
         Refusal::Challenge(challenge, fields) => {
+            metrics::unpaid();
             return challenged(*challenge, fields)
                 .unwrap_or_else(|fault| refused(fault.into(), request_id));
         }
@@ -56,6 +58,7 @@ pub(super) fn refused(refusal: Refusal, request_id: &str) -> Response {
 
 /// The refusal as a document; its cause goes to the log.
 fn document(problem: Problem, request_id: &str) -> Document {
+    metrics::refused(problem.kind);
     if let Some(cause) = &problem.cause {
         tracing::error!(request_id, cause, "internal error");
     }

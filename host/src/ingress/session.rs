@@ -10,6 +10,7 @@ use hypervisor_protocol::{ContentFormat, CreateKeypairRequest, CreateKeypairResp
 use super::evidence::nonce_from;
 use super::form::{answer, decoded, format_of};
 use super::{address_of, peer_of};
+use crate::metrics::{self, Step};
 use crate::pipeline::sealed::decode::client_key;
 use crate::pipeline::{Host, Refusal};
 
@@ -58,6 +59,7 @@ pub(super) async fn create_attested_keypair(
         session_id: *session.id(),
         client_public_key: session.client().clone(),
     };
+    let quoting = metrics::timed(Step::Quote);
     let evidence = if in_batch {
         attestation
             .session(address, &subject, nonce.as_ref())
@@ -65,6 +67,7 @@ pub(super) async fn create_attested_keypair(
     } else {
         attestation.evidence(address, subject, nonce).await?
     };
+    drop(quoting);
     let evidence = match with_boot_log {
         true => attestation.with_boot_log(evidence),
         false => evidence,

@@ -17,6 +17,7 @@ use super::{Call, Fields, Host, Input, Refusal, Way};
 use crate::agents::Deployed;
 use crate::attestation::now;
 use crate::executor::{Charge, Header, Offer, ResourceInfo};
+use crate::metrics::{self, Step};
 use crate::payments::{
     self, Answer as Kept, Claim, Ended, Outcome, Payment, PaymentFault, PaymentId, Payments, Place,
     Record, Request, Tariffs, Teller, Turn, Verified,
@@ -530,6 +531,7 @@ async fn transfer(
     (answer, signed): (Option<&Kept>, Option<&Payment>),
 ) -> Result<Ended, Refusal> {
     let began = Instant::now();
+    let _settling = metrics::timed(Step::Settle);
     tokio::task::block_in_place(|| turn.settling(answer))?;
     let mut outcome = match signed {
         None => teller.settle(turn.payment()).await,

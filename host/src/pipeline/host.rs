@@ -14,14 +14,16 @@ use super::body::Bodies;
 use super::route::{PAID_ROUTES, Route};
 use crate::account::Account;
 use crate::agents::{self, Agents, Deployers, Neighbours};
-use crate::attestation::{Attestation, HostFacts};
+use crate::attestation::{Attestation, HostFacts, now};
 use crate::config::Config;
+use crate::drain::Drain;
 use crate::environments::{self, Environments};
 use crate::error::Error;
 use crate::executor::{Executor, PluginSet, Rules};
 use crate::fronts::Fronts;
 use crate::manifest::{self, Manifest};
-use crate::metrics;
+use crate::metrics::{self, history};
+use crate::page::Page;
 use crate::payments::{Payments, Teller};
 use crate::sessions::Sessions;
 use crate::snapshot::{Current, Snapshot};
@@ -52,6 +54,10 @@ pub struct Host {
     introduced: AtomicBool,
     /// Held while a plugin is swapped: one at a time.
     swapping: tokio::sync::Mutex<()>,
+    page: Page,
+    /// Whether it is to be sent nothing more.
+    drain: Arc<Drain>,
+    started_at: u64,
     /// How agents reach each other. Lives as long as the host does.
     inside: OnceLock<Arc<dyn Neighbours>>,
 }
@@ -64,6 +70,8 @@ pub enum Plugin {
     Payments,
     /// What decides, by rules.
     Policy,
+    /// What makes the operator's page. It has no part in calls, and is not in the manifest.
+    Status,
 }
 
 impl Plugin {
@@ -72,6 +80,7 @@ impl Plugin {
         match self {
             Self::Payments => "payments",
             Self::Policy => "policy",
+            Self::Status => "status",
         }
     }
 }
@@ -113,7 +122,7 @@ impl Host {
         plugins: PluginSet,
         facts: Arc<HostFacts>,
         attestation: Result<Attestation, String>,
-        sealing_key: Option<SealingKey>,
+        (sealing_key, drain): (Option<SealingKey>, Arc<Drain>),
     ) -> Result<Arc<Self>, Error> {
         let executor = Arc::new(executor);
         let state = State::open(&config.executor_path, sealing_key)?;
@@ -132,6 +141,7 @@ impl Host {
         let kept = (&state, Arc::clone(&senders));
         let agents = agents::start(&config, &executor, asked, &facts, kept).await?;
         let fronts = Fronts::start(&config, &executor, &agents, &state).await?;
+        let page = Page::start(&config, &executor, &facts).await?;
         let environments = environments::open(&config, &executor, (&state, senders))?;
         let snapshot = snapshot(plugins, teller, attestation.as_ref().ok());
         Ok(Arc::new(Self {
@@ -150,6 +160,9 @@ impl Host {
             introduced: AtomicBool::new(attestation.is_err()),
             attestation,
             swapping: tokio::sync::Mutex::default(),
+            page,
+            drain,
+            started_at: now(),
             inside: OnceLock::new(),
         }))
     }
@@ -162,6 +175,40 @@ impl Host {
 
     pub(crate) fn config(&self) -> &Config {
         &self.config
+    }
+
+    pub(crate) fn facts(&self) -> &HostFacts {
+        &self.facts
+    }
+
+    /// What makes the operator's page.
+    pub(crate) fn page(&self) -> &Page {
+        &self.page
+    }
+
+    /// What has it be sent nothing more.
+    pub(crate) fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    /// Unix time, seconds.
+    pub(crate) fn started_at(&self) -> u64 {
+        self.started_at
+    }
+
+    /// SHA-384 of the manifest, hex; none where nothing attests.
+    pub(crate) fn manifest_sha384(&self) -> Option<String> {
+        let attestation = self.attestation.as_ref().ok()?;
+        Some(manifest::hex(&attestation.manifest().digest()))
+    }
+
+    /// Notes from time to time what happened and what is full, as long as the host runs.
+    pub async fn keep_history(&self) {
+        let mut rounds = tokio::time::interval(history::INTERVAL);
+        loop {
+            rounds.tick().await;
+            history::sample(&self.account.in_hand());
+        }
     }
 
     pub(crate) fn executor(&self) -> &Executor {
@@ -224,12 +271,6 @@ impl Host {
         Ok(attestation)
     }
 
-    /// Execution slots in use.
-    pub(crate) fn executions(&self) -> usize {
-        let slots = self.config.limits.executions;
-        slots.saturating_sub(self.account.free_slots())
-    }
-
     /// Returns when nothing runs: what goes on without a client has ended too.
     pub async fn idle(&self) {
         self.account.idle(self.config.limits.executions).await;
@@ -253,6 +294,9 @@ impl Host {
 
     /// Why requests should go elsewhere; none where all is well.
     pub fn not_ready(&self) -> Option<&'static str> {
+        if self.drain.is_on() {
+            return Some("the host is draining: it takes nothing more");
+        }
         if self.facts.log().is_poisoned() {
             return Some(
                 "the component log and the runtime register disagree: no evidence until the host is restarted",
@@ -302,6 +346,11 @@ impl Host {
     pub(crate) fn collateral_expires_at(&self) -> Option<u64> {
         let collateral = self.attestation.as_ref().ok()?.collateral()?;
         Some(collateral.expires_at().unwrap_or_default())
+    }
+
+    /// What waits for a quote, by class; none where there are no quotes.
+    pub(crate) fn quotes_waiting(&self) -> Option<[(&'static str, usize); 4]> {
+        self.attestation.as_ref().ok().map(Attestation::waiting)
     }
 
     /// Clears doubts about payments, as long as the host runs.
@@ -400,7 +449,17 @@ impl Host {
                 let sha384 = fresh.sha384().to_owned();
                 Ok((sha384, plugins.with_payments(fresh), Some(teller)))
             }
-            (Plugin::Payments, _, Some(_)) => Err("only the policy has rules".to_owned()),
+            (Plugin::Status, Some(component), None) => {
+                let sha384 = self.page.exchange(&component, &self.facts).await?;
+                Ok((
+                    manifest::hex(&sha384),
+                    plugins.clone(),
+                    snapshot.teller.clone(),
+                ))
+            }
+            (Plugin::Payments | Plugin::Status, _, Some(_)) => {
+                Err("only the policy has rules".to_owned())
+            }
             (_, None, None) => Err("nothing was sent to be swapped in".to_owned()),
         }
     }

@@ -23,6 +23,7 @@ use tracing::Instrument;
 
 use crate::account::{Party, Slot};
 use crate::executor::{Chain, Charge, HttpBody};
+use crate::metrics::{self, Step};
 use crate::payments::Answer as Kept;
 use crate::snapshot::Snapshot;
 use hypervisor_protocol::PaymentReceipt;
@@ -252,7 +253,9 @@ async fn work<W: Way>(
         if let Some(fields) = bill.cleared() {
             W::cleared(call, fields, !bill.is_free());
         }
+        let running = metrics::timed(Step::Run);
         let ran = Box::pin(W::run(call, host, ready, slot)).await;
+        drop(running);
         ran.inspect_err(|_| charge::spend(&mut bill))
     };
     let ran = ran.await;
@@ -262,6 +265,7 @@ async fn work<W: Way>(
 
 /// A slot for the work. Who was called by an agent must not wait for one: that agent holds one already.
 async fn admit<W: Way>(call: &Call<W>) -> Result<Slot, Refusal> {
+    let _waiting = metrics::timed(Step::Queue);
     Ok(if W::manages(call) {
         call.party.manage().await?
     } else if call.chain.is_empty() {

@@ -20,6 +20,7 @@ use super::work::{Done, Work};
 use super::{Call, Fields, Host, Input, Kept, Refusal, Target, Way};
 use crate::account::{Share, Slot};
 use crate::executor::{Charge, Exit, Outcome, micros};
+use crate::metrics::{self, Step};
 use hypervisor_agents::Owner;
 use hypervisor_environments::Undo;
 
@@ -147,6 +148,7 @@ impl Way for Sealed {
     }
 
     fn open(call: &Call<Self>, host: &Host, received: Received) -> Result<Opened, Refusal> {
+        let _opening = metrics::timed(Step::Open);
         let decoded = decode::decode(host, &call.way, received)?;
         let (session, request) = (decoded.session, decoded.request);
         let arguments = decode::argument_count(host, &request)?;
@@ -291,6 +293,7 @@ impl Way for Sealed {
             }
             Err(exit) => (Outcome::not_run(exit).into(), Flown::default()),
         };
+        metrics::request(call.way.route.operation, &done.outcome, received);
         log_limit(&done.outcome.exit);
         Ok(Ran {
             exchange,
@@ -345,6 +348,7 @@ impl Way for Sealed {
         ran: Ran,
         payment: Option<&PaymentReceipt>,
     ) -> Result<Answer, Refusal> {
+        let _sealing = metrics::timed(Step::Seal);
         let Ran {
             exchange,
             claim,
@@ -449,10 +453,12 @@ impl Way for Sealed {
         let response = &mut answer.response;
         if call.way.route.attested && response.result_quote.is_none() {
             let receipt = response.receipt.as_ref().map(AsRef::as_ref);
+            let quoting = metrics::timed(Step::Quote);
             let evidence = host
                 .attestation()?
                 .result(response.result_commitment, receipt)
                 .await?;
+            drop(quoting);
             let encoded = evidence
                 .encode(ContentFormat::Cbor)
                 .map_err(|e| Refusal::internal(e.to_string()))?;
@@ -515,6 +521,7 @@ fn log_limit(exit: &Exit) {
         allowed,
     } = exit
     {
+        metrics::limit_reached(*which);
         tracing::info!(limit = ?which, used, allowed, "an execution was stopped at a limit");
     }
 }

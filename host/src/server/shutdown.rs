@@ -1,17 +1,22 @@
-//! When to stop: the first SIGTERM or SIGINT drains, the second ends the process at once.
+//! When to stop: the first SIGTERM or SIGINT drains, and so does the operator at the admin port; the second signal ends the process at
+//! once.
+
+use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::drain::Drain;
 use crate::error::Error;
 
 /// Exit status after a second signal: 128 + SIGTERM.
 const HARD_EXIT: i32 = 143;
 
-/// The signals that end the service.
+/// What ends the service.
 #[derive(Debug)]
 pub struct Shutdown {
     terminate: Signal,
     interrupt: Signal,
+    drain: Arc<Drain>,
 }
 
 impl Shutdown {
@@ -26,15 +31,23 @@ impl Shutdown {
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            drain: Arc::default(),
         })
     }
 
-    /// Returns at the next signal.
+    /// What ends the service beside signals, and is told of them.
+    pub fn drain(&self) -> Arc<Drain> {
+        Arc::clone(&self.drain)
+    }
+
+    /// Returns at the next signal, or when the operator asks for the end.
     pub(super) async fn requested(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => (),
             _ = self.interrupt.recv() => (),
+            () = self.drain.asked() => return,
         }
+        self.drain.began();
     }
 
     /// Ends the process at the next signal.

@@ -1,18 +1,17 @@
 //! TLS that ends in the host, under a certificate of the operator's whose key the host's evidence names.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ParsedCertificate;
 use sha2::{Digest, Sha256};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config;
 use crate::error::Error;
+use crate::pem::{identity, unusable};
 
+const KEYS: [&str; 2] = ["tls.certificate", "tls.key"];
 /// What a client may choose from.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
@@ -40,21 +39,17 @@ impl Tls {
         if !settings.is_on() {
             return Ok(None);
         }
-        let chain = CertificateDer::pem_file_iter(&settings.certificate)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| unusable("tls.certificate", &settings.certificate, &error))?;
+        let (chain, key) = identity([&settings.certificate, &settings.key], KEYS)?;
         let parsed = chain
             .first()
             .ok_or(rustls::Error::NoCertificatesPresented)
             .and_then(|own| Ok(ParsedCertificate::try_from(own)?.subject_public_key_info()))
-            .map_err(|error| unusable("tls.certificate", &settings.certificate, &error))?;
-        let key = PrivateKeyDer::from_pem_file(&settings.key)
-            .map_err(|error| unusable("tls.key", &settings.key, &error))?;
+            .map_err(|error| unusable(KEYS[0], &settings.certificate, &error))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .and_then(|config| config.with_no_client_auth().with_single_cert(chain, key))
-            .map_err(|error| unusable("tls.key", &settings.key, &error))?;
+            .map_err(|error| unusable(KEYS[1], &settings.key, &error))?;
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         Ok(Some(Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),
@@ -65,12 +60,5 @@ impl Tls {
     /// SHA-256 of the certificate's public key (SubjectPublicKeyInfo): what clients pin, and evidence names.
     pub fn key(&self) -> [u8; 32] {
         self.key
-    }
-}
-
-fn unusable(key: &'static str, path: &Path, error: &dyn std::fmt::Display) -> Error {
-    Error::ConfigValue {
-        key,
-        message: format!("{}: {error}; it names a file in PEM", path.display()),
     }
 }

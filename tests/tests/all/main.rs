@@ -2,6 +2,7 @@
 
 mod a2a;
 mod a2a_faults;
+mod admin;
 mod agents;
 mod attacks;
 mod attestation;
@@ -22,8 +23,10 @@ mod mcp_conformance;
 mod mcp_servers;
 mod mcp_stdio;
 mod messages;
+mod metrics;
 mod named;
 mod packages;
+mod page;
 mod payment_rig;
 mod payments;
 mod plugins;

@@ -44,7 +44,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         let attestation = platform.start(identity, facts.log(), manifest, tls_key)?;
         let server = Server::bind(config.listening, tls, &config.limits, descriptors).await?;
         let allocation = executor.allocation();
-        let admin = admin::Listener::open(&config.admin, config.admin_token_file()).await?;
+        let admin = admin::Listener::open(&config).await?;
         // From here on the addresses are those in use: agents are kept away from them.
         config.listening = server.address();
         if let Some(admin) = &admin {
@@ -56,13 +56,13 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
             plugins,
             facts,
             attestation,
-            platform.sealing_key(),
+            (platform.sealing_key(), shutdown.drain()),
         )
         .await?;
         let service = service(&app);
-        let place = admin.as_ref().map(|admin| admin.place().clone());
+        let place = admin.as_ref().map(admin::Listener::url);
         let probed = probes(admin, &app);
-        announce(&server, place.as_ref(), allocation)?;
+        announce(&server, place.as_deref(), allocation)?;
         let expiring = tokio::spawn(expire(Arc::clone(&app)));
         let of_payments = Arc::clone(&app);
         let introduced = Arc::clone(&app);
@@ -70,6 +70,8 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         let clearing = tokio::spawn(async move { of_payments.clear_doubts().await });
         let watched = Arc::clone(&app);
         let watching = tokio::spawn(async move { watched.watch_collateral().await });
+        let remembering = Arc::clone(&app);
+        let remembering = tokio::spawn(async move { remembering.keep_history().await });
         let agents = Arc::clone(app.agents());
         let warming = tokio::spawn(async move { agents.warm_up().await });
         let environments = app.environments().cloned();
@@ -93,6 +95,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         if let Some(Err(error)) = app.environments().map(|it| it.flush()) {
             tracing::error!(%error, "the end of the log of environments is lost");
         }
+        remembering.abort();
         warming.abort();
         expiring.abort();
         clearing.abort();
@@ -113,20 +116,12 @@ fn probes(admin: Option<admin::Listener>, app: &Arc<Host>) -> tokio::task::JoinH
 }
 
 /// Tells people (standard output), the log and the service manager where the host answers.
-fn announce(
-    server: &Server,
-    admin: Option<&admin::Place>,
-    allocation: Allocation,
-) -> Result<(), Error> {
+fn announce(server: &Server, admin: Option<&str>, allocation: Allocation) -> Result<(), Error> {
     let (address, scheme) = (server.address(), server.scheme());
     tracing::info!(%address, scheme, ?allocation, "serving");
     let mut lines = format!("listening on {scheme}://{address}\n");
     if let Some(admin) = admin {
-        let scheme = match admin {
-            admin::Place::Tcp(_) => "http://",
-            admin::Place::Unix(_) => "",
-        };
-        lines.push_str(&format!("admin on {scheme}{admin}\n"));
+        lines.push_str(&format!("admin on {admin}\n"));
     }
     // In one piece, so that whoever reads the first line alone does not break the second.
     let mut out = io::stdout().lock();

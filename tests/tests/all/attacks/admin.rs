@@ -60,6 +60,74 @@ async fn who_does_not_know_the_token_changes_nothing() {
 }
 
 #[tokio::test]
+async fn who_does_not_know_the_token_reads_no_names_and_no_log_and_drains_nothing() {
+    let host = Host::start();
+    let (http, url) = (reqwest::Client::new(), host.admin());
+    for (method, path) in [
+        ("GET", "/status"),
+        ("GET", "/logs"),
+        ("GET", "/logs?from=0"),
+        ("GET", "/level"),
+        ("PUT", "/level"),
+        ("POST", "/drain"),
+        ("POST", "/drain?stay"),
+        ("DELETE", "/drain"),
+        ("DELETE", "/owners/someone/environments"),
+    ] {
+        let method: reqwest::Method = method.parse().unwrap();
+        let asked = http.request(method.clone(), format!("{url}{path}"));
+        let answer = asked.body("trace").send().await.unwrap();
+        assert_eq!(answer.status(), 401, "{method} {path}");
+    }
+    let ready = host.operator().get(format!("{url}/status")).send().await;
+    let status = ready.unwrap().text().await.unwrap();
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_ne!(status["state"], "draining");
+}
+
+#[tokio::test]
+async fn a_web_page_does_not_reach_the_socket_through_a_tunnel() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("admin");
+    let _host = Host::with(&format!(
+        "[admin]\nlistening = 'unix:{}'\n",
+        socket.display()
+    ));
+    let asked = async |fields: &str| {
+        let mut stream = UnixStream::connect(&socket).await.ok()?;
+        let request = format!(
+            "POST /drain HTTP/1.1\r\n{fields}connection: close\r\ncontent-length: 0\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        Some(answer.get(9..12)?.to_owned())
+    };
+    for (fields, status) in [
+        ("host: attacker.example:9000\r\n", "421"),
+        (
+            "host: localhost:9000\r\norigin: http://attacker.example\r\n",
+            "403",
+        ),
+        (
+            "host: localhost:9000\r\norigin: http://localhost:9000\r\n",
+            "403",
+        ),
+        (
+            "host: localhost:9000\r\nsec-fetch-site: cross-site\r\n",
+            "403",
+        ),
+        (
+            "host: localhost:9000\r\nsec-fetch-site: same-origin\r\n",
+            "403",
+        ),
+    ] {
+        let answer = eventually("an answer", async || asked(fields).await).await;
+        assert_eq!(answer, status, "{fields}");
+    }
+}
+
+#[tokio::test]
 async fn probes_need_no_token_and_the_token_is_for_its_owner_alone() {
     let host = Host::start();
     for path in ["/livez", "/readyz", "/metrics"] {
