@@ -114,8 +114,14 @@ async fn swap(
 
 async fn remove(State(app): State<Arc<Host>>, Path(reference): Path<String>) -> Response {
     let (status, text) = match app.agents().take_down(&reference).await {
-        Ok(Some(info)) => return json(&info),
-        Ok(None) => (StatusCode::OK, "deleted from the store".to_owned()),
+        Ok(Some(info)) => {
+            app.operated("take-down", &reference);
+            return json(&info);
+        }
+        Ok(None) => {
+            app.operated("take-down", &reference);
+            (StatusCode::OK, "deleted from the store".to_owned())
+        }
         Err(NotTaken::Which(all)) if all.is_empty() => {
             let text = "no agent of this name or address is deployed".to_owned();
             (StatusCode::NOT_FOUND, text)

@@ -5,6 +5,7 @@ mod a2a_faults;
 mod agents;
 mod attacks;
 mod attestation;
+mod audit;
 mod checking;
 mod cli;
 mod conformance;
