@@ -22,4 +22,4 @@ mod writer;
 pub use error::Error;
 pub use hypervisor_tlog::trail::{Entry, Kind};
 pub use rows::TABLES;
-pub use trail::{Published, Settings, Signer, Trail};
+pub use trail::{Published, Settings, Sign, Signer, Trail};

@@ -38,18 +38,21 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             waiting: 8192,
-            kept: 10_000_000,
+            kept: 5_000_000,
             pause: Duration::from_millis(100),
         }
     }
 }
 
+/// Signs by ECDSA over the SHA-256 of what it gets: r ‖ s.
+pub type Sign = dyn Fn(&[u8]) -> [u8; 64] + Send + Sync;
+
 /// The key that signs heads.
 pub struct Signer {
     /// Its public key: P-256, in SEC1, compressed.
     pub public_key: [u8; 33],
-    /// ECDSA over the SHA-256 of what it gets: r ‖ s.
-    pub sign: Box<dyn Fn(&[u8]) -> [u8; 64] + Send + Sync>,
+    /// What signs by it.
+    pub sign: Box<Sign>,
 }
 
 /// A head that is on the disk and signed.

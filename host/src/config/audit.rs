@@ -16,7 +16,7 @@ pub struct Audit {
     /// Plain requests to agents that cost nothing, too; by default `false`: those that are paid for and those that are sealed.
     pub plain: bool,
     /// Entries that are kept; of older ones the hashes stay, 33 bytes each, so that it shows that nothing was changed; by default
-    /// `10000000`.
+    /// `5000000`.
     pub entries: u64,
 }
 
@@ -25,7 +25,7 @@ impl Default for Audit {
         Self {
             trail: true,
             plain: false,
-            entries: 10_000_000,
+            entries: 5_000_000,
         }
     }
 }

@@ -26,6 +26,7 @@ use tempfile::TempDir;
 use crate::agents::kit::Policy;
 use crate::agents::swap::{component, listing, swapped};
 use crate::attestation::{policy_text, simulated, simulator};
+use crate::payments::disk::Small;
 
 /// A client's folder, with a policy that believes the simulation of the seed `one`.
 pub(crate) struct Desk(TempDir);
@@ -325,6 +326,44 @@ async fn a_host_that_ends_in_order_loses_nothing_and_says_so() {
     let (_, head) = get(&host, "head").await;
     // A start, the answers, an end, and a start.
     assert_eq!(size(&head), 1 + 20 + 1 + 1);
+}
+
+#[tokio::test]
+async fn a_full_disk_loses_no_entry_and_the_operator_is_told() {
+    let mut host = simulated("one", "");
+    host.kill();
+    let disk = match Small::over(&host.state()) {
+        Ok(disk) => disk,
+        Err(why) => {
+            println!("not tested, as nothing can be mounted: {why}");
+            return;
+        }
+    };
+    host.kill_and_restart();
+    let (_, before) = get(&host, "head").await;
+    disk.fill();
+    let mut commitments = Vec::new();
+    for _ in 0..5 {
+        let run = host.run(Program::new(&guest("hello"))).await;
+        commitments.push(run.result_commitment.to_string());
+    }
+    let ready = format!("{}/readyz", host.admin());
+    eventually("the operator is told", async || {
+        let said = reqwest::get(&ready).await.ok()?.text().await.ok()?;
+        said.contains("the audit trail cannot be written")
+            .then_some(())
+    })
+    .await;
+    // No head is shown that the disk has not.
+    let (_, head) = get(&host, "head").await;
+    assert_eq!(size(&head), size(&before));
+    disk.empty();
+    for commitment in &commitments {
+        proof(&host, commitment).await;
+    }
+    host.ready().await;
+    let (_, head) = get(&host, "head").await;
+    assert_eq!(size(&head), size(&before) + 5);
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn whenever_it_is_killed_the_tree_continues_every_head_that_was_shown() {
         heads.extend(shown.iter().map(|text| head(text, 1)));
 
         let trail = open(folder.path(), 1, settings());
-        let step = heads.len() / 100 + 1;
+        let step = heads.len() / 20 + 1;
         heads
             .iter()
             .rev()
