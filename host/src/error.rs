@@ -97,6 +97,9 @@ pub enum Error {
     /// Environments cannot be taken up.
     #[error("[environments]: {0}")]
     Environments(String),
+    /// The audit trail cannot be kept.
+    #[error("[audit]: {0}; docs/AUDIT.md says what to do, and what clients will find")]
+    Audit(String),
     /// Attestation cannot be had as the configuration asks for it.
     #[error("[attestation]: {0}; `hypervisor-ctl doctor` says what this machine offers")]
     Attestation(String),

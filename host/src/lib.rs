@@ -8,6 +8,7 @@ pub mod admin;
 pub mod agents;
 pub mod args;
 pub mod attestation;
+mod audit;
 pub mod config;
 pub mod drain;
 pub mod environments;

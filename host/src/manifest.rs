@@ -123,9 +123,14 @@ impl<'a> Manifest<'a> {
         bytes
     }
 
-    /// SHA-384 over the CBOR form, hex.
+    /// SHA-384 over the CBOR form.
+    pub fn sha384(&self) -> [u8; 48] {
+        hypervisor_evidence::manifest::digest(&self.encode())
+    }
+
+    /// The same, hex.
     pub fn digest(&self) -> String {
-        hex(&hypervisor_evidence::manifest::digest(&self.encode()))
+        hex(&self.sha384())
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! store/agents.redb     agents, sealed under the platform's key
+//! store/audit.redb      the audit trail, likewise
 //! store/protocols.redb  what components keep that answer in the host's own name, likewise
 //! store/payments.redb   payments; see docs/decisions/0027-the-payment-store-has-a-key-of-its-own.md
 //! store/store.key       32 random bytes, for what has to survive where the platform gives no key

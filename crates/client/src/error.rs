@@ -67,6 +67,9 @@ pub enum Error {
     /// What the host attests is not what the policy wants, or not of this exchange: rely on nothing of it.
     #[error("{0}")]
     Attestation(Box<Refusal>),
+    /// The host's audit trail is not what it has to be: rely on nothing that the host says of its past.
+    #[error("the audit trail is refused: {0}")]
+    Audit(hypervisor_tlog::Error),
     /// There is no nonce to ask for evidence with. Nothing was sent.
     #[error("cannot make a nonce: {reason}; nothing was sent")]
     Nonce {
@@ -257,7 +260,7 @@ impl Error {
     /// Whether the answer was received and found not to be authentic, or the host has nothing to prove it with.
     pub fn is_verification_failure(&self) -> bool {
         match self {
-            Self::Verification(_) | Self::Attestation(_) => true,
+            Self::Verification(_) | Self::Attestation(_) | Self::Audit(_) => true,
             Self::Refused(problem) => {
                 problem.problem_type() == Some(ProblemType::AttestationUnavailable)
             }

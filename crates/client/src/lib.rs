@@ -4,7 +4,7 @@
 //! answer and opens it into an [`Execution`]. The host's operator sees ciphertext, sizes and times. Where a host asks for
 //! payment, a [`payment::Payer`] pays within its owner's limits. With a policy, the host proves first what it is
 //! ([`attestation`]). Components that stay on a host are [`agents`]; code that is set up once and called many times are
-//! [`environments`].
+//! [`environments`]. What a host says that it did is its [`audit`] trail.
 //!
 //! ```no_run
 //! use hypervisor_client::{Client, Program};
@@ -22,6 +22,7 @@
 
 pub mod agents;
 pub mod attestation;
+pub mod audit;
 pub mod card;
 mod client;
 mod ending;

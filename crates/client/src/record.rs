@@ -217,6 +217,7 @@ impl Record {
             request_commitment: pending.commitment,
             result_commitment: answer.result_commitment,
             receipt: answer.receipt.take(),
+            audit_head: answer.audit_head.take(),
             evidence: answer.result_evidence.take(),
             quoted: self.quoted,
         };

@@ -420,6 +420,7 @@ impl Session {
             .as_ref()
             .map(|keeping| (keeping, answer.clone()));
         let (receipt, evidence) = (answer.receipt.take(), answer.result_evidence.take());
+        let audit_head = answer.audit_head.take();
         let opened = self
             .session
             .open_response(pending, answer.into())
@@ -435,6 +436,7 @@ impl Session {
                 request_commitment: pending.commitment,
                 result_commitment,
                 receipt,
+                audit_head,
                 evidence,
                 quoted: route.quoted,
             };

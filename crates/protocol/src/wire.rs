@@ -147,6 +147,10 @@ pub struct ExecuteResponse {
     /// COSE_Sign1 over the commitments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<HexBytes>,
+    /// The newest head of the host's audit trail, a checkpoint by the key that signs the receipt (docs/AUDIT.md): the answer is in a
+    /// tree that continues it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_head: Option<String>,
     /// The quote over the result (verifiable endpoints).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_quote: Option<HexBytes>,
@@ -239,6 +243,7 @@ impl ExecuteResponse {
             request_commitment: response.request_commitment,
             result_commitment: response.result_commitment,
             receipt: None,
+            audit_head: None,
             result_quote: None,
             result_evidence: None,
         }

@@ -48,6 +48,12 @@ pub(crate) fn hash(text: &str) -> Option<crate::Hash> {
     BASE64_STANDARD.decode(text).ok()?.try_into().ok()
 }
 
+/// What is signed.
+fn text(origin: &str, head: &Head) -> String {
+    let root = BASE64_STANDARD.encode(head.root);
+    format!("{origin}\n{}\n{root}\n", head.size)
+}
+
 fn cosigned(time: u64, text: &str) -> String {
     format!("cosignature/v1\ntime {time}\n{text}")
 }
@@ -56,12 +62,20 @@ impl SignedCheckpoint {
     /// Signs the head of the log whose name is that of the key.
     pub fn sign(head: Head, key: &SigningKey) -> Self {
         let origin = key.verifier().name().to_owned();
-        let root = BASE64_STANDARD.encode(head.root);
-        let text = format!("{origin}\n{}\n{root}\n", head.size);
         Self {
+            note: Note::signed(text(&origin, &head), key),
             origin,
             head,
-            note: Note::signed(text, key),
+        }
+    }
+
+    /// The same with a key that somebody else holds, as [`Note::signed_by`].
+    pub fn signed_by(head: Head, key: &VerifierKey, sign: impl FnOnce(&[u8]) -> [u8; 64]) -> Self {
+        let origin = key.name().to_owned();
+        Self {
+            note: Note::signed_by(text(&origin, &head), key, sign),
+            origin,
+            head,
         }
     }
 

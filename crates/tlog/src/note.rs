@@ -3,6 +3,8 @@
 //! A note is text with a newline at its end, an empty line, and lines `— NAME BASE64(key id ‖ signature)`. Signatures of unknown
 //! keys are kept and mean nothing.
 
+mod public;
+
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
@@ -10,10 +12,11 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use ed25519_dalek::Signer as _;
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::Error;
+
+use public::{Public, asn1, id};
 
 /// The most bytes of a note.
 pub const MAX_LENGTH: usize = 64 << 10;
@@ -25,6 +28,7 @@ pub const MAX_NAME: usize = 255;
 pub const MAX_KEY: usize = 1024;
 
 const WHAT: &str = "signed note";
+const NAME: Error = Error::Key("a name has 1 to 255 bytes and neither spaces nor a plus");
 const PRIVATE: &str = "PRIVATE+KEY+";
 
 /// What a key signs: it is part of its id, so that no signature passes for one of another kind.
@@ -33,6 +37,8 @@ const PRIVATE: &str = "PRIVATE+KEY+";
 pub enum Algorithm {
     /// Ed25519 over the text: a log's key.
     Ed25519 = 1,
+    /// ECDSA with SHA-256 on P-256 over the text: the key of a log that a machine signs with its own identity.
+    EcdsaP256 = 2,
     /// Ed25519 over a checkpoint with the time: a witness' key.
     Cosignature = 4,
 }
@@ -41,9 +47,10 @@ impl Algorithm {
     fn of(byte: u8) -> Result<Self, Error> {
         match byte {
             1 => Ok(Self::Ed25519),
+            2 => Ok(Self::EcdsaP256),
             4 => Ok(Self::Cosignature),
             _ => Err(Error::Key(
-                "its algorithm is neither Ed25519 (1) nor cosignatures with Ed25519 (4)",
+                "its algorithm is neither Ed25519 (1), ECDSA (2) nor cosignatures with Ed25519 (4)",
             )),
         }
     }
@@ -55,23 +62,12 @@ pub fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_NAME && !name.contains(odd)
 }
 
-fn id(name: &str, algorithm: Algorithm, public: &[u8; 32]) -> u32 {
-    let digest = Sha256::new()
-        .chain_update(name)
-        .chain_update([b'\n', algorithm as u8])
-        .chain_update(public)
-        .finalize();
-    digest
-        .first_chunk()
-        .map_or(0, |bytes| u32::from_be_bytes(*bytes))
-}
-
 /// `NAME+ID+BASE64(algorithm ‖ key)`, taken apart.
 struct Parts<'a> {
     name: &'a str,
     id: u32,
     algorithm: Algorithm,
-    key: Zeroizing<[u8; 32]>,
+    key: Zeroizing<Vec<u8>>,
 }
 
 fn parts(text: &str) -> Result<Parts<'_>, Error> {
@@ -90,12 +86,11 @@ fn parts(text: &str) -> Result<Parts<'_>, Error> {
     let decoded = Zeroizing::new(decoded);
     let (algorithm, key) = decoded.split_first().ok_or(FORM)?;
     let algorithm = Algorithm::of(*algorithm)?;
-    let key = <[u8; 32]>::try_from(key).map_err(|_| Error::Key("an Ed25519 key has 32 bytes"))?;
     Ok(Parts {
         name,
         id,
         algorithm,
-        key: Zeroizing::new(key),
+        key: Zeroizing::new(key.to_vec()),
     })
 }
 
@@ -104,10 +99,25 @@ fn parts(text: &str) -> Result<Parts<'_>, Error> {
 pub struct VerifierKey {
     name: String,
     algorithm: Algorithm,
-    key: ed25519_dalek::VerifyingKey,
+    key: Public,
 }
 
 impl VerifierKey {
+    /// The key on P-256 of a log that is called `name`: its point in SEC1.
+    ///
+    /// # Errors
+    /// [`Error::Key`].
+    pub fn p256(name: &str, point: &[u8]) -> Result<Self, Error> {
+        if !is_name(name) {
+            return Err(NAME);
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            algorithm: Algorithm::EcdsaP256,
+            key: Public::p256(point)?,
+        })
+    }
+
     /// Its name; of a log's key, the log's origin.
     pub fn name(&self) -> &str {
         &self.name
@@ -120,7 +130,7 @@ impl VerifierKey {
 
     /// Its id, which with its name finds its signatures.
     pub fn id(&self) -> u32 {
-        id(&self.name, self.algorithm, self.key.as_bytes())
+        id(&self.name, self.algorithm, &self.key.encoded())
     }
 
     /// The key that was given on a command line: itself, or the name of a file that holds it.
@@ -143,8 +153,7 @@ impl VerifierKey {
     }
 
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        ed25519_dalek::Signature::from_slice(signature)
-            .is_ok_and(|signature| self.key.verify_strict(message, &signature).is_ok())
+        self.key.verifies(message, signature)
     }
 }
 
@@ -156,14 +165,10 @@ impl FromStr for VerifierKey {
         if id(parts.name, parts.algorithm, &parts.key) != parts.id {
             return Err(Error::Key("its id is not that of its name and bytes"));
         }
-        let key = ed25519_dalek::VerifyingKey::from_bytes(&parts.key)
-            .ok()
-            .filter(|key| !key.is_weak())
-            .ok_or(Error::Key("its bytes are no Ed25519 public key"))?;
         Ok(Self {
             name: parts.name.to_owned(),
             algorithm: parts.algorithm,
-            key,
+            key: Public::read(parts.algorithm, &parts.key)?,
         })
     }
 }
@@ -171,7 +176,7 @@ impl FromStr for VerifierKey {
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut material = vec![self.algorithm as u8];
-        material.extend(self.key.as_bytes());
+        material.extend(self.key.encoded());
         let material = BASE64_STANDARD.encode(material);
         write!(f, "{}+{:08x}+{material}", self.name, self.id())
     }
@@ -190,9 +195,7 @@ impl SigningKey {
     /// [`Error::Key`] for a name that cannot be one, [`Error::NoRandomness`].
     pub fn generate(name: &str, algorithm: Algorithm) -> Result<Self, Error> {
         if !is_name(name) {
-            return Err(Error::Key(
-                "a name has 1 to 255 bytes and neither spaces nor a plus",
-            ));
+            return Err(NAME);
         }
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut()).map_err(|_| Error::NoRandomness)?;
@@ -204,7 +207,7 @@ impl SigningKey {
         let public = VerifierKey {
             name: name.to_owned(),
             algorithm,
-            key: key.verifying_key(),
+            key: Public::Ed25519(key.verifying_key()),
         };
         Self { public, key }
     }
@@ -247,7 +250,12 @@ impl FromStr for SigningKey {
             .strip_prefix(PRIVATE)
             .ok_or(Error::Key("a private key begins with PRIVATE+KEY+"))?;
         let parts = parts(text)?;
-        let key = Self::of(parts.name, parts.algorithm, &parts.key);
+        let seed = parts.key.as_slice().try_into();
+        let seed = seed
+            .ok()
+            .filter(|_| parts.algorithm != Algorithm::EcdsaP256);
+        let seed = seed.ok_or(Error::Key("a private key is an Ed25519 seed of 32 bytes"))?;
+        let key = Self::of(parts.name, parts.algorithm, seed);
         if key.public.id() != parts.id {
             return Err(Error::Key("its id is not that of its name and bytes"));
         }
@@ -355,7 +363,7 @@ impl Note {
     pub fn verify(&self, key: &VerifierKey) -> Result<(), Error> {
         let mut found = false;
         for signature in self.signatures.iter().filter(|line| key.made(line)) {
-            if key.algorithm != Algorithm::Ed25519
+            if key.algorithm == Algorithm::Cosignature
                 || !key.verifies(self.text.as_bytes(), &signature.bytes)
             {
                 return Err(Error::Forged(key.name.clone()));
@@ -371,6 +379,23 @@ impl Note {
     /// Signs a text, which ends with a newline.
     pub fn signed(text: String, key: &SigningKey) -> Self {
         let signature = key.line(key.sign(text.as_bytes()).to_vec());
+        Self {
+            text,
+            signatures: vec![signature],
+        }
+    }
+
+    /// The same with a key on P-256 that somebody else holds: `sign` gives r ‖ s of ECDSA over the SHA-256 of what it gets.
+    pub fn signed_by(
+        text: String,
+        key: &VerifierKey,
+        sign: impl FnOnce(&[u8]) -> [u8; 64],
+    ) -> Self {
+        let signature = Signature {
+            name: key.name.clone(),
+            id: key.id(),
+            bytes: asn1(&sign(text.as_bytes())),
+        };
         Self {
             text,
             signatures: vec![signature],

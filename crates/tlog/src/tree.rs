@@ -52,6 +52,103 @@ fn split(n: u64) -> u64 {
     1 << n.saturating_sub(1).checked_ilog2().unwrap_or_default()
 }
 
+/// Where the nodes of a tree are kept. A node above a perfect subtree never changes, so that proofs about a tree can be made while it
+/// grows.
+pub trait Nodes {
+    /// Why a node cannot be had.
+    type Error;
+
+    /// The node above the 2^`height` leaves from `place` * 2^`height` on, all of which are there.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    fn node(&mut self, height: u32, place: u64) -> Result<Hash, Self::Error>;
+
+    /// MTH(D[start:end]) of the RFC, for ranges into which trees split: never empty.
+    ///
+    /// # Errors
+    /// As [`Self::node`].
+    fn range(&mut self, start: u64, end: u64) -> Result<Hash, Self::Error> {
+        let count = end.saturating_sub(start);
+        if count.is_power_of_two() {
+            return self.node(count.ilog2(), start >> count.ilog2());
+        }
+        let middle = start.saturating_add(split(count));
+        Ok(node(&self.range(start, middle)?, &self.range(middle, end)?))
+    }
+
+    /// The root of the first `size` leaves.
+    ///
+    /// # Errors
+    /// As [`Self::node`].
+    fn root(&mut self, size: u64) -> Result<Hash, Self::Error> {
+        match size {
+            0 => Ok(empty()),
+            size => self.range(0, size),
+        }
+    }
+
+    /// The proof that the leaf at `index` is in the tree of the first `size`, of which it is one.
+    ///
+    /// # Errors
+    /// As [`Self::node`].
+    fn inclusion(&mut self, index: u64, size: u64) -> Result<Vec<Hash>, Self::Error> {
+        let (mut start, mut end) = (0, size);
+        let mut path = Vec::new();
+        while end - start > 1 {
+            let middle = start + split(end - start);
+            if index < middle {
+                path.push(self.range(middle, end)?);
+                end = middle;
+            } else {
+                path.push(self.range(start, middle)?);
+                start = middle;
+            }
+        }
+        path.reverse();
+        Ok(path)
+    }
+
+    /// The proof that the tree of the first `new` leaves continues that of the first `old`, which are at least 1 and no more than
+    /// those.
+    ///
+    /// # Errors
+    /// As [`Self::node`].
+    fn consistency(&mut self, old: u64, new: u64) -> Result<Vec<Hash>, Self::Error> {
+        let (mut start, mut end, mut whole) = (0, new, true);
+        let mut path = Vec::new();
+        while end != old {
+            let middle = start + split(end - start);
+            if old <= middle {
+                path.push(self.range(middle, end)?);
+                end = middle;
+            } else {
+                path.push(self.range(start, middle)?);
+                (start, whole) = (middle, false);
+            }
+        }
+        // The verifier has the root of the old tree itself.
+        if !whole {
+            path.push(self.range(start, end)?);
+        }
+        path.reverse();
+        Ok(path)
+    }
+}
+
+/// The nodes of a tree that has them in memory; without an error's words, as who asks knows what is there.
+struct InMemory<'a>(&'a Tree);
+
+impl Nodes for InMemory<'_> {
+    type Error = ();
+
+    fn node(&mut self, height: u32, place: u64) -> Result<Hash, ()> {
+        let level = self.0.level(usize::try_from(height).map_err(drop)?);
+        let place = usize::try_from(place).map_err(drop)?;
+        level.get(place).copied().ok_or(())
+    }
+}
+
 /// A tree whose every leaf is known.
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
@@ -88,10 +185,7 @@ impl Tree {
 
     /// The tree as it was when it had `size` leaves; none if it never had.
     pub fn head_at(&self, size: u64) -> Option<Head> {
-        let root = match size {
-            0 => empty(),
-            size => self.range(0, size)?,
-        };
+        let root = InMemory(self).root(size).ok()?;
         Some(Head { size, root })
     }
 
@@ -100,37 +194,12 @@ impl Tree {
         self.levels.get(height).map_or(&[], Vec::as_slice)
     }
 
-    /// MTH(D[start:end]) of the RFC, for ranges into which trees split.
-    fn range(&self, start: u64, end: u64) -> Option<Hash> {
-        let count = end.checked_sub(start)?;
-        if count.is_power_of_two() {
-            let level = self.level(usize::try_from(count.ilog2()).ok()?);
-            let place = usize::try_from(start.checked_div(count)?).ok()?;
-            return level.get(place).copied();
-        }
-        let middle = start.checked_add(split(count))?;
-        Some(node(&self.range(start, middle)?, &self.range(middle, end)?))
-    }
-
     /// The proof that the leaf at `index` is in the tree of the first `size`; none where there is no such leaf.
     pub fn inclusion(&self, index: u64, size: u64) -> Option<Vec<Hash>> {
         if index >= size || size > self.size() {
             return None;
         }
-        let (mut start, mut end) = (0, size);
-        let mut path = Vec::new();
-        while end - start > 1 {
-            let middle = start + split(end - start);
-            if index < middle {
-                path.push(self.range(middle, end)?);
-                end = middle;
-            } else {
-                path.push(self.range(start, middle)?);
-                start = middle;
-            }
-        }
-        path.reverse();
-        Some(path)
+        InMemory(self).inclusion(index, size).ok()
     }
 
     /// The proof that the tree of the first `new` leaves continues that of the first `old`; none for `old` of 0 or beyond `new`.
@@ -138,24 +207,7 @@ impl Tree {
         if old == 0 || old > new || new > self.size() {
             return None;
         }
-        let (mut start, mut end, mut whole) = (0, new, true);
-        let mut path = Vec::new();
-        while end != old {
-            let middle = start + split(end - start);
-            if old <= middle {
-                path.push(self.range(middle, end)?);
-                end = middle;
-            } else {
-                path.push(self.range(start, middle)?);
-                (start, whole) = (middle, false);
-            }
-        }
-        // The verifier has the root of the old tree itself.
-        if !whole {
-            path.push(self.range(start, end)?);
-        }
-        path.reverse();
-        Some(path)
+        InMemory(self).consistency(old, new).ok()
     }
 }
 

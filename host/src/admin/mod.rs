@@ -121,8 +121,14 @@ async fn remove(State(app): State<Arc<Host>>, Path(reference): Path<String>) -> 
 
 async fn remove_agent(app: &Arc<Host>, reference: &str) -> Response {
     let (status, text) = match app.agents().take_down(reference).await {
-        Ok(Some(info)) => return json(&info),
-        Ok(None) => (StatusCode::OK, "deleted from the store".to_owned()),
+        Ok(Some(info)) => {
+            app.operated("take-down", reference);
+            return json(&info);
+        }
+        Ok(None) => {
+            app.operated("take-down", reference);
+            (StatusCode::OK, "deleted from the store".to_owned())
+        }
         Err(NotTaken::Which(all)) if all.is_empty() => {
             let text = "no agent of this name or address is deployed".to_owned();
             (StatusCode::NOT_FOUND, text)
@@ -144,13 +150,14 @@ async fn remove_environments(State(app): State<Arc<Host>>, Path(owner): Path<Str
 }
 
 async fn remove_environments_of(app: &Arc<Host>, owner: &str) -> Response {
-    let owner = owner.to_owned();
+    let (asked, owner) = (owner, owner.to_owned());
     let Some(environments) = app.environments().cloned() else {
         return (StatusCode::NOT_FOUND, "this host has no environments\n").into_response();
     };
     match tokio::task::spawn_blocking(move || environments.take_down(&owner)).await {
         Ok(Ok(ended)) => {
             tracing::warn!(ended, "the operator took down the environments of an owner");
+            app.operated("take-down-environments", asked);
             json(&ended)
         }
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
@@ -174,11 +181,12 @@ async fn level() -> String {
     format!("{}\n", telemetry::levels())
 }
 
-async fn set_level(directives: String) -> Response {
+async fn set_level(State(app): State<Arc<Host>>, directives: String) -> Response {
     match telemetry::set_levels(&directives) {
         Ok(()) => {
             let levels = telemetry::levels();
             tracing::warn!(levels, "the operator set the log levels");
+            app.operated("level", &levels);
             format!("{levels}\n").into_response()
         }
         Err(words) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{words}\n")).into_response(),
@@ -195,6 +203,7 @@ async fn drain(State(app): State<Arc<Host>>, RawQuery(query): RawQuery) -> Respo
         }
     };
     tracing::warn!(ends, "the operator drains the host");
+    app.operated("drain", if ends { "end" } else { "stay" });
     app.drain().begin(ends);
     StatusCode::ACCEPTED.into_response()
 }
@@ -202,6 +211,7 @@ async fn drain(State(app): State<Arc<Host>>, RawQuery(query): RawQuery) -> Respo
 async fn leave_drain(State(app): State<Arc<Host>>) -> Response {
     if app.drain().leave() {
         tracing::warn!("the operator takes the host back from draining");
+        app.operated("drain", "leave");
         return "ready\n".into_response();
     }
     (StatusCode::CONFLICT, "the host is about to end\n").into_response()

@@ -71,6 +71,11 @@ impl HostFacts {
         &self.log
     }
 
+    /// What stands for the host.
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
     /// SHA-384 of the host's program, hex; none where its file cannot be read. Read when it is first asked for.
     pub fn program_sha384(&self) -> Option<&str> {
         let digest = || {

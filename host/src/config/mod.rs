@@ -6,6 +6,7 @@
 mod admin;
 mod agents;
 mod attestation;
+mod audit;
 mod environments;
 mod limits;
 mod metered;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use admin::{Admin, AdminTls, Place};
 pub use agents::{Agents, Deploy};
 pub use attestation::{Attestation, AttestationBackend};
+pub use audit::Audit;
 pub use environments::Environments;
 pub use limits::Limits;
 pub use metered::Metered;
@@ -69,6 +71,8 @@ pub struct Config {
     pub environments: Environments,
     /// What the host proves itself with.
     pub attestation: Attestation,
+    /// The audit trail.
+    pub audit: Audit,
     /// The port for probes and operators.
     pub admin: Admin,
     /// What to do where the system cannot confine the host and its compilers as they should be.
@@ -217,6 +221,7 @@ impl Default for Config {
             agents: Agents::default(),
             environments: Environments::default(),
             attestation: Attestation::default(),
+            audit: Audit::default(),
             admin: Admin::default(),
             hardening: Hardening::default(),
         }
@@ -307,6 +312,7 @@ impl Config {
         config.payments.validate()?;
         config.agents.validate()?;
         config.environments.validate()?;
+        config.audit.validate()?;
         config.admin_place()?;
         Ok(config)
     }

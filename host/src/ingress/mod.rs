@@ -2,6 +2,7 @@
 //! knows paths, status codes and problem documents.
 
 mod agents;
+mod audit;
 mod catalogue;
 mod evidence;
 mod form;
@@ -49,7 +50,8 @@ fn address_of<B>(request: &Request<B>) -> Option<IpAddr> {
 }
 
 /// What scripts in a browser see of the host's own answers: the headers of x402 among it.
-static EXPOSED: [HeaderName; 5] = [
+static EXPOSED: [HeaderName; 6] = [
+    plain::COMMITMENT,
     HeaderName::from_static("payment-required"),
     HeaderName::from_static("payment-response"),
     HeaderName::from_static("x-payment-response"),
@@ -82,6 +84,9 @@ fn router(host: Arc<Host>) -> Router {
             post(session::create_attested_keypair),
         )
         .route("/attestation", get(evidence::identity))
+        .route("/audit/head", get(audit::head))
+        .route("/audit/proof/{commitment}", get(audit::proof))
+        .route("/audit/consistency", get(audit::consistency))
         .route("/test/execute/wasm", post(sealed::wasm))
         .route("/test/policy/unsafe/python", post(sealed::python))
         .route(

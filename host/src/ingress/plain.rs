@@ -14,18 +14,23 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use hypervisor_protocol::HexArray;
 use uuid::Uuid;
 
 use super::problem::insert;
 use super::{EXPOSED, request_id};
 use crate::account::Peer;
 use crate::agents::{Front, PREFIX, declared_length};
+use crate::audit::Done;
 use crate::executor::{Chain, HttpBody, HttpError};
 use crate::pipeline::plain::{
     CALLER, FORWARDED_PREFIX, Plain, for_agent, reference_in, refuse_upgrade, without,
 };
 use crate::pipeline::{Call, Host, Input, Refusal, Sale, Target};
-use crate::telemetry::of_request;
+use crate::telemetry;
+
+/// What a call is called in the audit trail.
+pub(super) const COMMITMENT: HeaderName = HeaderName::from_static("audit-commitment");
 
 /// Whether a path leads to an agent: `/agents/{reference}/…`.
 pub(super) fn is_for_an_agent(path: &str) -> bool {
@@ -37,7 +42,7 @@ pub(super) fn is_for_an_agent(path: &str) -> bool {
 pub(super) async fn call(host: Arc<Host>, peer: Peer, request: Box<Request<Incoming>>) -> Response {
     let id = Uuid::now_v7();
     let method = request.method().clone();
-    let answered = of_request(id, answer(&host, &peer, request)).await;
+    let answered = telemetry::of_request(id, answer(&host, &peer, request)).await;
     let (mut response, is_own) = match answered {
         Ok(response) => (response, false),
         Err(refusal) => (refusal.into_response(), true),
@@ -80,6 +85,7 @@ async fn answer(
     // What a browser asks before it may pay is answered by the agent, for nothing; a command would be run.
     let is_preflight = is_sold && is_preflight(&head) && !target.agent.terms.is_command();
     let sale = sale.filter(|_| !is_preflight);
+    let recorded = (sale.is_some() || host.config().audit.plain).then(|| Arc::clone(&target.agent));
     let length = declared_length(&head.headers);
     let mut head = for_agent(head, reference.len())?;
     if let (true, Some(teller)) = (is_sold, &snapshot.teller) {
@@ -102,6 +108,16 @@ async fn answer(
         .into_response(|| host.account().party(peer))
         .map_err(|refusal| refusal.with_fields(fields.clone()))?;
     origin::confine(&mut response, &reference, is_sold);
+    if let (Some(agent), Some(id)) = (recorded, telemetry::request()) {
+        let mut buffer = Uuid::encode_buffer();
+        let id = id.simple().encode_lower(&mut buffer);
+        let terms = &agent.terms;
+        let entered = host.did(&Done::Called(id, &terms.address.to_string(), &terms.sha384));
+        let named = entered.map(|digest| HeaderValue::from_str(&HexArray(digest).to_string()));
+        if let Some(Ok(named)) = named {
+            response.headers_mut().insert(COMMITMENT, named);
+        }
+    }
     if !fields.is_empty() {
         insert(&mut response, fields);
         expose(response.headers_mut());

@@ -15,6 +15,7 @@ use super::route::{PAID_ROUTES, Route};
 use crate::account::Account;
 use crate::agents::{self, Agents, Deployers, Neighbours};
 use crate::attestation::{Attestation, HostFacts, now};
+use crate::audit::{self, Done, Trail};
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::environments::{self, Environments};
@@ -47,6 +48,8 @@ pub struct Host {
     account: Account,
     bodies: Bodies,
     payments: Option<Payments>,
+    /// None where the configuration wants none.
+    trail: Option<Arc<Trail>>,
     /// What makes evidence, or why there is none.
     attestation: Result<Attestation, String>,
     current: Current,
@@ -126,6 +129,7 @@ impl Host {
     ) -> Result<Arc<Self>, Error> {
         let executor = Arc::new(executor);
         let state = State::open(&config.executor_path, sealing_key)?;
+        let trail = audit::open(&config, &state, Arc::clone(facts.identity()))?;
         let (payments, teller) = match plugins.payments() {
             None => (None, None),
             Some(engine) => {
@@ -157,6 +161,7 @@ impl Host {
             fronts,
             environments,
             payments,
+            trail,
             introduced: AtomicBool::new(attestation.is_err()),
             attestation,
             swapping: tokio::sync::Mutex::default(),
@@ -256,6 +261,30 @@ impl Host {
         self.payments.as_ref()
     }
 
+    /// The audit trail; none where the configuration wants none.
+    pub fn trail(&self) -> Option<&Arc<Trail>> {
+        self.trail.as_ref()
+    }
+
+    /// Enters into the audit trail what the host did; the digest of the entry, where there is a trail.
+    pub(crate) fn did(&self, done: &Done<'_>) -> Option<[u8; 32]> {
+        Some(audit::enter(self.trail.as_ref()?, done))
+    }
+
+    /// Enters into the audit trail what an operator did by the admin port, and what to. For the action's name, and nothing that a
+    /// client sent.
+    pub(crate) fn operated(&self, action: &str, subject: &str) {
+        self.did(&Done::Operated(action, subject));
+    }
+
+    /// Refuses to begin what could not be entered into the audit trail for want of room before the disk.
+    pub(crate) fn can_account(&self) -> Result<(), Refusal> {
+        match self.trail.as_ref().is_some_and(|trail| trail.is_full()) {
+            true => Err(Refusal::unaccountable()),
+            false => Ok(()),
+        }
+    }
+
     /// What the host is now. To be asked once for each call.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.current.get()
@@ -305,6 +334,11 @@ impl Host {
         if self.payments().is_some_and(|it| !it.is_well()) {
             return Some(
                 "the payment store cannot be written: nothing is sold until its disk has room and works",
+            );
+        }
+        if self.trail().is_some_and(|it| !it.is_well()) {
+            return Some(
+                "the audit trail cannot be written: nothing more is begun once too much waits for its disk",
             );
         }
         let introduced = self.introduced.load(Ordering::Acquire);
@@ -371,17 +405,21 @@ impl Host {
     /// Why it is refused.
     pub(crate) async fn swap(&self, plugin: Plugin, with: Replacement) -> Result<Swapped, String> {
         let _one = self.swapping.lock().await;
+        let program = self.facts.program_sha384();
+        let before = Manifest::new(&self.config, &self.snapshot().plugins, program).sha384();
         let exchanged = self.exchange(plugin, with).await;
         let (sha384, plugins, teller) =
             exchanged.inspect_err(|_| metrics::swap(plugin.name(), "refused"))?;
         let rules = plugins.policy().filter(|_| plugin == Plugin::Policy);
         let rules_sha256 = rules.map(|policy| manifest::hex(policy.rules_digest()));
-        let manifest = Manifest::new(&self.config, &plugins, self.facts.program_sha384());
-        let manifest_sha384 = manifest.digest();
+        let manifest = Manifest::new(&self.config, &plugins, program);
+        let (after, manifest_sha384) = (manifest.sha384(), manifest.digest());
         let attestation = self.attestation.as_ref().ok();
         if let Some(attestation) = attestation {
             attestation.replace_manifest(manifest.encode());
         }
+        // Before any call meets the plugin.
+        self.did(&Done::Swapped(plugin.name(), &before, &after));
         self.current.publish(snapshot(plugins, teller, attestation));
         let log_entries = self.facts.log().length();
         metrics::swap(plugin.name(), "swapped");

@@ -184,6 +184,9 @@ impl Host {
         mut call: Box<Call<W>>,
         input: Input,
     ) -> Result<(W::Answer, Fields), Refusal> {
+        if call.chain.is_empty() {
+            self.can_account()?;
+        }
         let (payment, input) = charge::identify(self, &call, input).await?;
         let received = match W::receive(&call, self, input).await {
             // What a call costs goes before what is wrong with it.

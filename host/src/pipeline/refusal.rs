@@ -126,6 +126,14 @@ impl Refusal {
         )
     }
 
+    /// Nothing more is begun while the audit trail waits for its disk.
+    pub(crate) fn unaccountable() -> Self {
+        Self::new(
+            ProblemType::Overloaded,
+            "the host cannot write its audit trail fast enough; nothing was run or charged: try again later",
+        )
+    }
+
     /// What is paid cannot be written down.
     pub(crate) fn unwritable() -> Self {
         Self::new(

@@ -19,6 +19,7 @@ use super::route::Route;
 use super::work::{Done, Work};
 use super::{Call, Fields, Host, Input, Kept, Refusal, Target, Way};
 use crate::account::{Share, Slot};
+use crate::audit;
 use crate::executor::{Charge, Exit, Outcome, micros};
 use crate::metrics::{self, Step};
 use hypervisor_agents::Owner;
@@ -451,6 +452,9 @@ impl Way for Sealed {
     /// Adds the quote over a batch with this result in it. The answer is kept without one: it can be quoted later.
     async fn attest(call: &Call<Self>, host: &Host, mut answer: Answer) -> Result<Answer, Refusal> {
         let response = &mut answer.response;
+        // Here passes every answer that goes out, also one that was kept when the host was killed before its entry was written.
+        host.did(&audit::Done::Answered(response.result_commitment.0));
+        response.audit_head = host.trail().map(|trail| trail.published().text.to_string());
         if call.way.route.attested && response.result_quote.is_none() {
             let receipt = response.receipt.as_ref().map(AsRef::as_ref);
             let quoting = metrics::timed(Step::Quote);

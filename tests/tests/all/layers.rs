@@ -33,6 +33,7 @@ const LAYERS: &[(&str, &str)] = &[
     ),
     ("vtpm", "evidence protocol"),
     ("tlog", "protocol"),
+    ("audit", "store tlog protocol"),
     ("agents", "confine runtime wasm-check egress store protocol"),
     ("ledger", "store protocol"),
     ("image", ""),
@@ -44,11 +45,11 @@ const LAYERS: &[(&str, &str)] = &[
     ),
     (
         "host",
-        "agents attestation confine egress environments evidence ledger protocol runtime simulated store tsm vtpm wasm-check",
+        "agents attestation audit confine egress environments evidence ledger protocol runtime simulated store tlog tsm vtpm wasm-check",
     ),
     (
         "ctl",
-        "agents attestation confine egress environments evidence host image ledger manual oci protocol runtime simulated store tlog tsm verify vtpm wasm-check",
+        "agents attestation audit confine egress environments evidence host image ledger manual oci protocol runtime simulated store tlog tsm verify vtpm wasm-check",
     ),
 ];
 
@@ -79,6 +80,8 @@ const WITHOUT: &[(&str, &[&str])] = &[
         "attestation",
         &["axum", "clap", "http", "hyper", "redb", "toml"],
     ),
+    // What was done, and nothing of how it is asked for.
+    ("audit", &["axum", "http", "hyper", "tokio", "wasmtime"]),
     // What was paid, and neither how it was asked for nor by what it was run.
     ("ledger", &["axum", "http", "hyper", "toml", "wasmtime"]),
     ("host", &["clap_complete", "clap_mangen", "reqwest"]),

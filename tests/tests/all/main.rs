@@ -6,6 +6,7 @@ mod admin;
 mod agents;
 mod attacks;
 mod attestation;
+mod audit;
 mod checking;
 mod cli;
 mod conformance;

@@ -8,6 +8,8 @@ use hypervisor_verify::{
 use super::decode_evidence;
 use super::refusal::{FailedCheck, Refusal, Stage};
 use super::session::SessionAttestation;
+use crate::audit::Known;
+use crate::error::Error;
 use crate::record::Record;
 
 /// What a host attested of a run, verified.
@@ -17,6 +19,8 @@ pub struct ExecutionAttestation {
     pub receipt: Receipt,
     /// The receipt as it came, COSE_Sign1: to be kept, it can be verified years later under the identity key.
     pub signed_receipt: Vec<u8>,
+    /// The head of the host's audit trail that came with the answer; none where it keeps no trail.
+    pub audit_head: Option<Known>,
     /// The verdict on the quote over the result; none on a route that makes no such quote.
     pub result: Option<Verdict>,
     /// Evidence of the result as it came, CBOR; none as before.
@@ -34,6 +38,8 @@ pub(crate) struct Exchange {
     pub(crate) result_commitment: Commitment,
     /// The receipt that came with the answer.
     pub(crate) receipt: Option<HexBytes>,
+    /// The head of the audit trail that came with the answer.
+    pub(crate) audit_head: Option<String>,
     /// The evidence that came with the answer.
     pub(crate) evidence: Option<HexBytes>,
     /// Whether the route makes a quote over the result.
@@ -62,11 +68,22 @@ pub(crate) fn verify_execution(
     let attested = verdict.as_ref().and_then(Verdict::binding);
     manifests.extend(attested.map(|binding| binding.manifest_digest));
     let receipt = receipt(session, &exchange, &manifests, &mut failures);
+    let identity = session.identity_public_key();
+    let head = exchange.audit_head.as_deref();
+    let head = head.map(|head| Known::read(head, identity)).transpose();
+    let head = head.unwrap_or_else(|error| {
+        // An answer that was paid for may be given again by the host's next start, which has another key.
+        if !matches!(error, Error::Audit(hypervisor_tlog::Error::Unsigned(_))) {
+            failures.push(FailedCheck::new("audit-head", error.to_string()));
+        }
+        None
+    });
     let passed = failures.is_empty() && verdict.as_ref().is_none_or(Verdict::passed);
     match (receipt, exchange.receipt) {
         (Some(receipt), Some(signed)) if passed => Ok(ExecutionAttestation {
             receipt,
             signed_receipt: signed.0,
+            audit_head: head,
             result: verdict,
             result_evidence: exchange.evidence.filter(|_| exchange.quoted).map(Vec::from),
             record: None,

@@ -20,7 +20,7 @@ pub enum Stage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedCheck {
     /// Its name: that of a [`hypervisor_verify::CheckId`], or one of this client's: `evidence`, `receipt`,
-    /// `receipt-exchange`, `receipt-manifest`, `same-start`, `same-manifest`, `log-continues`; of a card `signature`, `key`, `place`,
+    /// `receipt-exchange`, `receipt-manifest`, `audit-head`, `same-start`, `same-manifest`, `log-continues`; of a card `signature`, `key`, `place`,
     /// `claim`, `component`.
     pub check: &'static str,
     /// What is wrong and what to do.

@@ -162,6 +162,7 @@ prop_compose! {
         request_commitment: [u8; 32],
         result_commitment: [u8; 32],
         receipt in option::of(blob()),
+        audit_head in option::of(".*"),
         result_quote in option::of(blob()),
         result_evidence in option::of(blob()),
     ) -> ExecuteResponse {
@@ -174,6 +175,7 @@ prop_compose! {
             request_commitment: request_commitment.into(),
             result_commitment: result_commitment.into(),
             receipt,
+            audit_head,
             result_quote,
             result_evidence,
         }

@@ -4,4 +4,5 @@
 mod entries;
 mod folder;
 mod notes;
+mod trail;
 mod tree;

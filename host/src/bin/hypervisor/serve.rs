@@ -96,6 +96,12 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
             tracing::error!(%error, "the end of the log of environments is lost");
         }
         remembering.abort();
+        // The last to write: what was answered is in it.
+        if let Some(trail) = app.trail().cloned() {
+            let closed = tokio::task::spawn_blocking(move || trail.close()).await;
+            closed
+                .unwrap_or_else(|error| tracing::error!(%error, "the audit trail was not closed"));
+        }
         warming.abort();
         expiring.abort();
         clearing.abort();

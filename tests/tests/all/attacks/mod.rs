@@ -11,6 +11,7 @@
 mod account;
 mod admin;
 mod agents;
+mod audit;
 mod browser;
 mod connections;
 mod evidence;

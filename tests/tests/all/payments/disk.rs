@@ -10,11 +10,11 @@ use hypervisor_tests::programs::guest;
 use crate::payments::kit::{Purchase, Shop};
 
 /// A small file system over a folder; gone when dropped.
-struct Small(PathBuf);
+pub(crate) struct Small(PathBuf);
 
 impl Small {
     /// An error where this user may not mount.
-    fn over(folder: &Path) -> Result<Self, String> {
+    pub(crate) fn over(folder: &Path) -> Result<Self, String> {
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs"]);
         let output = mount.arg(folder).output().unwrap();
@@ -25,11 +25,11 @@ impl Small {
     }
 
     /// Leaves no byte free.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         fs::write(self.0.join("filler"), vec![0; 8 << 20]).unwrap_err();
     }
 
-    fn empty(&self) {
+    pub(crate) fn empty(&self) {
         fs::remove_file(self.0.join("filler")).unwrap();
     }
 }

@@ -14,7 +14,7 @@ mod catalogue;
 mod charging;
 mod clients;
 mod credentials;
-mod disk;
+pub(crate) mod disk;
 mod environments;
 mod faults;
 mod identifiers;

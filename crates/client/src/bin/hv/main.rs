@@ -2,6 +2,7 @@
 
 mod agents;
 mod attest;
+mod audit;
 mod boot;
 mod build;
 mod call;
@@ -76,6 +77,8 @@ enum Command {
     Attest(attest::Attest),
     /// Hold evidence of a host, fetched now or from a file, against a policy; or a run that was kept with --keep.
     Verify(attest::Verify),
+    /// Hold a host's audit trail against what was seen of it, and look for runs in it.
+    Audit(audit::Audit),
     /// Write a verification policy.
     Policy(policy::Policy),
     /// Deploy a component as an agent: it stays on the host and is called by its name.
@@ -134,6 +137,7 @@ async fn main() -> ExitCode {
         Command::Js(js) => js.execute(&cli.server.server).await,
         Command::Attest(attest) => attest.execute().await,
         Command::Verify(verify) => verify.execute().await,
+        Command::Audit(audit) => audit.execute(&cli.server.server).await,
         Command::Policy(policy) => policy.execute(),
         Command::Deploy(deploy) => deploy.execute(&cli.server.server).await,
         Command::Push(push) => push.execute().await,

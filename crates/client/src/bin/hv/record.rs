@@ -163,6 +163,15 @@ fn text(
             _ => "the result is in a quoted batch",
         }
     )?;
+    let run = execution.attestation.as_ref();
+    match run.and_then(|run| run.audit_head.as_ref()) {
+        Some(head) => writeln!(
+            out,
+            "The host's audit trail had {} entries when it answered; `hv audit` asks it to prove that this run is in it.",
+            head.size
+        )?,
+        None => writeln!(out, "No head of an audit trail came with the answer.")?,
+    }
     writeln!(
         out,
         "Judged as of {}, which is this file's word.",

@@ -50,6 +50,7 @@ pub(crate) fn json(session: &SessionAttestation, run: &ExecutionAttestation) -> 
             "session": summary(session.verdict()),
             "result": run.result.as_ref().map(summary),
         },
+        "audit_head": run.audit_head,
         "receipt": HexBytes(run.signed_receipt.clone()),
         "receipt_issued_at": run.receipt.issued_at,
     })
