@@ -159,7 +159,7 @@ pub fn owners(out: &mut impl Write, status: &Status) -> io::Result<()> {
     for owner in &status.owners {
         writeln!(
             out,
-            "\nowner {}: {} agents, {} environments ({})",
+            "\nowner {}: agents {}, environments {} ({})",
             plain(&owner.owner),
             owner.agents.len(),
             owner.environments,

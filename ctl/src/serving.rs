@@ -145,7 +145,7 @@ pub(crate) fn agents(
             let removed = runtime()?.block_on(admin.remove_environments(owner))?;
             written(match output {
                 Output::Json => json(&mut out, &removed),
-                Output::Text => writeln!(out, "{removed} environments were removed"),
+                Output::Text => writeln!(out, "environments removed: {removed}"),
             })
         }
     }

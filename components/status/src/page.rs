@@ -109,7 +109,7 @@ fn bounds(status: &Status) -> Markup {
                     }
                 }
             }
-            p.soft { (status.sessions) " sessions, " (status.attestation.waiting) " waiting for a quote" }
+            p.soft { "Sessions: " (status.sessions) ". Waiting for a quote: " (status.attestation.waiting) "." }
         }
     }
 }
@@ -199,7 +199,7 @@ fn one(document: &Document, agent: &Agent) -> Markup {
 
 fn environments(document: &Document, owner: &Owner) -> Markup {
     html! {
-        p { (owner.environments) " environments, " (bytes(owner.environment_bytes)) }
+        p { "Environments: " (owner.environments) ", " (bytes(owner.environment_bytes)) }
         (take_down(document, "environments_of", &owner.owner, "Take away all environments of this owner"))
     }
 }

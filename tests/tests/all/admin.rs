@@ -265,6 +265,31 @@ async fn an_operator_sees_what_owners_have_and_takes_it_down() {
     assert_eq!(unknown.status.code(), Some(1));
 }
 
+#[tokio::test]
+async fn an_operator_takes_away_the_environments_of_an_owner_and_of_no_other() {
+    let host = Host::with_environments(BY_DEFAULT);
+    let (one, other) = (host.tenant().await, host.tenant().await);
+    let source = "export function handler() { return 1; }";
+    one.set_up("javascript", source).await;
+    one.set_up("javascript", source).await;
+    let stays = other.set_up("javascript", source).await;
+    let owners = || -> Vec<(String, u64)> {
+        let listed = said(&host, &["agents", "--output", "json"]);
+        let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
+        let named = |it: &Value| it["owner"].as_str().unwrap().to_owned();
+        let counted = |it: &Value| it["environments"].as_u64().unwrap();
+        listed.iter().map(|it| (named(it), counted(it))).collect()
+    };
+    let before = owners();
+    let (owner, _) = before.iter().find(|(_, count)| *count == 2).unwrap();
+    let told = said(&host, &["agents", "remove-environments", owner]);
+    assert_eq!(told, "environments removed: 2\n");
+    assert_eq!(owners().len(), 1);
+    let left = other.value(&stays.id, "null").await;
+    assert_eq!(left, "1");
+    assert_eq!(one.total().await, 0);
+}
+
 /// A file of `tests/vectors/tls`.
 fn pem(name: &str) -> String {
     format!(
