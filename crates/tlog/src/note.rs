@@ -207,7 +207,7 @@ impl SigningKey {
         let public = VerifierKey {
             name: name.to_owned(),
             algorithm,
-            key: Public::Ed25519(key.verifying_key()),
+            key: Public::Ed25519(Box::new(key.verifying_key())),
         };
         Self { public, key }
     }

@@ -125,7 +125,7 @@ impl Status {
         let reason = host.not_ready();
         let HostIdentity {
             backend, simulated, ..
-        } = host.facts().identity();
+        } = Surroundings::identity(host.facts());
         let waiting = host.quotes_waiting().unwrap_or_default();
         let in_hand = host.account().in_hand().into_iter();
         Self {

@@ -15,7 +15,7 @@ pub struct Audit {
     pub trail: bool,
     /// Plain requests to agents that cost nothing, too; by default `false`: those that are paid for and those that are sealed.
     pub plain: bool,
-    /// Entries that are kept; of older ones the hashes stay, 33 bytes each, so that it shows that nothing was changed; by default
+    /// Entries that are kept; of older ones the hashes stay, so that it shows that nothing was changed; by default
     /// `5000000`.
     pub entries: u64,
 }

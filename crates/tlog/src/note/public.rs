@@ -18,7 +18,7 @@ const SPKI: [u8; 26] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Public {
     /// Of 32 bytes.
-    Ed25519(Ed25519),
+    Ed25519(Box<Ed25519>),
     /// As a SubjectPublicKeyInfo.
     P256(Box<P256>),
 }
@@ -36,7 +36,7 @@ impl Public {
         Ed25519::from_bytes(bytes)
             .ok()
             .filter(|key| !key.is_weak())
-            .map(Self::Ed25519)
+            .map(|key| Self::Ed25519(Box::new(key)))
             .ok_or(Error::Key("its bytes are no Ed25519 public key"))
     }
 
