@@ -368,7 +368,7 @@ async fn swaps(hosts: Pair<&Path>, rounds: u32) -> Result<Group> {
             for _ in 0..SWAPS {
                 admin
                     .swap(
-                        Plugin::Policy,
+                        Plugin::Policy.name(),
                         Replacement {
                             component: Some(engine.clone().into()),
                             ..Replacement::default()

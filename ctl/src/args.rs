@@ -98,14 +98,15 @@ would be refused as all that it can be, or as the --world that was asked for."
   hypervisor-ctl swap policy policy-rust.wasm --admin http://127.0.0.1:8081
   hypervisor-ctl swap policy --rules next.py
   hypervisor-ctl swap policy policy-rust.wasm --rules digests.txt
+  hypervisor-ctl swap a2a.protocol a2a.wasm
 
 The component is checked, compiled, measured and tried first; where anything is wrong with it, nothing changes. Requests under
 way finish on the old one. Component and rules are swapped in one step. A component without --rules reads the rules file of the
 configuration again. Rules that are sent are in no file of the host's: it reads its own when it is started again.")]
     Swap {
-        /// Which plugin.
-        #[arg(value_enum)]
-        plugin: SwapPlugin,
+        /// `payments`, `policy`, `status`, or `NAME.protocol` for what answers in the host's own name.
+        #[arg(value_name = "PLUGIN", value_parser = swappable)]
+        plugin: String,
         /// The component; without one the one in use stays, and --rules are swapped alone.
         #[arg(value_name = "FILE", required_unless_present = "rules")]
         component: Option<PathBuf>,
@@ -336,13 +337,14 @@ pub(crate) enum Output {
     Json,
 }
 
-/// The plugins that can be swapped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SwapPlugin {
-    /// What takes payments.
-    Payments,
-    /// What decides.
-    Policy,
-    /// What makes the operator's page.
-    Status,
+/// Takes the name of what can be swapped.
+fn swappable(name: &str) -> Result<String, String> {
+    let is_front = name.strip_suffix(".protocol").is_some_and(|it| {
+        let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        !it.is_empty() && it.bytes().all(is_plain)
+    });
+    match matches!(name, "payments" | "policy" | "status") || is_front {
+        true => Ok(name.to_owned()),
+        false => Err("payments, policy, status and NAME.protocol can be swapped".to_owned()),
+    }
 }

@@ -99,7 +99,7 @@ fn run(cli: &Cli) -> Result<bool, Error> {
             output,
         } => plugins::swap(
             cli,
-            *plugin,
+            plugin,
             [component.as_deref(), rules.as_deref()],
             access,
             *output,

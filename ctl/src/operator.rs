@@ -11,7 +11,7 @@ use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use hypervisor::admin::{Lines, Place, Status, Token};
-use hypervisor::pipeline::{Plugin, Replacement, Swapped};
+use hypervisor::pipeline::{Replacement, Swapped};
 use hypervisor_protocol::{AgentInfo, ContentFormat, Problem};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -183,11 +183,11 @@ impl Admin {
         self.read(Method::DELETE, &path, ("", Vec::new())).await
     }
 
-    /// Has it swap a plugin, its rules or both.
+    /// Has it swap a plugin, its rules or both: `payments`, `policy`, `status`, or `NAME.protocol`.
     ///
     /// # Errors
     /// [`Error::NotSwapped`] with the host's words, or with why it was not reached.
-    pub async fn swap(&self, plugin: Plugin, with: Replacement) -> Result<Swapped, Error> {
+    pub async fn swap(&self, plugin: &str, with: Replacement) -> Result<Swapped, Error> {
         let body = match with {
             Replacement {
                 component: Some(component),
@@ -199,7 +199,7 @@ impl Admin {
                 (ContentFormat::Cbor.media_type(), body)
             }
         };
-        let path = format!("/swap/{}", plugin.name());
+        let path = format!("/swap/{plugin}");
         let swapped = self.ask(Method::POST, &path, body, SWAP).await;
         let swapped = swapped.and_then(|body| self.parsed(&body));
         swapped.map_err(|error| Error::NotSwapped(error.to_string()))

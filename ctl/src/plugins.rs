@@ -4,12 +4,12 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use hypervisor::parts::{Parts, THIS_PROGRAM, load_config, runtime};
-use hypervisor::pipeline::{Plugin, Replacement};
+use hypervisor::pipeline::Replacement;
 use hypervisor_ctl::error::Error;
 use hypervisor_ctl::output::{json, written};
 use hypervisor_protocol::HexBytes;
 
-use crate::args::{AdminAccess, Cli, Output, SwapPlugin};
+use crate::args::{AdminAccess, Cli, Output};
 use crate::serving;
 
 pub(crate) fn compile(cli: &Cli, component: &Path, to: &Path) -> Result<(), Error> {
@@ -34,7 +34,7 @@ pub(crate) fn compile(cli: &Cli, component: &Path, to: &Path) -> Result<(), Erro
 
 pub(crate) fn swap(
     cli: &Cli,
-    plugin: SwapPlugin,
+    plugin: &str,
     files: [Option<&Path>; 2],
     access: &AdminAccess,
     output: Output,
@@ -44,11 +44,6 @@ pub(crate) fn swap(
     let with = Replacement {
         component: component?,
         rules: rules?,
-    };
-    let plugin = match plugin {
-        SwapPlugin::Payments => Plugin::Payments,
-        SwapPlugin::Policy => Plugin::Policy,
-        SwapPlugin::Status => Plugin::Status,
     };
     let swapped = runtime()?.block_on(admin.swap(plugin, with))?;
     let mut out = io::stdout().lock();

@@ -1,6 +1,6 @@
 //! Protocols: the components that answer HTTP in the host's own name, at the paths that the operator gives them.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use hypervisor_agents::{Environment, FrontSettings, ROW_TABLES, Shelves, inspected};
 use sha2::{Digest, Sha384};
@@ -10,7 +10,7 @@ use crate::agents::{Agents, Front};
 use crate::attestation::{HostFacts, Loader};
 use crate::config::{Config, Protocol};
 use crate::error::Error;
-use crate::executor::{Chain, Executor, granted};
+use crate::executor::{Chain, Executor, MachineCode, granted};
 use crate::state::State;
 
 /// Writes into the log of components what a host with this configuration writes there of its protocols, without loading them.
@@ -40,7 +40,7 @@ pub fn measure(config: &Config, executor: &Executor, facts: &HostFacts) -> Resul
 /// Those of a host.
 pub(crate) struct Fronts {
     /// Each with the paths that it answers.
-    loaded: Vec<(Protocol, Front)>,
+    loaded: Vec<(Protocol, RwLock<Arc<Front>>)>,
     /// What they keep; none where there are none.
     shelves: Option<Arc<Shelves>>,
 }
@@ -77,36 +77,46 @@ impl Fronts {
                 name: protocol.name.clone(),
                 words,
             };
-            let name = protocol.name.parse();
-            let name = name.map_err(|e: hypervisor_agents::NameError| unfit(e.to_string()))?;
             let source = protocol.source();
             let source = source.ok_or_else(|| unfit("no component is named".to_owned()))?;
             let read = executor.configured(&source).await;
-            let (component, code) = read.map_err(|e| unfit(e.to_string()))?;
-            let rows = shelves.of(&protocol.name);
-            let rows = rows.ok_or_else(|| unfit("it has no name".to_owned()))?;
-            let mut limits = config.limits.execution();
-            let background = !protocol.background.is_zero();
-            if background {
-                limits.wall = protocol.background;
-            }
-            let settings = FrontSettings {
-                name,
-                component,
-                code,
-                environment: Environment::of(protocol.environment.clone()),
-                reuse: 1,
-                limits,
-                background,
-                rows,
-            };
+            let component = read.map_err(|e| unfit(e.to_string()))?;
+            let settings = settings(config, &shelves, protocol, component).map_err(unfit)?;
             let front = agents.front(settings).await.map_err(unfit)?;
-            loaded.push((protocol.clone(), front));
+            loaded.push((protocol.clone(), RwLock::new(Arc::new(front))));
         }
         Ok(Self {
             loaded,
             shelves: Some(shelves),
         })
+    }
+
+    /// Puts a component in the place of the one that has this name, which finishes what it is at. Gives the SHA-384 of both, the new one
+    /// last.
+    ///
+    /// # Errors
+    /// Why it is refused, in words; nothing has changed then.
+    pub(crate) async fn exchange(
+        &self,
+        (config, executor, agents): (&Config, &Executor, &Agents),
+        name: &str,
+        component: Vec<u8>,
+    ) -> Result<[[u8; 48]; 2], String> {
+        let found = self.loaded.iter().find(|(it, _)| it.name == name);
+        let (Some((protocol, place)), Some(shelves)) = (found, &self.shelves) else {
+            return Err(format!(
+                "this host was started without a [[protocols]] of the name `{name}`, so there is none to swap; restart it with one"
+            ));
+        };
+        inspected(executor, &component)?;
+        let code = executor.compiled(&component).await;
+        let code = code.map_err(|error| error.to_string())?;
+        let settings = settings(config, shelves, protocol, (component, code))?;
+        let front = Arc::new(agents.front(settings).await?);
+        let after = front.agent.terms.sha384;
+        let mut place = place.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *place, front);
+        Ok([before.agent.terms.sha384, after])
     }
 
     /// What they keep, for who brings it to the disk; none where there are none.
@@ -117,14 +127,49 @@ impl Fronts {
     /// What they are, for the operator: name, and SHA-384 of the component.
     pub(crate) fn loaded(&self) -> impl Iterator<Item = (&str, [u8; 48])> {
         let loaded = self.loaded.iter();
-        loaded.map(|(protocol, front)| (protocol.name.as_str(), front.agent.terms.sha384))
+        loaded.map(|(protocol, front)| (&*protocol.name, now(front).agent.terms.sha384))
     }
 
     /// The one that answers a path.
-    pub(crate) fn at(&self, path: &str) -> Option<&Front> {
-        let answers = |(protocol, front)| Protocol::answers(protocol, path).then_some(front);
-        self.loaded
-            .iter()
-            .find_map(|(protocol, front)| answers((protocol, front)))
+    pub(crate) fn at(&self, path: &str) -> Option<Arc<Front>> {
+        let mut loaded = self.loaded.iter();
+        let (_, front) = loaded.find(|(protocol, _)| protocol.answers(path))?;
+        Some(now(front))
     }
+
+    /// Whether one answers a path.
+    pub(crate) fn answer(&self, path: &str) -> bool {
+        self.loaded.iter().any(|(it, _)| it.answers(path))
+    }
+}
+
+fn now(front: &RwLock<Arc<Front>>) -> Arc<Front> {
+    Arc::clone(&front.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// What the operator says of one, with its component and what that is compiled to.
+fn settings(
+    config: &Config,
+    shelves: &Shelves,
+    protocol: &Protocol,
+    (component, code): (Vec<u8>, MachineCode),
+) -> Result<FrontSettings, String> {
+    let name = protocol.name.parse();
+    let name = name.map_err(|e: hypervisor_agents::NameError| e.to_string())?;
+    let rows = shelves.of(&protocol.name).ok_or("it has no name")?;
+    let mut limits = config.limits.execution();
+    let background = !protocol.background.is_zero();
+    if background {
+        limits.wall = protocol.background;
+    }
+    Ok(FrontSettings {
+        name,
+        component,
+        code,
+        environment: Environment::of(protocol.environment.clone()),
+        reuse: 1,
+        limits,
+        background,
+        rows,
+    })
 }

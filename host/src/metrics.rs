@@ -61,11 +61,14 @@ static DEPLOYS: Counters<3> = Counters::new(
     "outcome",
     ["deployed", "removed", "refused"],
 );
-static SWAPS: Counters<3, 2> = Counters::of_two(
+static SWAPS: Counters<4, 2> = Counters::of_two(
     "hypervisor_plugin_swaps",
     "Plugins and rules that were put in the place of others.",
     ["plugin", "outcome"],
-    (["payments", "policy", "status"], ["swapped", "refused"]),
+    (
+        ["payments", "policy", "protocol", "status"],
+        ["swapped", "refused"],
+    ),
 );
 static DECISIONS: Counters<5, 3> = Counters::of_two(
     "hypervisor_policy_decisions",

@@ -59,7 +59,7 @@ pub(super) async fn measure(rounds: u32) -> Result<Group> {
         while started.elapsed() < PHASE {
             if let Some((plugin, replacement)) = swapped {
                 admin
-                    .swap(*plugin, replacement.clone())
+                    .swap(plugin.name(), replacement.clone())
                     .await
                     .map_err(|e| Error::new(e.to_string()))?;
                 swaps += 1;
@@ -74,7 +74,7 @@ pub(super) async fn measure(rounds: u32) -> Result<Group> {
         }
         Ok((percentile(&mut times, 99.0), swaps))
     };
-    let with = |plugin, name: &str, rules: Option<&str>| -> Result<_> {
+    let with = |plugin: Plugin, name: &str, rules: Option<&str>| -> Result<_> {
         let component = Some(read(name)?.into());
         let rules = rules.map(|rules| rules.as_bytes().to_vec().into());
         Ok(Some((plugin, Replacement { component, rules })))

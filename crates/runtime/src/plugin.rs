@@ -309,6 +309,15 @@ impl Executor {
         Ok((bytes, code.into()))
     }
 
+    /// Compiles a component that the operator sent.
+    ///
+    /// # Errors
+    /// [`PluginError`].
+    pub async fn compiled(&self, component: &[u8]) -> Result<MachineCode, PluginError> {
+        let code = self.compile_plugin(Path::new(SENT), component).await?;
+        Ok(code.into())
+    }
+
     /// Compiles a plugin for later starts; gives the machine code and its SHA-384 in hex.
     pub async fn compile_ahead(&self, path: &Path) -> Result<(Vec<u8>, String), PluginError> {
         let component = read(path)?;

@@ -36,7 +36,7 @@ pub use token::Token;
 use crate::telemetry;
 
 /// `GET /livez`: 200 as long as the process answers. `GET /readyz`: 200, or 503 with one reason a line. `GET /metrics`: counters
-/// for Prometheus. `POST /swap/payments` and `POST /swap/policy`: the component as the body, or what [`Replacement`] has, as CBOR or JSON.
+/// for Prometheus. `POST /swap/payments`, `policy`, `status` and `NAME.protocol`: the component as the body, or what [`Replacement`] has, as CBOR or JSON.
 /// `DELETE /agents/{agent}`: takes down any agent, by name or address; `DELETE /owners/{owner}/environments`: all environments of an
 /// owner. `GET /`: the page, with a form that posts to `/take-down`; `GET /status`: [`Status`], of which it is made. `GET /logs?from=N`: [`Lines`]. `GET` and `PUT /level`: log levels. `POST /drain`: not ready any
 /// more, and the end when what is under way has ended; with `?stay` without the end; `DELETE /drain`: ready again.
@@ -76,20 +76,25 @@ async fn counters(State(app): State<Arc<Host>>) -> Response {
     response
 }
 
+/// What stands behind the names of those that answer in the host's own name.
+const FRONT: &str = ".protocol";
+
 async fn swap(
     State(app): State<Arc<Host>>,
     Path(plugin): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let plugin = match plugin.as_str() {
-        "payments" => Swappable::Payments,
-        "policy" => Swappable::Policy,
-        "status" => Swappable::Status,
+    let front = plugin.strip_suffix(FRONT).map(str::to_owned);
+    let plugin = match (plugin.as_str(), &front) {
+        ("payments", _) => Some(Swappable::Payments),
+        ("policy", _) => Some(Swappable::Policy),
+        ("status", _) => Some(Swappable::Status),
+        (_, Some(_)) => None,
         _ => {
             return (
                 StatusCode::NOT_FOUND,
-                "payments, policy and status can be swapped\n",
+                "payments, policy, status and NAME.protocol can be swapped\n",
             )
                 .into_response();
         }
@@ -107,7 +112,12 @@ async fn swap(
         },
     };
     // In a task of its own: a swap that has begun is not left half done when the operator goes away.
-    let swapping = tokio::spawn(async move { app.swap(plugin, with).await });
+    let swapping = tokio::spawn(async move {
+        match plugin {
+            Some(plugin) => app.swap(plugin, with).await,
+            None => app.swap_front(&front.unwrap_or_default(), with).await,
+        }
+    });
     match swapping.await {
         Ok(Ok(swapped)) => json(&swapped),
         Ok(Err(detail)) => refused(detail),

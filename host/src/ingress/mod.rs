@@ -165,7 +165,7 @@ pub fn service(
         if let Some(refusal) = one_host::refusal(&request) {
             Box::pin(std::future::ready(refusal))
         } else if plain::is_for_an_agent(request.uri().path())
-            || host.fronts().at(request.uri().path()).is_some()
+            || host.fronts().answer(request.uri().path())
         {
             Box::pin(plain::call(Arc::clone(&host), peer, Box::new(request)))
         } else {

@@ -74,7 +74,7 @@ async fn answer(
     let (head, body) = request.into_parts();
     if let Some(front) = host.fronts().at(head.uri.path()) {
         let body = body.map_err(HttpError::from).boxed_unsync();
-        return front_answer(host, peer, front, (head, body)).await;
+        return front_answer(host, peer, &front, (head, body)).await;
     }
     let reference = reference_in(head.uri.path()).to_owned();
     let target = Target::find(host, &reference).await?;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use hypervisor_agents::{SealingKey, Shelves};
+use hypervisor_agents::{Owner, SealingKey, Shelves};
 use hypervisor_evidence::Subject;
 use hypervisor_protocol::{HexBytes, ProblemType};
 use serde::{Deserialize, Serialize};
@@ -101,8 +101,8 @@ pub struct Replacement {
 /// A swap that was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Swapped {
-    /// Which plugin.
-    pub plugin: Plugin,
+    /// Which plugin; `NAME.protocol` is what answers in the host's own name.
+    pub plugin: String,
     /// SHA-384 of the component now in use, hex.
     pub sha384: String,
     /// SHA-256 of the rules now in use, hex; none for what has no rules.
@@ -431,11 +431,51 @@ impl Host {
             "a plugin was swapped: clients that verified this host must verify it again"
         );
         Ok(Swapped {
-            plugin,
+            plugin: plugin.name().to_owned(),
             sha384,
             rules_sha256,
             manifest_sha384,
             log_entries,
+        })
+    }
+
+    /// Puts a component in the place of what answers in the host's own name and is called this: checked, compiled and measured first.
+    /// Requests under way finish on the old one. The manifest stays: it has no fronts.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub(crate) async fn swap_front(
+        &self,
+        name: &str,
+        with: Replacement,
+    ) -> Result<Swapped, String> {
+        let _one = self.swapping.lock().await;
+        let plugin = format!("{name}.{}", Owner::Protocol);
+        let parts = (&self.config, &*self.executor, &*self.agents);
+        let exchanged = match with {
+            Replacement {
+                component: Some(component),
+                rules: None,
+            } => self.fronts.exchange(parts, name, component.0).await,
+            Replacement {
+                component: None, ..
+            } => Err("nothing was sent to be swapped in".to_owned()),
+            _ => Err("only the policy has rules".to_owned()),
+        };
+        let [before, after] = exchanged.inspect_err(|_| metrics::swap("protocol", "refused"))?;
+        self.did(&Done::Swapped(&plugin, &before, &after));
+        metrics::swap("protocol", "swapped");
+        let sha384 = manifest::hex(&after);
+        let program = self.facts.program_sha384();
+        let snapshot = self.snapshot();
+        let manifest = Manifest::new(&self.config, &snapshot.plugins, program);
+        tracing::warn!(plugin, sha384, "a front was swapped");
+        Ok(Swapped {
+            plugin,
+            sha384,
+            rules_sha256: None,
+            manifest_sha384: manifest.digest(),
+            log_entries: self.facts.log().length(),
         })
     }
 

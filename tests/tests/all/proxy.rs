@@ -14,15 +14,18 @@ use hypervisor_client::agents::create_owner_key;
 use hypervisor_tests::agents::{owner, problem};
 use hypervisor_tests::host::binary;
 use hypervisor_tests::payments::{Payment, Version};
-use hypervisor_tests::programs::component_file;
+use hypervisor_tests::programs::{component_file, guest_file};
+use hypervisor_tests::raw::post;
 use hypervisor_tests::wire::Wire;
 use hypervisor_tests::{Answer, Host, eventually, within};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha384};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::agents::kit::arrived;
+use crate::agents::swap::swapped;
 use crate::attestation::{Known, policy_text, simulated, simulator};
 use crate::mcp::{official_at, speaking_with};
 use crate::payments::kit::{PRICE, Shop, asked};
@@ -661,11 +664,8 @@ async fn a_client_of_a2a_is_led_to_the_proxy_by_the_card_and_streams_through_it(
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_front_that_made_a_card_vouches_for_it() {
-    let host = speaking_a2a();
-    host.deploy(&owner(), "http-hello", "hello", "").await;
-    host.ready().await;
+/// What `hv verify --card` says of the card of `hello`, which has to hold.
+fn verified_card(host: &Host) -> String {
     let folder = TempDir::new().unwrap();
     let simulator = simulator("one");
     let root = const_hex::encode(simulator.fingerprint());
@@ -678,13 +678,69 @@ async fn the_front_that_made_a_card_vouches_for_it() {
         .env("HOME", folder.path())
         .output()
         .unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_front_that_made_a_card_vouches_for_it() {
+    let host = speaking_a2a();
+    host.deploy(&owner(), "http-hello", "hello", "").await;
+    host.ready().await;
+    let said = verified_card(&host);
     assert!(
         said.contains("The component protocol/a2a, SHA-384"),
         "{said}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_front_that_was_swapped_in_vouches_for_its_cards_and_knows_the_tasks_of_the_one_before() {
+    let host = speaking_a2a();
+    host.deploy(&owner(), "http-hello", "hello", "").await;
+    host.ready().await;
+    let ask = async |method: &str, params: Value| -> Value {
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let answer = Client::new()
+            .post(format!("{}/a2a/hello/", host.url()))
+            .header("a2a-version", "1.0")
+            .bearer_auth("me")
+            .header("content-type", "application/json")
+            .body(request.to_string());
+        let answer = answer.send().await.unwrap().text().await.unwrap();
+        serde_json::from_str(&answer).unwrap()
+    };
+    let message = json!({ "messageId": "m", "role": "ROLE_USER", "parts": [{ "text": "hi" }] });
+    let task = ask("SendMessage", json!({ "message": message })).await["result"]["task"].take();
+    // The same program, and another component: a custom section of no name and one byte.
+    let mut component = std::fs::read(component_file("a2a")).unwrap();
+    component.extend([0, 2, 0, 7]);
+    let after = const_hex::encode(Sha384::digest(&component));
+    let swapped = swapped(&host, "a2a.protocol", component).await;
+    assert_eq!(swapped["plugin"], "a2a.protocol");
+    assert_eq!(swapped["sha384"], after);
+    let found = ask("GetTask", json!({ "id": task["id"] })).await["result"].take();
+    assert_eq!(found, task);
+    let said = verified_card(&host);
+    assert!(said.contains(&after), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_front_is_not_swapped_in() {
+    let host = speaking_a2a();
+    let hello = std::fs::read(guest_file("hello")).unwrap();
+    let admin = format!("{}/swap/a2a.protocol", host.admin());
+    let answer = post(&host.operator(), &admin, "application/wasm", hello).await;
+    let text = String::from_utf8_lossy(&answer.body);
+    assert_eq!(answer.status, 422, "{text}");
+    assert!(text.contains("wasi:http/incoming-handler"), "{text}");
+    let nobody = format!("{}/swap/other.protocol", host.admin());
+    let component = std::fs::read(component_file("a2a")).unwrap();
+    let answer = post(&host.operator(), &nobody, "application/wasm", component).await;
+    let text = String::from_utf8_lossy(&answer.body);
+    assert_eq!(answer.status, 422, "{text}");
+    assert!(text.contains("[[protocols]]"), "{text}");
 }
 
 #[tokio::test]
