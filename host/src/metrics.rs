@@ -19,7 +19,7 @@ use families::{Counters, Histograms};
 pub(crate) use families::Gauges;
 
 /// Media type of what [`text`] gives: the text format of OpenMetrics.
-pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 static AGENT_CALLS: Counters<5> = Counters::new(
     "hypervisor_agent_calls",
