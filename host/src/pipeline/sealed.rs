@@ -394,6 +394,7 @@ impl Way for Sealed {
         })?;
         let response = ExecuteResponse {
             encrypted_chunks: flown.chunks,
+            audit_head: host.trail().map(|it| it.published().text.to_string()),
             ..ExecuteResponse::new(id, sealed)
         };
         let mut answer = Answer {
@@ -454,7 +455,6 @@ impl Way for Sealed {
         let response = &mut answer.response;
         // Here passes every answer that goes out, also one that was kept when the host was killed before its entry was written.
         host.did(&audit::Done::Answered(response.result_commitment.0));
-        response.audit_head = host.trail().map(|trail| trail.published().text.to_string());
         if call.way.route.attested && response.result_quote.is_none() {
             let receipt = response.receipt.as_ref().map(AsRef::as_ref);
             let quoting = metrics::timed(Step::Quote);

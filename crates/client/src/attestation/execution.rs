@@ -72,7 +72,7 @@ pub(crate) fn verify_execution(
     let head = exchange.audit_head.as_deref();
     let head = head.map(|head| Known::read(head, identity)).transpose();
     let head = head.unwrap_or_else(|error| {
-        // An answer that was paid for may be given again by the host's next start, which has another key.
+        // One by another key says nothing of this host: it is as if none had come.
         if !matches!(error, Error::Audit(hypervisor_tlog::Error::Unsigned(_))) {
             failures.push(FailedCheck::new("audit-head", error.to_string()));
         }
