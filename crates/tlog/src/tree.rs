@@ -64,7 +64,7 @@ pub trait Nodes {
     /// Why it cannot be had.
     fn node(&mut self, height: u32, place: u64) -> Result<Hash, Self::Error>;
 
-    /// MTH(D[start:end]) of the RFC, for ranges into which trees split: never empty.
+    /// `MTH(D[start:end])` of the RFC, for ranges into which trees split: never empty.
     ///
     /// # Errors
     /// As [`Self::node`].
