@@ -91,8 +91,8 @@ impl Fronts {
         })
     }
 
-    /// Puts a component in the place of the one that has this name, which finishes what it is at. Gives the SHA-384 of both, the new one
-    /// last.
+    /// Puts a component in the place of the one that has this name, which finishes what it is at. Gives the SHA-384 of the new one, and
+    /// that of both, the new one last, to `enter` before any call meets it.
     ///
     /// # Errors
     /// Why it is refused, in words; nothing has changed then.
@@ -101,7 +101,8 @@ impl Fronts {
         (config, executor, agents): (&Config, &Executor, &Agents),
         name: &str,
         component: Vec<u8>,
-    ) -> Result<[[u8; 48]; 2], String> {
+        enter: impl FnOnce(&[u8; 48], &[u8; 48]),
+    ) -> Result<[u8; 48], String> {
         let found = self.loaded.iter().find(|(it, _)| it.name == name);
         let (Some((protocol, place)), Some(shelves)) = (found, &self.shelves) else {
             return Err(format!(
@@ -114,9 +115,10 @@ impl Fronts {
         let settings = settings(config, shelves, protocol, (component, code))?;
         let front = Arc::new(agents.front(settings).await?);
         let after = front.agent.terms.sha384;
-        let mut place = place.write().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *place, front);
-        Ok([before.agent.terms.sha384, after])
+        // Swaps come one at a time.
+        enter(&now(place).agent.terms.sha384, &after);
+        *place.write().unwrap_or_else(PoisonError::into_inner) = front;
+        Ok(after)
     }
 
     /// What they keep, for who brings it to the disk; none where there are none.

@@ -7,8 +7,6 @@ use serde_json::{Map, Value};
 use crate::message::{self, Ids, Message};
 use crate::task::State;
 
-/// As much is held of an event that is not whole, in bytes.
-const MOST_EVENT: usize = 4 * 1024 * 1024;
 /// As many artifacts are taken out of one event.
 const MOST_ARTIFACTS: usize = 64;
 
@@ -90,66 +88,6 @@ fn status(of: &Map<String, Value>, ids: &Ids) -> Result<Said, String> {
     Ok(Said::Status(state, message))
 }
 
-/// Reads a stream of events as it comes.
-#[derive(Default)]
-pub struct Reader {
-    line: Vec<u8>,
-    data: Vec<u8>,
-    has_data: bool,
-    after_return: bool,
-}
-
-impl Reader {
-    /// The data of the events that are whole with these bytes.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
-        let mut whole = Vec::new();
-        for byte in bytes {
-            let is_end = match byte {
-                // The second half of a line's end.
-                b'\n' if self.after_return => {
-                    self.after_return = false;
-                    continue;
-                }
-                b'\n' => true,
-                b'\r' => true,
-                _ => false,
-            };
-            self.after_return = *byte == b'\r';
-            if !is_end {
-                if self.line.len().saturating_add(self.data.len()) >= MOST_EVENT {
-                    return Err(format!("it is longer than {MOST_EVENT} bytes"));
-                }
-                self.line.push(*byte);
-                continue;
-            }
-            whole.extend(self.end_line());
-        }
-        Ok(whole)
-    }
-
-    /// Takes in the line that ended; gives the event that ends with it.
-    fn end_line(&mut self) -> Option<Vec<u8>> {
-        let line = std::mem::take(&mut self.line);
-        if line.is_empty() {
-            let data = std::mem::take(&mut self.data);
-            return std::mem::take(&mut self.has_data).then_some(data);
-        }
-        if let Some(data) = line.strip_prefix(b"data") {
-            let data = match data.strip_prefix(b":") {
-                Some(data) => data.strip_prefix(b" ").unwrap_or(data),
-                None if data.is_empty() => data,
-                None => return None,
-            };
-            if self.has_data {
-                self.data.push(b'\n');
-            }
-            self.data.extend(data);
-            self.has_data = true;
-        }
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -167,33 +105,6 @@ mod tests {
 
     fn read(event: Value) -> Result<Vec<Said>, String> {
         said(event.as_object().unwrap(), &ids())
-    }
-
-    #[test]
-    fn events_are_read_whatever_pieces_they_come_in() {
-        let text =
-            b": comment\nevent: x\ndata: a\ndata:b\n\ndata\r\n\r\nid: 1\n\ndata: c\r\rdata: d";
-        let mut whole = Reader::default();
-        let expected: Vec<Vec<u8>> = vec![b"a\nb".to_vec(), Vec::new(), b"c".to_vec()];
-        assert_eq!(whole.push(text).unwrap(), expected);
-        let mut single = Reader::default();
-        let pieces = text.iter().flat_map(|byte| single.push(&[*byte]).unwrap());
-        assert_eq!(pieces.collect::<Vec<_>>(), expected);
-    }
-
-    #[test]
-    fn an_event_that_does_not_end_is_refused() {
-        let mut reader = Reader::default();
-        assert!(reader.push(&vec![b'a'; MOST_EVENT]).is_ok());
-        assert!(reader.push(b"a").is_err());
-        let mut reader = Reader::default();
-        let line = [
-            b"data: ".to_vec(),
-            vec![b'a'; MOST_EVENT / 2],
-            b"\n".to_vec(),
-        ]
-        .concat();
-        assert!((0..3).any(|_| reader.push(&line).is_err()));
     }
 
     #[test]
@@ -243,11 +154,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn any_bytes_are_events_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Reader::default().push(&bytes);
-        }
-
         #[test]
         fn any_object_is_judged(text in "\\{\"(task|message|statusUpdate|artifactUpdate)\":\\{\"(status|artifact|parts)\":[\\[\\]{}\",:a-z0-9]{0,30}\\}\\}") {
             if let Ok(Value::Object(event)) = serde_json::from_str(&text) {

@@ -65,10 +65,17 @@ impl List {
     }
 }
 
+/// The list of its owner, where that is known.
+fn of_owner(record: &Record) -> Option<List> {
+    record.is_known.then(|| List::of_owner(&record.owner))
+}
+
+fn of_context(record: &Record) -> Option<List> {
+    List::of_context(&record.owner, record.is_known, &record.task.context)
+}
+
 fn lists(record: &Record) -> impl Iterator<Item = List> {
-    let own = record.is_known.then(|| List::of_owner(&record.owner));
-    let context = List::of_context(&record.owner, record.is_known, &record.task.context);
-    own.into_iter().chain(context)
+    of_owner(record).into_iter().chain(of_context(record))
 }
 
 /// Writes where a task stands.
@@ -86,11 +93,8 @@ pub fn write(store: &impl Store, record: &Record) -> Result<(), StoreError> {
 
 /// The lists in which a new task is counted. Nothing else is in the list of a context that begins with it.
 fn counted(record: &Record, is_new_context: bool) -> impl Iterator<Item = List> {
-    let most = match is_new_context {
-        true => usize::from(record.is_known),
-        false => usize::MAX,
-    };
-    lists(record).take(most)
+    let context = of_context(record).filter(|_| !is_new_context);
+    of_owner(record).into_iter().chain(context)
 }
 
 /// Counts a new task.

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use front::events::Reader;
 use front::fields::{Fields, essence};
 use front::json;
 use front::ports::Answer;
@@ -9,7 +10,6 @@ use front::problem;
 use front::words::{is_utf8, words};
 use serde_json::{Value, json};
 
-use crate::events::Reader;
 use crate::input::{MESSAGE, is_json};
 
 /// A piece of text goes out when it is so long, or so old.

@@ -386,10 +386,44 @@ pub struct Waiting {
     begun: RefCell<Option<Begun>>,
 }
 
-struct Begun {
+/// An answer whose head was sent.
+pub struct Begun {
     // The stream belongs to the body and goes first: fields drop in this order.
     stream: OutputStream,
     body: OutgoingBody,
+}
+
+/// Sends the head of an answer; none where there is nothing to write its body to.
+pub fn begin<'a>(
+    out: ResponseOutparam,
+    status: u16,
+    headers: impl IntoIterator<Item = &'a (&'static str, String)>,
+) -> Option<Begun> {
+    let fields = WasiFields::new();
+    for (name, value) in headers {
+        let _ = fields.append(name, value.as_bytes());
+    }
+    let response = OutgoingResponse::new(fields);
+    let _ = response.set_status_code(status);
+    let body = response.body();
+    ResponseOutparam::set(out, Ok(response));
+    let body = body.ok()?;
+    let stream = body.write().ok()?;
+    Some(Begun { stream, body })
+}
+
+impl Begun {
+    /// Where the body goes.
+    pub fn stream(&self) -> &OutputStream {
+        &self.stream
+    }
+
+    /// Says that the body is whole. Without it the client learns that it is not.
+    pub fn finish(self) {
+        let Self { stream, body } = self;
+        drop(stream);
+        let _ = OutgoingBody::finish(body, None);
+    }
 }
 
 impl Waiting {
@@ -416,19 +450,7 @@ impl Waiting {
 impl Client for Waiting {
     fn open(&self, status: u16, headers: &[(&'static str, String)]) {
         let Some(out) = self.out.take() else { return };
-        let fields = WasiFields::new();
-        for (name, value) in headers {
-            let _ = fields.append(name, value.as_bytes());
-        }
-        let response = OutgoingResponse::new(fields);
-        let _ = response.set_status_code(status);
-        let body = response.body();
-        ResponseOutparam::set(out, Ok(response));
-        if let Ok(body) = body
-            && let Ok(stream) = body.write()
-        {
-            *self.begun.borrow_mut() = Some(Begun { stream, body });
-        }
+        *self.begun.borrow_mut() = begin(out, status, headers);
     }
 
     fn push(&self, piece: &[u8]) -> Result<(), WebError> {
@@ -438,9 +460,8 @@ impl Client for Waiting {
     }
 
     fn close(&self) {
-        if let Some(Begun { stream, body }) = self.begun.take() {
-            drop(stream);
-            let _ = OutgoingBody::finish(body, None);
+        if let Some(begun) = self.begun.take() {
+            begun.finish();
         }
     }
 }

@@ -53,17 +53,8 @@ impl Proof {
     /// # Errors
     /// [`Error::TooLarge`] and [`Error::Malformed`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        if bytes.len() > MAX_LENGTH {
-            return Err(Error::TooLarge {
-                what: WHAT,
-                maximum: format!("{MAX_LENGTH} bytes"),
-            });
-        }
+        let (head, checkpoint) = divided(WHAT, MAX_LENGTH, bytes)?;
         let wrong = |reason: &str| Error::malformed(WHAT, reason);
-        let text = std::str::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8"))?;
-        let (head, checkpoint) = text
-            .split_once("\n\n")
-            .ok_or_else(|| wrong("it has no checkpoint"))?;
         let mut lines = head.split('\n');
         if lines.next() != Some(FIRST) {
             return Err(wrong("its first line is another"));
@@ -78,11 +69,7 @@ impl Proof {
         let index = line.and_then(|line| line.strip_prefix("index "));
         let index = index.and_then(decimal);
         let index = index.ok_or_else(|| wrong("it has no line with `index` and a number"))?;
-        let path: Option<Vec<Hash>> = lines.take(MAX_PROOF + 1).map(hash).collect();
-        let path = path.ok_or_else(|| wrong("its path has a line that is not a hash"))?;
-        if path.len() > MAX_PROOF {
-            return Err(wrong("its path is too long"));
-        }
+        let path = path_of(lines).map_err(wrong)?;
         Ok(Self {
             extra,
             index,
@@ -92,6 +79,36 @@ impl Proof {
     }
 }
 
+/// What stands before the checkpoint of a proof of at most so many bytes, and the checkpoint.
+pub(crate) fn divided<'a>(
+    what: &'static str,
+    maximum: usize,
+    bytes: &'a [u8],
+) -> Result<(&'a str, &'a str), Error> {
+    if bytes.len() > maximum {
+        let maximum = format!("{maximum} bytes");
+        return Err(Error::TooLarge { what, maximum });
+    }
+    let text = std::str::from_utf8(bytes);
+    let text = text.map_err(|_| Error::malformed(what, "it is not UTF-8"))?;
+    let divided = text.split_once("\n\n");
+    divided.ok_or_else(|| Error::malformed(what, "it has no checkpoint"))
+}
+
+/// The nodes in these lines; or what is wrong with them.
+pub(crate) fn path_of<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Vec<Hash>, &'static str> {
+    let path: Option<Vec<Hash>> = lines.take(MAX_PROOF + 1).map(hash).collect();
+    let path = path.ok_or("its path has a line that is not a hash")?;
+    let is_short = path.len() <= MAX_PROOF;
+    is_short.then_some(path).ok_or("its path is too long")
+}
+
+/// Writes nodes, a line each.
+pub(crate) fn write_path(f: &mut fmt::Formatter<'_>, path: &[Hash]) -> fmt::Result {
+    let mut nodes = path.iter().map(|hash| BASE64_STANDARD.encode(hash));
+    nodes.try_for_each(|node| writeln!(f, "{node}"))
+}
+
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{FIRST}")?;
@@ -99,9 +116,7 @@ impl fmt::Display for Proof {
             writeln!(f, "extra {}", BASE64_STANDARD.encode(extra))?;
         }
         writeln!(f, "index {}", self.index)?;
-        for hash in &self.path {
-            writeln!(f, "{}", BASE64_STANDARD.encode(hash))?;
-        }
+        write_path(f, &self.path)?;
         write!(f, "\n{}", self.checkpoint)
     }
 }

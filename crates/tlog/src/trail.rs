@@ -21,11 +21,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
-use crate::checkpoint::{SignedCheckpoint, decimal, hash};
+use crate::checkpoint::{SignedCheckpoint, decimal};
+use crate::proof::{divided, path_of, write_path};
 use crate::tree::{Hash, MAX_PROOF};
 use crate::{Error, note};
 
@@ -217,26 +216,13 @@ impl Consistency {
     /// [`Error::TooLarge`] and [`Error::Malformed`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         const WHAT: &str = "proof of consistency";
-        if bytes.len() > MAX_CONSISTENCY {
-            return Err(Error::TooLarge {
-                what: WHAT,
-                maximum: format!("{MAX_CONSISTENCY} bytes"),
-            });
-        }
+        let (head, checkpoint) = divided(WHAT, MAX_CONSISTENCY, bytes)?;
         let wrong = |reason: &str| Error::malformed(WHAT, reason);
-        let text = std::str::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8"))?;
-        let (head, checkpoint) = text
-            .split_once("\n\n")
-            .ok_or_else(|| wrong("it has no checkpoint"))?;
         let mut lines = head.split('\n');
         let old = lines.next().and_then(|line| line.strip_prefix("old "));
         let old = old.and_then(decimal);
         let old = old.ok_or_else(|| wrong("its first line is not `old` and a number"))?;
-        let path: Option<Vec<Hash>> = lines.take(MAX_PROOF + 1).map(hash).collect();
-        let path = path.ok_or_else(|| wrong("its path has a line that is not a hash"))?;
-        if path.len() > MAX_PROOF {
-            return Err(wrong("its path is too long"));
-        }
+        let path = path_of(lines).map_err(wrong)?;
         Ok(Self {
             old,
             path,
@@ -248,9 +234,7 @@ impl Consistency {
 impl fmt::Display for Consistency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "old {}", self.old)?;
-        for hash in &self.path {
-            writeln!(f, "{}", BASE64_STANDARD.encode(hash))?;
-        }
+        write_path(f, &self.path)?;
         write!(f, "\n{}", self.checkpoint)
     }
 }

@@ -452,29 +452,26 @@ impl Host {
         let _one = self.swapping.lock().await;
         let plugin = format!("{name}.{}", Owner::Protocol);
         let parts = (&self.config, &*self.executor, &*self.agents);
-        let exchanged = match with {
-            Replacement {
-                component: Some(component),
-                rules: None,
-            } => self.fronts.exchange(parts, name, component.0).await,
-            Replacement {
-                component: None, ..
-            } => Err("nothing was sent to be swapped in".to_owned()),
-            _ => Err("only the policy has rules".to_owned()),
+        let enter = |before: &[u8; 48], after: &[u8; 48]| {
+            self.did(&Done::Swapped(&plugin, before, after));
         };
-        let [before, after] = exchanged.inspect_err(|_| metrics::swap("protocol", "refused"))?;
-        self.did(&Done::Swapped(&plugin, &before, &after));
+        let exchanged = match (with.component, with.rules) {
+            (Some(HexBytes(it)), None) => self.fronts.exchange(parts, name, it, enter).await,
+            (None, _) => Err("nothing was sent to be swapped in".to_owned()),
+            (Some(_), Some(_)) => Err("only the policy has rules".to_owned()),
+        };
+        let after = exchanged.inspect_err(|_| metrics::swap("protocol", "refused"))?;
         metrics::swap("protocol", "swapped");
         let sha384 = manifest::hex(&after);
         let program = self.facts.program_sha384();
-        let snapshot = self.snapshot();
-        let manifest = Manifest::new(&self.config, &snapshot.plugins, program);
+        let manifest_sha384 =
+            Manifest::new(&self.config, &self.snapshot().plugins, program).digest();
         tracing::warn!(plugin, sha384, "a front was swapped");
         Ok(Swapped {
             plugin,
             sha384,
             rules_sha256: None,
-            manifest_sha384: manifest.digest(),
+            manifest_sha384,
             log_entries: self.facts.log().length(),
         })
     }

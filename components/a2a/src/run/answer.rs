@@ -1,5 +1,6 @@
 //! What an agent's answer becomes: text, events of its own, or one part.
 
+use front::events::{MOST_EVENT, TooLong};
 use front::json;
 use front::ports::Answer;
 use front::problem;
@@ -37,7 +38,10 @@ impl<W: World> Run<'_, W> {
             Output::Events(reader) => {
                 let events = match reader.push(bytes) {
                     Ok(events) => events,
-                    Err(what) => return self.no_event(&what).map(|()| true),
+                    Err(TooLong) => {
+                        let what = format!("it is longer than {MOST_EVENT} bytes");
+                        return self.no_event(&what).map(|()| true);
+                    }
                 };
                 for data in events {
                     let event = json::object(&data).map_err(str::to_owned);

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
-use wasip2::http::types::{Fields as WasiFields, OutgoingBody, OutgoingResponse, ResponseOutparam};
+use front::wasi::{Begun, begin};
+use wasip2::http::types::ResponseOutparam;
 use wasip2::io::poll::Pollable;
-use wasip2::io::streams::{OutputStream, StreamError};
+use wasip2::io::streams::StreamError;
 
 /// As much of a stream waits for a client that does not read; then it is given up.
 const MOST_QUEUED: usize = 1024 * 1024;
@@ -12,9 +13,7 @@ const MOST_QUEUED: usize = 1024 * 1024;
 /// The answer to a client.
 pub struct Out {
     head: Option<ResponseOutparam>,
-    // The stream belongs to the body and goes first: fields drop in this order.
-    stream: Option<OutputStream>,
-    body: Option<OutgoingBody>,
+    begun: Option<Begun>,
     queue: VecDeque<Vec<u8>>,
     queued: usize,
     sent: usize,
@@ -27,8 +26,7 @@ impl Out {
     pub fn new(head: ResponseOutparam) -> Self {
         Self {
             head: Some(head),
-            stream: None,
-            body: None,
+            begun: None,
             queue: VecDeque::new(),
             queued: 0,
             sent: 0,
@@ -40,21 +38,8 @@ impl Out {
     /// Sends the head, with the length of the body where it is known.
     pub fn open(&mut self, status: u16, headers: &[(&'static str, String)], length: Option<usize>) {
         let Some(out) = self.head.take() else { return };
-        let fields = WasiFields::new();
         let length = length.map(|length| ("content-length", length.to_string()));
-        for (name, value) in headers.iter().chain(&length) {
-            let _ = fields.append(name, value.as_bytes());
-        }
-        let response = OutgoingResponse::new(fields);
-        let _ = response.set_status_code(status);
-        let body = response.body();
-        ResponseOutparam::set(out, Ok(response));
-        if let Ok(body) = body
-            && let Ok(stream) = body.write()
-        {
-            self.stream = Some(stream);
-            self.body = Some(body);
-        }
+        self.begun = begin(out, status, headers.iter().chain(&length));
     }
 
     /// That nothing comes behind what is there.
@@ -74,8 +59,8 @@ impl Out {
         if self.head.is_some() || self.is_whole {
             return false;
         }
-        let is_closed = match &self.stream {
-            Some(stream) => stream.check_write().is_err(),
+        let is_closed = match &self.begun {
+            Some(begun) => begun.stream().check_write().is_err(),
             None => true,
         };
         if is_closed {
@@ -86,7 +71,7 @@ impl Out {
 
     /// Some more of the body.
     pub fn push(&mut self, piece: Vec<u8>) {
-        if self.stream.is_none() || piece.is_empty() {
+        if self.begun.is_none() || piece.is_empty() {
             return;
         }
         self.queued = self.queued.saturating_add(piece.len());
@@ -96,7 +81,7 @@ impl Out {
     /// Sends what can be sent without waiting. What to wait for before there is more; none where there is nothing to send.
     pub fn step(&mut self) -> Option<Pollable> {
         match self.go_on() {
-            Ok(true) => self.stream.as_ref().map(OutputStream::subscribe),
+            Ok(true) => self.begun.as_ref().map(|it| it.stream().subscribe()),
             Ok(false) => None,
             Err(_) => {
                 self.give_up();
@@ -107,7 +92,8 @@ impl Out {
 
     /// Whether there is something to wait for.
     fn go_on(&mut self) -> Result<bool, StreamError> {
-        while let Some(stream) = &self.stream {
+        while let Some(begun) = &self.begun {
+            let stream = begun.stream();
             if self.queue.is_empty() && !self.is_dirty && !self.is_whole {
                 return Ok(false);
             }
@@ -129,11 +115,8 @@ impl Out {
             } else if self.is_dirty {
                 stream.flush()?;
                 self.is_dirty = false;
-            } else {
-                self.stream = None;
-                if let Some(body) = self.body.take() {
-                    let _ = OutgoingBody::finish(body, None);
-                }
+            } else if let Some(begun) = self.begun.take() {
+                begun.finish();
             }
         }
         Ok(false)
@@ -143,7 +126,6 @@ impl Out {
     fn give_up(&mut self) {
         self.queue.clear();
         self.queued = 0;
-        self.stream = None;
-        self.body = None;
+        self.begun = None;
     }
 }

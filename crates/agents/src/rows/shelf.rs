@@ -160,8 +160,6 @@ impl Rows for Shelf {
             return Err(too_many());
         }
         let bucket = self.bucket(bucket);
-        // At one time: nobody writes meanwhile.
-        let _held = self.held();
         let mut room = MAX_BYTES;
         let mut values = Vec::with_capacity(keys.len());
         for key in keys {

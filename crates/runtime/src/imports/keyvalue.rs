@@ -71,12 +71,12 @@ impl Opened {
         Ok(self.rows.write(&self.chain, &self.bucket, rows)?)
     }
 
-    /// Waits for the disk where too much has not reached it.
+    /// Waits for the disk where too much has not reached it: until there is room, for others waited, too.
     async fn catch_up(&self) -> Result<()> {
-        match self.rows.is_behind() {
-            true => self.sync().await,
-            false => Ok(()),
+        while self.rows.is_behind() {
+            self.sync().await?;
         }
+        Ok(())
     }
 
     /// Waits for the disk, away from the threads that calls run on.
