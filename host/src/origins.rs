@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
-use hypervisor_egress::{Bounds, Networks, Origin, Sender, Share, SystemResolver};
+use hypervisor_egress::{Bounds, Networks, Origin, Pool, Sender, Share, SystemResolver};
 
 use zeroize::Zeroizing;
 
@@ -25,7 +25,7 @@ const BOUNDS: Bounds = Bounds {
 /// A list of origins, and what sends to them.
 pub(crate) struct Origins {
     listed: Vec<(Origin, HeaderMap)>,
-    sender: Sender,
+    pool: Pool,
 }
 
 impl Origins {
@@ -33,11 +33,12 @@ impl Origins {
     /// When TLS cannot be set up.
     pub(crate) fn of<'a>(urls: impl Iterator<Item = &'a str>) -> Result<Self, HttpError> {
         let networks = Networks::parse(&ANYWHERE).map_err(|_| HttpError::ConfigurationError)?;
+        let sender = Sender::new(networks, Arc::new(SystemResolver))?;
         Ok(Self {
             listed: urls
                 .filter_map(|url| Some((origin(url)?, HeaderMap::new())))
                 .collect(),
-            sender: Sender::new(networks, Arc::new(SystemResolver))?.sharing(Share::new(BOUNDS)),
+            pool: Pool::of(sender.sharing(Share::new(BOUNDS))),
         })
     }
 
@@ -120,12 +121,12 @@ impl Egress for Origins {
                 request.headers_mut().insert(name, value.clone());
             }
         }
-        let sender = self.sender.clone();
+        let pool = self.pool.clone();
         Box::pin(async move {
             if !allowed {
                 return Err(HttpError::HttpRequestDenied);
             }
-            sender.send_for_guest(request, timeouts).await
+            pool.send_for_guest(request, timeouts).await
         })
     }
 }

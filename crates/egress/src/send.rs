@@ -11,7 +11,7 @@ use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use hyper::client::conn::http1::{self, SendRequest};
 use rustls::RootCertStore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -41,6 +41,9 @@ pub use wasmtime_wasi_http::RequestOptions as Timeouts;
 /// Drives the connection of a response: polled, it moves the bodies of both directions. It ends when the response is complete, and
 /// dropping it ends the connection.
 pub type Connection = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+/// Drives an HTTP/1.1 connection.
+pub(crate) type Connected<B> = http1::Connection<TokioIo<Box<dyn Stream>>, B>;
 
 /// Sends requests, each over a connection of its own: HTTP/1.1, TLS for `https`, to addresses that are allowed.
 ///
@@ -108,26 +111,27 @@ impl Sender {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (origin, request) = prepare(request)?;
-        // Before anything waits: requests that wait for a name are under way as well.
-        let taken = self.share.connection()?;
-        let (stream, taken) = self
-            .connect(&origin, taken, duration(timeouts.connect_timeout))
-            .await?;
+        let (origin, request) = prepare(request, Some("close"))?;
+        let (stream, taken) = self.open(&origin, timeouts.connect_timeout).await?;
         let exchange = exchange(stream, taken, request);
         // The same to the caller as no bytes of a body (RFC 9209 §2.3.10).
         let (response, connection) = timeout(duration(timeouts.first_byte_timeout), exchange)
             .await
             .map_err(|_| Error::ConnectionReadTimeout)??;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Error::HttpUpgradeFailed);
-        }
-        let between_bytes = duration(timeouts.between_bytes_timeout);
-        let response = response.map(|body| Timed::new(body, between_bytes).fuse().boxed_unsync());
-        Ok((response, connection))
+        Ok((readable(response, &timeouts)?, connection))
     }
 
-    /// A connection to an address of `origin` that is allowed.
+    /// A connection to an address of `origin` that is allowed, taken from the share.
+    pub(crate) async fn open(
+        &self,
+        origin: &Origin,
+        limit: Option<Duration>,
+    ) -> Result<(Box<dyn Stream>, Taken), Error> {
+        // Before anything waits: requests that wait for a name are under way as well.
+        let taken = self.share.connection()?;
+        self.connect(origin, taken, duration(limit)).await
+    }
+
     async fn connect(
         &self,
         origin: &Origin,
@@ -149,7 +153,35 @@ impl Sender {
     }
 }
 
-fn duration(chosen: Option<Duration>) -> Duration {
+/// A response as a component reads it, which fails when its bytes are waited for too long.
+pub(crate) fn readable(
+    response: Response<Incoming>,
+    timeouts: &Timeouts,
+) -> Result<Response<WasiBody>, Error> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Error::HttpUpgradeFailed);
+    }
+    let between_bytes = duration(timeouts.between_bytes_timeout);
+    Ok(response.map(|body| Timed::new(body, between_bytes).fuse().boxed_unsync()))
+}
+
+/// HTTP/1.1 over `stream`: what sends requests, and what drives the connection.
+pub(crate) async fn handshake<B>(
+    stream: Box<dyn Stream>,
+) -> Result<(SendRequest<B>, Connected<B>), Error>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    http1::Builder::new()
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_BUFFER)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| of_http(&error))
+}
+
+pub(crate) fn duration(chosen: Option<Duration>) -> Duration {
     chosen.unwrap_or(DEFAULT_TIMEOUT).min(LONGEST_TIMEOUT)
 }
 
@@ -163,12 +195,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (mut requests, connection) = http1::Builder::new()
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_BUFFER)
-        .handshake::<_, B>(TokioIo::new(stream))
-        .await
-        .map_err(|error| of_http(&error))?;
+    let (mut requests, connection) = handshake(stream).await?;
     let mut connection: Connection = Box::pin(async move {
         let _taken = taken;
         connection.await.map_err(|error| of_http(&error))
@@ -189,8 +216,12 @@ where
     }
 }
 
-/// The origin of `request`, and the request as it goes to the server of that origin: a path for its URI, and `host`.
-fn prepare<B>(mut request: Request<B>) -> Result<(Origin, Request<B>), Error> {
+/// The origin of `request`, and the request as it goes to the server of that origin: a path for its URI, `host`, and what becomes
+/// of the connection.
+pub(crate) fn prepare<B>(
+    mut request: Request<B>,
+    connection: Option<&str>,
+) -> Result<(Origin, Request<B>), Error> {
     let uri = request.uri();
     let origin = Origin::of(uri).ok_or(Error::HttpRequestUriInvalid)?;
     // RFC 9110 §4.2.4: user information in a URI from someone untrusted is an error.
@@ -206,23 +237,27 @@ fn prepare<B>(mut request: Request<B>) -> Result<(Origin, Request<B>), Error> {
     };
     *request.uri_mut() = Uri::from(path);
     *request.version_mut() = Version::HTTP_11;
-    set_fields(request.headers_mut(), &origin)?;
+    set_fields(request.headers_mut(), &origin, connection)?;
     Ok((origin, request))
 }
 
-fn set_fields(fields: &mut HeaderMap, origin: &Origin) -> Result<(), Error> {
+fn set_fields(
+    fields: &mut HeaderMap,
+    origin: &Origin,
+    connection: Option<&str>,
+) -> Result<(), Error> {
     // About one connection (RFC 9110 §7.6.1), which is the sender's own and not the caller's.
     // `host` stays where it is, which is first, to be replaced there.
     for name in DEFAULT_FORBIDDEN_HEADERS.iter().filter(|n| **n != HOST) {
         fields.remove(name);
     }
     // RFC 9110 §10.1.4: whoever sends TE names it here.
-    let options = if fields.contains_key(TE) {
-        "TE, close"
-    } else {
-        "close"
-    };
-    fields.insert(CONNECTION, HeaderValue::from_static(options));
+    let te = fields.contains_key(TE).then_some("TE");
+    let options: Vec<&str> = te.into_iter().chain(connection).collect();
+    if !options.is_empty() {
+        let options = HeaderValue::try_from(options.join(", "));
+        fields.insert(CONNECTION, options.map_err(|_| Error::InternalError(None))?);
+    }
     // RFC 9112 §3.2: the URI decides. A server of several sites would else serve one that the origin does not name.
     let host =
         HeaderValue::try_from(origin.authority()).map_err(|_| Error::HttpRequestUriInvalid)?;
@@ -235,7 +270,7 @@ mod tests {
     use super::*;
 
     fn prepared(request: http::request::Builder) -> Result<(Origin, Request<()>), Error> {
-        prepare(request.body(()).unwrap())
+        prepare(request.body(()).unwrap(), Some("close"))
     }
 
     fn get(uri: &str) -> http::request::Builder {
@@ -285,6 +320,15 @@ mod tests {
         assert!(!request.headers().contains_key("upgrade"));
         assert_eq!(request.headers()["te"], "trailers");
         assert_eq!(request.headers()["x-other"], "stays");
+    }
+
+    #[test]
+    fn a_connection_that_is_kept_is_not_said_to_close() {
+        let kept = |request: http::request::Builder| prepare(request.body(()).unwrap(), None);
+        let (_, request) = kept(get("http://a.example/").header("connection", "close")).unwrap();
+        assert!(!request.headers().contains_key(CONNECTION));
+        let (_, request) = kept(get("http://a.example/").header("te", "trailers")).unwrap();
+        assert_eq!(request.headers()[CONNECTION], "TE");
     }
 
     #[test]

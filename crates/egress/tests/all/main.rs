@@ -12,5 +12,6 @@ mod destinations;
 mod exchange;
 mod origins;
 mod patterns;
+mod pool;
 mod support;
 mod tls;
