@@ -47,8 +47,11 @@ impl Build {
             built(folder)?
         } else if has("go.mod") {
             let mut go = Command::new("go");
-            // A module of WASI preview 1, which hosts adapt.
-            go.args(["build", "-ldflags", "-s -w", "-o", "program.wasm", "."])
+            // A module of WASI preview 1, which hosts adapt; the same bytes from any folder.
+            let same = ["-trimpath", "-buildvcs=false", "-ldflags", "-s -w"];
+            go.arg("build")
+                .args(same)
+                .args(["-o", "program.wasm", "."])
                 .envs([("GOOS", "wasip1"), ("GOARCH", "wasm")]);
             finish(folder, go, "go", GO)?;
             built(folder)?
