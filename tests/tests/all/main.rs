@@ -28,6 +28,7 @@ mod metrics;
 mod named;
 mod packages;
 mod page;
+mod pages;
 mod payment_rig;
 mod payments;
 mod plugins;
