@@ -56,7 +56,7 @@ pub(super) async fn call(host: Arc<Host>, peer: Peer, request: Box<Request<Incom
         (response, is_own)
     });
     let (mut response, is_own) = answered.await;
-    about.answered(response.status());
+    about.answered(response.status().as_u16());
     if is_own {
         // A page that is to pay has to read what it costs, and what became of it.
         let headers = response.headers_mut();

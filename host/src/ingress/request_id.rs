@@ -32,7 +32,7 @@ pub(super) async fn layer(request: Request, next: Next) -> Response {
         response
     });
     let response = answered.await;
-    about.answered(response.status());
+    about.answered(response.status().as_u16());
     tracing::debug!(
         request_id = %about.id().simple(),
         %method,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method};
 use uuid::Uuid;
 
 use super::spans::Recording;
@@ -39,9 +39,9 @@ impl Request {
     }
 
     /// The answer begins.
-    pub(crate) fn answered(&self, status: StatusCode) {
+    pub(crate) fn answered(&self, status: u16) {
         if let Some(recording) = &self.recording {
-            recording.note(|request| request.status = Some(status.as_u16()));
+            recording.note(|request| request.status = Some(status));
         }
     }
 }

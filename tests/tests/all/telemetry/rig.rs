@@ -1,6 +1,7 @@
 //! What hosts are exported to: a collector of OpenTelemetry that nobody here wrote, and what it passes on; and Prometheus.
 
 use std::fs::File;
+use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -80,7 +81,6 @@ impl Collector {
             .args(["--otlp-grpc-endpoint", &grpc.address()])
             .args(["--otlp-exporter-endpoint", &to])
             .args(["--otlp-exporter-protocol", "http"])
-            .args(["--otlp-exporter-compression", "none"])
             .arg("--pid-file")
             .arg(folder.path().join("pid"))
             .arg("--log-file")
@@ -146,13 +146,27 @@ impl Collector {
 }
 
 async fn traces(State(passed_on): State<PassedOn>, body: Bytes) {
-    let message = ExportTraceServiceRequest::decode(body).unwrap();
+    let message = ExportTraceServiceRequest::decode(unpacked(&body)).unwrap();
     passed_on.traces.lock().unwrap().push(message);
 }
 
 async fn metrics(State(passed_on): State<PassedOn>, body: Bytes) {
-    let message = ExportMetricsServiceRequest::decode(body).unwrap();
+    let message = ExportMetricsServiceRequest::decode(unpacked(&body)).unwrap();
     passed_on.metrics.lock().unwrap().push(message);
+}
+
+/// The collector passes everything on by gzip, whatever it is told.
+fn unpacked(packed: &[u8]) -> Bytes {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(packed).unwrap();
+    file.rewind().unwrap();
+    let unpacked = Command::new("gzip")
+        .arg("-dc")
+        .stdin(file)
+        .output()
+        .unwrap();
+    assert!(unpacked.status.success(), "{unpacked:?}");
+    unpacked.stdout.into()
 }
 
 impl Drop for Collector {
