@@ -31,7 +31,7 @@ mcp: ## install the official MCP clients and conformance suite, for the tests
 a2a: ## install the official A2A clients, for the tests
 	@scripts/setup-a2a.sh
 
-metrics: ## install the parsers that tests read metrics, alert rules and the dashboard with
+metrics: ## install what tests read metrics, alert rules and the dashboard with, a collector of OpenTelemetry, and Prometheus
 	@scripts/setup-metrics.sh
 
 browser: ## install the browser that tests look at the operator's page with

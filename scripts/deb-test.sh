@@ -48,6 +48,7 @@ holds "$host_deb" \
     '-rwxr-xr-x 0/0 ./usr/bin/hypervisor-ctl' \
     '-rw-r--r-- 0/0 ./etc/hypervisor/hypervisor.toml' \
     '-rw-r--r-- 0/0 ./usr/lib/systemd/system/hypervisor.service' \
+    '-rw-r--r-- 0/0 ./usr/lib/systemd/system/hypervisor-telemetry.service' \
     '-rw-r--r-- 0/0 ./usr/lib/sysusers.d/hypervisor.conf' \
     '-rw-r--r-- 0/0 ./usr/share/man/man1/hypervisor.1.gz' \
     '-rw-r--r-- 0/0 ./usr/share/man/man1/hypervisor-ctl-check.1.gz' \
@@ -87,16 +88,19 @@ if command -v fish >/dev/null; then
 fi
 say 'pages and completions … ok'
 
-# The unit as it will be read, but for where its program is.
+# The units as they will be read, but for where their programs are.
+for name in hypervisor hypervisor-telemetry; do
+    unit=$work/$name.service
+    sed "s|^ExecStart=/usr|ExecStart=$root/usr|" "$root/usr/lib/systemd/system/$name.service" >"$unit"
+    systemd-analyze verify --man=no "$unit"
+    # Of 100, 0 the tightest: what is left is the network, and code that the host makes executable.
+    systemd-analyze security --offline=true --threshold=20 --no-pager "$unit" >"$work/exposure" || {
+        cat "$work/exposure"
+        fail "the sandbox of $name is wider than it was"
+    }
+    say "$(tail -n 1 "$work/exposure" | sed 's/^[^A-Za-z]*//')"
+done
 unit=$work/hypervisor.service
-sed "s|^ExecStart=/usr|ExecStart=$root/usr|" "$root/usr/lib/systemd/system/hypervisor.service" >"$unit"
-systemd-analyze verify --man=no "$unit"
-# Of 100, 0 the tightest: what is left is the network, and code that is made executable.
-systemd-analyze security --offline=true --threshold=20 --no-pager "$unit" >"$work/exposure" || {
-    cat "$work/exposure"
-    fail 'the sandbox of the unit is wider than it was'
-}
-say "$(tail -n 1 "$work/exposure" | sed 's/^[^A-Za-z]*//')"
 
 # The packaged configuration, but for where its folders are.
 sed "s|\"/var/lib/hypervisor\"|\"$work/state\"|; s|\"/etc/|\"$root/etc/|" "$root/etc/hypervisor/hypervisor.toml" >"$work/hypervisor.toml"
@@ -121,6 +125,16 @@ address=${said#listening on }
 if grep -i 'not fully hardened' "$work/log"; then
     fail 'the sandbox takes from the host what it confines its compilers with'
 fi
+# As far as a collector that is not there.
+if OTEL_TRACES_EXPORTER=none OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9 "${as_user[@]}" \
+    /usr/bin/python3 scripts/under-filter.py "$work/hypervisor-telemetry.service" \
+    "$root/usr/bin/hypervisor-ctl" telemetry --once --admin "unix:$work/state/admin.sock" 2>"$work/exported"; then
+    fail 'something was exported to nowhere'
+fi
+grep -q 'no answer' "$work/exported" || {
+    cat "$work/exported"
+    fail 'the packaged exporter does not reach the host'
+}
 open=$(find "$work/state" -perm /077)
 [[ -z $open ]] || fail "others can open $open"
 kill "$host_pid"

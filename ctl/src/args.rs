@@ -179,6 +179,28 @@ configuration again. Rules that are sent are in no file of the host's: it reads 
         #[arg(long, value_enum, default_value = "text")]
         output: Output,
     },
+    /// Export the metrics and spans of a serving host by OTLP, as the variables of OpenTelemetry say, until it is told to end.
+    #[command(after_help = "Examples:
+  OTEL_EXPORTER_OTLP_ENDPOINT=https://collector.example:4318 hypervisor-ctl telemetry
+  OTEL_TRACES_EXPORTER=none OTEL_METRIC_EXPORT_INTERVAL=10000 hypervisor-ctl telemetry
+  hypervisor-ctl telemetry --once --admin unix:/var/lib/hypervisor/admin.sock
+
+Spans need `traces = true` in [telemetry] of the host's configuration. Variables, with their meaning in OpenTelemetry's specification:
+  OTEL_EXPORTER_OTLP_ENDPOINT           http://localhost:4318; /v1/traces and /v1/metrics are added
+  OTEL_EXPORTER_OTLP_HEADERS            NAME=VALUE,NAME=VALUE; values percent-encoded
+  OTEL_EXPORTER_OTLP_TIMEOUT            milliseconds of one export, 10000
+  OTEL_EXPORTER_OTLP_PROTOCOL           http/protobuf; grpc and http/json are refused
+  OTEL_EXPORTER_OTLP_COMPRESSION        none; gzip is refused
+  OTEL_EXPORTER_OTLP_CERTIFICATE        what signs the collector's certificate, PEM; by default what this machine trusts
+  OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE, OTEL_EXPORTER_OTLP_CLIENT_KEY    your own, PEM
+  each also as OTEL_EXPORTER_OTLP_TRACES_… and OTEL_EXPORTER_OTLP_METRICS_…, which go before it; an endpoint is then taken as it is
+  OTEL_TRACES_EXPORTER, OTEL_METRICS_EXPORTER    otlp, or none
+  OTEL_METRIC_EXPORT_INTERVAL           milliseconds between exports of metrics, 60000
+  OTEL_BSP_SCHEDULE_DELAY               milliseconds between looks for spans, 1000
+  OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG   parentbased_always_on, parentbased_traceidratio and 0.1, …
+  OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES    by default service.name=hypervisor
+  OTEL_SDK_DISABLED                     true: nothing is exported")]
+    Telemetry(Telemetry),
     /// Ask the policy of a configuration by hand, without serving.
     Policy {
         #[command(subcommand)]
@@ -287,6 +309,15 @@ pub(crate) struct Logs {
     /// Form of the output.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Telemetry {
+    /// Export what there is and end; exits with status 1 where the host does not give it or the collector does not take it.
+    #[arg(long)]
+    pub(crate) once: bool,
+    #[command(flatten)]
+    pub(crate) access: AdminAccess,
 }
 
 #[derive(Debug, Subcommand)]

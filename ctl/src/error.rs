@@ -33,6 +33,9 @@ pub enum Error {
     /// The admin port was not reached, or refused what was asked.
     #[error("{0}")]
     Admin(String),
+    /// What a host measures cannot be exported, or was not.
+    #[error("{0}")]
+    Telemetry(String),
     /// A plugin was not fetched.
     #[error(transparent)]
     Registry(#[from] hypervisor_oci::Error),

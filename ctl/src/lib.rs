@@ -9,4 +9,5 @@ pub mod named;
 pub mod operator;
 pub mod output;
 pub mod overview;
+pub mod telemetry;
 pub mod world;

@@ -1,6 +1,7 @@
 //! The `hypervisor-ctl` command.
 
 mod args;
+mod export;
 mod image;
 mod inspect;
 mod plugins;
@@ -113,6 +114,7 @@ fn run(cli: &Cli) -> Result<bool, Error> {
             output,
         } => serving::agents(cli, access, command.as_ref(), *output)?,
         Command::Drain(asked) => return serving::drain(cli, &asked.access, asked),
+        Command::Telemetry(asked) => export::telemetry(cli, asked)?,
         Command::Level {
             directives,
             access,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
-use hypervisor::admin::{Lines, Place, Status, Token};
+use hypervisor::admin::{Lines, Place, Spans, Status, Token};
 use hypervisor::pipeline::{Replacement, Swapped};
 use hypervisor_protocol::{AgentInfo, ContentFormat, Problem};
 use rustls::pki_types::pem::PemObject;
@@ -133,6 +133,25 @@ impl Admin {
     pub async fn logs(&self, from: u64) -> Result<Lines, Error> {
         let path = format!("/logs?from={from}");
         self.read(Method::GET, &path, ("", Vec::new())).await
+    }
+
+    /// What its last requests took, from the one of this number on.
+    ///
+    /// # Errors
+    /// [`Error::Admin`].
+    pub async fn spans(&self, from: u64) -> Result<Spans, Error> {
+        let path = format!("/spans?from={from}");
+        self.read(Method::GET, &path, ("", Vec::new())).await
+    }
+
+    /// What it counts, as OpenMetrics.
+    ///
+    /// # Errors
+    /// [`Error::Admin`].
+    pub async fn metrics(&self) -> Result<String, Error> {
+        let asked = self.ask(Method::GET, "/metrics", ("", Vec::new()), PATIENCE);
+        let text = String::from_utf8(asked.await?.into());
+        text.map_err(|_| self.failed(&"its metrics are no text"))
     }
 
     /// Sets the levels of its log, as `RUST_LOG` has them; gives those in force.

@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 
 use crate::executor::{Exit, Outcome, micros};
+use crate::telemetry;
 use families::{Counters, Histograms};
 
 pub(crate) use families::Gauges;
@@ -229,9 +230,18 @@ impl Step {
         }
     }
 
+    fn name(self) -> &'static str {
+        STEPS
+            .values()
+            .get(self.place())
+            .copied()
+            .unwrap_or_default()
+    }
+
     /// It took so long.
     pub(crate) fn took(self, time: std::time::Duration) {
         STEPS.observe(self.place(), time);
+        telemetry::stepped(self.name(), time);
     }
 }
 
@@ -297,7 +307,7 @@ pub(crate) fn request(operation: Operation, outcome: &Outcome, received: u64) {
     };
     REQUESTS.count_both(operation.as_str(), ended);
     let sent = outcome.stdout.len().saturating_add(outcome.stderr.len());
-    history::keep(history::Recent {
+    let recent = history::Recent {
         at: crate::attestation::now(),
         kind: operation.as_str().to_owned(),
         outcome: ended.to_owned(),
@@ -306,7 +316,9 @@ pub(crate) fn request(operation: Operation, outcome: &Outcome, received: u64) {
         cpu_us: micros(outcome.cpu),
         wall_us: micros(outcome.wall),
         peak_memory_bytes: outcome.peak_memory,
-    });
+    };
+    telemetry::done(&recent);
+    history::keep(recent);
 }
 
 /// Something was stopped at a limit of its own.

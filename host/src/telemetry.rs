@@ -4,6 +4,9 @@
 //! their target, and not for a level alone.
 
 mod lines;
+mod parent;
+mod request;
+mod spans;
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
@@ -20,12 +23,14 @@ use tracing_subscriber::fmt::{self, FmtContext, FormatEvent, FormatFields, MakeW
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload;
-use uuid::Uuid;
 
 use crate::executor::PLUGIN_LOG;
 
 pub use lines::Lines;
 pub(crate) use lines::since as lines_since;
+pub(crate) use request::{Request, carried, request};
+pub use spans::{Spans, Stepped, Traced, export};
+pub(crate) use spans::{done, failed, spans_since, stepped};
 
 /// Libraries whose warnings are about what a guest or a peer did.
 const TALKATIVE: [&str; 4] = ["wasmtime_wasi_http", "wasmtime_wasi", "hyper", "h2"];
@@ -160,21 +165,6 @@ impl Sparing {
     }
 }
 
-tokio::task_local! {
-    static REQUEST: Uuid;
-}
-
-/// Runs what a request causes, so that its lines have the request's id. A span would have it too, and cost more than some requests
-/// do, whether there is a line or not.
-pub(crate) fn of_request<F: Future>(id: Uuid, work: F) -> impl Future<Output = F::Output> {
-    REQUEST.scope(id, work)
-}
-
-/// The request that the current task is about.
-pub(crate) fn request() -> Option<Uuid> {
-    REQUEST.try_get().ok()
-}
-
 /// Fields of a line of text, and the id of the request that it is about.
 struct OfRequest<F>(F);
 
@@ -184,7 +174,7 @@ impl<'w, F: FormatFields<'w>> FormatFields<'w> for OfRequest<F> {
         mut writer: Writer<'w>,
         fields: R,
     ) -> std::fmt::Result {
-        if let Ok(id) = REQUEST.try_get() {
+        if let Some(id) = request() {
             write!(writer, "request_id={} ", id.simple())?;
         }
         self.0.format_fields(writer, fields)
@@ -204,7 +194,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> std::fmt::Result {
-        let Ok(id) = REQUEST.try_get() else {
+        let Some(id) = request() else {
             return self.0.format_event(context, writer, event);
         };
         let mut line = String::new();
@@ -245,23 +235,26 @@ mod tests {
     use std::sync::Arc;
     use std::task::{Context, Waker};
 
+    use http::Method;
+
     use super::*;
 
-    /// What is written of a line within a request and one without.
-    fn written(format: LogFormat) -> String {
+    /// What is written of a line within a request and one without, and the request's id.
+    fn written(format: LogFormat) -> (String, String) {
         let written = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&written);
         let subscriber =
             tracing_subscriber::registry().with(output(format, move || Sink(sink.clone())));
-        let id = Uuid::from_u128(0x1234);
+        let request = Request::begin(&Method::GET, None, None);
         tracing::subscriber::with_default(subscriber, || {
-            let within = of_request(id, async { tracing::info!(size = 5, "{}", "}within}") });
+            let within = request.run(async { tracing::info!(size = 5, "{}", "}within}") });
             pin!(within)
                 .poll(&mut Context::from_waker(Waker::noop()))
                 .is_ready();
             tracing::info!("without");
         });
-        String::from_utf8(written.lock().unwrap().clone()).unwrap()
+        let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        (text, request.id().simple().to_string())
     }
 
     struct Sink(Arc<Mutex<Vec<u8>>>);
@@ -278,8 +271,7 @@ mod tests {
 
     #[test]
     fn lines_about_a_request_have_its_id_and_others_none() {
-        let id = format!("{:032x}", 0x1234);
-        let text = written(LogFormat::Text);
+        let (text, id) = written(LogFormat::Text);
         let (within, without) = text.trim_end().split_once('\n').unwrap();
         assert!(within.contains(&format!("request_id={id} ")), "{within}");
         assert!(
@@ -288,7 +280,7 @@ mod tests {
         );
         assert!(!without.contains("request_id"), "{without}");
 
-        let text = written(LogFormat::Json);
+        let (text, id) = written(LogFormat::Json);
         let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
         let lines: Vec<serde_json::Value> = lines.collect();
         assert_eq!(lines[0]["request_id"], id);

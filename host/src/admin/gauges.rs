@@ -21,6 +21,11 @@ pub(super) fn of(host: &Host) -> Vec<Gauges> {
     let memories = vec![("used", holding.memories), ("warm", holding.warm_memories)];
     let mut all = vec![
         Gauges::one(
+            "process_start_time_seconds",
+            "When the host started, in Unix time.",
+            host.started_at(),
+        ),
+        Gauges::one(
             "hypervisor_ready",
             "Whether requests should come here: 1, or 0 for the reason that /readyz gives.",
             host.not_ready().is_none().into(),

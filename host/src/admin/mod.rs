@@ -28,7 +28,7 @@ use crate::pipeline::{Host, Plugin as Swappable, Replacement};
 pub use crate::config::Place;
 pub use crate::metrics::StepTimes;
 pub use crate::metrics::history::{Recent, Sample};
-pub use crate::telemetry::Lines;
+pub use crate::telemetry::{Lines, Spans, Stepped, Traced};
 pub use listener::Listener;
 pub use status::{Agent, Attestation, InUse, Owner, Plugin, Status};
 pub use token::Token;
@@ -38,7 +38,7 @@ use crate::telemetry;
 /// `GET /livez`: 200 as long as the process answers. `GET /readyz`: 200, or 503 with one reason a line. `GET /metrics`: counters
 /// for Prometheus. `POST /swap/payments`, `policy`, `status` and `NAME.protocol`: the component as the body, or what [`Replacement`] has, as CBOR or JSON.
 /// `DELETE /agents/{agent}`: takes down any agent, by name or address; `DELETE /owners/{owner}/environments`: all environments of an
-/// owner. `GET /`: the page, with a form that posts to `/take-down`; `GET /status`: [`Status`], of which it is made. `GET /logs?from=N`: [`Lines`]. `GET` and `PUT /level`: log levels. `POST /drain`: not ready any
+/// owner. `GET /`: the page, with a form that posts to `/take-down`; `GET /status`: [`Status`], of which it is made. `GET /logs?from=N`: [`Lines`]. `GET /spans?from=N`: [`Spans`]. `GET` and `PUT /level`: log levels. `POST /drain`: not ready any
 /// more, and the end when what is under way has ended; with `?stay` without the end; `DELETE /drain`: ready again.
 pub fn router(app: Arc<Host>) -> Router {
     let most = usize::try_from(app.most_bytes()).unwrap_or(usize::MAX);
@@ -53,6 +53,7 @@ pub fn router(app: Arc<Host>) -> Router {
         .route("/owners/{owner}/environments", delete(remove_environments))
         .route("/status", get(status))
         .route("/logs", get(logs))
+        .route("/spans", get(spans))
         .route("/level", get(level).put(set_level))
         .route("/drain", post(drain).delete(leave_drain))
         .layer(DefaultBodyLimit::max(most))
@@ -179,12 +180,27 @@ async fn status(State(app): State<Arc<Host>>) -> Response {
     json(&Status::of(&app))
 }
 
-async fn logs(RawQuery(query): RawQuery) -> Response {
-    let from = query.as_deref().and_then(|it| it.strip_prefix("from="));
-    match from.unwrap_or("0").parse() {
-        Ok(from) => json(&telemetry::lines_since(from)),
-        Err(_) => (StatusCode::BAD_REQUEST, "`from` is the number of a line\n").into_response(),
-    }
+async fn logs(RawQuery(query): RawQuery) -> Result<Response, Wrong> {
+    Ok(json(&telemetry::lines_since(number_in(query)?)))
+}
+
+async fn spans(State(app): State<Arc<Host>>, RawQuery(query): RawQuery) -> Result<Response, Wrong> {
+    let spans = telemetry::spans_since(number_in(query)?, app.started_at());
+    let words = "this host keeps no spans: set `traces = true` in [telemetry]\n";
+    spans
+        .map(|spans| json(&spans))
+        .ok_or((StatusCode::NOT_FOUND, words))
+}
+
+/// What is wrong with a question.
+type Wrong = (StatusCode, &'static str);
+
+/// What comes after `from=`; 0 where nothing is said.
+fn number_in(query: Option<String>) -> Result<u64, Wrong> {
+    let query = query.unwrap_or_default();
+    let from = query.strip_prefix("from=").unwrap_or("0");
+    let words = "`from` is the number of the first one to give\n";
+    from.parse().map_err(|_| (StatusCode::BAD_REQUEST, words))
 }
 
 async fn level() -> String {

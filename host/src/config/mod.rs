@@ -75,6 +75,8 @@ pub struct Config {
     pub audit: Audit,
     /// The port for probes and operators.
     pub admin: Admin,
+    /// What is kept for `hypervisor-ctl telemetry`.
+    pub telemetry: Telemetry,
     /// What to do where the system cannot confine the host and its compilers as they should be.
     pub hardening: Hardening,
 }
@@ -190,6 +192,14 @@ pub struct Execution {
     pub shared_compile_cache: bool,
 }
 
+/// `[telemetry]`: what is kept for `hypervisor-ctl telemetry`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Telemetry {
+    /// Keep spans of the last requests in memory; by default `false`.
+    pub traces: bool,
+}
+
 /// `[routes]`: which routes there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -223,6 +233,7 @@ impl Default for Config {
             attestation: Attestation::default(),
             audit: Audit::default(),
             admin: Admin::default(),
+            telemetry: Telemetry::default(),
             hardening: Hardening::default(),
         }
     }

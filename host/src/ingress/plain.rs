@@ -24,7 +24,8 @@ use crate::agents::{Front, PREFIX, declared_length};
 use crate::audit::Done;
 use crate::executor::{Chain, HttpBody, HttpError};
 use crate::pipeline::plain::{
-    CALLER, FORWARDED_PREFIX, Plain, for_agent, reference_in, refuse_upgrade, without,
+    CALLER, FORWARDED_PREFIX, Plain, TRACE_CONTEXT, for_agent, reference_in, refuse_upgrade,
+    without,
 };
 use crate::pipeline::{Call, Host, Input, Refusal, Sale, Target};
 use crate::telemetry;
@@ -40,14 +41,22 @@ pub(super) fn is_for_an_agent(path: &str) -> bool {
 
 /// Answers a request to an agent.
 pub(super) async fn call(host: Arc<Host>, peer: Peer, request: Box<Request<Incoming>>) -> Response {
-    let id = Uuid::now_v7();
     let method = request.method().clone();
-    let answered = telemetry::of_request(id, answer(&host, &peer, request)).await;
-    let (mut response, is_own) = match answered {
-        Ok(response) => (response, false),
-        Err(refusal) => (refusal.into_response(), true),
+    let route = match is_for_an_agent(request.uri().path()) {
+        true => "/agents/{agent}/{path}",
+        false => "/{protocol}",
     };
-    request_id::finish(&id, &mut response);
+    let about = telemetry::Request::begin(&method, Some(route), Some(request.headers()));
+    let answered = about.run(async {
+        let (mut response, is_own) = match answer(&host, &peer, request).await {
+            Ok(response) => (response, false),
+            Err(refusal) => (refusal.into_response(), true),
+        };
+        request_id::finish(&about.id(), &mut response);
+        (response, is_own)
+    });
+    let (mut response, is_own) = answered.await;
+    about.answered(response.status().as_u16());
     if is_own {
         // A page that is to pay has to read what it costs, and what became of it.
         let headers = response.headers_mut();
@@ -56,9 +65,9 @@ pub(super) async fn call(host: Arc<Host>, peer: Peer, request: Box<Request<Incom
         expose(headers);
     }
     tracing::debug!(
-        request_id = %id.simple(),
+        request_id = %about.id().simple(),
         %method,
-        route = "/agents/{agent}/{path}",
+        route,
         status = response.status().as_u16(),
         "request"
     );
@@ -138,6 +147,7 @@ async fn front_answer(
     (mut head, body): (Parts, HttpBody),
 ) -> Result<Response, Refusal> {
     without(&mut head, &[FORWARDED_PREFIX, CALLER]);
+    without(&mut head, &TRACE_CONTEXT);
     head.extensions = http::Extensions::new();
     let length = declared_length(&head.headers);
     let snapshot = host.snapshot();

@@ -9,24 +9,32 @@ use axum::response::Response;
 use http::{HeaderName, HeaderValue};
 use uuid::Uuid;
 
+use super::inside::Within;
 use super::problem::refused;
 use crate::executor::micros;
 use crate::pipeline::Refusal;
-use crate::telemetry::of_request;
+use crate::telemetry;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Middleware: gives the request its id, writes problem bodies, logs sizes and times.
 pub(super) async fn layer(request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let id = Uuid::now_v7();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let is_from_inside = request.extensions().get::<Within>().is_some();
+    let fields = (!is_from_inside).then(|| request.headers());
+    let about = telemetry::Request::begin(&method, route.as_ref().map(MatchedPath::as_str), fields);
 
-    let mut response = of_request(id, next.run(request)).await;
-    finish(&id, &mut response);
+    let answered = about.run(async {
+        let mut response = next.run(request).await;
+        finish(&about.id(), &mut response);
+        response
+    });
+    let response = answered.await;
+    about.answered(response.status().as_u16());
     tracing::debug!(
-        request_id = %id.simple(),
+        request_id = %about.id().simple(),
         %method,
         // The route's template: a path as sent could carry anything.
         route = route.as_ref().map_or("none", MatchedPath::as_str),
@@ -42,6 +50,7 @@ pub(super) fn finish(id: &Uuid, response: &mut Response) {
     let mut buffer = Uuid::encode_buffer();
     let id = id.simple().encode_lower(&mut buffer);
     if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
+        telemetry::failed(refusal.name());
         *response = refused(refusal, id);
     }
     if let Ok(value) = HeaderValue::from_str(id) {

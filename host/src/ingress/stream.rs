@@ -14,7 +14,6 @@ use http::{HeaderValue, header};
 use http_body::{Body, Frame};
 use hypervisor_protocol::stream::MEDIA_TYPE;
 use tokio::task::JoinHandle;
-use tracing::Instrument;
 use uuid::Uuid;
 
 use super::problem::{insert, late};
@@ -68,7 +67,10 @@ pub(super) async fn answer(
     let mut answering = Answering({
         let host = Arc::clone(host);
         let work = async move { host.answer(Box::new(call), input).await };
-        tokio::spawn(telemetry::of_request(id, work.in_current_span()))
+        tokio::spawn(telemetry::carried(async move {
+            work.await
+                .inspect_err(|refusal| telemetry::failed(refusal.name()))
+        }))
     });
     let Part { fields, item } = tokio::select! {
         biased;

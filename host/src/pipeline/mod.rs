@@ -19,13 +19,12 @@ mod work;
 
 use std::sync::Arc;
 
-use tracing::Instrument;
-
 use crate::account::{Party, Slot};
 use crate::executor::{Chain, Charge, HttpBody};
 use crate::metrics::{self, Step};
 use crate::payments::Answer as Kept;
 use crate::snapshot::Snapshot;
+use crate::telemetry;
 use hypervisor_protocol::PaymentReceipt;
 use hypervisor_protocol::metered::{Metered, Used};
 
@@ -233,7 +232,7 @@ impl Host {
             let (answer, fields) = work(&host, &mut call, opened, bill).await?;
             Ok::<_, Refusal>((call, answer, fields))
         };
-        let paid = tokio::spawn(paid.in_current_span());
+        let paid = tokio::spawn(telemetry::carried(paid));
         let (call, answer, fields) = paid
             .await
             .map_err(|_| Refusal::internal("a paid request was lost"))??;

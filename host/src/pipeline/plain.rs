@@ -22,7 +22,9 @@ use crate::account::Slot;
 use crate::agents::{Deployed, declared_length};
 use crate::executor::{Action, Agent, Charge, Exit, HttpBody, NoResponse, ServiceBody};
 
-pub(crate) use head::{CALLER, FORWARDED_PREFIX, for_agent, reference_in, refuse_upgrade, without};
+pub(crate) use head::{
+    CALLER, FORWARDED_PREFIX, TRACE_CONTEXT, for_agent, reference_in, refuse_upgrade, without,
+};
 
 /// Trailers that wait for the end of a body.
 type Trailers = http::HeaderMap;

@@ -57,6 +57,14 @@ impl Refusal {
         self
     }
 
+    /// The type of the problem, or that it has to be paid for.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Problem(problem) => problem.kind.name(),
+            Self::Challenge(..) => "payment-required",
+        }
+    }
+
     pub(crate) fn malformed(detail: impl Into<String>) -> Self {
         Self::new(ProblemType::MalformedRequest, detail)
     }

@@ -84,7 +84,18 @@ const WITHOUT: &[(&str, &[&str])] = &[
     ("audit", &["axum", "http", "hyper", "tokio", "wasmtime"]),
     // What was paid, and neither how it was asked for nor by what it was run.
     ("ledger", &["axum", "http", "hyper", "toml", "wasmtime"]),
-    ("host", &["clap_complete", "clap_mangen", "reqwest"]),
+    (
+        "host",
+        &[
+            "clap_complete",
+            "clap_mangen",
+            "opentelemetry",
+            "opentelemetry-proto",
+            "opentelemetry_sdk",
+            "prost",
+            "reqwest",
+        ],
+    ),
 ];
 
 /// Text that does not occur in a module of the host, or in any but those after `except`.

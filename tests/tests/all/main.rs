@@ -42,6 +42,7 @@ mod registries;
 mod requests;
 mod run;
 mod streams;
+mod telemetry;
 mod templates;
 mod tls;
 mod transparency;

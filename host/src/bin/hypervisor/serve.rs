@@ -23,6 +23,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
     let directives = std::env::var("RUST_LOG").ok();
     telemetry::start(cli.log_format, directives.as_deref());
     let mut config = load_config(cli.config.as_deref())?;
+    telemetry::export(config.telemetry.traces);
     if let Some(listening) = cli.listening {
         config.listening = listening;
     }

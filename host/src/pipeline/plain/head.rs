@@ -14,6 +14,13 @@ pub(crate) const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwa
 /// Tells what answers in the host's own name who asked, where that is sealed; nobody else says it.
 pub(crate) const CALLER: HeaderName = HeaderName::from_static("hypervisor-caller");
 
+/// Which requests belong together is between a client and the operator: with it guests could tell each other whom they serve.
+pub(crate) const TRACE_CONTEXT: [HeaderName; 3] = [
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("baggage"),
+];
+
 /// WASI 0.2 has no interface for other protocols on the same connection. `h2c` may be ignored (RFC 9110 §7.8).
 pub(crate) fn refuse_upgrade(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
     let upgrade = headers
@@ -56,6 +63,7 @@ pub(crate) fn for_agent(mut head: Parts, reference: usize) -> Result<Parts, Refu
         .map_err(|_| malformed())?;
     head.uri = Uri::from_parts(parts).map_err(|_| malformed())?;
     head.headers.insert(FORWARDED_PREFIX, prefix);
+    without(&mut head, &TRACE_CONTEXT);
     // What the server noted about the connection is not for the agent, and every copy of the head would copy it.
     head.extensions = http::Extensions::new();
     Ok(head)
@@ -82,6 +90,19 @@ mod tests {
         let seen = for_agent(head(Request::get("/agents/weather/a%20b?city=Oslo")), 7).unwrap();
         assert_eq!(seen.uri, "/a%20b?city=Oslo");
         assert_eq!(seen.headers[FORWARDED_PREFIX], "/agents/weather");
+    }
+
+    #[test]
+    fn an_agent_sees_no_trace_context() {
+        let request = Request::get("/agents/weather/")
+            .header("TraceParent", "00-1-2-01")
+            .header("tracestate", "vendor=1")
+            .header("baggage", "user=1")
+            .header("x-kept", "1");
+        let seen = for_agent(head(request), 7).unwrap();
+        let mut names: Vec<&str> = seen.headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["x-forwarded-prefix", "x-kept"]);
     }
 
     #[test]
