@@ -97,11 +97,10 @@ fn simulated_root() -> String {
 
 fn is_ours(line: &str) -> bool {
     line.split(['|', '&']).any(|part| {
-        let word = part.split_whitespace().next().unwrap_or_default();
-        let name = word.rsplit('/').next().unwrap_or_default();
-        PROGRAMS.contains(&name)
-            && line.starts_with(|first: char| first.is_ascii_lowercase())
-            && !line.starts_with("claude ")
+        let is_assignment = |word: &&str| word.contains('=');
+        let word = part.split_whitespace().find(|word| !is_assignment(word));
+        let name = word.and_then(|word| word.rsplit('/').next());
+        PROGRAMS.contains(&name.unwrap_or_default()) && !line.starts_with("claude ")
     })
 }
 
@@ -285,7 +284,7 @@ fn run_after(before: &[&str], page: &str, instead: &[(&str, Instead)]) {
 const BUILT: Instead = Read("templates are built by tests of their own");
 const PROXIED: Instead = Read("it serves until it is stopped: crate::proxy");
 const REGISTRY: Instead = Left("a registry of the reader's: crate::registries");
-const FOLLOWS: Instead = Read("it goes on until it is stopped: crate::admin");
+const FOLLOWS: Instead = Read("it goes on until it is stopped: crate::admin, crate::telemetry");
 const COMPILED: Instead = Read("the engine in it is compiled for a minute: crate::agents::swap");
 const PAID: Instead = Read("there is a chain in crate::payments");
 
@@ -436,6 +435,8 @@ fn commands_of_the_pages_for_operators() {
         &[
             ("hypervisor --config", Left("every test starts one")),
             ("hypervisor-ctl logs --follow", FOLLOWS),
+            ("hypervisor-ctl telemetry", FOLLOWS),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", FOLLOWS),
             (
                 "hypervisor-ctl drain",
                 Read("it ends the host: crate::admin"),
