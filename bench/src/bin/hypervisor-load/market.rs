@@ -41,7 +41,7 @@ impl Market {
         let host = Host::logging(
             "warn",
             &format!(
-                "{}[limits]\npeer_executions = {}\npeer_queue = {}\nconnections_per_peer = {}\n\
+                "{}[limits]\npeer_executions = {}\npeer_queue = {}\nconnections_per_peer = {}\ncompilations = 2\npeer_compilations = 2\n\
                  [attestation]\nbackend = 'simulated'\nsimulated_seed = 'load'\n\
                  [runtime.python]\n{}\n[runtime.javascript]\n{}\n[environments]\nsetup = true\n\
                  [[protocols]]\nname = 'a2a'\npaths = ['/a2a/']\nbackground = '2m'\n{}\n",

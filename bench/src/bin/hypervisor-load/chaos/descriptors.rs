@@ -13,8 +13,8 @@ use crate::market::serves;
 use crate::outcome::{Outcome, hold};
 use crate::watch::now;
 
-/// What it may open beyond what it has.
-const LEFT: u64 = 6;
+/// What it may open beyond what it has: a compiler has room, and more connections than that have not.
+const LEFT: u64 = 24;
 /// Connections that are held.
 const HELD: usize = 64;
 /// How long an answer is waited for that may not come.
