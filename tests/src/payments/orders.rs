@@ -57,7 +57,7 @@ pub enum Said {
     Answered,
     /// Nothing yet: the same request again.
     Again,
-    /// The session ended with the host: another request, with the same payment.
+    /// The session ended with the host, or the sequence was used for nothing: another request, with the same payment.
     Anew,
     /// The payment was refused, and why.
     Refused(String),
@@ -121,7 +121,14 @@ impl Order {
         let Ok(answer) = answer else {
             return Ok(Said::Again);
         };
-        let lost = || Err(format!("{:?}: a payment is lost: {answer:?}", self.flow));
+        let lost = || {
+            let problem = String::from_utf8_lossy(&answer.body);
+            let status = answer.status;
+            Err(format!(
+                "{:?}: a payment is lost: {status} {problem}",
+                self.flow
+            ))
+        };
         match (answer.status, &self.asks) {
             (200, Asks::Sealed(purchase)) => {
                 let expected = format!("{}\n", self.number);
@@ -140,6 +147,13 @@ impl Order {
             (402, _) => Ok(Said::Refused(reason(&answer))),
             (503, _) => Ok(Said::Again),
             (_, Asks::Sealed(_)) if answer.problem() == "unknown-session" => Ok(Said::Anew),
+            // It was at work when something failed, and nothing was charged.
+            (409, Asks::Sealed(_))
+                if answer.problem() == "replayed-sequence"
+                    && !answer.headers.contains_key("payment-response") =>
+            {
+                Ok(Said::Anew)
+            }
             _ => lost(),
         }
     }

@@ -15,6 +15,9 @@ use crate::outcome::{Outcome, hold};
 use crate::tally::Tally;
 use crate::watch::{Samples, Watch};
 
+/// Full within seconds: by default it would fill for minutes, and hide what else grows.
+const CACHE: &str = "compile_cache = '32 MiB'";
+
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Load {
     /// Calls at once.
@@ -34,7 +37,7 @@ pub(crate) struct Load {
 impl Load {
     pub(crate) async fn run(&self, live: Live) -> Result<Outcome> {
         let kinds = Kind::of(self.workers.into());
-        let market = Arc::new(Market::open(kinds.len()).await?);
+        let market = Arc::new(Market::open(kinds.len(), CACHE).await?);
         let tally = Tally::default();
         let (over, is_over) = watch::channel(false);
         let watch = Watch::start(&market.host, Duration::from_secs(1));

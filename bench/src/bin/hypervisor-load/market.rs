@@ -32,8 +32,9 @@ pub(crate) struct Market {
 }
 
 impl Market {
-    /// Everything, with room for so many calls at once.
-    pub(crate) async fn open(at_once: usize) -> Result<Self> {
+    /// Everything, with room for so many calls at once. One address makes them all, so it has the shares of all peers. `limits` are more
+    /// of those.
+    pub(crate) async fn open(at_once: usize, limits: &str) -> Result<Self> {
         let chain = Chain::start();
         let facilitator = Facilitator::start(&chain);
         let selling = format!("unsettled = {at_once}\n{}\n", confirmed(&chain));
@@ -41,7 +42,7 @@ impl Market {
         let host = Host::logging(
             "warn",
             &format!(
-                "{}[limits]\npeer_executions = {}\npeer_queue = {}\nconnections_per_peer = {}\ncompilations = 2\npeer_compilations = 2\n\
+                "{}[limits]\npeer_executions = {}\npeer_queue = {}\nconnections_per_peer = {}\ncompilations = 2\npeer_compilations = 2\n{limits}\n\
                  [attestation]\nbackend = 'simulated'\nsimulated_seed = 'load'\n\
                  [runtime.python]\n{}\n[runtime.javascript]\n{}\n[environments]\nsetup = true\n\
                  [[protocols]]\nname = 'a2a'\npaths = ['/a2a/']\nbackground = '2m'\n{}\n",

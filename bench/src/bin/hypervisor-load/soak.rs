@@ -37,7 +37,7 @@ impl Soak {
         // A worker calls once a second at the most.
         let kinds = Kind::of(self.rate.into());
         let pace = Duration::from_secs_f64(kinds.len() as f64 / f64::from(self.rate));
-        let market = Arc::new(Market::open(kinds.len()).await?);
+        let market = Arc::new(Market::open(kinds.len(), "").await?);
         let tally = Tally::default();
         let (over, is_over) = watch::channel(false);
         let watch = Watch::start(&market.host, Duration::from_secs(1));

@@ -1,6 +1,7 @@
 //! Memory that runs out: programs that take all they may, many at once; and a host that the kernel ends for it.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,8 @@ const AT_ONCE: usize = 64;
 const BESIDE: f64 = 256.0;
 /// What the kernel lets a host have that is to be ended.
 const KERNELS: usize = 320 << 20;
+/// SIGKILL, which only the kernel sends it here.
+const KILL: i32 = 9;
 
 pub(super) async fn run(rounds: usize) -> Result<Outcome> {
     let mut section = Scenario::Memory.section(format!(
@@ -151,8 +154,7 @@ async fn ended(rounds: usize, faults: &mut Vec<String>) -> Result<Group> {
         for order in orders {
             under_way.spawn(async move { (order.sent().await, order) });
         }
-        let status = host.wait();
-        kills += usize::from(!status.success());
+        kills += usize::from(host.wait().signal() == Some(KILL));
         drop(running);
         let ended = under_way.join_all().await;
         host.kill_and_restart();
