@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use hypervisor_bench::error::{Context, Result};
 use hypervisor_client::environments::ExecuteInput;
 use hypervisor_client::{Execution, Program, Session};
@@ -15,13 +16,16 @@ use crate::market::{FREE, Market, SOLD};
 use crate::tally::{Failure, Tally, ended, failure};
 
 /// One kind of call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Kind {
     /// A program that is sent whole, in a session of its own.
     Whole,
     /// A program by its digest, in a session that goes on.
     Digest,
+    /// A script in Python.
     Python,
+    /// A script in JavaScript.
+    #[value(name = "javascript")]
     JavaScript,
     /// A handler of an environment.
     Environment,
@@ -67,8 +71,11 @@ impl Kind {
         matches!(self, Self::PaidRun | Self::PaidAgent)
     }
 
-    /// The kinds of so many workers, in the shares of 200, each kind at least once.
-    pub(crate) fn of(workers: usize) -> Vec<Self> {
+    /// The kinds of so many workers, in the shares of 200, each kind at least once; or all of these few kinds, by turns.
+    pub(crate) fn of(workers: usize, only: &[Self]) -> Vec<Self> {
+        if !only.is_empty() {
+            return only.iter().copied().cycle().take(workers).collect();
+        }
         let of = |(kind, share): (Self, usize)| {
             std::iter::repeat_n(kind, (share * workers / 200).max(1))
         };

@@ -26,6 +26,9 @@ pub(crate) struct Load {
     /// For how long.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(5..))]
     seconds: u16,
+    /// These kinds alone.
+    #[arg(long, value_enum)]
+    only: Vec<Kind>,
     /// Most memory that the host may have, MiB.
     #[arg(long, default_value_t = 1024.0)]
     memory: f64,
@@ -36,7 +39,7 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) async fn run(&self, live: Live) -> Result<Outcome> {
-        let kinds = Kind::of(self.workers.into());
+        let kinds = Kind::of(self.workers.into(), &self.only);
         let market = Arc::new(Market::open(kinds.len(), CACHE).await?);
         let tally = Tally::default();
         let (over, is_over) = watch::channel(false);
@@ -56,11 +59,7 @@ impl Load {
 
         let mut section = Section::new(
             "load",
-            format!(
-                "{} calls of nine kinds at once for {} s",
-                kinds.len(),
-                self.seconds
-            ),
+            format!("{} calls at once for {} s", kinds.len(), self.seconds),
         )
         .repeated_by("make load");
         tally

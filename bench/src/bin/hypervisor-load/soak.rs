@@ -27,6 +27,9 @@ pub(crate) struct Soak {
     /// Calls a second, of all kinds.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rate: u16,
+    /// These kinds alone, to find out which of them grows.
+    #[arg(long, value_enum)]
+    only: Vec<Kind>,
     /// Most that the host's memory may grow in a minute over the second half, MiB.
     #[arg(long, default_value_t = 1.0)]
     slope: f64,
@@ -35,7 +38,7 @@ pub(crate) struct Soak {
 impl Soak {
     pub(crate) async fn run(&self, live: Live) -> Result<Outcome> {
         // A worker calls once a second at the most.
-        let kinds = Kind::of(self.rate.into());
+        let kinds = Kind::of(self.rate.into(), &self.only);
         let pace = Duration::from_secs_f64(kinds.len() as f64 / f64::from(self.rate));
         let market = Arc::new(Market::open(kinds.len(), "").await?);
         let tally = Tally::default();
@@ -71,10 +74,7 @@ impl Soak {
         let samples = watch.end()?;
         finished(workers).await?;
 
-        let about = format!(
-            "{} calls a second of nine kinds for {} min",
-            self.rate, self.minutes
-        );
+        let about = format!("{} calls a second for {} min", self.rate, self.minutes);
         let mut section = Section::new("soak", about).repeated_by("make soak");
         let mut each = Group::new("each minute");
         each.add("done", Unit::Count, done);

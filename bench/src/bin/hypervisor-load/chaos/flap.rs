@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hypervisor_bench::error::Result;
 use hypervisor_tests::Host;
+use hypervisor_tests::payments::faulty::{self, Fault, Reply};
 use hypervisor_tests::payments::kills::settings;
 use hypervisor_tests::payments::orders::{FLOWS, Order};
 use hypervisor_tests::payments::{Chain, Facilitator};
@@ -28,23 +29,31 @@ pub(super) async fn run(broken: Broken, rounds: usize) -> Result<Outcome> {
         Broken::Facilitator => Scenario::Facilitator,
         Broken::Rpc => Scenario::Rpc,
     };
+    let too = match broken {
+        Broken::Facilitator => "",
+        Broken::Rpc => ", each while the facilitator's answers to settlements are lost",
+    };
     let mut section = scenario.section(format!(
-        "refuses connections, is silent, answers 500, and does its work without an answer, {rounds} times {} s each; {BUYERS} buyers",
+        "refuses connections, is silent, answers 500, and does its work without an answer, {rounds} times {} s each{too}; {BUYERS} buyers",
         BROKEN.as_secs()
     ));
     let mut faults = Vec::new();
     for flow in FLOWS {
         let chain = Arc::new(Chain::start());
         let facilitator = Facilitator::start(&chain);
-        let (facilitator_url, rpc_url) = (facilitator.url(), chain.rpc_url());
-        let relay = match broken {
-            Broken::Facilitator => Relay::before(facilitator_url).await?,
-            Broken::Rpc => Relay::before(rpc_url).await?,
-        };
-        let url = relay.url();
-        let config = match broken {
-            Broken::Facilitator => settings(flow, BUYERS, &chain, &url, rpc_url),
-            Broken::Rpc => settings(flow, BUYERS, &chain, facilitator_url, &url),
+        // The RPC is asked where the facilitator's answer is lost, so that it has to be.
+        let lossy = faulty::Facilitator::start(Some(facilitator.url())).await;
+        let (relay, config) = match broken {
+            Broken::Facilitator => {
+                let relay = Relay::before(facilitator.url()).await?;
+                let config = settings(flow, BUYERS, &chain, &relay.url(), chain.rpc_url());
+                (relay, config)
+            }
+            Broken::Rpc => {
+                let relay = Relay::before(chain.rpc_url()).await?;
+                let config = settings(flow, BUYERS, &chain, &lossy.url(), &relay.url());
+                (relay, config)
+            }
         };
         let host = Arc::new(Host::logging("warn", &config));
         Order::prepare(flow, &host).await;
@@ -58,8 +67,10 @@ pub(super) async fn run(broken: Broken, rounds: usize) -> Result<Outcome> {
         for _ in 0..rounds {
             for weather in Weather::FOUL {
                 relay.turns(weather);
+                lossy.on_settle(Fault::after(Reply::Dropped));
                 tokio::time::sleep(BROKEN).await;
                 relay.turns(Weather::Fair);
+                lossy.on_settle(Fault::none());
                 tokio::time::sleep(WHOLE).await;
             }
         }
