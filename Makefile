@@ -108,7 +108,7 @@ loads: guests components payments
 	cargo build --release --locked -p hypervisor -p hypervisor-ctl -p hypervisor-bench
 	@scripts/compile-components.sh target/release/hypervisor-ctl
 
-load: loads ## 200 calls of nine kinds at once for a minute, then twice the queue
+load: loads ## 200 calls of nine kinds at once for three minutes, then twice the queue
 	target/release/hypervisor-load load
 	target/release/hypervisor-load overload
 

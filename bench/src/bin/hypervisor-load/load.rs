@@ -1,4 +1,4 @@
-//! Everything at once, for a minute: nothing fails that was not asked to, and memory stays where it is.
+//! Everything at once, for minutes: nothing fails that was not asked to, and memory stays where it is.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ pub(crate) struct Load {
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(9..=2000))]
     workers: u16,
     /// For how long.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(5..))]
+    #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u16).range(5..))]
     seconds: u16,
     /// These kinds alone.
     #[arg(long, value_enum)]

@@ -26,7 +26,7 @@ use outcome::Outcome;
 #[derive(Debug, Parser)]
 #[command(
     name = "hypervisor-load",
-    after_help = "Examples:\n  hypervisor-load load --workers 200 --seconds 60\n  hypervisor-load overload --queue 32 --output json\n  \
+    after_help = "Examples:\n  hypervisor-load load --workers 200 --seconds 180\n  hypervisor-load overload --queue 32 --output json\n  \
                   hypervisor-load soak --minutes 60\n  hypervisor-load chaos kill disk-full\n\n\
                   Exit status: 0 where nothing was lost and every bound held, 1 where not, 2 where it could not be run.\n\
                   It needs what `make test` builds and installs; disk-full, memory and clock are left out where this user may not mount, has no memory cgroup, or libfaketime is missing."

@@ -113,6 +113,9 @@ fn field(pid: u32, name: &str) -> Result<f64> {
     value.context(name)
 }
 
+/// How a compiler is called.
+const COMPILER: &[u8] = b"compile-worker";
+
 fn children(pid: u32) -> Vec<u32> {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
         return Vec::new();
@@ -122,7 +125,14 @@ fn children(pid: u32) -> Vec<u32> {
         .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
     let listed: Vec<String> = listed.collect();
     let pids = listed.iter().flat_map(|list| list.split_whitespace());
-    pids.filter_map(|pid| pid.parse().ok()).collect()
+    // One that has just been forked has the host's own memory, until it is another program.
+    let is_compiler = |pid: &u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline"));
+        line.is_ok_and(|line| line.windows(COMPILER.len()).any(|part| part == COMPILER))
+    };
+    pids.filter_map(|pid| pid.parse().ok())
+        .filter(is_compiler)
+        .collect()
 }
 
 /// Files below a folder, and their bytes on the disk.
