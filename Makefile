@@ -1,7 +1,7 @@
 # Each target is a few lines; what takes more is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests components templates packages payments mcp a2a metrics browser registry tpm demo release reproduce image image-boot image-test trusted test serve check bench pictures conformance clean deb deb-test dist
+.PHONY: help setup guests components templates packages payments mcp a2a metrics browser registry tpm demo release reproduce image image-boot image-test trusted test serve check bench loads load soak chaos pictures conformance clean deb deb-test dist
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -103,6 +103,21 @@ bench: guests components templates ## measure the host, beside its floors and pe
 	cargo build --release --locked -p hypervisor -p hypervisor-ctl -p hypervisor-bench
 	@scripts/compile-components.sh target/release/hypervisor-ctl
 	cargo run --release --locked -p hypervisor-bench
+
+loads: guests components payments
+	cargo build --release --locked -p hypervisor -p hypervisor-ctl -p hypervisor-bench
+	@scripts/compile-components.sh target/release/hypervisor-ctl
+
+load: loads ## 200 calls of nine kinds at once for three minutes, then twice the queue
+	target/release/hypervisor-load load
+	target/release/hypervisor-load overload
+
+soak: loads ## the same mix at a moderate rate for an hour, or for MINUTES
+	target/release/hypervisor-load soak --minutes $${MINUTES:-60}
+
+chaos: loads ## kills, faults and exhaustion; SCENARIOS names some: kill facilitator rpc disk-full clock descriptors memory
+	@scripts/setup-load.sh
+	target/release/hypervisor-load chaos $(SCENARIOS)
 
 pictures: guests components browser ## make the pictures of the documentation: hv in a terminal, the operator's page
 	cargo build --profile demo --locked -p hypervisor -p hypervisor-ctl -p hypervisor-client

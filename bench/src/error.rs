@@ -5,18 +5,24 @@ use std::fmt::Display;
 /// A measurement that cannot be made, and why.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Error(String);
+pub struct Error(String);
 
-pub(crate) type Result<T> = std::result::Result<T, Error>;
+/// What a measurement gives.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
+    /// An error of these words.
+    pub fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }
 }
 
 /// Names what was being done when something failed.
-pub(crate) trait Context<T> {
+pub trait Context<T> {
+    /// `what` was being done.
+    ///
+    /// # Errors
+    /// Where it failed.
     fn context(self, what: impl Display) -> Result<T>;
 }
 

@@ -10,24 +10,22 @@ mod attestation;
 mod cold;
 mod concurrency;
 mod environments;
-mod error;
 mod executor;
 mod http;
 mod ingest;
 mod overhead;
 mod payments;
 mod python;
-mod report;
 mod scaling;
 mod sealed;
 mod server;
 mod siege;
-mod stats;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use hypervisor_bench::{error, report, stats};
 
 use error::{Context, Result};
 use report::Section;

@@ -8,17 +8,20 @@ use crate::stats::Spread;
 
 /// The figures of one benchmark.
 #[derive(Debug, Serialize)]
-pub(crate) struct Section {
+pub struct Section {
     /// Subcommand.
     name: &'static str,
     /// What is measured, one sentence.
     about: String,
     groups: Vec<Group>,
+    /// The command that measures it again.
+    #[serde(skip)]
+    repeat: String,
 }
 
 /// Figures that belong together.
 #[derive(Debug, Serialize)]
-pub(crate) struct Group {
+pub struct Group {
     title: String,
     figures: Vec<Figure>,
 }
@@ -30,6 +33,9 @@ struct Figure {
     unit: Unit,
     #[serde(flatten)]
     value: Spread,
+    /// Measured once: there is no range.
+    #[serde(skip)]
+    is_one: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     aim: Option<&'static str>,
 }
@@ -37,14 +43,23 @@ struct Figure {
 /// Units of figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Unit {
+pub enum Unit {
+    /// Millionths of a second.
     Microseconds,
+    /// Thousandths of a second.
     Milliseconds,
+    /// Seconds.
     Seconds,
+    /// How often in a second.
     PerSecond,
+    /// 2^20 bytes.
     Mebibytes,
+    /// How many.
     Count,
+    /// One over another.
     Ratio,
+    /// Growth of memory.
+    MebibytesPerMinute,
 }
 
 impl Unit {
@@ -57,41 +72,51 @@ impl Unit {
             Self::Mebibytes => format!("{value:.1} MiB"),
             Self::Count => format!("{value:.0}"),
             Self::Ratio => format!("{value:.2}"),
+            Self::MebibytesPerMinute => format!("{value:.2} MiB/min"),
         }
     }
 }
 
 impl Section {
-    pub(crate) fn new(name: &'static str, about: impl Into<String>) -> Self {
+    /// A section without figures yet.
+    pub fn new(name: &'static str, about: impl Into<String>) -> Self {
         Self {
             name,
             about: about.into(),
             groups: Vec::new(),
+            repeat: format!("cargo run --release --locked -p hypervisor-bench -- {name}"),
         }
     }
 
-    pub(crate) fn push(&mut self, group: Group) {
+    /// The same, measured again by another command.
+    #[must_use]
+    pub fn repeated_by(mut self, command: impl Into<String>) -> Self {
+        self.repeat = command.into();
+        self
+    }
+
+    /// Adds a group.
+    pub fn push(&mut self, group: Group) {
         self.groups.push(group);
     }
 
     /// The section as text for people.
-    pub(crate) fn print(&self, out: &mut impl Write) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Where `out` fails.
+    pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "{}: {}", self.name, self.about)?;
-        writeln!(
-            out,
-            "  repeat: cargo run --release --locked -p hypervisor-bench -- {}",
-            self.name
-        )?;
+        writeln!(out, "  repeat: {}", self.repeat)?;
         for group in &self.groups {
             writeln!(out, "  {}", group.title)?;
             for figure in &group.figures {
                 let Spread { median, min, max } = figure.value;
+                let is_one = figure.is_one;
                 let [median, min, max] = [median, min, max].map(|v| figure.unit.format(v));
-                write!(
-                    out,
-                    "    {:<46} {median:>12}  ({min} .. {max})",
-                    figure.name
-                )?;
+                write!(out, "    {:<46} {median:>12}", figure.name)?;
+                if !is_one {
+                    write!(out, "  ({min} .. {max})")?;
+                }
                 match figure.aim {
                     Some(aim) => writeln!(out, "  aim {aim}")?,
                     None => writeln!(out)?,
@@ -103,7 +128,8 @@ impl Section {
 }
 
 impl Group {
-    pub(crate) fn new(title: impl Into<String>) -> Self {
+    /// A group without figures yet.
+    pub fn new(title: impl Into<String>) -> Self {
         Self {
             title: title.into(),
             figures: Vec::new(),
@@ -111,22 +137,24 @@ impl Group {
     }
 
     /// Adds a figure from its values, one a round.
-    pub(crate) fn add(
+    pub fn add(
         &mut self,
         name: impl Into<String>,
         unit: Unit,
         rounds: impl IntoIterator<Item = f64>,
     ) {
+        let rounds: Vec<f64> = rounds.into_iter().collect();
         self.figures.push(Figure {
             name: name.into(),
             unit,
+            is_one: rounds.len() == 1,
             value: Spread::of(rounds),
             aim: None,
         });
     }
 
     /// Adds a figure that has an aim.
-    pub(crate) fn add_with_aim(
+    pub fn add_with_aim(
         &mut self,
         name: impl Into<String>,
         unit: Unit,

@@ -16,21 +16,20 @@ pub struct Host {
     child: Child,
     addresses: Addresses,
     folder: TempDir,
+    environment: Vec<(String, String)>,
 }
 
 /// Path of one of the workspace's binaries, built next to the tests; `HYPERVISOR_TEST_BIN` names another host.
 pub fn binary(name: &str) -> PathBuf {
     if let Some(other) = std::env::var_os("HYPERVISOR_TEST_BIN").filter(|_| name == "hypervisor") {
-        return other.into();
+        return std::path::absolute(other).unwrap();
     }
-    let tests = std::env::current_exe().unwrap();
-    let path = tests.parent().unwrap().parent().unwrap().join(name);
-    assert!(
-        path.exists(),
-        "{} is not built; run `make test`",
-        path.display()
-    );
-    path
+    let this = std::env::current_exe().unwrap();
+    // Tests are a folder below, other programs beside it.
+    let mut folders = this.ancestors().skip(1).take(2);
+    folders
+        .find_map(|folder| Some(folder.join(name)).filter(|path| path.is_file()))
+        .unwrap_or_else(|| panic!("{name} is not built; run `make test`"))
 }
 
 impl Host {
@@ -55,17 +54,27 @@ impl Host {
         Self::of(config, None)
     }
 
+    /// As [`Self::logging`], in an environment that has these variables too.
+    pub fn surrounded(environment: Vec<(String, String)>, directives: &str, config: &str) -> Self {
+        Self::within(environment, &open_to_all(config), Some(directives))
+    }
+
     fn of(config: &str, directives: Option<&str>) -> Self {
+        Self::within(Vec::new(), config, directives)
+    }
+
+    fn within(environment: Vec<(String, String)>, config: &str, directives: Option<&str>) -> Self {
         let folder = TempDir::new().unwrap();
         write_config(folder.path(), config);
         if let Some(directives) = directives {
             fs::write(folder.path().join("levels"), directives).unwrap();
         }
-        let (child, addresses) = spawn(folder.path());
+        let (child, addresses) = spawn(folder.path(), &environment);
         Self {
             child,
             addresses,
             folder,
+            environment,
         }
     }
 
@@ -73,7 +82,7 @@ impl Host {
     pub fn kill_and_restart(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        (self.child, self.addresses) = spawn(self.folder.path());
+        (self.child, self.addresses) = spawn(self.folder.path(), &self.environment);
     }
 
     /// As [`Self::kill_and_restart`], with another configuration, read as [`Self::with`] reads it.
@@ -285,7 +294,7 @@ struct Addresses {
 }
 
 /// A host with the configuration in `folder`, and its addresses.
-fn spawn(folder: &Path) -> (Child, Addresses) {
+fn spawn(folder: &Path, environment: &[(String, String)]) -> (Child, Addresses) {
     crate::prepare_tls();
     let log = folder.join("log");
     // The most talkative level, where none is named.
@@ -294,6 +303,9 @@ fn spawn(folder: &Path) -> (Child, Addresses) {
         .arg("--config")
         .arg(folder.join("hypervisor.toml"))
         .env("RUST_LOG", levels)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        // What the system writes there, a dump say, goes when the test does.
+        .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(

@@ -9,8 +9,10 @@
 
 pub mod agents;
 pub mod conformance;
+pub mod disk;
 pub mod environments;
 pub mod host;
+pub mod limits;
 pub mod payments;
 pub mod programs;
 pub mod raw;

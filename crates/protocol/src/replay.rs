@@ -53,6 +53,18 @@ impl ReplayWindow {
         true
     }
 
+    /// Frees a sequence that was used up, where the window still has it: nothing came of it.
+    pub fn remove(&mut self, sequence: u64) {
+        let (word, mask) = position(sequence);
+        let is_in_window =
+            |highest: u64| highest.checked_sub(sequence).is_some_and(|it| it < WINDOW);
+        if self.highest.is_some_and(is_in_window)
+            && let Some(word) = self.used.get_mut(word)
+        {
+            *word &= !mask;
+        }
+    }
+
     /// Frees the bits of `(from, to]`, which enter the window in place of those that leave it.
     fn forget(&mut self, from: u64, to: u64) {
         if to - from >= WINDOW {
@@ -140,17 +152,43 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_is_given_back_is_accepted_once_more_and_nothing_else_is() {
+        let mut window = ReplayWindow::new();
+        assert!(window.insert(5000));
+        // These have the same bit, below the window and above it.
+        window.remove(5000 - 1024);
+        window.remove(5000 + 1024);
+        assert!(window.contains(5000));
+        window.remove(5000);
+        assert!(window.insert(5000));
+        assert!(!window.insert(5000));
+        assert!(!window.insert(5000 - 1024));
+    }
+
     /// The rule itself, with a set that never forgets.
     #[derive(Default)]
-    struct Model(BTreeSet<u64>);
+    struct Model {
+        used: BTreeSet<u64>,
+        highest: Option<u64>,
+    }
 
     impl Model {
+        fn is_too_old(&self, sequence: u64) -> bool {
+            let highest = self.highest;
+            highest.is_some_and(|highest| highest.saturating_sub(sequence) >= WINDOW)
+        }
+
         fn insert(&mut self, sequence: u64) -> bool {
-            let too_old = self
-                .0
-                .last()
-                .is_some_and(|highest| highest.saturating_sub(sequence) >= WINDOW);
-            !too_old && self.0.insert(sequence)
+            let is_new = !self.is_too_old(sequence) && self.used.insert(sequence);
+            self.highest = self.highest.max(is_new.then_some(sequence));
+            is_new
+        }
+
+        fn remove(&mut self, sequence: u64) {
+            if !self.is_too_old(sequence) {
+                self.used.remove(&sequence);
+            }
         }
     }
 
@@ -175,6 +213,18 @@ mod tests {
                 let accepted = window.insert(sequence);
                 prop_assert_eq!(contains, !accepted);
                 prop_assert_eq!(accepted, model.insert(sequence), "sequence {}", sequence);
+            }
+        }
+
+        #[test]
+        fn agrees_with_the_rule_where_some_are_given_back(sequences in sequences(), every in 2..5_usize) {
+            let (mut window, mut model) = (ReplayWindow::new(), Model::default());
+            for (number, sequence) in sequences.into_iter().enumerate() {
+                prop_assert_eq!(window.insert(sequence), model.insert(sequence), "sequence {}", sequence);
+                if number % every == 0 {
+                    window.remove(sequence);
+                    model.remove(sequence);
+                }
             }
         }
 

@@ -114,6 +114,9 @@ pub(crate) trait Way: Send + Sync + Sized + 'static {
     /// Nothing is left to pay, so that what is written may go out before the answer; the header fields of what was paid.
     fn cleared(_: &mut Call<Self>, _: Fields, _is_paid: bool) {}
 
+    /// Takes back what was made ready: it is not paid yet, nothing was done, and the same call may come again.
+    fn give_back(_: Self::Ready) {}
+
     /// Whether there is something to run. What is denied is not charged.
     fn will_run(ready: &Self::Ready) -> bool;
 
@@ -250,7 +253,10 @@ async fn work<W: Way>(
     let slot = admit(call).await?;
     let ran = async {
         let ready = W::authorize(call, host, opened, bill.charge()).await?;
-        charge::before(host, call, &mut bill, W::will_run(&ready)).await?;
+        if let Err(refusal) = charge::before(host, call, &mut bill, W::will_run(&ready)).await {
+            W::give_back(ready);
+            return Err(refusal);
+        }
         charge::bound(call, &bill);
         if let Some(fields) = bill.cleared() {
             W::cleared(call, fields, !bill.is_free());

@@ -244,6 +244,10 @@ impl Way for Sealed {
         }
     }
 
+    fn give_back(ready: Authorized) {
+        ready.claim.give_back();
+    }
+
     fn will_run(ready: &Authorized) -> bool {
         ready.work.is_ok()
     }

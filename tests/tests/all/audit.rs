@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 
 use hypervisor_client::Program;
 use hypervisor_tests::agents::owner;
+use hypervisor_tests::disk::Small;
 use hypervisor_tests::host::binary;
 use hypervisor_tests::programs::guest;
 use hypervisor_tests::raw::RawSession;
@@ -26,7 +27,6 @@ use tempfile::TempDir;
 use crate::agents::kit::Policy;
 use crate::agents::swap::{component, listing, swapped};
 use crate::attestation::{policy_text, simulated, simulator};
-use crate::payments::disk::Small;
 
 /// A client's folder, with a policy that believes the simulation of the seed `one`.
 pub(crate) struct Desk(TempDir);

@@ -184,6 +184,15 @@ impl Claim {
         &self.session
     }
 
+    /// Frees the sequence: nothing was done, so the same request may come again. One that something was sealed for stays consumed.
+    pub fn give_back(self) {
+        if self.stream.is_none() {
+            let window = self.session.window.lock();
+            let mut window = window.unwrap_or_else(PoisonError::into_inner);
+            window.remove(self.sequence);
+        }
+    }
+
     /// Seals the next chunk of the output: what the program wrote to `stream` since the last one. `operation`, `argument_count` and
     /// `request_commitment` are those of the request.
     ///

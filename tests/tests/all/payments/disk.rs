@@ -1,45 +1,10 @@
 //! A disk that is full: nothing is sold while it is, and everything is again once it is not.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
+use hypervisor_tests::disk::Small;
 use hypervisor_tests::eventually;
 use hypervisor_tests::programs::guest;
 
 use crate::payments::kit::{Purchase, Shop};
-
-/// A small file system over a folder; gone when dropped.
-pub(crate) struct Small(PathBuf);
-
-impl Small {
-    /// An error where this user may not mount.
-    pub(crate) fn over(folder: &Path) -> Result<Self, String> {
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs"]);
-        let output = mount.arg(folder).output().unwrap();
-        if !output.status.success() {
-            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
-        }
-        Ok(Self(folder.to_owned()))
-    }
-
-    /// Leaves no byte free.
-    pub(crate) fn fill(&self) {
-        fs::write(self.0.join("filler"), vec![0; 8 << 20]).unwrap_err();
-    }
-
-    pub(crate) fn empty(&self) {
-        fs::remove_file(self.0.join("filler")).unwrap();
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        // Its users are ended after it.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 #[tokio::test]
 async fn a_full_disk_stops_sales_until_it_has_room_again() {

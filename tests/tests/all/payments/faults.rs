@@ -1,8 +1,8 @@
 //! Facilitators that fail or lie: what is served is paid for, and nothing is paid for twice.
 
-use hypervisor_tests::Host;
 use hypervisor_tests::payments::faulty::{self, Fault, Reply, lies};
 use hypervisor_tests::payments::{Chain, Facilitator, Payment, Version};
+use hypervisor_tests::{Host, eventually};
 
 use crate::payments::kit::{Purchase, config, confirmed, reason};
 
@@ -76,6 +76,28 @@ async fn a_settlement_that_hangs_is_in_doubt_and_is_found_on_the_chain() {
     let answer = purchase.pay(&payment).await;
     assert_eq!(purchase.opened(&answer).result, b"kept\n");
     assert_eq!(scene.chain.transfers().await.len(), 1);
+}
+
+#[tokio::test]
+async fn settled_first_and_in_doubt_the_same_request_is_answered_when_it_is_found_on_the_chain() {
+    let settle_first = |chain: &Chain| format!("settle_first = true\n{}", confirmed(chain));
+    let scene = Scene::with(settle_first).await;
+    let (purchase, payment) = scene.purchase("kept").await;
+    scene.faulty.on_settle(Fault::instead(Reply::Html(502)));
+    let answer = purchase.pay(&payment).await;
+    assert_eq!(answer.problem(), "settlement-unknown");
+    scene.faulty.on_settle(Fault::none());
+    let answer = eventually("the doubt is cleared", async || {
+        let answer = purchase.pay(&payment).await;
+        (answer.status != 503).then_some(answer)
+    })
+    .await;
+    assert_eq!(purchase.opened(&answer).result, b"kept\n");
+    assert_eq!(scene.chain.transfers().await.len(), 1);
+    // It was answered once: its sequence is used now, and the answer is the one that was kept.
+    let again = purchase.pay(&payment).await;
+    assert_eq!(purchase.opened(&again).result, b"kept\n");
+    assert_eq!(purchase.send(&[]).await.status, 200);
 }
 
 #[tokio::test]

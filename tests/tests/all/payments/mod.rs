@@ -14,7 +14,7 @@ mod catalogue;
 mod charging;
 mod clients;
 mod credentials;
-pub(crate) mod disk;
+mod disk;
 mod environments;
 mod faults;
 mod identifiers;

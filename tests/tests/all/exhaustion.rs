@@ -1,0 +1,118 @@
+//! More than there is room for: who is refused, what they are told, and that it passes. `hypervisor-load` does the same for longer.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+use std::sync::Arc;
+
+use hypervisor_client::Program;
+use hypervisor_client::protocol::{ContentFormat, Exit, LimitKind};
+use hypervisor_tests::programs::guest;
+use hypervisor_tests::{Host, RawSession, eventually, within};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+#[tokio::test]
+async fn of_twice_the_queue_the_excess_is_told_when_to_come_again_and_the_rest_is_served() {
+    const QUEUE: usize = 4;
+    let host = Host::with(&format!(
+        "[limits]\nexecutions = 1\nqueue = {QUEUE}\ncpu = '1h'\nwall = '1h'\n"
+    ));
+    // Holds the only slot until the excess is refused.
+    let session = host.session().await;
+    let holder = tokio::spawn(async move {
+        let sleepy = guest("sleepy");
+        let program = Program::new(&sleepy).argument("3600000");
+        let _ = session.run_wasm(program).await;
+    });
+    let url = format!("{}/status", host.admin());
+    let operator = host.operator();
+    eventually("the slot is taken", async || {
+        let status = operator.get(&url).send().await.ok()?.text().await.ok()?;
+        let status: serde_json::Value = serde_json::from_str(&status).ok()?;
+        (status["in_use"][0]["used"] == 1).then_some(())
+    })
+    .await;
+
+    let raw = Arc::new(RawSession::open(&host).await);
+    let mut offered = JoinSet::new();
+    for _ in 0..2 * QUEUE {
+        let raw = Arc::clone(&raw);
+        let (request, pending) = raw.request(&guest("hello"), None, &[]);
+        offered.spawn(async move { (raw.send(&request).await, pending) });
+    }
+    for _ in 0..QUEUE {
+        let refused = within("a refusal", offered.join_next()).await;
+        let (answer, _) = refused.unwrap().unwrap();
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.problem(), "overloaded");
+        assert_eq!(answer.headers["retry-after"], "1");
+    }
+    holder.abort();
+    for _ in 0..QUEUE {
+        let served = within("an answer", offered.join_next()).await;
+        let (answer, pending) = served.unwrap().unwrap();
+        let opened = raw.open_answer(ContentFormat::Cbor, &pending, &answer);
+        assert_eq!(opened.result, b"hello\n");
+    }
+}
+
+#[tokio::test]
+async fn a_host_without_a_descriptor_left_serves_again_when_connections_end() {
+    let host = Host::start();
+    let hello = guest("hello");
+    assert_eq!(host.run(Program::new(&hello)).await.result, b"hello\n");
+    let Ok(open) = host.descriptors() else {
+        eprintln!("SKIPPED: this test may not count the host's descriptors");
+        return;
+    };
+    // What a compiler takes has room, and more connections than that have not.
+    let most = open + 24;
+    host.bound_descriptors(most);
+    let address = host.url().strip_prefix("http://").unwrap().to_owned();
+    let mut held = Vec::new();
+    for _ in 0..64 {
+        held.push(TcpStream::connect(&address).await.unwrap());
+    }
+    eventually("the host has no descriptor left", async || {
+        (host.descriptors().unwrap() >= most).then_some(())
+    })
+    .await;
+    drop(held);
+    let result = eventually("the host serves again", async || {
+        let session = host.client().open_session().await.ok()?;
+        let ran = session.run_wasm(Program::new(&hello)).await.ok()?;
+        (ran.report.exit == Exit::Ok).then_some(ran.result)
+    });
+    assert_eq!(result.await, b"hello\n");
+}
+
+#[tokio::test]
+async fn programs_that_take_all_the_memory_they_may_end_by_their_own_limit_and_leave_the_host_serving()
+ {
+    const SLOTS: usize = 8;
+    let host = Host::with(&format!(
+        "[limits]\nexecutions = {SLOTS}\nmemory = '32 MiB'\n"
+    ));
+    let session = Arc::new(host.session().await);
+    let mut running = JoinSet::new();
+    for _ in 0..4 * SLOTS {
+        let session = Arc::clone(&session);
+        running.spawn(async move {
+            let oom = guest("oom");
+            session.run_wasm(Program::new(&oom)).await.unwrap()
+        });
+    }
+    while let Some(ran) = running.join_next().await {
+        let exit = ran.unwrap().report.exit;
+        let Exit::Limit { which, .. } = exit else {
+            panic!("{exit:?}");
+        };
+        assert_eq!(which, LimitKind::Memory);
+    }
+    let hello = guest("hello");
+    assert_eq!(host.run(Program::new(&hello)).await.result, b"hello\n");
+}
