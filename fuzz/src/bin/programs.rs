@@ -32,6 +32,8 @@ fn program(seed: u64) -> Option<Vec<u8>> {
         max_memory64_bytes: MEMORY.into(),
         max_table_elements: TABLE,
         disallow_traps: seed % 2 == 0,
+        // References to what is outside are a part of that.
+        reference_types_enabled: beyond,
         gc_enabled: beyond,
         exceptions_enabled: beyond,
         threads_enabled: beyond,
