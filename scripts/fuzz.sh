@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes: each target for FUZZ_SECONDS (60), or only the one that is named. Prints what came of each, and fails where something was found.
+# Fuzzes: each target for FUZZ_SECONDS (60), or only the one that is named; `seeds` reads the seeds of all, without a fuzzer. Prints what came of each, and fails where something was found.
 # What libFuzzer keeps goes to target/fuzz/corpus, what it found to target/fuzz/crashes, its words to target/fuzz/logs; seeds stay as they are.
 set -euo pipefail
 
@@ -44,9 +44,9 @@ run() {
         --sanitizer NONE --engine libfuzzer --corpus-dir "$corpus" --crashes-dir "$crashes" -T "${seconds}s" --timeout 5s \
         -E "$root/$seeds" </dev/null >"$log" 2>&1 || status=$?
     awk -v name="$name" -v seconds="$seconds" '
-        function value(key,    i) { for (i = 1; i < NF; i++) if ($i == key) return $(i + 1); return "?" }
-        / INITED / { first = value("cov:") }
-        / (DONE|NEW|REDUCE|pulse) / { last = value("cov:"); features = value("ft:"); number = substr($1, 2) }
+        function value(key,    i) { for (i = 1; i < NF; i++) if ($i == key) return $(i + 1) }
+        /^#[0-9]+\tINITED/ { first = value("cov:") }
+        /^#[0-9]+\t(INITED|DONE|NEW|REDUCE|RELOAD|pulse)/ { last = value("cov:"); features = value("ft:"); number = substr($1, 2) }
         END { printf "fuzz: %-20s %10s executions, coverage %s to %s, %s features\n", name, number, first, last, features }
     ' "$log"
     if ((status != 0)); then
@@ -61,13 +61,21 @@ differential() {
     cargo build --workspace --bins --locked
     cargo build --manifest-path fuzz/Cargo.toml --target-dir "$work/check" --locked --bin programs
     # The first of the pipe ends when the last has had enough.
-    "$work/check/debug/programs" "${FUZZ_SEED:-0}" | target/debug/differential "$seconds"
+    "$work/check/debug/programs" "${FUZZ_SEED:-0}" |
+        HYPERVISOR_TEST_BIN=$root/target/debug/hypervisor target/debug/differential "$seconds"
 }
 
-if [[ $wanted == differential ]]; then
-    differential
-    exit
-fi
+case $wanted in
+    differential)
+        differential
+        exit
+        ;;
+    seeds)
+        # As tests, without a fuzzer. Those of the components are among their own tests.
+        cargo test --manifest-path fuzz/Cargo.toml --target-dir "$work/check" --locked
+        exit
+        ;;
+esac
 scripts/setup.sh fuzz
 known= failed=
 while read -r name manifest package test seeds; do
@@ -76,7 +84,7 @@ while read -r name manifest package test seeds; do
     run "$name" "$manifest" "$package" "$test" "$seeds" || failed+=" $name"
 done < <(targets)
 if [[ -z $known ]]; then
-    say "no target \`$wanted\`: $(targets | cut -d' ' -f1 | xargs) differential" >&2
+    say "no target \`$wanted\`: $(targets | cut -d' ' -f1 | xargs) differential seeds" >&2
     exit 2
 fi
 if [[ -z $wanted ]]; then

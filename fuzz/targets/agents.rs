@@ -1,7 +1,7 @@
 //! What is spoken with agents.
 
-use hypervisor_fuzz::client::{self, Card, Reference};
-use hypervisor_fuzz::host;
+use hypervisor_fuzz_linked::client::{self, Card, Reference};
+use hypervisor_fuzz_linked::host;
 
 use crate::bounded;
 

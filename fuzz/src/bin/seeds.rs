@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use hypervisor_evidence::Evidence;
-use hypervisor_fuzz::simulated;
+use hypervisor_fuzz_linked::simulated;
 use hypervisor_protocol::environment::{self, Bundle, ExecuteInput, Terms};
 use hypervisor_protocol::{
     AgentRequest, ContentFormat, CreateKeypairRequest, EnvironmentRequest, ExecuteWasmRequest,

@@ -1,1 +1,0 @@
-../../../crates/client/src/agents/arriving.rs

@@ -1,1 +1,0 @@
-../../../host/src/pipeline/bhttp.rs

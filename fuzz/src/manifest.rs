@@ -1,1 +1,0 @@
-../../crates/agents/src/manifest.rs

@@ -1,1 +1,0 @@
-../../crates/egress/src/pattern.rs
