@@ -59,7 +59,7 @@ run() {
 # Programs that nobody wrote, inside a host and in the bare engine.
 differential() {
     cargo build --workspace --bins --locked
-    cargo build --manifest-path fuzz/Cargo.toml --target-dir "$work/check" --locked --bin programs
+    cargo build --manifest-path fuzz/Cargo.toml --target-dir "$work/check" --locked --package hypervisor-fuzz-kit --bin programs
     # The first of the pipe ends when the last has had enough.
     "$work/check/debug/programs" "${FUZZ_SEED:-0}" |
         HYPERVISOR_TEST_BIN=$root/target/debug/hypervisor target/debug/differential "$seconds"

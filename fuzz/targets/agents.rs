@@ -1,7 +1,7 @@
 //! What is spoken with agents.
 
-use hypervisor_fuzz_linked::client::{self, Card, Reference};
-use hypervisor_fuzz_linked::host;
+use hypervisor_fuzz_kit::client::{self, Card, Reference};
+use hypervisor_fuzz_kit::host;
 
 use crate::bounded;
 

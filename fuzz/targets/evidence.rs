@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use hypervisor_evidence::cmw::Collection;
-use hypervisor_fuzz_linked::simulated::{self, NOW, key};
+use hypervisor_fuzz_kit::simulated::{self, NOW, key};
 use hypervisor_protocol::ContentFormat;
 use hypervisor_verify::{
     Binding, ComponentLog, Evidence, Expected, InclusionProof, Policy, Receipt, ReportData,

@@ -1,6 +1,6 @@
 //! What an agent says of itself when it is deployed.
 
-use hypervisor_fuzz_linked::{AllowList, Manifest, Name, Origin, OriginPattern};
+use hypervisor_fuzz_kit::{AllowList, Manifest, Name, Origin, OriginPattern};
 
 use crate::bounded;
 

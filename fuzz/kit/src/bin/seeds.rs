@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use hypervisor_evidence::Evidence;
-use hypervisor_fuzz_linked::simulated;
+use hypervisor_fuzz_kit::simulated;
 use hypervisor_protocol::environment::{self, Bundle, ExecuteInput, Terms};
 use hypervisor_protocol::{
     AgentRequest, ContentFormat, CreateKeypairRequest, EnvironmentRequest, ExecuteWasmRequest,
@@ -17,8 +17,8 @@ use serde_json::Value;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/targets/__fuzz__");
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../targets/__fuzz__");
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 fn keep(target: &str, name: &str, bytes: impl AsRef<[u8]>) -> Outcome {
     let folder = Path::new(FOLDER).join(target).join("corpus");
