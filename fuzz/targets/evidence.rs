@@ -10,7 +10,7 @@ use hypervisor_verify::{
     Statement, VerifierNonce, Vtpm, manifest, verify,
 };
 
-use crate::bounded;
+use crate::bounded_by_serde;
 
 const BOTH: [ContentFormat; 2] = [ContentFormat::Json, ContentFormat::Cbor];
 /// Base64 and hex are longer than what they stand for, entries of a log are not: a name of one byte takes two allocations.
@@ -19,16 +19,16 @@ const TIMES: usize = 64;
 /// Each document of evidence by itself.
 pub(crate) fn documents(bytes: &[u8]) {
     for format in BOTH {
-        if let Ok(read) = bounded(bytes, TIMES, || Evidence::decode(format, bytes)) {
+        if let Ok(read) = bounded_by_serde(bytes, TIMES, || Evidence::decode(format, bytes)) {
             let written = read.encode(format).expect("what was read can be written");
             assert_eq!(Evidence::decode(format, &written).unwrap(), read);
             let _ = Binding::of(&read);
         }
-        if let Ok(read) = bounded(bytes, TIMES, || format.decode::<Collection>(bytes)) {
+        if let Ok(read) = bounded_by_serde(bytes, TIMES, || format.decode::<Collection>(bytes)) {
             let written = format.encode(&read).unwrap();
             assert_eq!(format.decode::<Collection>(&written).unwrap(), read);
         }
-        if let Ok(read) = bounded(bytes, TIMES, || ComponentLog::decode(format, bytes)) {
+        if let Ok(read) = bounded_by_serde(bytes, TIMES, || ComponentLog::decode(format, bytes)) {
             let written = read.encode(format).unwrap();
             let again = ComponentLog::decode(format, &written).unwrap();
             assert_eq!((again.head(), &again), (read.head(), &read));
@@ -42,7 +42,7 @@ pub(crate) fn documents(bytes: &[u8]) {
         assert_eq!(read.encode(), bytes, "a binding is written in one way");
         assert_eq!(ReportData::of_encoded(bytes).unwrap(), read.report_data());
     }
-    if let Ok(read) = bounded(bytes, TIMES, || Vtpm::decode(bytes)) {
+    if let Ok(read) = bounded_by_serde(bytes, TIMES, || Vtpm::decode(bytes)) {
         assert_eq!(Vtpm::decode(&read.encode().unwrap()).unwrap(), read);
     }
     assert!(

@@ -13,14 +13,14 @@ use hypervisor_protocol::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::bounded;
+use crate::{bounded, bounded_by_serde};
 
 /// Two characters of JSON, `""` in a list, are an empty list of bytes of 24, in a list that has grown to twice its length.
 const TIMES: usize = 64;
 
 /// What is read is written in a way that is read as the same.
 fn body<T: Serialize + DeserializeOwned>(format: ContentFormat, bytes: &[u8]) {
-    let Ok(read) = bounded(bytes, TIMES, || format.decode::<T>(bytes)) else {
+    let Ok(read) = bounded_by_serde(bytes, TIMES, || format.decode::<T>(bytes)) else {
         return;
     };
     let written = format.encode(&read).expect("what was read can be written");
@@ -54,7 +54,7 @@ pub(crate) fn bodies(bytes: &[u8]) {
 }
 
 fn field<T: Serialize + DeserializeOwned>(bytes: &[u8]) {
-    let Ok(read) = bounded(bytes, TIMES, || environment::decode::<T>(bytes)) else {
+    let Ok(read) = bounded_by_serde(bytes, TIMES, || environment::decode::<T>(bytes)) else {
         return;
     };
     let written = environment::encode(&read).expect("what was read can be written");

@@ -78,7 +78,7 @@ fn x402_chains() {
     let evm = Shop::with_rpc();
     let on_evm = evm.authorized(&Purse::new(&usdc()).v2());
     let svm = solana::shop_with_rpc();
-    let on_svm = svm.authorized(&solana::v2(CURRENT));
+    let on_svm = solana::shop_authorizes(&solana::v2(CURRENT));
     check!(name = "x402_chains").for_each(|text: &[u8]| {
         for (shop, payment) in [(&evm, &on_evm), (&svm, &on_svm)] {
             if let Settlement::Settled(settled) = reconciled(shop, payment, text) {
