@@ -1,7 +1,7 @@
 # Each target is a few lines; what takes more is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests components templates packages payments mcp a2a metrics browser registry tpm demo release reproduce image image-boot image-test trusted test serve check bench loads load soak chaos pictures conformance clean deb deb-test dist
+.PHONY: help setup guests components templates packages payments mcp a2a metrics browser registry tpm demo release reproduce image image-boot image-test trusted test serve check bench fuzz loads load soak chaos pictures conformance clean deb deb-test dist
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -103,6 +103,9 @@ bench: guests components templates ## measure the host, beside its floors and pe
 	cargo build --release --locked -p hypervisor -p hypervisor-ctl -p hypervisor-bench
 	@scripts/compile-components.sh target/release/hypervisor-ctl
 	cargo run --release --locked -p hypervisor-bench
+
+fuzz: ## fuzz every decoder for FUZZ_SECONDS (60) each, or the TARGET alone
+	@scripts/fuzz.sh $(TARGET)
 
 loads: guests components payments
 	cargo build --release --locked -p hypervisor -p hypervisor-ctl -p hypervisor-bench

@@ -20,13 +20,14 @@ esac
 step cargo fmt --all --check
 step cargo fmt --manifest-path guests/Cargo.toml --all --check
 step cargo fmt --manifest-path components/Cargo.toml --all --check
+step cargo fmt --manifest-path fuzz/Cargo.toml --check
 step cargo fmt --manifest-path image/init/Cargo.toml --check
 step cargo fmt --manifest-path tests/native/Cargo.toml --check
 step rustfmt --check --edition 2024 packages/rust/src/lib.rs
 step scripts/budgets.sh
 step scripts/trusted.sh
 
-workspaces=({,guests/,components/,image/init/,tests/native/}Cargo.toml)
+workspaces=({,guests/,components/,fuzz/,image/init/,tests/native/}Cargo.toml)
 
 scripts/setup.sh check
 deny=.tools/bin/cargo-deny

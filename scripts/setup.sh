@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes this machine ready to build the guests (`setup.sh guests`, the default), to run `make check` (`setup.sh check`), to list what a release
-# is made of (`setup.sh sbom`), to make Debian packages (`setup.sh deb`) and try them (`setup.sh deb-test`), or for the tests that push to a
-# registry (`setup.sh registry`) or quote with a TPM in software (`setup.sh tpm`).
+# is made of (`setup.sh sbom`), to make Debian packages (`setup.sh deb`) and try them (`setup.sh deb-test`), to fuzz (`setup.sh fuzz`), or for the tests
+# that push to a registry (`setup.sh registry`) or quote with a TPM in software (`setup.sh tpm`).
 # Safe to run again: what is there already is left alone. Tools go to .tools, which git ignores.
 set -euo pipefail
 
@@ -13,6 +13,7 @@ wasm_component_ld_version=0.5.31
 cargo_deny_version=0.20.2
 cargo_cyclonedx_version=0.5.9
 cargo_deb_version=3.8.0
+cargo_bolero_version=0.13.5
 
 say() { printf 'setup: %s\n' "$*"; }
 
@@ -21,9 +22,10 @@ fail() {
     exit 1
 }
 
-# install_tool NAME VERSION: a program from crates.io at an exact version.
+# install_tool NAME VERSION [ARGUMENT…]: a program from crates.io at an exact version; more arguments are those of `cargo install`.
 install_tool() {
     local name=$1 version=$2
+    shift 2
     if grep -qs "^\"$name $version " "$tools/.crates.toml" && [[ -x $tools/bin/$name ]]; then
         say "$name $version … ok"
         return
@@ -32,7 +34,7 @@ install_tool() {
     # It runs for seconds: its build is what takes time.
     env -u RUSTC -u RUSTC_BOOTSTRAP -u RUSTC_WORKSPACE_WRAPPER -u CARGO_TARGET_DIR -u CARGO_BUILD_TARGET \
         CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-        CARGO_PROFILE_RELEASE_DEBUG=false cargo install "$name" --version "=$version" --locked --force --quiet --root "$tools" </dev/null
+        CARGO_PROFILE_RELEASE_DEBUG=false cargo install "$name" --version "=$version" --locked --force --quiet --root "$tools" "$@" </dev/null
     say "$name $version … installed"
 }
 
@@ -147,6 +149,12 @@ setup_tpm() {
 
 setup_sbom() { install_tool cargo-cyclonedx "$cargo_cyclonedx_version"; }
 
+# libFuzzer alone; it is C++.
+setup_fuzz() {
+    command -v c++ >/dev/null || fail "no c++: install a C++ compiler (on Debian \`apt-get install g++\`) and run this again"
+    install_tool cargo-bolero "$cargo_bolero_version" --no-default-features --features libfuzzer
+}
+
 setup_deb() { install_tool cargo-deb "$cargo_deb_version"; }
 
 # Debian's own judgement of packages, and what tries the unit's filter.
@@ -165,8 +173,8 @@ setup_deb-test() {
 
 part=${1:-guests}
 case $part in
-    guests | check | sbom | deb | deb-test | registry | tpm) ;;
-    *) fail "unknown part \`$part\`: guests, check, sbom, deb, deb-test, registry or tpm" ;;
+    guests | check | sbom | deb | deb-test | fuzz | registry | tpm) ;;
+    *) fail "unknown part \`$part\`: guests, check, sbom, deb, deb-test, fuzz, registry or tpm" ;;
 esac
 
 command -v cargo >/dev/null || fail "cargo is not on PATH: install Rust 1.95 or newer with rustup"

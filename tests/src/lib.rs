@@ -9,6 +9,7 @@
 
 pub mod agents;
 pub mod conformance;
+pub mod differential;
 pub mod disk;
 pub mod environments;
 pub mod host;

@@ -4,6 +4,7 @@ mod agents;
 mod callers;
 mod cards;
 mod following;
+mod fuzz;
 pub mod keys;
 mod listing;
 mod messages;

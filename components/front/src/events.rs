@@ -92,6 +92,20 @@ mod tests {
         assert!((0..3).any(|_| reader.push(&line).is_err()));
     }
 
+    /// Events are the same whatever pieces they come in (`make fuzz`).
+    #[test]
+    fn server_sent_events() {
+        bolero::check!(name = "server_sent_events").for_each(|bytes: &[u8]| {
+            let whole = Reader::default().push(bytes).unwrap();
+            for size in [1, 5] {
+                let mut reader = Reader::default();
+                let pieces = bytes.chunks(size).flat_map(|it| reader.push(it).unwrap());
+                assert_eq!(pieces.collect::<Vec<_>>(), whole);
+            }
+            assert!(whole.concat().len() <= bytes.len());
+        });
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_events_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {

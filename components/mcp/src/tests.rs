@@ -1,6 +1,7 @@
 //! The front as a whole, against a world of the tests' own.
 
 mod agents;
+mod fuzz;
 mod http;
 mod kit;
 mod running;

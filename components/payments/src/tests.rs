@@ -3,6 +3,7 @@
 mod arbitrary;
 mod asking;
 mod extending;
+mod fuzz;
 mod headers;
 mod kit;
 mod ledger;

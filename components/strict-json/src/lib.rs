@@ -181,6 +181,18 @@ mod tests {
         assert!(parse(b"\xff").is_err());
     }
 
+    /// What is read is what any reader of JSON reads, and within the bounds (`make fuzz`).
+    #[test]
+    fn strict_json() {
+        bolero::check!(name = "strict_json").for_each(|text: &[u8]| {
+            if let Ok(read) = parse(text) {
+                assert_eq!(serde_json::from_slice::<Value>(text).unwrap(), read);
+                // The last bits of a number are the reader's.
+                assert!(parse(read.to_string().as_bytes()).is_ok());
+            }
+        });
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {

@@ -10,6 +10,7 @@ mod audit;
 mod checking;
 mod cli;
 mod conformance;
+mod differential;
 mod environments;
 mod examples;
 mod exhaustion;

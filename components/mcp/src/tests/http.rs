@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::error::RpcError;
 
-fn nobody() -> World {
+pub(super) fn nobody() -> World {
     World::answering(|_, _| Answer {
         status: 404,
         ..Answer::default()

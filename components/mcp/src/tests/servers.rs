@@ -103,6 +103,18 @@ fn error_code(world: &World, agent: &str, method: &str) -> (u16, i64) {
     (status, answer["error"]["code"].as_i64().unwrap())
 }
 
+/// What a client is answered with where the agent answers so.
+pub(super) fn answered(kind: &'static str, body: &[u8], method: &str) -> Value {
+    let body = body.to_vec();
+    let world = host(move |_, _| Answer {
+        status: 200,
+        fields: Fields::of(&[("content-type", kind)]),
+        body: body.clone(),
+        is_cut: false,
+    });
+    whole(&Desk::of(&world), "a", method, json!({"name": "t"})).1
+}
+
 #[test]
 fn an_agent_answers_what_it_is_asked_in_its_own_words() {
     let content = json!([{"type": "audio", "data": "/w==", "mimeType": "audio/wav"}]);

@@ -1,0 +1,1 @@
+../../../../../crates/client/src/card/document.rs

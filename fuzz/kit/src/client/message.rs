@@ -1,0 +1,1 @@
+../../../../crates/client/src/agents/message.rs

@@ -1,0 +1,1 @@
+../../../../crates/agents/src/error.rs

@@ -1,0 +1,1 @@
+../../../../host/src/pipeline/bhttp.rs

@@ -1,0 +1,1 @@
+../../../crates/egress/src/pattern.rs
