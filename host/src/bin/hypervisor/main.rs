@@ -9,12 +9,6 @@ use clap::Parser;
 use hypervisor::args::{Cli, Command, not_here};
 use hypervisor::error::{Error, chain};
 use hypervisor::executor::compile_worker;
-use tikv_jemallocator::Jemalloc;
-
-/// Memory of a host that runs for months: the C library's allocator keeps ever more of it, where what one thread took another gives
-/// back (docs/decisions/0140-the-host-has-an-allocator.md).
-#[global_allocator]
-static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Exit status for a command line that cannot be understood, as the parser's own.
 const USAGE: u8 = 2;
