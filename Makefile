@@ -87,8 +87,7 @@ test: guests components templates payments mcp a2a metrics browser registry tpm 
 	@scripts/compile-components.sh target/debug/hypervisor-ctl
 	@scripts/build-packages.sh target/debug/wit-package
 	@scripts/try-packages.sh
-	@# Most of them wait for hosts: twice as many at once as there are cores keep those busy.
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) * 2))} cargo test --workspace --locked
+	cargo test --workspace --locked
 	cargo test --manifest-path image/init/Cargo.toml --target-dir target/image/check --locked
 	cargo test --manifest-path guests/Cargo.toml --target-dir guests/target --locked -p arxiv -p http-kit -p ask-policy -p a2a-everything -p mcp-everything
 	cargo test --manifest-path components/Cargo.toml --target-dir guests/target --locked -p payments -p mcp -p front -p a2a -p strict-json -p status
