@@ -1,6 +1,6 @@
 //! Sending over connections that are kept for a moment, for the next request to the same origin.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -12,7 +12,7 @@ use wasmtime_wasi_http::WasiBody;
 
 use crate::error::{Error, of_http};
 use crate::origin::Origin;
-use crate::send::{Sender, Timeouts, duration, handshake, prepare, readable};
+use crate::send::{Answered, Sender, Timeouts, duration, handshake, prepare, readable};
 
 /// How long a connection waits for its next request: less than any server is known to wait, so that none closes it under a request.
 const LONGEST_IDLE: Duration = Duration::from_secs(1);
@@ -31,12 +31,6 @@ pub struct Pool {
     idle: Arc<Mutex<Vec<Idle>>>,
 }
 
-/// A response, and what ends when its exchange does.
-type Answered = (
-    Response<WasiBody>,
-    Box<dyn Future<Output = Result<(), Error>> + Send>,
-);
-
 /// A connection between two requests. Dropped, it ends.
 struct Idle {
     origin: Origin,
@@ -44,11 +38,17 @@ struct Idle {
     since: Instant,
 }
 
-/// A connection, driven by a task that ends with it.
+/// A connection, driven by a task. Dropped, it ends at once, whatever its server still has to read or to say.
 struct Open {
     requests: SendRequest<WasiBody>,
     driver: JoinHandle<Result<(), Error>>,
     opened: Instant,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
 }
 
 impl Pool {
@@ -60,8 +60,8 @@ impl Pool {
         }
     }
 
-    /// [`Sender::send`] as the hooks of wasi:http have it. The response's connection ends with its body, whether or not what is
-    /// returned beside it is polled, and is kept where all of it was read.
+    /// [`Sender::send`] as the hooks of wasi:http have it. The connection needs nobody to drive it, and is kept where all of the
+    /// response was read; dropping what is returned beside it ends it within a second otherwise.
     ///
     /// # Errors
     /// As [`Sender::send`].
@@ -71,40 +71,44 @@ impl Pool {
         timeouts: Option<Timeouts>,
     ) -> Result<Answered, Error> {
         let timeouts = timeouts.unwrap_or_default();
-        let (origin, mut request) = prepare(request, None)?;
+        let (origin, mut request) = prepare(request, false)?;
         let waits = duration(timeouts.first_byte_timeout);
-        if let Some(mut kept) = self.take(&origin) {
-            let answered = timeout(waits, kept.requests.try_send_request(request));
-            let answered = answered.await.map_err(|_| Error::ConnectionReadTimeout)?;
-            match answered {
-                Ok(response) => return self.answered(origin, kept, response, &timeouts),
-                // The server closed it first.
+        loop {
+            let kept = self.take(&origin);
+            let was_kept = kept.is_some();
+            let mut open = match kept {
+                Some(open) => open,
+                None => self.open(&origin, timeouts.connect_timeout).await?,
+            };
+            let answered = timeout(waits, open.requests.try_send_request(request));
+            match answered.await.map_err(|_| Error::ConnectionReadTimeout)? {
+                Ok(response) => return self.answered(origin, open, response, &timeouts),
                 Err(mut unsent) => match unsent.take_message() {
-                    Some(whole) => request = whole,
-                    None => return Err(kept.why(unsent.into_error()).await),
+                    // The server closed it while it waited.
+                    Some(whole) if was_kept => request = whole,
+                    _ => return Err(open.why(unsent.into_error()).await),
                 },
             }
         }
-        let (stream, taken) = self.sender.open(&origin, timeouts.connect_timeout).await?;
+    }
+
+    /// A new connection to `origin`.
+    async fn open(&self, origin: &Origin, limit: Option<Duration>) -> Result<Open, Error> {
+        let (stream, taken) = self.sender.open(origin, limit).await?;
         let (requests, connection) = handshake(stream).await?;
-        let mut open = Open {
+        Ok(Open {
             requests,
             driver: tokio::spawn(async move {
                 let _taken = taken;
                 connection.await.map_err(|error| of_http(&error))
             }),
             opened: Instant::now(),
-        };
-        let answered = timeout(waits, open.requests.send_request(request));
-        match answered.await.map_err(|_| Error::ConnectionReadTimeout)? {
-            Ok(response) => self.answered(origin, open, response, &timeouts),
-            Err(error) => Err(open.why(error).await),
-        }
+        })
     }
 
     /// A connection to `origin` that waits, and that the server has not closed.
     fn take(&self, origin: &Origin) -> Option<Open> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle();
         idle.retain(Idle::is_good);
         let newest = idle.iter().rposition(|it| it.origin == *origin)?;
         Some(idle.remove(newest).open)
@@ -119,26 +123,36 @@ impl Pool {
         timeouts: &Timeouts,
     ) -> Result<Answered, Error> {
         let response = readable(response, timeouts)?;
-        let (told, ended) = tokio::sync::oneshot::channel();
+        let (mut told, ended) = tokio::sync::oneshot::channel();
         let pool = self.clone();
         tokio::spawn(async move {
-            // Neither is the case after a body that was not read: its connection is closed.
-            if open.requests.ready().await.is_err() {
+            let is_over = tokio::select! {
+                ready = open.requests.ready() => ready.is_ok(),
+                // Nobody reads it any more. What was read whole is over by now, or as good as.
+                () = told.closed() => {
+                    let over = timeout(LONGEST_IDLE, open.requests.ready());
+                    over.await.is_ok_and(|ready| ready.is_ok())
+                }
+            };
+            if !is_over {
                 let _ = told.send(open.ended().await);
                 return;
             }
             pool.keep(origin, open);
             let _ = told.send(Ok(()));
             sleep(LONGEST_IDLE).await;
-            let mut idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            idle.retain(Idle::is_good);
+            pool.idle().retain(Idle::is_good);
         });
         let ended = async move { ended.await.unwrap_or(Ok(())) };
         Ok((response, Box::new(ended)))
     }
 
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn keep(&self, origin: Origin, open: Open) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle();
         if idle.len() >= MOST_IDLE {
             idle.remove(0);
         }
@@ -160,10 +174,12 @@ impl Idle {
 }
 
 impl Open {
-    /// How the connection ended.
-    async fn ended(self) -> Result<(), Error> {
-        drop(self.requests);
-        self.driver.await.unwrap_or(Ok(()))
+    /// How the connection ended, which it has, or is about to.
+    async fn ended(mut self) -> Result<(), Error> {
+        match timeout(LONGEST_IDLE, &mut self.driver).await {
+            Ok(Ok(ended)) => ended,
+            Ok(Err(_)) | Err(_) => Ok(()),
+        }
     }
 
     /// Why a request got no answer: what ended the connection, where something did.

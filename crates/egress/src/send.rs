@@ -42,6 +42,12 @@ pub use wasmtime_wasi_http::RequestOptions as Timeouts;
 /// dropping it ends the connection.
 pub type Connection = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
+/// A response as the hooks of wasi:http have it, with what drives its connection or waits for its end.
+pub(crate) type Answered = (
+    Response<WasiBody>,
+    Box<dyn Future<Output = Result<(), Error>> + Send>,
+);
+
 /// Drives an HTTP/1.1 connection.
 pub(crate) type Connected<B> = http1::Connection<TokioIo<Box<dyn Stream>>, B>;
 
@@ -111,7 +117,7 @@ impl Sender {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (origin, request) = prepare(request, Some("close"))?;
+        let (origin, request) = prepare(request, true)?;
         let (stream, taken) = self.open(&origin, timeouts.connect_timeout).await?;
         let exchange = exchange(stream, taken, request);
         // The same to the caller as no bytes of a body (RFC 9209 §2.3.10).
@@ -216,11 +222,11 @@ where
     }
 }
 
-/// The origin of `request`, and the request as it goes to the server of that origin: a path for its URI, `host`, and what becomes
-/// of the connection.
+/// The origin of `request`, and the request as it goes to the server of that origin: a path for its URI, `host`, and whether it is
+/// the last of its connection.
 pub(crate) fn prepare<B>(
     mut request: Request<B>,
-    connection: Option<&str>,
+    is_last: bool,
 ) -> Result<(Origin, Request<B>), Error> {
     let uri = request.uri();
     let origin = Origin::of(uri).ok_or(Error::HttpRequestUriInvalid)?;
@@ -237,26 +243,25 @@ pub(crate) fn prepare<B>(
     };
     *request.uri_mut() = Uri::from(path);
     *request.version_mut() = Version::HTTP_11;
-    set_fields(request.headers_mut(), &origin, connection)?;
+    set_fields(request.headers_mut(), &origin, is_last)?;
     Ok((origin, request))
 }
 
-fn set_fields(
-    fields: &mut HeaderMap,
-    origin: &Origin,
-    connection: Option<&str>,
-) -> Result<(), Error> {
+fn set_fields(fields: &mut HeaderMap, origin: &Origin, is_last: bool) -> Result<(), Error> {
     // About one connection (RFC 9110 §7.6.1), which is the sender's own and not the caller's.
     // `host` stays where it is, which is first, to be replaced there.
     for name in DEFAULT_FORBIDDEN_HEADERS.iter().filter(|n| **n != HOST) {
         fields.remove(name);
     }
     // RFC 9110 §10.1.4: whoever sends TE names it here.
-    let te = fields.contains_key(TE).then_some("TE");
-    let options: Vec<&str> = te.into_iter().chain(connection).collect();
-    if !options.is_empty() {
-        let options = HeaderValue::try_from(options.join(", "));
-        fields.insert(CONNECTION, options.map_err(|_| Error::InternalError(None))?);
+    let options = match (fields.contains_key(TE), is_last) {
+        (true, true) => Some("TE, close"),
+        (true, false) => Some("TE"),
+        (false, true) => Some("close"),
+        (false, false) => None,
+    };
+    if let Some(options) = options {
+        fields.insert(CONNECTION, HeaderValue::from_static(options));
     }
     // RFC 9112 §3.2: the URI decides. A server of several sites would else serve one that the origin does not name.
     let host =
@@ -270,7 +275,7 @@ mod tests {
     use super::*;
 
     fn prepared(request: http::request::Builder) -> Result<(Origin, Request<()>), Error> {
-        prepare(request.body(()).unwrap(), Some("close"))
+        prepare(request.body(()).unwrap(), true)
     }
 
     fn get(uri: &str) -> http::request::Builder {
@@ -324,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_is_kept_is_not_said_to_close() {
-        let kept = |request: http::request::Builder| prepare(request.body(()).unwrap(), None);
+        let kept = |request: http::request::Builder| prepare(request.body(()).unwrap(), false);
         let (_, request) = kept(get("http://a.example/").header("connection", "close")).unwrap();
         assert!(!request.headers().contains_key(CONNECTION));
         let (_, request) = kept(get("http://a.example/").header("te", "trailers")).unwrap();

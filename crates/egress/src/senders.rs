@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use http::{Request, Response};
+use http::Request;
 use http_body::Body;
-use wasmtime_wasi_http::WasiBody;
 
 use crate::error::Error;
-use crate::send::{Sender, Timeouts};
+use crate::send::{Answered, Sender, Timeouts};
 use crate::share::{Bounds, Share};
 
 /// Lookups of names that all may have under way at once, those of one owner, and those of one component.
@@ -76,13 +75,7 @@ impl Sender {
         &self,
         request: Request<B>,
         timeouts: Option<Timeouts>,
-    ) -> Result<
-        (
-            Response<WasiBody>,
-            Box<dyn Future<Output = Result<(), Error>> + Send>,
-        ),
-        Error,
-    >
+    ) -> Result<Answered, Error>
     where
         B: Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty, Full};
-use hypervisor_egress::{Error, Pool, Timeouts};
+use hypervisor_egress::{Bounds, Error, Pool, Share, Timeouts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -196,4 +197,36 @@ async fn a_request_that_is_given_up_ends_its_connection() {
     let sent = pool().send_for_guest(request(server), Some(soon)).await;
     assert!(matches!(sent, Err(Error::ConnectionReadTimeout)));
     ends.recv().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_reads_nothing_does_not_keep_the_share_of_what_gave_it_up() {
+    let server = listen(|mut stream| async move {
+        head(&mut stream).await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let bounds = Bounds {
+        connections: 1,
+        lookups: 1,
+    };
+    let pool = Pool::of(sender().sharing(Share::new(bounds)));
+    let soon = Timeouts {
+        first_byte_timeout: SOON,
+        ..Timeouts::default()
+    };
+    let send = async || {
+        // More than both ends' buffers take.
+        let body = Full::new(Bytes::from(vec![0; 32 << 20])).map_err(|never| match never {});
+        let url = format!("http://server.test:{}/", server.port());
+        let request = Request::post(url).body(body.boxed_unsync()).unwrap();
+        pool.send_for_guest(request, Some(soon)).await.err()
+    };
+    assert!(matches!(send().await, Some(Error::ConnectionReadTimeout)));
+    let again = tokio::time::timeout(Duration::from_secs(10), async {
+        while matches!(send().await, Some(Error::ConnectionLimitReached)) {
+            tokio::task::yield_now().await;
+        }
+    });
+    again.await.unwrap();
 }
