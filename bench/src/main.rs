@@ -24,11 +24,11 @@ mod siege;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use hypervisor_bench::{error, report, stats};
 
 use error::{Context, Result};
-use report::Section;
+use report::{Output, Section};
 
 /// Measure the host against floors taken in the same run.
 #[derive(Debug, Parser)]
@@ -43,14 +43,6 @@ struct Cli {
     /// Form of the output.
     #[arg(long, global = true, value_enum, default_value = "text")]
     output: Output,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people.
-    Text,
-    /// One JSON document.
-    Json,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]

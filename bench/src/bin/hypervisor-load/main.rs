@@ -17,8 +17,9 @@ use std::io::{self, IsTerminal, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use hypervisor_bench::error::{Context, Result};
+use hypervisor_bench::report::Output;
 
 use outcome::Outcome;
 
@@ -37,14 +38,6 @@ struct Cli {
     /// Form of the output.
     #[arg(long, global = true, value_enum, default_value = "text")]
     output: Output,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people.
-    Text,
-    /// One JSON document.
-    Json,
 }
 
 #[derive(Debug, Clone, Subcommand)]

@@ -110,3 +110,10 @@ pub(crate) async fn serves(host: &Host) -> Result<()> {
         )),
     }
 }
+
+/// Holds a host to that.
+pub(crate) async fn hold_serving(faults: &mut Vec<String>, when: &str, host: &Host) {
+    if let Err(error) = serves(host).await {
+        faults.push(format!("{when}: {error}"));
+    }
+}

@@ -59,3 +59,10 @@ pub(crate) fn hold(faults: &mut Vec<String>, is_kept: bool, fault: impl FnOnce()
         faults.push(fault());
     }
 }
+
+/// Holds what was charged to what was answered.
+pub(crate) fn hold_paid(faults: &mut Vec<String>, charged: usize, answered: usize) {
+    hold(faults, charged == answered, || {
+        format!("{charged} payments on the chain, and {answered} were answered")
+    });
+}

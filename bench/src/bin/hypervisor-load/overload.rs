@@ -13,7 +13,7 @@ use hypervisor_tests::programs::guest;
 use hypervisor_tests::{Host, RawSession};
 use tokio::task::JoinSet;
 
-use crate::market::serves;
+use crate::market::hold_serving;
 use crate::outcome::{Outcome, hold};
 
 const FORMAT: ContentFormat = ContentFormat::Cbor;
@@ -96,9 +96,7 @@ impl Overload {
         hold(&mut faults, ratio <= self.ratio, || {
             format!("p99 is {ratio:.2} of what it is without the excess")
         });
-        if let Err(error) = serves(&host).await {
-            faults.push(format!("afterwards: {error}"));
-        }
+        hold_serving(&mut faults, "afterwards", &host).await;
         let about = format!(
             "{slots} slots, a queue of {queue}, {} and {} requests at once that sleep for {SLEEP} ms",
             slots + queue,

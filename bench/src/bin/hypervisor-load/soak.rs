@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use crate::Live;
 use crate::kinds::{Kind, finished, work};
 use crate::load::memory;
-use crate::market::{Market, serves};
-use crate::outcome::{Outcome, hold};
+use crate::market::{Market, hold_serving};
+use crate::outcome::{Outcome, hold, hold_paid};
 use crate::tally::Tally;
 use crate::watch::{Watch, now};
 
@@ -104,12 +104,8 @@ impl Soak {
             format!("threads grow by {threads:.2} a minute")
         });
         let (paid, charged) = (tally.paid(), market.charged().await);
-        hold(&mut faults, paid == charged, || {
-            format!("{charged} payments on the chain, and {paid} were answered")
-        });
-        if let Err(error) = serves(&market.host).await {
-            faults.push(format!("afterwards: {error}"));
-        }
+        hold_paid(&mut faults, charged, paid);
+        hold_serving(&mut faults, "afterwards", &market.host).await;
         Ok(Outcome::of(section, faults))
     }
 }

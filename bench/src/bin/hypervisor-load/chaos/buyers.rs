@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::outcome::hold;
+use crate::outcome::{hold, hold_paid};
 
 /// Before an order is brought again.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -43,6 +43,18 @@ pub(super) struct Wares {
     pub(super) host: Arc<Host>,
     pub(super) chain: Arc<Chain>,
     pub(super) offer: Value,
+}
+
+impl Wares {
+    pub(super) async fn of(flow: Flow, host: &Arc<Host>, chain: &Arc<Chain>) -> Self {
+        Order::prepare(flow, host).await;
+        Self {
+            flow,
+            offer: Order::offer(flow, host).await,
+            host: Arc::clone(host),
+            chain: Arc::clone(chain),
+        }
+    }
 }
 
 impl Buyers {
@@ -101,9 +113,7 @@ impl Bought {
             });
         }
         let answered = self.answered;
-        hold(&mut self.faults, charged == answered, || {
-            format!("{charged} payments on the chain, and {answered} were answered")
-        });
+        hold_paid(&mut self.faults, charged, answered);
         hold(&mut self.faults, answered > 0, || {
             "nothing was sold".to_owned()
         });

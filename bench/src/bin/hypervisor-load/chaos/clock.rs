@@ -9,12 +9,12 @@ use hypervisor_bench::error::{Context, Result};
 use hypervisor_bench::report::Unit;
 use hypervisor_tests::Host;
 use hypervisor_tests::payments::kills::settings;
-use hypervisor_tests::payments::orders::{FLOWS, Order};
+use hypervisor_tests::payments::orders::FLOWS;
 use hypervisor_tests::payments::{Chain, Facilitator};
 
 use super::buyers::{Bought, Buyers, Wares};
 use super::{Scenario, WHOLE};
-use crate::market::serves;
+use crate::market::hold_serving;
 use crate::outcome::{Outcome, hold};
 
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
@@ -50,13 +50,7 @@ pub(super) async fn run() -> Result<Outcome> {
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let host = Arc::new(Host::surrounded(environment.into(), "warn", &config));
-        Order::prepare(flow, &host).await;
-        let wares = Wares {
-            flow,
-            offer: Order::offer(flow, &host).await,
-            host: Arc::clone(&host),
-            chain: Arc::clone(&chain),
-        };
+        let wares = Wares::of(flow, &host, &chain).await;
         let mut all = Bought::default();
         let mut measured = Vec::new();
         for skew in SKEWS {
@@ -69,9 +63,7 @@ pub(super) async fn run() -> Result<Outcome> {
             let buyers = Buyers::start(BUYERS, &wares);
             tokio::time::sleep(WHOLE).await;
             all.add(buyers.end().await?);
-            if let Err(error) = serves(&host).await {
-                faults.push(format!("at {skew:+} s: {error}"));
-            }
+            hold_serving(&mut faults, &format!("at {skew:+} s"), &host).await;
         }
         let (mut group, more) = all.check(format!("{flow:?}"), &chain).await;
         group.add("from where the clock was put", Unit::Seconds, measured);

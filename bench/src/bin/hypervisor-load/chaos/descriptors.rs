@@ -9,7 +9,7 @@ use hypervisor_tests::Host;
 use tokio::net::TcpStream;
 
 use super::Scenario;
-use crate::market::serves;
+use crate::market::{hold_serving, serves};
 use crate::outcome::{Outcome, hold};
 use crate::watch::now;
 
@@ -58,9 +58,7 @@ pub(super) async fn run(rounds: usize) -> Result<Outcome> {
         after.push(now(&host).descriptors);
         refused.push(without as f64);
     }
-    if let Err(error) = serves(&host).await {
-        faults.push(format!("afterwards: {error}"));
-    }
+    hold_serving(&mut faults, "afterwards", &host).await;
     let mut group = Group::new("each round");
     group.add("descriptors before", Unit::Count, before);
     group.add("descriptors while none is left", Unit::Count, during);

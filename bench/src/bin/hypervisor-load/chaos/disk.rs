@@ -7,13 +7,13 @@ use hypervisor_bench::error::Result;
 use hypervisor_bench::report::Unit;
 use hypervisor_tests::disk::Small;
 use hypervisor_tests::payments::kills::settings;
-use hypervisor_tests::payments::orders::{FLOWS, Order};
+use hypervisor_tests::payments::orders::FLOWS;
 use hypervisor_tests::payments::{Chain, Facilitator};
 use hypervisor_tests::{Host, eventually};
 
 use super::buyers::{Buyers, Wares};
 use super::{BROKEN, Scenario, WHOLE};
-use crate::market::serves;
+use crate::market::hold_serving;
 use crate::outcome::Outcome;
 
 const BUYERS: usize = 4;
@@ -37,14 +37,8 @@ pub(super) async fn run(rounds: usize) -> Result<Outcome> {
             Err(why) => return Ok(Outcome::skipped(section, why)),
         };
         host.kill_and_restart();
-        Order::prepare(flow, &host).await;
         let host = Arc::new(host);
-        let wares = Wares {
-            flow,
-            offer: Order::offer(flow, &host).await,
-            host: Arc::clone(&host),
-            chain: Arc::clone(&chain),
-        };
+        let wares = Wares::of(flow, &host, &chain).await;
         let buyers = Buyers::start(BUYERS, &wares);
         let (mut unready, mut ready) = (vec![], vec![]);
         for _ in 0..rounds {
@@ -66,17 +60,13 @@ pub(super) async fn run(rounds: usize) -> Result<Outcome> {
         group.add("free, until it says so", Unit::Seconds, ready);
         section.push(group);
         faults.extend(more);
-        if let Err(error) = serves(&host).await {
-            faults.push(format!("afterwards: {error}"));
-        }
+        hold_serving(&mut faults, "afterwards", &host).await;
         // What was kept is whole: the host starts on it again.
         drop(wares);
         match Arc::try_unwrap(host) {
             Ok(mut host) => {
                 host.kill_and_restart();
-                if let Err(error) = serves(&host).await {
-                    faults.push(format!("started again: {error}"));
-                }
+                hold_serving(&mut faults, "started again", &host).await;
             }
             Err(_) => faults.push("somebody still has the host".to_owned()),
         }

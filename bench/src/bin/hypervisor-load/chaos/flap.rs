@@ -6,13 +6,13 @@ use hypervisor_bench::error::Result;
 use hypervisor_tests::Host;
 use hypervisor_tests::payments::faulty::{self, Fault, Reply};
 use hypervisor_tests::payments::kills::settings;
-use hypervisor_tests::payments::orders::{FLOWS, Order};
+use hypervisor_tests::payments::orders::FLOWS;
 use hypervisor_tests::payments::{Chain, Facilitator};
 
 use super::buyers::{Buyers, Wares};
 use super::relay::{Relay, Weather};
 use super::{BROKEN, Scenario, WHOLE};
-use crate::market::serves;
+use crate::market::hold_serving;
 use crate::outcome::Outcome;
 
 const BUYERS: usize = 4;
@@ -56,13 +56,7 @@ pub(super) async fn run(broken: Broken, rounds: usize) -> Result<Outcome> {
             }
         };
         let host = Arc::new(Host::logging("warn", &config));
-        Order::prepare(flow, &host).await;
-        let wares = Wares {
-            flow,
-            offer: Order::offer(flow, &host).await,
-            host: Arc::clone(&host),
-            chain: Arc::clone(&chain),
-        };
+        let wares = Wares::of(flow, &host, &chain).await;
         let buyers = Buyers::start(BUYERS, &wares);
         for _ in 0..rounds {
             for weather in Weather::FOUL {
@@ -78,9 +72,7 @@ pub(super) async fn run(broken: Broken, rounds: usize) -> Result<Outcome> {
         let (group, more) = bought.check(format!("{flow:?}"), &chain).await;
         section.push(group);
         faults.extend(more);
-        if let Err(error) = serves(&host).await {
-            faults.push(format!("afterwards: {error}"));
-        }
+        hold_serving(&mut faults, "afterwards", &host).await;
     }
     Ok(Outcome::of(section, faults))
 }

@@ -18,8 +18,8 @@ use hypervisor_tests::{Host, eventually};
 use tokio::task::JoinSet;
 
 use super::Scenario;
-use crate::market::serves;
-use crate::outcome::{Outcome, hold};
+use crate::market::{hold_serving, serves};
+use crate::outcome::{Outcome, hold, hold_paid};
 use crate::watch::{Watch, now};
 
 const SLOTS: usize = 16;
@@ -74,9 +74,7 @@ async fn guests(rounds: usize, faults: &mut Vec<String>) -> Result<Group> {
             named += usize::from(is_named);
             hold(faults, is_named, || format!("{:?}", ran.report.exit));
         }
-        if let Err(error) = serves(&host).await {
-            faults.push(format!("after programs that took all memory: {error}"));
-        }
+        hold_serving(faults, "after programs that took all memory", &host).await;
         after.push(now(&host).resident);
     }
     let samples = watch.end()?;
@@ -164,15 +162,11 @@ async fn ended(rounds: usize, faults: &mut Vec<String>) -> Result<Group> {
         }
     }
     let charged = chain.transfers().await.len();
-    hold(faults, charged == answered, || {
-        format!("{charged} payments on the chain, and {answered} were answered")
-    });
+    hold_paid(faults, charged, answered);
     hold(faults, kills == rounds, || {
         format!("the kernel ended {kills} hosts of {rounds}")
     });
-    if let Err(error) = serves(&host).await {
-        faults.push(format!("afterwards: {error}"));
-    }
+    hold_serving(faults, "afterwards", &host).await;
     group.add("ended by the kernel", Unit::Count, [kills as f64]);
     group.add(
         "payments that were answered",
