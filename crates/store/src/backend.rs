@@ -1,6 +1,12 @@
 //! What keeps rows once they are sealed.
 
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use crate::error::Error;
+
+/// Rows that are read at once where a whole table is.
+const PAGE: usize = 256;
 
 /// A sealed row.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,4 +55,97 @@ pub trait Backend: Send + Sync {
     fn is_well(&self) -> bool {
         true
     }
+
+    /// Whether other hosts read and write the same rows.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// The time by the database's clock, which is one for all who share it: Unix time, microseconds.
+    ///
+    /// # Errors
+    /// Where it cannot be asked.
+    fn now(&self) -> Result<u64, Error> {
+        Ok(micros())
+    }
+
+    /// A number that is another one after any row of a table changed, appeared or went: how many rows there are, and the sum of
+    /// their versions.
+    ///
+    /// # Errors
+    /// Where it cannot be asked.
+    fn fingerprint(&self, table: &str) -> Result<Fingerprint, Error> {
+        let mut sum = Fingerprint::default();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.scan(table, b"", after.as_deref(), PAGE)?;
+            let Some((last, _)) = page.last() else {
+                return Ok(sum);
+            };
+            after = Some(last.clone());
+            for (_, row) in &page {
+                sum.rows += 1;
+                sum.versions += u128::from(row.version);
+            }
+        }
+    }
+}
+
+/// What tells whether a table has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// Rows.
+    pub rows: u64,
+    /// The sum of their versions.
+    pub versions: u128,
+}
+
+/// Several stores over one database.
+impl<B: Backend + ?Sized> Backend for Arc<B> {
+    fn get(&self, table: &str, key: &[u8]) -> Result<Option<RawRow>, Error> {
+        (**self).get(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: &str,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, RawRow)>, Error> {
+        (**self).scan(table, prefix, after, limit)
+    }
+
+    fn commit(&self, changes: Vec<RawChange>, durable: bool) -> Result<(), Error> {
+        (**self).commit(changes, durable)
+    }
+
+    fn clear(&mut self, table: &str) -> Result<(), Error> {
+        match Arc::get_mut(self) {
+            Some(backend) => backend.clear(table),
+            None => Ok(()),
+        }
+    }
+
+    fn is_well(&self) -> bool {
+        (**self).is_well()
+    }
+
+    fn is_shared(&self) -> bool {
+        (**self).is_shared()
+    }
+
+    fn now(&self) -> Result<u64, Error> {
+        (**self).now()
+    }
+
+    fn fingerprint(&self, table: &str) -> Result<Fingerprint, Error> {
+        (**self).fingerprint(table)
+    }
+}
+
+/// Unix time by this machine's clock, microseconds.
+pub(crate) fn micros() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |it| u64::try_from(it.as_micros()).unwrap_or(u64::MAX))
 }

@@ -84,7 +84,7 @@ impl fmt::Debug for SealingKey {
     }
 }
 
-/// The two keys of a store.
+/// The two keys of a store; one and the same where hosts share it.
 pub struct Keys {
     pub(crate) platform: Sealer,
     pub(crate) file: Sealer,
@@ -106,5 +106,13 @@ impl Keys {
             },
             file: Sealer::new(file)?,
         })
+    }
+
+    /// The key of a fleet, which seals everything that its hosts share.
+    ///
+    /// # Errors
+    /// [`Error::Seal`].
+    pub fn shared(key: &SealingKey) -> Result<Self, Error> {
+        Self::new(Some(key), key)
     }
 }

@@ -24,7 +24,7 @@ mod private;
 mod seal;
 mod store;
 
-pub use backend::{Backend, RawChange, RawRow};
+pub use backend::{Backend, Fingerprint, RawChange, RawRow};
 pub use disk::Disk;
 pub use error::Error;
 pub use keys::{Keys, SealingKey};

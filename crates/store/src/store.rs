@@ -1,11 +1,10 @@
 //! The store: rows sealed on their way to a backend, and opened on their way back.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
 
-use crate::backend::{Backend, RawChange, RawRow};
+use crate::backend::{Backend, Fingerprint, RawChange, RawRow, micros};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::keys::Keys;
@@ -135,6 +134,27 @@ impl Store {
         self.backend.is_well()
     }
 
+    /// Whether other hosts read and write the same rows.
+    pub fn is_shared(&self) -> bool {
+        self.backend.is_shared()
+    }
+
+    /// The time by the clock of whoever shares these rows: Unix time, microseconds.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn now(&self) -> Result<u64, Error> {
+        self.backend.now()
+    }
+
+    /// What is another one after any row of a table changed, appeared or went.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn fingerprint(&self, table: Table) -> Result<Fingerprint, Error> {
+        self.backend.fingerprint(&self.place(table))
+    }
+
     /// A keyed hash for a row's key, where what it is made of is nobody's business.
     pub fn blind(&self, table: Table, text: &[u8]) -> [u8; 32] {
         self.sealer(table).blind(table.name, text)
@@ -243,10 +263,4 @@ impl Store {
 /// Where a table is that ends with the process.
 fn passing(table: &Table) -> String {
     format!("{}@passing", table.name)
-}
-
-/// Unix time, microseconds.
-fn micros() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |it| u64::try_from(it.as_micros()).unwrap_or(u64::MAX))
 }

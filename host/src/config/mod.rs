@@ -8,6 +8,7 @@ mod agents;
 mod attestation;
 mod audit;
 mod environments;
+mod fleet;
 mod limits;
 mod metered;
 mod payments;
@@ -27,6 +28,7 @@ pub use agents::{Agents, Deploy};
 pub use attestation::{Attestation, AttestationBackend};
 pub use audit::Audit;
 pub use environments::Environments;
+pub use fleet::Fleet;
 pub use limits::Limits;
 pub use metered::Metered;
 pub use payments::{Asset, Charging, Payments};
@@ -71,6 +73,8 @@ pub struct Config {
     pub environments: Environments,
     /// What the host proves itself with.
     pub attestation: Attestation,
+    /// The hosts that are one service.
+    pub fleet: Fleet,
     /// The audit trail.
     pub audit: Audit,
     /// The port for probes and operators.
@@ -231,6 +235,7 @@ impl Default for Config {
             agents: Agents::default(),
             environments: Environments::default(),
             attestation: Attestation::default(),
+            fleet: Fleet::default(),
             audit: Audit::default(),
             admin: Admin::default(),
             telemetry: Telemetry::default(),
@@ -323,6 +328,7 @@ impl Config {
         config.payments.validate()?;
         config.agents.validate()?;
         config.environments.validate()?;
+        config.fleet.validate()?;
         config.audit.validate()?;
         config.admin_place()?;
         Ok(config)

@@ -1,0 +1,5 @@
+//! Which hosts share a store: their tags, addresses and heartbeats.
+
+mod tag;
+
+pub use tag::Tag;
