@@ -1,11 +1,12 @@
 //! The agents of a host: the live ones, how they are found, and what may be said of them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use hypervisor_egress::Senders;
 use hypervisor_protocol::{AgentInfo, AgentList, Found, HexArray};
 use hypervisor_runtime::{Agent, Executor, PolicyEngine};
+use hypervisor_store::Fingerprint;
 
 use crate::catalog::Catalog;
 use crate::deployed::Deployed;
@@ -49,6 +50,8 @@ pub struct Agents {
     set: RwLock<Set>,
     /// Held while the set changes: deployments are checked and written one after the other.
     pub(crate) changing: tokio::sync::Mutex<()>,
+    /// What the store was like when others' changes were last taken up.
+    pub(crate) followed: Mutex<Fingerprint>,
     /// Agents whose code is in memory.
     pub(crate) loaded: moka::future::Cache<u64, Agent>,
     next: AtomicU64,
@@ -80,6 +83,7 @@ impl Agents {
             index: Arc::new(Index::new()),
             set: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
+            followed: Mutex::default(),
             loaded,
             next: AtomicU64::new(1),
             executor,

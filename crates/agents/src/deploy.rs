@@ -1,11 +1,10 @@
 //! Deploying and removing: compiled, measured, kept and switched in, in that order.
 
 use std::fmt::Display;
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, OnceLock};
 
 use hypervisor_protocol::{AgentInfo, Rejection};
-use hypervisor_runtime::{PrepareError, micros, refusal};
+use hypervisor_runtime::{PrepareError, refusal};
 
 use crate::agents::Agents;
 use crate::deployed::{Deployed, Terms};
@@ -54,7 +53,10 @@ impl Agents {
         self.room_for(&terms.address, stored)?;
         self.fits(code.as_bytes().len())?;
         let before = self.set().get(&terms.address).cloned();
-        let deployed_at = before.map_or_else(now_micros, |before| before.deployed_at);
+        let deployed_at = match before {
+            Some(before) => before.deployed_at,
+            None => tokio::task::block_in_place(|| self.store.now()).map_err(|e| unkept(&e))?,
+        };
         let agent = Arc::new(self.make(terms, deployed_at, stored, false));
         let kept = code.as_bytes().to_vec();
         // Measured and linked before anything of it is kept, or anybody told that it is there.
@@ -68,7 +70,8 @@ impl Agents {
             deployed_at,
             details: &details(&agent.terms)?,
         };
-        tokio::task::block_in_place(|| self.store.put(&record)).map_err(|e| unkept(&e))?;
+        let written = tokio::task::block_in_place(|| self.store.put(&record));
+        agent.is_kept(written.map_err(|e| unkept(&e))?);
         self.loaded.insert(agent.id, linked).await;
         if let Some(before) = self.enter(&agent) {
             self.forget(&before).await;
@@ -91,6 +94,7 @@ impl Agents {
             terms,
             deployed_at,
             stored,
+            writing: OnceLock::new(),
             is_cold,
             log: Arc::new(Log::new(self.settings.log, Arc::clone(&self.host))),
         }
@@ -152,7 +156,7 @@ impl Agents {
         }
     }
 
-    async fn forget(&self, agent: &Deployed) {
+    pub(crate) async fn forget(&self, agent: &Deployed) {
         self.loaded.invalidate(&agent.id).await;
         self.index.remove(agent.id);
     }
@@ -167,12 +171,6 @@ pub(crate) fn stored(component: usize, code: usize, manifest: usize) -> u64 {
 /// What is kept of what was found out about a component.
 pub(crate) fn details(terms: &Terms) -> Result<Vec<u8>, PrepareError> {
     serde_json::to_vec(&terms.about).map_err(|e| unkept(&e))
-}
-
-/// Unix time, microseconds: who was first is decided by it.
-fn now_micros() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, micros)
 }
 
 pub(crate) fn unkept(error: &dyn Display) -> PrepareError {

@@ -1,7 +1,7 @@
 //! One deployed agent, and the terms that it is deployed on.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hypervisor_egress::AllowList;
 use hypervisor_protocol::agent::AgentWorld;
@@ -28,9 +28,19 @@ pub struct Deployed {
     pub(crate) persistent: bool,
     /// Bytes that it takes in the store.
     pub(crate) stored: u64,
+    /// Which deployment it is in the store, once it is there.
+    pub(crate) writing: OnceLock<[u8; 16]>,
     /// It came from the registry at the start, and nothing of it is compiled yet.
     pub(crate) is_cold: bool,
     pub(crate) log: Arc<Log>,
+}
+
+impl Deployed {
+    /// Notes which deployment it is in the store.
+    pub(crate) fn is_kept(&self, writing: [u8; 16]) {
+        // It is written once.
+        let _ = self.writing.set(writing);
+    }
 }
 
 /// What is settled of an agent before it has code.

@@ -120,6 +120,9 @@ pub enum StoreError {
     /// The operating system's random number generator failed.
     #[error("the operating system's random number generator failed")]
     Random,
+    /// The thread that asked the store ended before it had an answer.
+    #[error("the store of agents gave no answer")]
+    Unfinished,
     /// The rows' store failed.
     #[error(transparent)]
     Rows(#[from] hypervisor_store::Error),

@@ -37,6 +37,7 @@ mod deploy;
 mod deployed;
 mod egress;
 pub mod error;
+mod follow;
 mod front;
 mod load;
 mod log;

@@ -108,9 +108,10 @@ impl Set {
             .map(|(_, agent)| agent)
             .take_while(|agent| agent.terms.address.name == *name)
             .filter(|agent| !agent.terms.manifest.private)
+            // The same one on every host that has the same agents.
             .min_by_key(|agent| {
-                let operators = agent.terms.address.owner == Owner::Operator;
-                (!operators, agent.deployed_at, agent.id)
+                let owner = &agent.terms.address.owner;
+                (*owner != Owner::Operator, agent.deployed_at, owner.clone())
             })
             .cloned();
         match holder {

@@ -20,7 +20,7 @@ mod record;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use hypervisor_store::{Change, Error, Expect, Row, Scanned, Table, Under};
+use hypervisor_store::{Change, Error, Expect, Fingerprint, Row, Scanned, Table, Under};
 
 pub use hypervisor_runtime::sha256 as digest;
 pub use record::{Head, MAX_DETAILS, MAX_FINGERPRINT, Record};
@@ -46,6 +46,12 @@ const PIECE: usize = 1 << 20;
 
 /// Rows that are read at once.
 const PAGE: usize = 64;
+
+/// After so many microseconds a body that no head names is nobody's: whoever shares the rows and wrote it is gone, or gave up.
+const ABANDONED: u64 = 10 * 60 * 1_000_000;
+
+/// How often an agent is written anew when another host was faster.
+const ATTEMPTS: usize = 16;
 
 const fn platform(name: &'static str) -> Table {
     Table {
@@ -74,7 +80,8 @@ pub struct Stored {
 }
 
 impl Store {
-    /// The agents in a store that was opened with [`TABLES`]. What a crash left half written is deleted.
+    /// The agents in a store that was opened with [`TABLES`]. What a crash left half written is deleted; where other hosts share
+    /// the rows, what is so old that none of them writes it any more.
     ///
     /// # Errors
     /// [`StoreError::Rows`].
@@ -83,8 +90,13 @@ impl Store {
             rows,
             changing: Mutex::new(()),
         };
+        let newest = match store.rows.is_shared() {
+            true => store.rows.now()?.saturating_sub(ABANDONED),
+            false => u64::MAX,
+        };
         store.each(LEFTOVERS, |found| {
             if let (Some((id, writing)), Ok(row)) = (found.key.split_first_chunk(), found.row)
+                && row.version <= newest
                 && let (Ok(writing), Ok(length)) =
                     (writing.try_into(), row.value.as_slice().try_into())
             {
@@ -118,6 +130,27 @@ impl Store {
         self.rows.is_lasting()
     }
 
+    /// Whether other hosts deploy and remove agents of the same rows.
+    pub fn is_shared(&self) -> bool {
+        self.rows.is_shared()
+    }
+
+    /// What is another one after an agent was deployed, replaced or removed.
+    ///
+    /// # Errors
+    /// [`StoreError::Rows`].
+    pub fn fingerprint(&self) -> Result<Fingerprint, StoreError> {
+        Ok(self.rows.fingerprint(HEADS)?)
+    }
+
+    /// The time by the clock of whoever shares the rows: Unix time, microseconds.
+    ///
+    /// # Errors
+    /// [`StoreError::Rows`].
+    pub fn now(&self) -> Result<u64, StoreError> {
+        Ok(self.rows.now()?)
+    }
+
     /// Reads the head of every agent; components and machine code stay where they are.
     ///
     /// # Errors
@@ -145,11 +178,11 @@ impl Store {
         }
     }
 
-    /// Keeps an agent, in place of an earlier one of its address.
+    /// Keeps an agent, in place of an earlier one of its address. Gives the writing of its component, which no other has.
     ///
     /// # Errors
     /// [`StoreError::Manifest`], [`StoreError::TooLarge`], [`StoreError::Rows`]; what was there is there still.
-    pub fn put(&self, record: &Record<'_>) -> Result<(), StoreError> {
+    pub fn put(&self, record: &Record<'_>) -> Result<[u8; 16], StoreError> {
         let manifest = Manifest::parse(record.manifest_text.as_bytes())?;
         let address = Address {
             name: manifest.name,
@@ -158,26 +191,53 @@ impl Store {
         let id = self.id(&address);
         contents::check(record)?;
         let _changing = self.changing();
-        // One that does not open is replaced too; its bodies stay, and nobody knows them.
-        let before = match self.rows.get(HEADS, &id) {
-            Ok(Some(row)) => Contents::read(&row.value).ok(),
-            Ok(None) | Err(Error::Authentication(_)) => None,
-            Err(error) => return Err(error.into()),
-        };
         let component = self.write(&id, record.component)?;
         let code = self.write(&id, record.code)?;
         let written = [&component, &code].map(Clone::clone);
+        let writing = component.writing();
         let head = Contents::new(record, component, code).write()?;
-        let gone = before.map_or_else(Vec::new, Contents::bodies);
         let (name, since) = (address.name.as_str().as_bytes(), record.deployed_at);
         let since = since.to_be_bytes();
-        let mut changes = vec![Change::put(HEADS, &id, &head)];
-        changes.extend(
-            address
-                .is_registered()
-                .then(|| Change::put(REGISTERED, name, &since)),
-        );
-        self.switch(&id, changes, &written, gone)
+        self.over(&id, |expect, gone| {
+            let head = Change {
+                expect,
+                ..Change::put(HEADS, &id, &head)
+            };
+            let noted = Change::put(REGISTERED, name, &since);
+            let mut changes = vec![head];
+            changes.extend(address.is_registered().then_some(noted));
+            self.switch(&id, changes, &written, gone)
+        })?;
+        Ok(writing)
+    }
+
+    /// Changes a head, whatever it is now: told what to expect of it and which bodies it names, again where another host was
+    /// faster. One that does not open is changed too; its bodies stay, and nobody knows them.
+    fn over<T>(
+        &self,
+        id: &Id,
+        change: impl Fn(Expect, Vec<Body>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let attempt = || {
+            let (expect, gone) = match self.rows.get(HEADS, id) {
+                Ok(Some(row)) => {
+                    let contents = Contents::read(&row.value).ok();
+                    let gone = contents.map_or_else(Vec::new, Contents::bodies);
+                    (Expect::Version(row.version), gone)
+                }
+                Ok(None) => (Expect::Absent, Vec::new()),
+                Err(Error::Authentication(_)) => (Expect::Any, Vec::new()),
+                Err(error) => return Err(error.into()),
+            };
+            change(expect, gone)
+        };
+        for _ in 1..ATTEMPTS {
+            match attempt() {
+                Err(StoreError::Rows(Error::Conflict(_))) => {}
+                done => return done,
+            }
+        }
+        attempt()
     }
 
     /// Makes a head name other bodies, from here on; those that it named before are deleted.
@@ -212,11 +272,12 @@ impl Store {
         component: &[u8; 32],
         fingerprint: &str,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let (id, contents, _) = self.contents(address, component)?;
+        let (id, contents, version) = self.contents(address, component)?;
         if contents.code_fingerprint != fingerprint {
             return Ok(None);
         }
-        self.read(&id, &contents.code, "code").map(Some)
+        let code = self.read(&id, &contents.code, "code");
+        self.still(&id, version, code).map(Some)
     }
 
     /// An agent's component. `component` is the SHA-256 of the one that the caller means.
@@ -228,8 +289,25 @@ impl Store {
         address: &Address,
         component: &[u8; 32],
     ) -> Result<Vec<u8>, StoreError> {
-        let (id, contents, _) = self.contents(address, component)?;
-        self.read(&id, &contents.component, "component")
+        let (id, contents, version) = self.contents(address, component)?;
+        let component = self.read(&id, &contents.component, "component");
+        self.still(&id, version, component)
+    }
+
+    /// A body that could not be read whole because its agent was replaced meanwhile is not damaged.
+    fn still<T>(
+        &self,
+        id: &Id,
+        version: u64,
+        read: Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if let Err(StoreError::Damaged(..)) = &read
+            && let Ok(head) = self.rows.get(HEADS, id)
+            && head.is_none_or(|head| head.version != version)
+        {
+            return Err(StoreError::Replaced);
+        }
+        read
     }
 
     /// Replaces an agent's machine code, made from the component with the SHA-256 `component`.
@@ -264,19 +342,20 @@ impl Store {
         let id = self.id(address);
         let name = address.name.as_str().as_bytes();
         let _changing = self.changing();
-        let is_noted = address.is_registered() && self.rows.get(REGISTERED, name)?.is_some();
-        let gone = match self.rows.get(HEADS, &id) {
-            Ok(None) if !is_noted => return Ok(false),
-            Ok(Some(row)) => {
-                Contents::read(&row.value).map_or_else(|_| Vec::new(), Contents::bodies)
+        self.over(&id, |expect, gone| {
+            let is_noted = address.is_registered() && self.rows.get(REGISTERED, name)?.is_some();
+            if expect == Expect::Absent && !is_noted {
+                return Ok(false);
             }
-            Ok(None) | Err(Error::Authentication(_)) => Vec::new(),
-            Err(error) => return Err(error.into()),
-        };
-        let mut changes = vec![Change::delete(HEADS, &id)];
-        changes.extend(is_noted.then(|| Change::delete(REGISTERED, name)));
-        self.switch(&id, changes, &[], gone)?;
-        Ok(true)
+            let head = Change {
+                expect,
+                ..Change::delete(HEADS, &id)
+            };
+            let mut changes = vec![head];
+            changes.extend(is_noted.then(|| Change::delete(REGISTERED, name)));
+            self.switch(&id, changes, &[], gone)?;
+            Ok(true)
+        })
     }
 
     /// The registry's agents that are deployed, and when each was: Unix time, microseconds.

@@ -46,7 +46,11 @@ impl Agents {
         Ok(())
     }
 
-    async fn take_up_kept(&self, policy: Option<&PolicyEngine>, head: Head) -> Result<(), String> {
+    pub(crate) async fn take_up_kept(
+        &self,
+        policy: Option<&PolicyEngine>,
+        head: Head,
+    ) -> Result<(), String> {
         if let Some(key) = &head.owner
             && !self.settings.deployers.include(key)
         {
@@ -64,7 +68,11 @@ impl Agents {
         let component = usize::try_from(head.component_length).unwrap_or(usize::MAX);
         permit(policy, &terms, component).await?;
         self.sellable(&terms).await?;
-        self.enter(&Arc::new(self.make(terms, head.deployed_at, stored, false)));
+        let agent = self.make(terms, head.deployed_at, stored, false);
+        agent.is_kept(head.writing);
+        if let Some(before) = self.enter(&Arc::new(agent)) {
+            self.forget(&before).await;
+        }
         Ok(())
     }
 
@@ -95,11 +103,13 @@ impl Agents {
                 details: &details,
             })
         });
-        if !matches!(kept, Ok(Ok(()))) {
+        let Ok(Ok(writing)) = kept else {
             return Err("it cannot be written into the store".to_owned());
-        }
+        };
         let stored = plan.stored();
-        self.enter(&Arc::new(self.make(plan.terms, deployed_at, stored, true)));
+        let agent = self.make(plan.terms, deployed_at, stored, true);
+        agent.is_kept(writing);
+        self.enter(&Arc::new(agent));
         Ok(())
     }
 

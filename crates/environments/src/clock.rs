@@ -17,6 +17,14 @@ impl Clock {
         }
     }
 
+    /// From a time on that others go by too: Unix time, microseconds.
+    pub(crate) fn at(micros: u64) -> Self {
+        Self {
+            start: Duration::from_micros(micros),
+            since: Instant::now(),
+        }
+    }
+
     fn now(&self) -> Duration {
         self.start.saturating_add(self.since.elapsed())
     }

@@ -15,6 +15,9 @@ pub enum Error {
     /// Part of a state is not there: it was replaced or removed meanwhile.
     #[error("part of the state of an environment is missing")]
     Missing,
+    /// Another host moved it on or ended it meanwhile.
+    #[error("another host changed the environment meanwhile")]
+    Moved,
     /// The disk is so far behind that nothing more is begun.
     #[error("the log of environments waits for the disk")]
     Behind,
@@ -33,6 +36,18 @@ pub enum Error {
 pub(crate) fn rejected(problem: Rejection, detail: impl Into<String>) -> Exit {
     let detail = detail.into();
     Exit::Rejected { problem, detail }
+}
+
+/// For one that another host moved on while this one worked on it.
+pub(crate) fn moved() -> Exit {
+    let detail = "a turn on another host moved this environment on meanwhile; nothing of this one was kept: send it again";
+    rejected(Rejection::EnvironmentBusy, detail)
+}
+
+/// For one that cannot be looked up now.
+pub(crate) fn out_of_reach() -> Exit {
+    let detail = "the database that keeps this environment does not answer; send the request again";
+    rejected(Rejection::EnvironmentBusy, detail)
 }
 
 /// For one that is not there, is another's or has ended: which of these is nobody's business.

@@ -91,6 +91,15 @@ impl Head {
             .min(self.ends_at)
     }
 
+    /// Whether it is the same but for its last use.
+    pub(crate) fn is_as(&self, other: &Self) -> bool {
+        let used_at = other.used_at;
+        Self {
+            used_at,
+            ..self.clone()
+        } == *other
+    }
+
     pub(crate) fn language(&self) -> Option<Language> {
         language(&self.language)
     }

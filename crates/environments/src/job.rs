@@ -13,9 +13,10 @@ use hypervisor_runtime::{Bundle, Chain, File, Language, Outcome, Tap, micros};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::Environments;
-use crate::error::{rejected, unknown};
+use crate::error::{out_of_reach, rejected, unknown};
 use crate::head::{Id, accounts, language};
 use crate::live::{Place, Using};
+use crate::perform::waiting;
 
 /// Bytes of a name.
 const MAX_NAME: usize = 200;
@@ -174,6 +175,12 @@ impl Environments {
         let settings = &self.settings;
         let found = || {
             let id = Id::parse(&environment).ok_or_else(unknown)?;
+            if self.rows.is_shared() {
+                waiting(|| self.refresh(&id)).map_err(|error| {
+                    tracing::error!(%error, "an environment cannot be looked up");
+                    out_of_reach()
+                })?;
+            }
             let using = self.live.find(&id, &owner, self.clock.seconds())?;
             let digest = using.0.head().bundle.0;
             Ok::<_, Exit>((using, digest))

@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::head::Id;
+use crate::journal::shared::Gathered;
 use crate::store::{Rows, Written};
+
+mod shared;
 
 /// Time in which rows gather.
 pub(crate) const PAUSE: Duration = Duration::from_millis(200);
@@ -34,13 +37,29 @@ pub(crate) struct Bounds {
     pub(crate) ended_at: Option<u64>,
 }
 
+impl Bounds {
+    /// Of a log without rows.
+    fn new(owner: &str) -> Self {
+        Self {
+            owner: owner.to_owned(),
+            first: 0,
+            next: 0,
+            head: HexArray([0; 32]),
+            ended_at: None,
+        }
+    }
+}
+
 /// The logs of all environments.
 pub(crate) struct Journal {
     rows: Arc<Rows>,
+    /// Rows of one log that are kept.
     most: u64,
     logs: Mutex<Logs>,
     /// Held while what waits is written, so that it is written in order.
     writing: Mutex<()>,
+    /// What waits where other hosts write the same logs.
+    gathered: Mutex<Gathered>,
     /// Told that something waits.
     waits: tokio::sync::Notify,
 }
@@ -57,7 +76,11 @@ struct Logs {
 
 impl Journal {
     pub(crate) fn open(rows: Arc<Rows>, most: u64) -> Result<Self, Error> {
-        let (found, damaged) = rows.logs()?;
+        // Where others write them too, each is looked at when it is needed.
+        let (found, damaged) = match rows.is_shared() {
+            true => (Vec::new(), 0),
+            false => rows.logs()?,
+        };
         if damaged > 0 {
             tracing::error!(damaged, "logs of environments cannot be read");
         }
@@ -70,17 +93,23 @@ impl Journal {
             most: most.max(1),
             logs: Mutex::new(logs),
             writing: Mutex::new(()),
+            gathered: Mutex::default(),
             waits: tokio::sync::Notify::new(),
         })
     }
 
     /// Whether the disk is too far behind for more.
     pub(crate) fn is_full(&self) -> bool {
-        self.logs().waiting.len() >= MOST_WAITING
+        self.logs().waiting.len().max(self.gathered().len()) >= MOST_WAITING
     }
 
     /// Appends a row, which gets its sequence and the hash of the one before here.
     pub(crate) fn append(&self, id: &Id, owner: &str, row: LogRow) -> Result<(), Error> {
+        if self.rows.is_shared() {
+            self.gathered().append(id, owner, row);
+            self.waits.notify_one();
+            return Ok(());
+        }
         let mut logs = self.logs();
         let Logs {
             bounds,
@@ -88,13 +117,7 @@ impl Journal {
             changed,
             used,
         } = &mut *logs;
-        let bounds = bounds.entry(*id).or_insert_with(|| Bounds {
-            owner: owner.to_owned(),
-            first: 0,
-            next: 0,
-            head: HexArray([0; 32]),
-            ended_at: None,
-        });
+        let bounds = bounds.entry(*id).or_insert_with(|| Bounds::new(owner));
         let row = LogRow {
             sequence: bounds.next,
             previous: bounds.head,
@@ -117,6 +140,11 @@ impl Journal {
 
     /// Notes that an environment ended: its log stays for a while.
     pub(crate) fn end(&self, id: &Id, now: u64) {
+        if self.rows.is_shared() {
+            self.gathered().end(id, now);
+            self.waits.notify_one();
+            return;
+        }
         let mut logs = self.logs();
         logs.used.remove(id);
         if let Some(bounds) = logs.bounds.get_mut(id) {
@@ -127,9 +155,15 @@ impl Journal {
     }
 
     /// The log of an owner's environment.
-    pub(crate) fn bounds(&self, id: &Id, owner: &str) -> Option<Bounds> {
-        let logs = self.logs();
-        logs.bounds.get(id).filter(|it| it.owner == owner).cloned()
+    pub(crate) fn bounds(&self, id: &Id, owner: &str) -> Result<Option<Bounds>, Error> {
+        let found = match self.rows.is_shared() {
+            true => {
+                self.flush()?;
+                self.rows.log_bounds(id)?.map(|(bounds, _)| bounds)
+            }
+            false => self.logs().bounds.get(id).cloned(),
+        };
+        Ok(found.filter(|it| it.owner == owner))
     }
 
     /// Rows of a log, each as it was written. All of it is in the store afterwards.
@@ -141,6 +175,9 @@ impl Journal {
     /// Writes what waits.
     pub(crate) fn flush(&self) -> Result<(), Error> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.rows.is_shared() {
+            return self.chain();
+        }
         let (mut waiting, changed, used) = {
             let mut logs = self.logs();
             (
@@ -203,10 +240,13 @@ impl Journal {
     /// Forgets logs whose environments ended before `before`, of each owner all but the `most` that ended last, and of all all but
     /// so many.
     pub(crate) fn forget(&self, before: u64, (most, in_all): (usize, usize)) -> Result<(), Error> {
+        if self.rows.is_shared() && !self.gathered().is_due() {
+            return Ok(());
+        }
         let over: Vec<Id> = {
-            let logs = self.logs();
+            let logs = self.all()?;
             let mut ended: HashMap<&str, Vec<(u64, Id)>> = HashMap::new();
-            for (id, bounds) in &logs.bounds {
+            for (id, bounds) in &logs {
                 if let Some(at) = bounds.ended_at {
                     ended.entry(&bounds.owner).or_default().push((at, *id));
                 }
@@ -238,10 +278,25 @@ impl Journal {
     }
 
     /// Logs whose environments are not there although nothing says that they ended: a crash came between.
-    pub(crate) fn orphans(&self, is_there: impl Fn(&Id) -> bool) -> Vec<Id> {
+    pub(crate) fn orphans(&self, is_there: impl Fn(&Id) -> bool) -> Result<Vec<Id>, Error> {
+        if self.rows.is_shared() {
+            return self.without_environment();
+        }
         let logs = self.logs();
         let open = logs.bounds.iter().filter(|(_, it)| it.ended_at.is_none());
-        open.map(|(id, _)| *id).filter(|id| !is_there(id)).collect()
+        Ok(open.map(|(id, _)| *id).filter(|id| !is_there(id)).collect())
+    }
+
+    /// What is known of all logs.
+    fn all(&self) -> Result<HashMap<Id, Bounds>, Error> {
+        match self.rows.is_shared() {
+            true => Ok(self.rows.logs()?.0.into_iter().collect()),
+            false => Ok(self.logs().bounds.clone()),
+        }
+    }
+
+    fn gathered(&self) -> MutexGuard<'_, Gathered> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn logs(&self) -> MutexGuard<'_, Logs> {

@@ -7,7 +7,7 @@ use hypervisor_protocol::environment::{LogKind, LogRow};
 use hypervisor_runtime::{Language, State};
 
 use crate::Environments;
-use crate::error::{Error, unknown};
+use crate::error::{Error, moved, unknown};
 use crate::head::Head;
 use crate::live::{Entry, Place};
 use crate::perform::waiting;
@@ -33,6 +33,12 @@ impl Environments {
                     return Ok(Some((head, language, state)));
                 }
                 Err(Error::Missing) if entry.is_gone() => return Ok(None),
+                Err(Error::Missing) if self.rows.is_shared() => {
+                    waiting(|| self.refresh(&head.id))?;
+                    if !entry.is_gone() && entry.head().writing == head.writing {
+                        return Err(Error::Missing);
+                    }
+                }
                 // A turn moved it on before all of it was read.
                 Err(Error::Missing) if entry.head().writing != head.writing => {}
                 Err(error) => return Err(error),
@@ -95,7 +101,10 @@ impl Environments {
             }
             Err(error) => {
                 self.live.undo(&accounts, change);
-                Err(error)
+                match error {
+                    Error::Moved => Ok(Err(moved())),
+                    error => Err(error),
+                }
             }
         }
     }
@@ -117,7 +126,11 @@ impl Environments {
             state_bytes: before.state_bytes,
             ..head.clone()
         };
-        let next = self.rows.put(next, state, Some(&head))?;
+        let next = match self.rows.put(next, state, Some(&head)) {
+            // Another came after it, on another host.
+            Err(Error::Moved) => return Ok(()),
+            next => next?,
+        };
         let bytes = (next.state_bytes, head.state_bytes);
         self.live.undo(&head.accounts(), bytes);
         self.states.put(&next, state);
@@ -146,7 +159,10 @@ impl Environments {
             return Ok(());
         }
         let next = with(before);
-        self.rows.put_head(&next)?;
+        match self.rows.put_head(&next, &head) {
+            Err(Error::Moved) => return Ok(()),
+            done => done?,
+        }
         entry.times(&next);
         *head = next;
         drop(head);
@@ -158,21 +174,48 @@ impl Environments {
     /// Takes an environment out of everything but its log. Whether it was there; where the store fails, it stays.
     pub(crate) fn end(&self, entry: &Arc<Entry>, row: LogRow) -> Result<bool, Error> {
         // Whoever changes it holds this, so that nothing is written after.
-        let head = entry.locked();
+        let mut head = entry.locked();
         let is_first = self.live.remove(&entry.id).is_some();
         if !is_first && entry.is_ended() {
             return Ok(false);
         }
-        if let Err(error) = self.rows.remove(&head) {
-            self.live.put_back(entry);
-            return Err(error);
+        while let Err(error) = self.rows.remove(&head) {
+            let now = match error {
+                Error::Moved => self.rows.one(&entry.id),
+                error => Err(error),
+            };
+            match now {
+                // Whoever else used it keeps it from ending by itself, and from nothing else.
+                Ok(Some(now)) if row.kind != LogKind::Expire => {
+                    (self.live).undo(&head.accounts(), (now.state_bytes, head.state_bytes));
+                    *head = now;
+                }
+                Ok(Some(_)) => {
+                    self.live.put_back(entry);
+                    return Ok(false);
+                }
+                // Another host ended it.
+                Ok(None) => {
+                    self.ended(entry, &head);
+                    return Ok(false);
+                }
+                Err(error) => {
+                    self.live.put_back(entry);
+                    return Err(error);
+                }
+            }
         }
-        entry.ended();
-        self.states.remove(&entry.id);
-        self.live.release(&head.accounts(), head.state_bytes);
+        self.ended(entry, &head);
         drop(head);
         self.journal.append(&entry.id, &entry.owner, row)?;
         self.journal.end(&entry.id, self.clock.seconds());
         Ok(true)
+    }
+
+    /// Forgets what is here of an environment that is in no store any more.
+    pub(crate) fn ended(&self, entry: &Entry, head: &Head) {
+        entry.ended();
+        self.states.remove(&entry.id);
+        self.live.release(&head.accounts(), head.state_bytes);
     }
 }

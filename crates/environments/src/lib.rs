@@ -21,13 +21,15 @@ mod manage;
 mod perform;
 mod reach;
 mod settings;
+mod shared;
 mod states;
 mod store;
 mod sweep;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hypervisor_runtime::Executor;
+use hypervisor_store::Fingerprint;
 
 pub use error::Error;
 pub use job::{Job, Request};
@@ -52,6 +54,8 @@ pub struct Environments {
     states: States,
     journal: Arc<Journal>,
     rows: Arc<Rows>,
+    /// What the store was like when others' changes were last taken up.
+    followed: Mutex<Fingerprint>,
     /// Told when something may end earlier than the one who waits for it thinks.
     changed: tokio::sync::Notify,
 }
@@ -67,12 +71,15 @@ impl Environments {
         (settings, network): (Settings, Network),
     ) -> Result<Arc<Self>, Error> {
         let rows = Arc::new(Rows::new(rows));
-        let clock = Clock::start();
+        let clock = match rows.is_shared() {
+            true => Clock::at(rows.now()?),
+            false => Clock::start(),
+        };
         let (heads, damaged) = rows.heads()?;
         if damaged > 0 {
             tracing::error!(damaged, "rows of environments cannot be read");
         }
-        let live = Live::taking_up(heads, &clock);
+        let live = Live::taking_up(heads, &clock, rows.is_shared());
         let journal = Journal::open(Arc::clone(&rows), settings.log_rows)?;
         Ok(Arc::new(Self {
             states: States::new(settings.cached),
@@ -83,6 +90,7 @@ impl Environments {
             live,
             journal: Arc::new(journal),
             rows,
+            followed: Mutex::default(),
             changed: tokio::sync::Notify::new(),
         }))
     }

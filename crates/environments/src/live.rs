@@ -137,19 +137,23 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Those that were kept. Of what an earlier clock said no more is taken than the environments' own times.
-    pub(crate) fn taking_up(heads: Vec<Head>, clock: &Clock) -> Self {
+    /// Those that were kept. Of what an earlier clock said no more is taken than the environments' own times; where hosts share
+    /// them there is one clock.
+    pub(crate) fn taking_up(heads: Vec<Head>, clock: &Clock, is_shared: bool) -> Self {
         let mut set = Set::default();
         let now = clock.seconds();
         for mut head in heads {
+            if is_shared {
+                set.adopt(head);
+                continue;
+            }
             let longest = head.ends_at.saturating_sub(head.created_at);
             head.ends_at = head.ends_at.min(now.saturating_add(longest));
             head.used_at = head
                 .used_at
                 .saturating_add(GRACE)
                 .min(now.saturating_add(GRACE));
-            set.add(&head.accounts(), (1, signed(head.state_bytes)));
-            set.entries.insert(head.id, Entry::new(head));
+            set.adopt(head);
         }
         Self {
             set: Arc::new(Mutex::new(set)),
@@ -217,6 +221,18 @@ impl Live {
         let (id, entry) = (head.id, Entry::new(head));
         locked(&self.set).entries.insert(id, Arc::clone(&entry));
         entry
+    }
+
+    /// One that another host set up.
+    pub(crate) fn adopt(&self, head: Head) {
+        let mut set = locked(&self.set);
+        if !set.entries.contains_key(&head.id) {
+            set.adopt(head);
+        }
+    }
+
+    pub(crate) fn get(&self, id: &Id) -> Option<Arc<Entry>> {
+        locked(&self.set).entries.get(id).cloned()
     }
 
     /// One of an owner's that has not ended.
@@ -293,6 +309,11 @@ impl Live {
 }
 
 impl Set {
+    fn adopt(&mut self, head: Head) {
+        self.add(&head.accounts(), (1, signed(head.state_bytes)));
+        self.entries.insert(head.id, Entry::new(head));
+    }
+
     fn remove(&mut self, id: &Id) -> Option<Arc<Entry>> {
         let entry = self.entries.remove(id)?;
         entry.gone.store(true, Ordering::Release);

@@ -11,7 +11,7 @@ use hypervisor_runtime::Outcome;
 use serde::Serialize;
 
 use crate::Environments;
-use crate::error::{Error, unknown};
+use crate::error::{Error, moved, unknown};
 use crate::head::{Head, Id};
 use crate::job::{Fixed, Watched};
 use crate::live::{Place, Using};
@@ -92,7 +92,10 @@ impl Environments {
         if let Some(exit) = watched.beyond(&done, 0, stored) {
             return refused(exit);
         }
-        self.rows.put_head(&next)?;
+        match self.rows.put_head(&next, &head) {
+            Err(Error::Moved) => return refused(moved()),
+            done => done?,
+        }
         using.0.times(&next);
         using.0.used(now);
         let before = std::mem::replace(&mut *head, next.clone());
@@ -106,6 +109,7 @@ impl Environments {
     }
 
     pub(crate) fn list(&self, owner: &str, page: &Page) -> Result<Outcome, Error> {
+        self.follow()?;
         let heads = self.live.of_owner(owner, self.clock.seconds());
         let total = u64::try_from(heads.len()).unwrap_or(u64::MAX);
         let persistent = self.is_persistent();
@@ -147,7 +151,7 @@ impl Environments {
     }
 
     pub(crate) fn log(&self, owner: &str, id: &Id, page: &Page) -> Result<Outcome, Error> {
-        let Some(bounds) = self.journal.bounds(id, owner) else {
+        let Some(bounds) = self.journal.bounds(id, owner)? else {
             return Ok(Outcome::not_run(unknown()));
         };
         let (_, limit) = bounds_of(page);

@@ -160,7 +160,7 @@ impl Job {
                 waiting(|| all.fork(&using, (place, network), &terms, (asked, &watched)))
             }
             What::Extend(using, terms) => waiting(|| all.extend(&using, &terms, (asked, &watched))),
-            What::List(owner, page) => all.list(&owner, &page).map(only),
+            What::List(owner, page) => waiting(|| all.list(&owner, &page)).map(only),
             What::Log(owner, id, page) => waiting(|| all.log(&owner, &id, &page)).map(only),
             What::Remove(using) => waiting(|| all.removed(&using, asked)).map(only),
         }

@@ -16,7 +16,9 @@ use std::sync::{Mutex, PoisonError};
 use hypervisor_protocol::HexArray;
 use hypervisor_protocol::environment::{decode, encode};
 use hypervisor_runtime::{State, sha256};
-use hypervisor_store::{Change, Scanned, Store, Table, Under};
+use hypervisor_store::{
+    Change, Error as RowError, Expect, Fingerprint, Scanned, Store, Table, Under,
+};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
@@ -63,6 +65,13 @@ impl Written {
         match &self.value {
             Some(value) => Change::put(self.table, &self.key, value),
             None => Change::delete(self.table, &self.key),
+        }
+    }
+
+    fn expecting(&self, expect: Expect) -> Change<'_> {
+        Change {
+            expect,
+            ..self.change()
         }
     }
 
@@ -124,18 +133,72 @@ impl Rows {
         self.store.is_lasting()
     }
 
+    /// Whether other hosts use the same rows.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.store.is_shared()
+    }
+
+    /// The time by the clock of whoever uses the rows: Unix time, microseconds.
+    pub(crate) fn now(&self) -> Result<u64, Error> {
+        Ok(self.store.now()?)
+    }
+
+    /// What is another one after an environment was set up, moved on or ended.
+    pub(crate) fn fingerprint(&self) -> Result<Fingerprint, Error> {
+        Ok(self.store.fingerprint(HEADS)?)
+    }
+
     /// All heads that can be read, with their last use, and how many cannot.
     pub(crate) fn heads(&self) -> Result<(Vec<Head>, usize), Error> {
         let (mut heads, damaged) = self.all(HEADS, |key, head: &Head| head.id.as_bytes() == key)?;
         for head in &mut heads {
-            let row = self.store.get(USES, head.id.as_bytes());
-            let used = row
-                .ok()
-                .flatten()
-                .and_then(|row| row.value.as_slice().try_into().ok());
-            head.used_at = head.used_at.max(used.map_or(0, u64::from_be_bytes));
+            head.used_at = head.used_at.max(self.used_at(&head.id));
         }
         Ok((heads, damaged))
+    }
+
+    /// One head, with its last use.
+    pub(crate) fn one(&self, id: &Id) -> Result<Option<Head>, Error> {
+        let Some((mut head, _)) = self.head(id)? else {
+            return Ok(None);
+        };
+        head.used_at = head.used_at.max(self.used_at(id));
+        Ok(Some(head))
+    }
+
+    fn head(&self, id: &Id) -> Result<Option<(Head, u64)>, Error> {
+        let Some(row) = self.store.get(HEADS, id.as_bytes())? else {
+            return Ok(None);
+        };
+        let head: Head = decode(&row.value)?;
+        match head.id == *id {
+            true => Ok(Some((head, row.version))),
+            false => Err(Error::Damaged("its head is another's")),
+        }
+    }
+
+    fn used_at(&self, id: &Id) -> u64 {
+        let row = self.store.get(USES, id.as_bytes()).ok().flatten();
+        let used = row.and_then(|row| row.value.as_slice().try_into().ok());
+        used.map_or(0, u64::from_be_bytes)
+    }
+
+    /// What a change of a head expects that was as it is known here: nobody else changes those of a host alone.
+    fn expecting(&self, known: &Head) -> Result<Expect, Error> {
+        if !self.store.is_shared() {
+            return Ok(Expect::Any);
+        }
+        match self.head(&known.id)? {
+            Some((head, version)) if head.is_as(known) => Ok(Expect::Version(version)),
+            _ => Err(Error::Moved),
+        }
+    }
+
+    fn commit(&self, changes: &[Change<'_>]) -> Result<(), Error> {
+        match self.store.commit(changes, true) {
+            Err(RowError::Conflict(_)) if self.store.is_shared() => Err(Error::Moved),
+            done => Ok(done?),
+        }
     }
 
     /// What is known of all logs.
@@ -190,16 +253,20 @@ impl Rows {
             .take(pieces(bytes.len() as u64))
             .collect();
         let gone = before.map(state_keys).unwrap_or_default();
+        let expect = match before {
+            Some(before) => self.expecting(before)?,
+            None => Expect::Absent,
+        };
         let written = Written::head(&head)?;
         let put = (keys.iter().zip(bytes.chunks(PIECE)))
             .map(|(key, piece)| Change::put(STATES, key, piece));
         let delete = gone.iter().map(|key| Change::delete(STATES, key));
-        let changes: Vec<_> = [written.change()]
+        let changes: Vec<_> = [written.expecting(expect)]
             .into_iter()
             .chain(put)
             .chain(delete)
             .collect();
-        self.store.commit(&changes, true)?;
+        self.commit(&changes)?;
         Ok(head)
     }
 
@@ -208,9 +275,13 @@ impl Rows {
         let gone = state_keys(head);
         let delete = gone.iter().map(|key| Change::delete(STATES, key));
         let id = head.id.as_bytes();
-        let rows = [Change::delete(HEADS, id), Change::delete(USES, id)];
+        let row = Change {
+            expect: self.expecting(head)?,
+            ..Change::delete(HEADS, id)
+        };
+        let rows = [row, Change::delete(USES, id)];
         let changes: Vec<_> = rows.into_iter().chain(delete).collect();
-        Ok(self.store.commit(&changes, true)?)
+        self.commit(&changes)
     }
 
     /// The state that a head names.
@@ -242,17 +313,47 @@ impl Rows {
         loop {
             let found = self.store.scan(LOGS, id.as_bytes(), None, AT_ONCE)?;
             if found.is_empty() {
-                let delete = Change::delete(LOG_HEADS, id.as_bytes());
-                return Ok(self.store.commit(&[delete], false)?);
+                let id = id.as_bytes();
+                let last = [Change::delete(LOG_HEADS, id), Change::delete(USES, id)];
+                return Ok(self.store.commit(&last, false)?);
             }
             let changes = found.iter().map(|found| Change::delete(LOGS, &found.key));
             self.store.commit(&changes.collect::<Vec<_>>(), false)?;
         }
     }
 
-    /// Writes a head alone, whose state stays as it is.
-    pub(crate) fn put_head(&self, head: &Head) -> Result<(), Error> {
-        self.write(&[Written::head(head)?])
+    /// Writes a head alone, in the place of the one before; its state stays as it is.
+    pub(crate) fn put_head(&self, head: &Head, before: &Head) -> Result<(), Error> {
+        let expect = self.expecting(before)?;
+        self.commit(&[Written::head(head)?.expecting(expect)])
+    }
+
+    /// What is known of one log, and the version of that.
+    pub(crate) fn log_bounds(&self, id: &Id) -> Result<Option<(Bounds, u64)>, Error> {
+        let row = self.store.get(LOG_HEADS, id.as_bytes())?;
+        row.map(|row| Ok((decode(&row.value)?, row.version)))
+            .transpose()
+    }
+
+    /// Writes rows of one log, where what is known of it has this version or is not there yet; on the disk with what comes next.
+    pub(crate) fn write_log(
+        &self,
+        written: &[Written],
+        bounds: (&Id, &Bounds),
+        version: Option<u64>,
+    ) -> Result<(), Error> {
+        let bounds = Written::bounds(bounds.0, Some(bounds.1))?;
+        let mut changes = vec![bounds.expecting(version.map_or(Expect::Absent, Expect::Version))];
+        changes.extend(written.iter().map(Written::change));
+        match self.store.commit(&changes, false) {
+            Err(RowError::Conflict(_)) => Err(Error::Moved),
+            done => Ok(done?),
+        }
+    }
+
+    /// Brings to the disk what was written before.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        Ok(self.store.commit(&[], true)?)
     }
 
     /// Makes all the changes, on the disk.

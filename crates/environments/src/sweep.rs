@@ -10,6 +10,8 @@ use crate::error::Error;
 
 /// The longest that nobody looks.
 const LONGEST: Duration = Duration::from_secs(60);
+/// The same, where other hosts set environments up too.
+const FOLLOW: Duration = Duration::from_secs(1);
 /// The shortest, however many end.
 const SHORTEST: Duration = Duration::from_millis(100);
 
@@ -40,7 +42,17 @@ impl Environments {
     /// Ends what is over, and says when to look again.
     fn sweep(&self) -> Result<Duration, Error> {
         let now = self.clock.seconds();
-        let (over, next) = self.live.ended(now);
+        self.follow()?;
+        let moment = now.saturating_sub(self.late().as_secs());
+        if self.rows.is_shared() {
+            // Others may have used what nobody used here.
+            for entry in self.live.entries(None) {
+                if entry.expires_at() <= moment {
+                    self.refresh(&entry.id)?;
+                }
+            }
+        }
+        let (over, next) = self.live.ended(moment);
         // One that cannot be ended is looked at again, and keeps none of the others.
         let mut failed = None;
         for entry in over {
@@ -48,7 +60,7 @@ impl Environments {
                 failed.get_or_insert(error);
             }
         }
-        for id in self.journal.orphans(|id| self.live.has(id)) {
+        for id in self.journal.orphans(|id| self.live.has(id))? {
             self.journal.end(&id, now);
         }
         let keep = self.settings.log_keep.as_secs();
@@ -58,8 +70,12 @@ impl Environments {
         if let Some(error) = failed {
             return Err(error);
         }
-        let wait = next.map_or(LONGEST, |at| Duration::from_secs(at.saturating_sub(now)));
-        Ok(wait.clamp(SHORTEST, LONGEST))
+        let longest = match self.rows.is_shared() {
+            true => FOLLOW,
+            false => LONGEST,
+        };
+        let wait = next.map_or(longest, |at| Duration::from_secs(at.saturating_sub(moment)));
+        Ok(wait.clamp(SHORTEST, longest))
     }
 
     /// Writes what is still to be written of the logs.

@@ -30,6 +30,11 @@ impl Body {
         }
     }
 
+    /// Which writing it is.
+    pub(super) fn writing(&self) -> [u8; 16] {
+        self.writing.0
+    }
+
     /// Whose it is, and which writing.
     pub(super) fn key(&self, id: &[u8; 32]) -> Vec<u8> {
         [id.as_slice(), &self.writing.0].concat()
@@ -126,6 +131,7 @@ impl Contents {
             code_length: self.code.length,
             code_fingerprint: self.code_fingerprint,
             details: self.details.0,
+            writing: self.component.writing(),
         })
     }
 }

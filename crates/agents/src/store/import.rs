@@ -110,7 +110,7 @@ impl Store {
             deployed_at: contents.deployed_at,
             details: &contents.details.0,
         })
-        .map(Ok)
+        .map(|_| Ok(()))
     }
 }
 

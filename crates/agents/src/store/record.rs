@@ -55,6 +55,8 @@ pub struct Head {
     pub code_fingerprint: String,
     /// [`Record::details`].
     pub details: Vec<u8>,
+    /// The writing of its component: another one with each deployment.
+    pub writing: [u8; 16],
 }
 
 impl Head {
