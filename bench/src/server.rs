@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hypervisor::config::Limits;
-use hypervisor::server::{Server, Shutdown};
+use hypervisor_server::{Server, Shutdown};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
@@ -256,7 +256,7 @@ pub(crate) fn serve_echo() -> Result<()> {
     runtime.block_on(async {
         let shutdown = Shutdown::listen().context("signals")?;
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let server = Server::bind(address, None, &Limits::default(), usize::MAX)
+        let server = Server::bind(address, None, Limits::default().server(usize::MAX))
             .await
             .context("binding")?;
         crate::say(&format!("listening on http://{}\n", server.address()))?;

@@ -51,7 +51,7 @@ pub(crate) fn measure(cli: &Cli, host: Option<&Path>, output: Output) -> Result<
 
 pub(crate) fn configuration(cli: &Cli, output: Output) -> Result<(), Error> {
     let config = load_config(cli.config.as_deref())?;
-    hypervisor::server::Tls::open(&config.tls)?;
+    config.tls.open()?;
     let Parts {
         mut executor,
         platform,

@@ -36,13 +36,7 @@ pub(crate) enum Peer {
 impl Peer {
     /// The peer behind a connection.
     pub(crate) fn at(address: IpAddr) -> Self {
-        Self::Address(match address.to_canonical() {
-            IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-            }
-            address @ IpAddr::V4(_) => address,
-        })
+        Self::Address(hypervisor_server::subscriber(address))
     }
 
     /// The network that the peer is in, as wide as what a stranger gets without asking twice: an IPv4 address, or the /48 of an IPv6

@@ -9,6 +9,7 @@ pub(crate) use hypervisor_agents::{
 use hypervisor_agents::{Event, Measured, Parts, Registry, Settings, Store, Surroundings, store};
 use hypervisor_egress::{Sender, Senders, SystemResolver};
 use hypervisor_protocol::{AgentInfo, Rejection};
+use hypervisor_server::Sparing;
 
 use crate::attestation::{HostFacts, Loader, MeasureError};
 use crate::config::Config;
@@ -17,7 +18,6 @@ use crate::executor::{Executor, Exit, PolicyEngine, PrepareError};
 use crate::metrics;
 use crate::payments::Teller;
 use crate::state::State;
-use crate::telemetry::Sparing;
 
 pub use hypervisor_agents::{Agents, Neighbours};
 

@@ -2,7 +2,6 @@
 
 use std::error::Error as StdError;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Why the host cannot start, or a command cannot finish.
@@ -106,16 +105,6 @@ pub enum Error {
     /// The runtime did not start.
     #[error(transparent)]
     Runtime(#[from] crate::executor::Error),
-    /// The listening address cannot be bound.
-    #[error(
-        "cannot listen on {address}: {source}; choose another `listening` address or stop what holds it"
-    )]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
     /// A file that the configuration names cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     FileUnreadable {
@@ -135,14 +124,9 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// Serving stopped before every execution had finished.
-    #[error("the drain deadline of {deadline:?} passed with {remaining} connections still open")]
-    DrainDeadline {
-        /// `drain` of the configuration.
-        deadline: std::time::Duration,
-        /// Connections cut off.
-        remaining: usize,
-    },
+    /// The server cannot serve, or did not end as it should.
+    #[error(transparent)]
+    Server(#[from] hypervisor_server::Error),
 }
 
 /// An error for people: what went wrong on the first line, and below it what caused it where that says more.

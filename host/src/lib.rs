@@ -1,6 +1,6 @@
 //! The host: serves the HTTP API and runs clients' programs in sandboxes.
 //!
-//! The library exists for the binary, its tests and the benchmarks. A request comes in by the [`server`], becomes a call in
+//! The library exists for the binary, its tests and the benchmarks. A request comes in by the [server](hypervisor_server), becomes a call in
 //! [`ingress`], and goes its one way through the [`pipeline`]: programs in, outcomes out of the [`executor`].
 
 mod account;
@@ -10,7 +10,6 @@ pub mod args;
 pub mod attestation;
 mod audit;
 pub mod config;
-pub mod drain;
 pub mod environments;
 pub mod error;
 pub mod fronts;
@@ -22,9 +21,7 @@ mod origins;
 pub mod page;
 pub mod parts;
 pub mod payments;
-mod pem;
 pub mod pipeline;
-pub mod server;
 pub mod sessions;
 mod snapshot;
 pub mod state;

@@ -8,12 +8,10 @@ mod parent;
 mod request;
 mod spans;
 
-use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
 
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::field::RecordFields;
@@ -34,8 +32,6 @@ pub(crate) use spans::{done, failed, spans_since, stepped};
 
 /// Libraries whose warnings are about what a guest or a peer did.
 const TALKATIVE: [&str; 4] = ["wasmtime_wasi_http", "wasmtime_wasi", "hyper", "h2"];
-/// Time between two lines of the same kind, where others decide how often it happens.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Form of log lines on standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -125,44 +121,6 @@ fn is_safe(metadata: &Metadata<'_>) -> bool {
 fn panicked(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string);
     tracing::error!(place, "a fault in the host: a task panicked");
-}
-
-/// Lines that others can cause: one a second for each kind, with how often it happened since the last one.
-pub(crate) struct Sparing(Mutex<Option<HashMap<&'static str, Kind>>>);
-
-struct Kind {
-    last: Instant,
-    times: u64,
-}
-
-impl Sparing {
-    pub(crate) const fn new() -> Self {
-        Self(Mutex::new(None))
-    }
-
-    /// It happened. Gives how often since the last line, if it is time for one.
-    pub(crate) fn say(&self, kind: &'static str) -> Option<u64> {
-        self.say_at(kind, Instant::now())
-    }
-
-    fn say_at(&self, kind: &'static str, now: Instant) -> Option<u64> {
-        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let kinds = kinds.get_or_insert_default();
-        let Some(kind) = kinds.get_mut(kind) else {
-            let first = Kind {
-                last: now,
-                times: 0,
-            };
-            kinds.insert(kind, first);
-            return Some(1);
-        };
-        kind.times = kind.times.saturating_add(1);
-        let is_time = now.saturating_duration_since(kind.last) >= PAUSE;
-        is_time.then(|| {
-            kind.last = now;
-            std::mem::take(&mut kind.times)
-        })
-    }
 }
 
 /// Fields of a line of text, and the id of the request that it is about.
@@ -304,17 +262,5 @@ mod tests {
         ] {
             assert!(names(directives, PLUGIN_LOG), "{directives}");
         }
-    }
-
-    #[test]
-    fn what_happens_often_is_one_line_a_second_with_a_count() {
-        let sparing = Sparing::new();
-        let start = Instant::now();
-        let at = |millis| sparing.say_at("kind", start + Duration::from_millis(millis));
-        assert_eq!(at(0), Some(1));
-        assert_eq!((at(1), at(999)), (None, None));
-        assert_eq!(at(1000), Some(3));
-        assert_eq!(at(1001), None);
-        assert_eq!(sparing.say_at("other", start), Some(1));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hypervisor_server::pem::{identity, unusable};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::server::WebPkiClientVerifier;
@@ -10,7 +11,6 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::AdminTls;
 use crate::error::Error;
-use crate::pem::{identity, unusable};
 
 const KEYS: [&str; 2] = ["admin.tls.certificate", "admin.tls.key"];
 const CLIENT_CA: &str = "admin.tls.client_ca";

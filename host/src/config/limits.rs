@@ -154,6 +154,18 @@ pub struct PeerLimits {
 }
 
 impl Limits {
+    /// What the server's peers may have. `descriptors` is how many connections the process has room for.
+    pub fn server(&self, descriptors: usize) -> hypervisor_server::Bounds {
+        hypervisor_server::Bounds {
+            connections: self.connections.min(descriptors),
+            connections_per_peer: self.connections_per_peer,
+            receive: self.receive,
+            send: self.send,
+            idle: self.idle,
+            drain: self.drain,
+        }
+    }
+
     /// The shares of one peer.
     pub fn peer(&self) -> PeerLimits {
         let half = |all: usize| if all < 32 { all } else { all / 2 };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hypervisor_agents::{Owner, SealingKey, Shelves};
 use hypervisor_evidence::Subject;
 use hypervisor_protocol::{HexBytes, ProblemType};
+use hypervisor_server::Drain;
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
@@ -17,7 +18,6 @@ use crate::agents::{self, Agents, Deployers, Neighbours};
 use crate::attestation::{Attestation, HostFacts, now};
 use crate::audit::{self, Done, Trail};
 use crate::config::Config;
-use crate::drain::Drain;
 use crate::environments::{self, Environments};
 use crate::error::Error;
 use crate::executor::{Executor, PluginSet, Rules};

@@ -12,6 +12,7 @@ mod name;
 mod registry;
 mod rows;
 mod search;
+mod shared;
 mod store;
 mod store_damage;
 mod support;

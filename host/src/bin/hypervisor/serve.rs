@@ -13,8 +13,8 @@ use hypervisor::ingress::service;
 use hypervisor::manifest::Manifest;
 use hypervisor::parts::{Parts, THIS_PROGRAM, load_config, runtime};
 use hypervisor::pipeline::Host;
-use hypervisor::server::{Server, Shutdown, Tls};
 use hypervisor::telemetry;
+use hypervisor_server::{Server, Shutdown, Tls};
 use tokio::time::MissedTickBehavior;
 
 /// Time between two rounds of dropping expired sessions.
@@ -41,12 +41,12 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
             identity,
             facts,
         } = Parts::new(&config, Some(&config.executor_path), THIS_PROGRAM.as_ref())?;
-        let tls = Tls::open(&config.tls)?;
+        let tls = config.tls.open()?;
         let plugins = executor.load_plugins(config.plugins()?).await?;
         let manifest = || Manifest::new(&config, &plugins, facts.program_sha384()).encode();
         let tls_key = tls.as_ref().map(Tls::key);
         let attestation = platform.start(identity, facts.log(), manifest, tls_key)?;
-        let server = Server::bind(config.listening, tls, &config.limits, descriptors).await?;
+        let server = Server::bind(config.listening, tls, config.limits.server(descriptors)).await?;
         let allocation = executor.allocation();
         let admin = admin::Listener::open(&config).await?;
         // From here on the addresses are those in use: agents are kept away from them.
@@ -114,7 +114,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         introducing.abort();
         watching.abort();
         probed.abort();
-        result
+        Ok(result?)
     })
 }
 

@@ -1,10 +1,17 @@
-//! Carries the API over HTTP/1.1 and HTTP/2: connections, their bounds, and an orderly end.
+//! Carries an HTTP service over HTTP/1.1 and HTTP/2, with TLS or without: connections, their bounds, and an orderly end.
+//!
+//! What is behind it is a function from a request to a response. Nobody holds a connection for longer than [`Bounds`] say: neither who
+//! sends slowly, nor who asks for nothing, nor who does not read.
 
 mod connection;
+mod drain;
+mod error;
 mod linger;
 mod peers;
+pub mod pem;
 mod progress;
 mod shutdown;
+mod sparing;
 mod tls;
 
 use std::net::{IpAddr, SocketAddr};
@@ -17,13 +24,13 @@ use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+pub use drain::Drain;
+pub use error::Error;
+pub use peers::subscriber;
 pub use shutdown::Shutdown;
+pub use sparing::Sparing;
 pub use tls::Tls;
 
-use crate::account::Peer;
-use crate::config::Limits;
-use crate::error::Error;
-use crate::telemetry::Sparing;
 use peers::Peers;
 
 /// Events that peers decide the number of.
@@ -32,24 +39,41 @@ static EVENTS: Sparing = Sparing::new();
 /// Pause after the operating system could not give a connection (out of descriptors), so as not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// What one peer, and all together, may have of the server.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// Connections at once; further ones wait in the kernel's backlog.
+    pub connections: usize,
+    /// Connections of one peer.
+    pub connections_per_peer: usize,
+    /// The longest that the head of a request, a TLS handshake or the first byte may take.
+    pub receive: Duration,
+    /// The longest that an answer may wait for its reader.
+    pub send: Duration,
+    /// The longest that a connection may be without a request.
+    pub idle: Duration,
+    /// The longest that the end waits for requests under way.
+    pub drain: Duration,
+}
+
 /// A bound listener, not yet serving.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<Tls>,
-    limits: Limits,
-    connections: usize,
+    bounds: Bounds,
 }
 
 impl Server {
-    /// Binds `address`, with TLS where it is given; port 0 takes a free port. `descriptors` is how many connections the process has room for, where that is
-    /// less than the limit.
+    /// Binds `address`, with TLS where it is given; port 0 takes a free port.
+    ///
+    /// # Errors
+    /// [`Error::Listen`].
     pub async fn bind(
         address: SocketAddr,
         tls: Option<Tls>,
-        limits: &Limits,
-        descriptors: usize,
+        bounds: Bounds,
     ) -> Result<Self, Error> {
         let listen = |source| Error::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
@@ -58,8 +82,7 @@ impl Server {
             listener,
             address,
             tls,
-            limits: limits.clone(),
-            connections: limits.connections.min(descriptors),
+            bounds,
         })
     }
 
@@ -78,6 +101,9 @@ impl Server {
 
     /// Serves until `shutdown`: `answer` gets the peer's address with each request. Then lets requests in progress finish, and after them
     /// what they left to be `finished`, within the drain deadline.
+    ///
+    /// # Errors
+    /// [`Error::DrainDeadline`].
     pub async fn serve<A, F>(
         self,
         answer: A,
@@ -88,10 +114,10 @@ impl Server {
         A: Fn(IpAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response> + Send + 'static,
     {
-        let connections = Arc::new(Semaphore::new(self.connections));
-        let peers = Peers::new(self.limits.connections_per_peer);
-        let limits = Arc::new(self.limits);
-        let protocol = connection::protocol(&limits);
+        let connections = Arc::new(Semaphore::new(self.bounds.connections));
+        let peers = Peers::new(self.bounds.connections_per_peer);
+        let bounds = Arc::new(self.bounds);
+        let protocol = connection::protocol(&bounds);
         let acceptor = self.tls.map(|tls| tls.acceptor);
         let (close, closing) = watch::channel(());
         loop {
@@ -105,21 +131,20 @@ impl Server {
                 () = shutdown.requested() => break,
                 accepted = accepted => match accepted {
                     Some((Ok((stream, address)), permit)) => {
-                        let peer = Peer::at(address.ip());
-                        let Some(counted) = peers.enter(peer) else {
+                                                let Some(counted) = peers.enter(address.ip()) else {
                             if let Some(times) = EVENTS.say("connections_per_peer") {
                                 tracing::warn!(times, "a peer has too many connections; the newest was closed");
                             }
                             continue;
                         };
-                        set_options(&stream, limits.receive);
+                        set_options(&stream, bounds.receive);
                         let (protocol, answer) = (protocol.clone(), answer.clone());
-                        let (limits, closing) = (Arc::clone(&limits), closing.clone());
+                        let (bounds, closing) = (Arc::clone(&bounds), closing.clone());
                         let acceptor = acceptor.clone();
                         tokio::spawn(async move {
                             let _counted = (permit, counted);
                             let answer = move |request| answer(address.ip(), request);
-                            connection::accept(protocol, (stream, acceptor), answer, &limits, closing).await;
+                            connection::accept(protocol, (stream, acceptor), answer, &bounds, closing).await;
                         });
                     }
                     Some((Err(error), _)) => {
@@ -135,8 +160,8 @@ impl Server {
         drop(self.listener);
         drop(close);
         shutdown.exit_at_next();
-        tracing::info!(deadline = ?limits.drain, "draining");
-        let all = u32::try_from(self.connections).unwrap_or(u32::MAX);
+        tracing::info!(deadline = ?bounds.drain, "draining");
+        let all = u32::try_from(bounds.connections).unwrap_or(u32::MAX);
         let drained = async {
             // Nobody closes it.
             let _ = connections.acquire_many(all).await;
@@ -144,9 +169,9 @@ impl Server {
         };
         tokio::select! {
             () = drained => Ok(()),
-            () = tokio::time::sleep(limits.drain) => Err(Error::DrainDeadline {
-                deadline: limits.drain,
-                remaining: self.connections.saturating_sub(connections.available_permits()),
+            () = tokio::time::sleep(bounds.drain) => Err(Error::DrainDeadline {
+                deadline: bounds.drain,
+                remaining: bounds.connections.saturating_sub(connections.available_permits()),
             }),
         }
     }

@@ -27,7 +27,7 @@ tokio::task_local! {
 
 /// How far an answer has come.
 #[derive(Debug, Clone)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     state: Arc<Mutex<State>>,
     patience: Duration,
 }
@@ -47,7 +47,7 @@ struct State {
 
 impl Progress {
     /// A reader that may keep an answer waiting for `patience`.
-    pub(super) fn new(patience: Duration) -> Self {
+    pub(crate) fn new(patience: Duration) -> Self {
         Self {
             state: Arc::default(),
             patience,
@@ -56,7 +56,7 @@ impl Progress {
 
     /// Runs `sending`, the transport's part, until it ends or the reader has kept an answer waiting for too long. Gives none in the
     /// second case.
-    pub(super) async fn run<F: Future>(&self, sending: F) -> Option<F::Output> {
+    pub(crate) async fn run<F: Future>(&self, sending: F) -> Option<F::Output> {
         SENDING
             .scope(self.clone(), async {
                 tokio::select! {
@@ -136,7 +136,7 @@ impl Progress {
 }
 
 /// The response, whose body is sent in parts that are watched; `held` is dropped with it.
-pub(super) fn watched<H>(response: Response, held: H) -> http::Response<Watched<H>> {
+pub(crate) fn watched<H>(response: Response, held: H) -> http::Response<Watched<H>> {
     // Without a task that sends there is nobody who would end it.
     let progress = SENDING.try_with(Clone::clone);
     let progress = progress.unwrap_or_else(|_| Progress::new(Duration::MAX));
@@ -150,7 +150,7 @@ pub(super) fn watched<H>(response: Response, held: H) -> http::Response<Watched<
 }
 
 /// The body of [`watched`].
-pub(super) struct Watched<H> {
+pub(crate) struct Watched<H> {
     body: axum::body::Body,
     /// Of the frame that came last.
     rest: Bytes,

@@ -11,7 +11,7 @@ use crate::error::Error;
 ///
 /// # Errors
 /// Where one cannot be read.
-pub(crate) fn identity(
+pub fn identity(
     [certificate, key]: [&Path; 2],
     names: [&'static str; 2],
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
@@ -24,8 +24,8 @@ pub(crate) fn identity(
 }
 
 /// A file of the configuration that is not what it should be.
-pub(crate) fn unusable(key: &'static str, path: &Path, error: &dyn std::fmt::Display) -> Error {
-    Error::ConfigValue {
+pub fn unusable(key: &'static str, path: &Path, error: &dyn std::fmt::Display) -> Error {
+    Error::File {
         key,
         message: format!("{}: {error}; it names a file in PEM", path.display()),
     }

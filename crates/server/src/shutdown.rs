@@ -21,13 +21,11 @@ pub struct Shutdown {
 
 impl Shutdown {
     /// Starts to listen for signals; from here on they no longer end the process by themselves.
+    ///
+    /// # Errors
+    /// [`Error::Signals`].
     pub fn listen() -> Result<Self, Error> {
-        let listen = |kind| {
-            signal(kind).map_err(|source| Error::Io {
-                what: "listening for signals",
-                source,
-            })
-        };
+        let listen = |kind| signal(kind).map_err(Error::Signals);
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
@@ -41,7 +39,7 @@ impl Shutdown {
     }
 
     /// Returns at the next signal, or when the operator asks for the end.
-    pub(super) async fn requested(&mut self) {
+    pub(crate) async fn requested(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => (),
             _ = self.interrupt.recv() => (),
@@ -51,7 +49,7 @@ impl Shutdown {
     }
 
     /// Ends the process at the next signal.
-    pub(super) fn exit_at_next(mut self) {
+    pub(crate) fn exit_at_next(mut self) {
         tokio::spawn(async move {
             self.requested().await;
             tracing::warn!("second signal: ending without draining");

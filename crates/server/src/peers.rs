@@ -1,36 +1,47 @@
 //! How many connections one peer may have open.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::account::Peer;
+/// The subscriber behind an address: an IPv4 address, or the /64 of an IPv6 address.
+pub fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
 
 /// The open connections of each peer.
 #[derive(Debug, Clone)]
-pub(super) struct Peers {
-    open: Arc<Mutex<HashMap<Peer, usize>>>,
+pub(crate) struct Peers {
+    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
     most: usize,
 }
 
 /// One open connection of a peer.
 #[derive(Debug)]
-pub(super) struct Counted {
+pub(crate) struct Counted {
     peers: Peers,
-    peer: Peer,
+    peer: IpAddr,
 }
 
 impl Peers {
-    pub(super) fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self {
             open: Arc::default(),
             most,
         }
     }
 
-    /// Counts a connection of `peer`; none where it has as many as it may.
-    pub(super) fn enter(&self, peer: Peer) -> Option<Counted> {
+    /// Counts a connection from `address`; none where its peer has as many as it may.
+    pub(crate) fn enter(&self, address: IpAddr) -> Option<Counted> {
+        let peer = subscriber(address);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(peer.clone()).or_default();
+        let count = open.entry(peer).or_default();
         if *count >= self.most {
             return None;
         }
@@ -60,7 +71,7 @@ mod tests {
     use super::*;
 
     fn enter(peers: &Peers, address: &str) -> Option<Counted> {
-        peers.enter(Peer::at(address.parse().unwrap()))
+        peers.enter(address.parse().unwrap())
     }
 
     #[test]

@@ -18,14 +18,14 @@ const PIECE: usize = 16 << 10;
 
 type Timer = Pin<Box<Sleep>>;
 
-pub(super) struct Lingering<S> {
+pub(crate) struct Lingering<S> {
     stream: S,
     /// Its end, once it has begun: when it is over in any case, and when the peer's pause is too long.
     end: Option<(Timer, Timer)>,
 }
 
 impl<S> Lingering<S> {
-    pub(super) fn new(stream: S) -> Self {
+    pub(crate) fn new(stream: S) -> Self {
         Self { stream, end: None }
     }
 }

@@ -16,9 +16,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use super::linger::Lingering;
-use super::progress::{Progress, watched};
-use crate::config::Limits;
+use crate::Bounds;
+use crate::linger::Lingering;
+use crate::progress::{Progress, watched};
 
 /// Requests of one connection of HTTP/2 at once.
 const STREAMS: u32 = 32;
@@ -33,17 +33,17 @@ const READ_BUFFER: usize = 128 << 10;
 /// Time to answer a ping of HTTP/2.
 const PING: Duration = Duration::from_secs(20);
 
-pub(super) fn protocol(limits: &Limits) -> auto::Builder<Streams> {
-    let mut builder = auto::Builder::new(Streams(limits.send));
+pub(crate) fn protocol(bounds: &Bounds) -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(Streams(bounds.send));
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.receive)
+        .header_read_timeout(bounds.receive)
         .max_buf_size(READ_BUFFER);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(limits.receive)
+        .keep_alive_interval(bounds.receive)
         .keep_alive_timeout(PING)
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(HEAD)
@@ -55,7 +55,7 @@ pub(super) fn protocol(limits: &Limits) -> auto::Builder<Streams> {
 
 /// Starts what answers a stream of HTTP/2, and ends it when its reader does not read: dropping it resets the stream.
 #[derive(Debug, Clone)]
-pub(super) struct Streams(Duration);
+pub(crate) struct Streams(Duration);
 
 impl<F> hyper::rt::Executor<F> for Streams
 where
@@ -111,11 +111,11 @@ enum Ending {
 }
 
 /// Serves a connection to its end, in TLS where there is an acceptor: its handshake may take as long as the head of a request.
-pub(super) async fn accept<A, F>(
+pub(crate) async fn accept<A, F>(
     protocol: auto::Builder<Streams>,
     (stream, tls): (TcpStream, Option<TlsAcceptor>),
     answer: A,
-    limits: &Limits,
+    bounds: &Bounds,
     mut closing: watch::Receiver<()>,
 ) where
     A: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
@@ -124,21 +124,21 @@ pub(super) async fn accept<A, F>(
     // The protocol's own clock starts with the first byte; a connection that never sends one ends here.
     let mut byte = [0];
     tokio::select! {
-        first = tokio::time::timeout(limits.receive, stream.peek(&mut byte)) => match first {
+        first = tokio::time::timeout(bounds.receive, stream.peek(&mut byte)) => match first {
             Ok(Ok(1..)) => (),
             _ => return,
         },
         _ = closing.changed() => return,
     }
     let Some(tls) = tls else {
-        return serve(protocol, stream, answer, limits, closing).await;
+        return serve(protocol, stream, answer, bounds, closing).await;
     };
     let secured = tokio::select! {
-        secured = tokio::time::timeout(limits.receive, tls.accept(stream)) => secured,
+        secured = tokio::time::timeout(bounds.receive, tls.accept(stream)) => secured,
         _ = closing.changed() => return,
     };
     match secured {
-        Ok(Ok(stream)) => serve(protocol, stream, answer, limits, closing).await,
+        Ok(Ok(stream)) => serve(protocol, stream, answer, bounds, closing).await,
         Ok(Err(error)) => tracing::debug!(%error, "no TLS was agreed on"),
         Err(_) => tracing::debug!("connection ended: its TLS handshake takes too long"),
     }
@@ -149,7 +149,7 @@ async fn serve<S, A, F>(
     protocol: auto::Builder<Streams>,
     stream: S,
     answer: A,
-    limits: &Limits,
+    bounds: &Bounds,
     mut closing: watch::Receiver<()>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -169,8 +169,8 @@ async fn serve<S, A, F>(
     let mut connection =
         std::pin::pin!(protocol.serve_connection(TokioIo::new(Lingering::new(stream)), service));
     // Over HTTP/1 the answer is sent by the connection itself.
-    let progress = Progress::new(limits.send);
-    let mut looking = tokio::time::interval((limits.idle / 4).max(Duration::from_millis(10)));
+    let progress = Progress::new(bounds.send);
+    let mut looking = tokio::time::interval((bounds.idle / 4).max(Duration::from_millis(10)));
     let (mut ending, mut idle_since) = (None, Instant::now());
     loop {
         tokio::select! {
@@ -190,8 +190,8 @@ async fn serve<S, A, F>(
             }
             now = looking.tick() => match ending {
                 _ if activity.was_active() => idle_since = now,
-                None if now - idle_since >= limits.idle => {
-                    ending = Some(Ending::Idle(now + limits.idle));
+                None if now - idle_since >= bounds.idle => {
+                    ending = Some(Ending::Idle(now + bounds.idle));
                     connection.as_mut().graceful_shutdown();
                 }
                 Some(Ending::Idle(deadline)) if now >= deadline => return,
