@@ -196,6 +196,14 @@ impl Store {
     /// # Errors
     /// [`Error::Conflict`] where a row is not what a change expects; [`Error::Database`].
     pub fn commit(&self, changes: &[Change<'_>], durable: bool) -> Result<(), Error> {
+        self.write(changes, durable).map(drop)
+    }
+
+    /// The same. Gives the version that each changed row has from then on, in the order of the changes.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn write(&self, changes: &[Change<'_>], durable: bool) -> Result<Vec<u64>, Error> {
         let takes_any = |index: usize| {
             changes
                 .get(index)
@@ -210,8 +218,9 @@ impl Store {
         self.attempt(changes, durable)
     }
 
-    fn attempt(&self, changes: &[Change<'_>], durable: bool) -> Result<(), Error> {
+    fn attempt(&self, changes: &[Change<'_>], durable: bool) -> Result<Vec<u64>, Error> {
         let mut raw = Vec::with_capacity(changes.len());
+        let mut versions = Vec::with_capacity(changes.len());
         for change in changes {
             let table = self.place(change.table);
             let expected = match change.expect {
@@ -222,6 +231,7 @@ impl Store {
             // The clock keeps a row that was deleted and made again from having a version twice.
             let next = expected.map_or(0, |version| version.saturating_add(1));
             let version = next.max(micros());
+            versions.push(version);
             let sealer = self.sealer(change.table);
             let seal = |value| sealer.seal((change.table.name, change.key, version), value);
             let sealed = change.value.map(seal).transpose()?;
@@ -232,7 +242,8 @@ impl Store {
                 row: sealed.map(|sealed| RawRow { version, sealed }),
             });
         }
-        self.backend.commit(raw, durable)
+        self.backend.commit(raw, durable)?;
+        Ok(versions)
     }
 
     fn opened(&self, table: Table, key: &[u8], raw: RawRow) -> Result<Row, Error> {

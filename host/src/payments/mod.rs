@@ -145,7 +145,10 @@ impl Payments {
     /// [`PaymentFault::Unsettled`] where there is none for as long as a payment has.
     pub(crate) async fn place(&self, id: &PaymentId) -> Result<Place, PaymentFault> {
         let place = tokio::time::timeout(self.timeout, self.ledger.place(id));
-        place.await.map_err(|_| PaymentFault::Unsettled)
+        match place.await {
+            Ok(Err(LedgerError::Elsewhere)) | Err(_) => Err(PaymentFault::Unsettled),
+            Ok(place) => Ok(place?),
+        }
     }
 
     /// A settlement is in doubt: tells the task that clears doubts.

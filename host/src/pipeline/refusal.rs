@@ -216,7 +216,10 @@ impl From<PaymentFault> for Refusal {
 /// What cannot be written down is not begun.
 impl From<LedgerError> for Refusal {
     fn from(error: LedgerError) -> Self {
-        let mut refusal = Self::unwritable();
+        let mut refusal = match error {
+            LedgerError::TurnLost | LedgerError::Elsewhere => Self::in_doubt(),
+            _ => Self::unwritable(),
+        };
         if let Self::Problem(problem) = &mut refusal {
             problem.cause = Some(error.to_string());
         }
