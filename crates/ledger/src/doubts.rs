@@ -40,7 +40,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Forgets what is over at `now`, once in a while, then asks `settler` about all payments in doubt. How many are left.
+    /// Forgets what is over at `now`, once in a while, takes over what dead nodes held, then asks `settler` about all payments in
+    /// doubt. How many are left.
     ///
     /// # Errors
     /// [`Error`].
@@ -55,6 +56,7 @@ impl Ledger {
             self.shared.store.sweep(now, hold)?;
         }
         self.tidy()?;
+        self.take_over_dead()?;
         if let Some(settler) = settler {
             for key in self.shared.store.in_doubt() {
                 self.reconcile(settler, &key).await?;

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use hypervisor_store::{Change, Error as RowError, Expect, Table};
 
-use super::{Note, Step, holder, off};
+use super::purse::FREE;
+use super::{Note, Step, holder};
 use crate::error::Error;
 use crate::record::{Key, Record};
-use crate::store::{HOLDERS, Held, Kept, NAMES, PAYMENTS, PURSES, Store};
+use crate::store::{HOLDERS, Held, Kept, NAMES, PAYMENTS, PURSES, Store, TRANSACTIONS};
 
 /// What a turn knows of its rows: with what versions it wrote or read them last.
 pub(crate) struct Hold {
@@ -82,7 +83,7 @@ impl Store {
         changes: &[Change<'_>],
         sync: bool,
     ) -> Result<Option<usize>, RowError> {
-        match off(|| self.rows.write(changes, sync)) {
+        match self.rows.write(changes, sync) {
             Ok(versions) => {
                 for (change, version) in changes.iter().zip(versions) {
                     let row = (change.table.name, change.key.to_vec());
@@ -130,7 +131,7 @@ impl Store {
     /// Whether the row of a turn is as it wrote it.
     pub(crate) fn is_held(&self, key: &Key, hold: &Hold) -> Result<bool, Error> {
         let place = self.place(PAYMENTS, key);
-        let row = off(|| self.rows.get(PAYMENTS, &place))?;
+        let row = self.rows.get(PAYMENTS, &place)?;
         let version = row.map(|it| it.version);
         Ok(hold.version(PAYMENTS, &place) == Some(version))
     }
@@ -158,7 +159,6 @@ impl Store {
             .map(|slot| self.purse(&record.payment.id, slot));
         let transaction = record.transaction().map(|it| self.transaction(record, it));
         let names = hold.note.names.clone();
-        // Another purchase may have taken a name over meanwhile.
         for _ in 0..ATTEMPTS {
             let mut owned = Vec::with_capacity(names.len());
             for name in &names {
@@ -167,46 +167,47 @@ impl Store {
                     let row = (NAMES.name, name.to_vec());
                     hold.versions.insert(row, found.map(|it| it.version));
                 }
-                if hold.version(NAMES, name).flatten().is_some() {
+                if hold.has_written(NAMES, name) {
                     owned.push(name);
                 }
             }
             let mut changes = Vec::new();
             changes.extend(hold.change(PAYMENTS, &place, None));
             changes.extend(hold.change(self.authorizations, &authorization, None));
-            if let Some(duty) = &duty {
-                changes.extend(hold.change(HOLDERS, duty, None));
-            }
-            if let Some((table, answer)) = &answer {
-                changes.extend(hold.change(*table, answer, None));
-            }
-            if let Some(purse) = &purse {
-                changes.extend(hold.change(PURSES, purse, Some(super::purse::FREE)));
-            }
-            if let Some(transaction) = &transaction {
-                changes.extend(hold.change(crate::store::TRANSACTIONS, transaction, None));
-            }
-            for name in &owned {
-                changes.extend(hold.change(NAMES, *name, None));
-            }
-            let first_name = changes.len().saturating_sub(owned.len());
+            changes.extend((duty.as_ref()).and_then(|it| hold.change(HOLDERS, it, None)));
+            changes.extend(
+                answer
+                    .as_ref()
+                    .and_then(|(table, at)| hold.change(*table, at, None)),
+            );
+            changes.extend((purse.as_ref()).and_then(|it| hold.change(PURSES, it, Some(FREE))));
+            let settled = transaction.as_ref();
+            changes.extend(settled.and_then(|it| hold.change(TRANSACTIONS, it, None)));
+            changes.extend(
+                owned
+                    .into_iter()
+                    .filter_map(|it| hold.change(NAMES, it, None)),
+            );
             match self.make(hold, &changes, sync)? {
                 None => {
+                    hold.is_over = true;
                     self.index().dropped(key, record);
                     return Ok(Step::Done);
                 }
-                Some(index) if index >= first_name && !owned.is_empty() => {
-                    hold.versions.retain(|(table, _), _| *table != NAMES.name);
+                Some(0) => {
+                    hold.is_over = true;
+                    self.index().dropped(key, record);
+                    return Ok(Step::Lost);
                 }
-                Some(_) => break,
+                // Another purchase may have taken a name over, or an answer was swept.
+                Some(_) => hold.knows_little(),
             }
         }
-        hold.is_over = true;
-        Ok(Step::Lost)
+        Err(RowError::Conflict(0).into())
     }
 }
 
-/// How often a deletion is tried whose names change meanwhile.
+/// How often a deletion is tried beside whose payment something else changed.
 const ATTEMPTS: usize = 4;
 
 impl super::Found {

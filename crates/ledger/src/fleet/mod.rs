@@ -12,6 +12,7 @@
 //! Keys are keyed hashes, because what they are made of can be enumerated. Every step of a payment names the version of its row
 //! that the same turn wrote last: where that is another by now, the turn is lost.
 
+mod evidence;
 mod hold;
 mod purse;
 mod seen;
@@ -23,7 +24,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::error::Error;
 use crate::record::Key;
@@ -106,15 +106,6 @@ pub(crate) struct Note {
 /// The tag in a key of the holders.
 fn holder(tag: Tag, place: &Key) -> Vec<u8> {
     [tag.as_slice(), place].concat()
-}
-
-/// Waits for the database, and meanwhile has the runtime's other work done by another thread, where there is one.
-pub(crate) fn off<T>(what: impl FnOnce() -> T) -> T {
-    let handle = Handle::try_current();
-    match handle.is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread) {
-        true => tokio::task::block_in_place(what),
-        false => what(),
-    }
 }
 
 /// Pauses that grow, until all of them together are too long.

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hypervisor_store::Expect;
 
-use super::off;
 use crate::error::Error;
 use crate::record::PaymentId;
 use crate::store::{PURSES, Store};
@@ -47,7 +46,7 @@ impl Store {
     pub(crate) fn slot(&self, id: &PaymentId) -> Result<Option<Slot>, Error> {
         let most = self.bounds.unsettled.clamp(1, MOST);
         let purse = self.rows.blind(PURSES, &id.purse());
-        let rows = off(|| self.rows.scan(PURSES, &purse, None, most))?;
+        let rows = self.rows.scan(PURSES, &purse, None, most)?;
         let number = |key: &[u8]| {
             let number = key.get(purse.len()..)?.try_into().ok()?;
             Some(u32::from_be_bytes(number))
@@ -84,7 +83,7 @@ impl Store {
     pub(crate) fn sweep_purses(&self, now: u64) -> Result<(), Error> {
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = off(|| self.rows.scan(PURSES, b"", after.as_deref(), PAGE))?;
+            let page = self.rows.scan(PURSES, b"", after.as_deref(), PAGE)?;
             let Some(last) = page.last() else {
                 return Ok(());
             };

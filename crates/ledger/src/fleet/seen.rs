@@ -3,7 +3,7 @@
 use hypervisor_store::Row;
 use tokio::sync::watch;
 
-use super::{Note, Tag, off};
+use super::{Note, Tag};
 use crate::error::Error;
 use crate::record::{Answer, Key, Record, State};
 use crate::store::{Held, Kept, NAMES, PAYMENTS, Store, TRANSACTIONS, decode, settler};
@@ -82,7 +82,7 @@ impl Store {
     }
 
     pub(crate) fn find_at(&self, place: &[u8]) -> Result<Option<Found>, Error> {
-        let row = off(|| self.rows.get(PAYMENTS, place));
+        let row = self.rows.get(PAYMENTS, place);
         // What was to be done for it may not be done by now.
         let row = row.inspect_err(|_| {
             if let Some(member) = &self.member {
@@ -99,7 +99,7 @@ impl Store {
     /// With what it is settled and asked about; none where that is no longer kept. Gives its row's version too.
     pub(crate) fn authorize(&self, found: &mut Found, key: &Key) -> Result<Option<u64>, Error> {
         let place = self.place(self.authorizations, key);
-        let row = off(|| self.rows.get(self.authorizations, &place))?;
+        let row = self.rows.get(self.authorizations, &place)?;
         if let Some(row) = &row {
             found.record.payment.state = row.value.to_vec();
         }
@@ -108,7 +108,7 @@ impl Store {
 
     /// What a name stands for.
     pub(crate) fn named_row(&self, place: &Key) -> Result<Option<Named>, Error> {
-        let row = off(|| self.rows.get(NAMES, place))?;
+        let row = self.rows.get(NAMES, place)?;
         Ok(row.and_then(|row| Named::decode(&row)))
     }
 
@@ -118,7 +118,7 @@ impl Store {
             return Ok(None);
         };
         let place = self.place(held.table(), key);
-        let row = off(|| self.rows.get(held.table(), &place))?;
+        let row = self.rows.get(held.table(), &place)?;
         row.map(|row| decode(&row.value)).transpose()
     }
 }

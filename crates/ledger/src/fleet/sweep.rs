@@ -2,7 +2,6 @@
 
 use hypervisor_store::{Change, Error as RowError, Expect};
 
-use super::off;
 use crate::error::Error;
 use crate::record::{self, Key, State};
 use crate::store::{PAYMENTS, PROOFS, SWEEPS, Store, decode};
@@ -29,7 +28,7 @@ impl Store {
         let is_over = |instant: u64| instant.saturating_add(hold) < now;
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = off(|| self.rows.scan(PAYMENTS, b"", after.as_deref(), PAGE))?;
+            let page = self.rows.scan(PAYMENTS, b"", after.as_deref(), PAGE)?;
             let Some(last) = page.last() else {
                 return Ok(());
             };
@@ -55,7 +54,7 @@ impl Store {
             return Ok(());
         };
         let place = self.place(held.table(), key);
-        match off(|| self.rows.get(held.table(), &place))? {
+        match self.rows.get(held.table(), &place)? {
             Some(row) => self.drop_row(held.table(), &place, row.version),
             None => Ok(()),
         }
@@ -64,7 +63,7 @@ impl Store {
     fn sweep_proofs(&self, now: u64) -> Result<(), Error> {
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = off(|| self.rows.scan(PROOFS, b"", after.as_deref(), PAGE))?;
+            let page = self.rows.scan(PROOFS, b"", after.as_deref(), PAGE)?;
             let Some(last) = page.last() else {
                 return Ok(());
             };
@@ -87,10 +86,8 @@ impl Store {
     ) -> Result<bool, Error> {
         let holder = self.place(PROOFS, holder);
         let place = [holder, self.place(PROOFS, proof)].concat();
-        let taken = off(|| {
-            self.rows
-                .scan(PROOFS, &holder, None, most.saturating_mul(2))
-        })?;
+        let most_rows = most.saturating_mul(2);
+        let taken = self.rows.scan(PROOFS, &holder, None, most_rows)?;
         let good = taken.into_iter().filter(|it| {
             let row = it.row.as_ref();
             row.is_ok_and(|row| number(&row.value).is_some_and(|it| it > now))
@@ -103,7 +100,7 @@ impl Store {
             expect: Expect::Absent,
             ..Change::put(PROOFS, &place, &value)
         };
-        match off(|| self.rows.commit(&[change], true)) {
+        match self.rows.commit(&[change], true) {
             Ok(()) => Ok(true),
             Err(RowError::Conflict(_)) => Ok(false),
             Err(error) => Err(error.into()),
@@ -112,7 +109,7 @@ impl Store {
 
     /// Whether this node is the one that sweeps now.
     fn sweeps(&self, now: u64, hold: u64) -> Result<bool, Error> {
-        let last = off(|| self.rows.get(SWEEPS, LAST))?;
+        let last = self.rows.get(SWEEPS, LAST)?;
         let swept = last.as_ref().and_then(|row| number(&row.value));
         if swept.is_some_and(|swept| now.abs_diff(swept) < EACH.min(hold)) {
             return Ok(false);
@@ -122,7 +119,7 @@ impl Store {
             expect: last.map_or(Expect::Absent, |row| Expect::Version(row.version)),
             ..Change::put(SWEEPS, LAST, &value)
         };
-        match off(|| self.rows.commit(&[change], false)) {
+        match self.rows.commit(&[change], false) {
             Ok(()) => Ok(true),
             Err(RowError::Conflict(_)) => Ok(false),
             Err(error) => Err(error.into()),

@@ -5,7 +5,7 @@ use hypervisor_store::Error as RowError;
 use super::hold::Hold;
 use super::seen::{Found, Work};
 use super::write::With;
-use super::{Member, Pauses, Step, Tag, off};
+use super::{Member, Pauses, Step, Tag};
 use crate::error::Error;
 use crate::ledger::{Ledger, Working};
 use crate::record::{self, Key, Record, State};
@@ -105,7 +105,7 @@ impl Ledger {
         let store = &self.shared.store;
         let (mut taken, mut after): (usize, Option<Vec<u8>>) = (0, None);
         loop {
-            let page = off(|| store.rows.scan(HOLDERS, &dead, after.as_deref(), PAGE))?;
+            let page = store.rows.scan(HOLDERS, &dead, after.as_deref(), PAGE)?;
             let Some(last) = page.last() else {
                 return Ok(taken);
             };
@@ -149,7 +149,7 @@ impl Ledger {
         let (mut taken, mut after): (usize, Option<Vec<u8>>) = (0, None);
         loop {
             // From one tag to the next.
-            let next = off(|| store.rows.scan(HOLDERS, b"", after.as_deref(), 1))?;
+            let next = store.rows.scan(HOLDERS, b"", after.as_deref(), 1)?;
             let tag = next
                 .first()
                 .and_then(|it| it.key.first_chunk::<4>().copied());

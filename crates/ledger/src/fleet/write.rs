@@ -6,7 +6,7 @@ use hypervisor_store::{Change, Error as RowError, Expect, Table};
 
 use super::purse::{FREE, USED};
 use super::seen::Named;
-use super::{Hold, Note, Slot, Step, holder, off};
+use super::{Hold, Note, Slot, Step, holder};
 use crate::error::Error;
 use crate::record::{Answer, Key, Record, State};
 use crate::store::{
@@ -100,7 +100,7 @@ impl Store {
             expect: Expect::Version(version),
             ..Change::delete(table, key)
         };
-        match off(|| self.rows.commit(&[change], false)) {
+        match self.rows.commit(&[change], false) {
             Ok(()) | Err(RowError::Conflict(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -248,7 +248,7 @@ impl Store {
                 }
                 Some(index) if index == transaction_at => {
                     let at = transaction.take().unwrap_or_default();
-                    let other = off(|| self.rows.get(TRANSACTIONS, &at))?;
+                    let other = self.rows.get(TRANSACTIONS, &at)?;
                     if other.is_some_and(|row| row.value.as_slice() != key) {
                         return Ok(Step::OfAnother);
                     }

@@ -657,3 +657,35 @@ fn an_answer_is_as_long_as_its_bounds_on_each_node() {
     let claimed = claim(&node, &payment.0, &request());
     assert!(matches!(claimed, Claim::Gone(_)));
 }
+
+#[test]
+fn an_answer_is_given_by_every_node_with_the_evidence_that_its_own_added() {
+    let fleet = Fleet::new();
+    let [a, b] = [A, B].map(|it| fleet.node(it));
+    let payment = good("1");
+    let mut turn = reserve(&a, &payment).unwrap();
+    turn.settling(Some(&answer())).unwrap();
+    turn.end(made(), true);
+    drop(turn);
+    let quoted = Answer {
+        body: hypervisor_protocol::HexBytes(b"sealed, and a quote".to_vec()),
+        ..answer()
+    };
+    a.amend(&payment.0, &quoted).unwrap();
+    let claimed = claim(&b, &payment.0, &request());
+    assert!(matches!(claimed, Claim::Answered(held, _) if held == quoted));
+    let (unknown, _) = good("2");
+    a.amend(&unknown, &quoted).unwrap();
+    assert!(matches!(
+        at_once(a.claim(
+            Some(&unknown),
+            &Request {
+                digest: [1; 32],
+                ..request()
+            }
+        ))
+        .unwrap()
+        .unwrap(),
+        Claim::New
+    ));
+}
