@@ -8,6 +8,7 @@
 )]
 
 pub mod agents;
+pub mod balancer;
 pub mod conformance;
 pub mod differential;
 pub mod disk;
