@@ -97,6 +97,9 @@ pub enum Error {
     /// Environments cannot be taken up.
     #[error("[environments]: {0}")]
     Environments(String),
+    /// The host has no place in its fleet.
+    #[error("[fleet]: {0}")]
+    NoPlace(String),
     /// The audit trail cannot be kept.
     #[error("[audit]: {0}; docs/AUDIT.md says what to do, and what clients will find")]
     Audit(String),
@@ -113,6 +116,14 @@ pub enum Error {
     Listen {
         /// The address.
         address: SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The socket for other nodes cannot be bound.
+    #[error("[fleet] `advertise`: cannot listen on {}: {source}", path.display())]
+    ListenBeside {
+        /// The socket.
+        path: PathBuf,
         /// What the operating system said.
         source: std::io::Error,
     },

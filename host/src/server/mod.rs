@@ -7,15 +7,17 @@ mod progress;
 mod shutdown;
 mod tls;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
 use http::Request;
 use hyper::body::Incoming;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 pub use shutdown::Shutdown;
 pub use tls::Tls;
@@ -36,6 +38,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
+    /// A socket of this machine, for other nodes of a fleet.
+    beside: Option<UnixListener>,
     address: SocketAddr,
     tls: Option<Tls>,
     limits: Limits,
@@ -56,10 +60,27 @@ impl Server {
         let address = listener.local_addr().map_err(listen)?;
         Ok(Self {
             listener,
+            beside: None,
             address,
             tls,
             limits: limits.clone(),
             connections: limits.connections.min(descriptors),
+        })
+    }
+
+    /// The same, and on a socket at `path`, for this user alone.
+    ///
+    /// # Errors
+    /// [`Error::ListenBeside`].
+    pub fn beside(self, path: &Path) -> Result<Self, Error> {
+        let bound = crate::admin::bind(path);
+        let beside = bound.map_err(|source| Error::ListenBeside {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            beside: Some(beside),
+            ..self
         })
     }
 
@@ -76,12 +97,13 @@ impl Server {
         }
     }
 
-    /// Serves until `shutdown`: `answer` gets the peer's address with each request. Then lets requests in progress finish, and after them
-    /// what they left to be `finished`, within the drain deadline.
+    /// Serves until `shutdown`, and after it until `lingering` ends: `answer` gets the peer's address with each request. Then lets
+    /// requests in progress finish, and after them what they left to be `finished`, within the drain deadline.
     pub async fn serve<A, F>(
         self,
         answer: A,
-        mut shutdown: Shutdown,
+        shutdown: Shutdown,
+        lingering: impl Future<Output = ()>,
         finished: impl Future<Output = ()>,
     ) -> Result<(), Error>
     where
@@ -94,15 +116,48 @@ impl Server {
         let protocol = connection::protocol(&limits);
         let acceptor = self.tls.map(|tls| tls.acceptor);
         let (close, closing) = watch::channel(());
+        let mut lingering = std::pin::pin!(lingering);
+        let (mut shutdown, mut is_asked, mut asked) = (Some(shutdown), false, Instant::now());
         loop {
             // A permit first: beyond the bound, connections wait in the kernel's backlog.
             let accepted = async {
                 let permit = Arc::clone(&connections).acquire_owned().await.ok()?;
                 Some((self.listener.accept().await, permit))
             };
+            let asking = async {
+                if let Some(shutdown) = &mut shutdown {
+                    shutdown.requested().await;
+                }
+            };
+            let from_beside = async {
+                match &self.beside {
+                    Some(beside) => {
+                        let permit = Arc::clone(&connections).acquire_owned().await.ok()?;
+                        Some((beside.accept().await.ok()?.0, permit))
+                    }
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
-                () = shutdown.requested() => break,
+                () = asking, if !is_asked => {
+                    (is_asked, asked) = (true, Instant::now());
+                    if let Some(shutdown) = shutdown.take() {
+                        shutdown.exit_at_next();
+                    }
+                    tracing::info!(deadline = ?limits.drain, "draining");
+                }
+                () = lingering.as_mut(), if is_asked => break,
+                Some((stream, permit)) = from_beside => {
+                    let answer = answer.clone();
+                    let answer = move |request| answer(Ipv4Addr::UNSPECIFIED.into(), request);
+                    let (protocol, closing) = (protocol.clone(), closing.clone());
+                    let limits = Arc::clone(&limits);
+                    tokio::spawn(async move {
+                        let _counted = permit;
+                        connection::serve(protocol, stream, answer, &limits, closing).await;
+                    });
+                }
                 accepted = accepted => match accepted {
                     Some((Ok((stream, address)), permit)) => {
                         let peer = Peer::at(address.ip());
@@ -132,10 +187,8 @@ impl Server {
                 },
             }
         }
-        drop(self.listener);
+        drop((self.listener, self.beside));
         drop(close);
-        shutdown.exit_at_next();
-        tracing::info!(deadline = ?limits.drain, "draining");
         let all = u32::try_from(self.connections).unwrap_or(u32::MAX);
         let drained = async {
             // Nobody closes it.
@@ -144,7 +197,7 @@ impl Server {
         };
         tokio::select! {
             () = drained => Ok(()),
-            () = tokio::time::sleep(limits.drain) => Err(Error::DrainDeadline {
+            () = tokio::time::sleep_until(asked + limits.drain) => Err(Error::DrainDeadline {
                 deadline: limits.drain,
                 remaining: self.connections.saturating_sub(connections.available_permits()),
             }),
