@@ -170,6 +170,15 @@ impl Fleet {
         }
     }
 
+    /// Whether a node lives, or may: one that joined since the last look has a row, and one whose work was taken over has none. Waits
+    /// for the database where the node is not known.
+    pub fn is_alive(&self, tag: Tag) -> bool {
+        match self.view().nodes.get(&tag) {
+            Some(node) => node.alive,
+            None => !matches!(self.rows.get(NODES, &tag.0), Ok(None)),
+        }
+    }
+
     /// What the header fields of a request prove of where it comes from.
     pub fn proved(&self, fields: &HeaderMap, method: &Method, uri: &Uri) -> Option<Proved> {
         let now = self.view().now();

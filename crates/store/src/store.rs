@@ -232,7 +232,12 @@ impl Store {
         self.attempt(changes, durable, floor)
     }
 
-    fn attempt(&self, changes: &[Change<'_>], durable: bool, floor: u64) -> Result<Vec<u64>, Error> {
+    fn attempt(
+        &self,
+        changes: &[Change<'_>],
+        durable: bool,
+        floor: u64,
+    ) -> Result<Vec<u64>, Error> {
         // The clock keeps a row that was deleted and made again from having a version twice.
         let least = match &self.memory {
             Some(memory) if !changes.is_empty() => memory.version(|| self.backend.now())?,

@@ -493,6 +493,15 @@ async fn settled<W: Way>(
     Ok((answer, fields))
 }
 
+/// Keeps an answer with its evidence, which no other host of the fleet can make.
+pub(super) fn amend<W: Way>(host: &Host, payment: Option<&PaymentId>, answer: &W::Answer) {
+    if let (Some(payments), Some(id), Ok(kept)) = (host.payments(), payment, W::keep(answer))
+        && let Err(error) = payments.ledger().amend(&payments::key(id), &kept)
+    {
+        tracing::error!(%error, "an answer is kept without its evidence");
+    }
+}
+
 /// What is taken of a payment.
 enum Taken {
     All,

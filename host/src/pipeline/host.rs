@@ -133,14 +133,14 @@ impl Host {
         let executor = Arc::new(executor);
         let state = State::open(&config.executor_path, sealing_key)?;
         let trail = audit::open(&config, &state, Arc::clone(facts.identity()))?;
+        // What it works on in the books is under its tag. Nobody sends to it before it has a session.
+        let fleet = fleet::join(&config, &state).await?;
         let (payments, teller) = match plugins.payments() {
             None => (None, None),
             Some(engine) => {
                 let teller = Teller::open(&config, engine, &PAID_ROUTES).await?;
-                (
-                    Some(Payments::open(&config.payments, &state, &config.tls)?),
-                    Some(teller),
-                )
+                let payments = Payments::open(&config, &state, fleet.as_ref())?;
+                (Some(payments), Some(teller))
             }
         };
         let asked = (plugins.policy().cloned(), teller.clone());
@@ -151,8 +151,6 @@ impl Host {
         let page = Page::start(&config, &executor, &facts).await?;
         let environments = environments::open(&config, &executor, (&state, senders))?;
         let snapshot = snapshot(plugins, teller, attestation.as_ref().ok());
-        // The last step: whoever sees this node may send to it.
-        let fleet = fleet::join(&config, &state).await?;
         let tag = fleet.as_ref().map(|fleet| fleet.tag());
         Ok(Arc::new(Self {
             sessions: Sessions::new(&config.limits).of(tag),
@@ -257,8 +255,8 @@ impl Host {
     }
 
     /// Takes over what a dead node left. Whether nothing of it is left.
-    pub(crate) async fn take_over(&self, _: Tag) -> bool {
-        true
+    pub(crate) async fn take_over(&self, dead: Tag) -> bool {
+        self.payments().is_none_or(|it| it.take_over(dead))
     }
 
     /// Live sessions.

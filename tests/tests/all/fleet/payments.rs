@@ -5,16 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hypervisor_tests::agents::manifest;
+use hypervisor_tests::fleet::Fleet;
 use hypervisor_tests::payments::faulty::{self, Fault};
 use hypervisor_tests::payments::purchase::{asked, config, confirmed};
 use hypervisor_tests::payments::sign::random;
 use hypervisor_tests::payments::{Chain, Facilitator, Payment, Version};
-use hypervisor_tests::postgres::Postgres;
 use hypervisor_tests::programs::guest;
 use hypervisor_tests::{Answer, Host, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 /// Hosts of a fleet.
@@ -27,11 +26,10 @@ struct Shop {
     chain: Chain,
     _facilitator: Facilitator,
     faulty: faulty::Facilitator,
-    postgres: Postgres,
     hosts: Vec<Host>,
     /// What each call costs.
     offer: Value,
-    _folder: TempDir,
+    fleet: Fleet,
 }
 
 impl Shop {
@@ -39,36 +37,34 @@ impl Shop {
         let chain = Chain::start();
         let facilitator = Facilitator::start(&chain);
         let faulty = faulty::Facilitator::start(Some(facilitator.url())).await;
-        let postgres = Postgres::start();
-        let folder = TempDir::new().unwrap();
-        let key = folder.path().join("fleet.key");
-        std::fs::write(&key, random::<32>()).unwrap();
-        private(&key);
+        let fleet = Fleet::start();
         let settings = config(
             &chain,
             &faulty.url(),
             &format!("{more}\n{}", confirmed(&chain)),
         );
-        let url = postgres.url();
-        let hosts = (0..HOSTS).map(|_| {
-            Host::logging(
-                "info",
-                &format!("{settings}\n[fleet]\nstore = '{url}'\nkey = {key:?}\n"),
-            )
-        });
+        let settings = format!("{settings}{}", fleet.section());
+        let hosts = (0..HOSTS).map(|_| Host::logging("info", &settings));
         let mut shop = Self {
             hosts: hosts.collect(),
             offer: Value::Null,
             chain,
             _facilitator: facilitator,
             faulty,
-            postgres,
-            _folder: folder,
+            fleet,
         };
         for host in &shop.hosts {
             let manifest = manifest("hello", "price = '0.01 USDC'");
             host.register("hello", &guest("http-hello"), &manifest);
-            host.client().deploy_registered("hello").await.unwrap();
+            let sells = async || {
+                let answer = get(&host.agent("hello", "/"), None).await.ok()?;
+                (answer.status == 402).then_some(())
+            };
+            if sells().await.is_none() {
+                // It may be there by now: hosts of a fleet have the same agents.
+                let _ = host.client().deploy_registered("hello").await;
+                eventually("it is sold", sells).await;
+            }
         }
         let unpaid = get(&shop.hosts[0].agent("hello", "/"), None).await;
         shop.offer = asked(&unpaid.unwrap(), Version::V2)["accepts"][0].clone();
@@ -93,11 +89,6 @@ impl Shop {
         let pid = i32::try_from(self.hosts[host].pid()).unwrap();
         kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
     }
-}
-
-fn private(file: &std::path::Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 async fn get(url: &str, payment: Option<&Payment>) -> reqwest::Result<Answer> {
@@ -292,8 +283,8 @@ async fn a_restart_of_the_database_in_between_loses_no_payment() {
                 made += 1;
             }
             tokio::task::block_in_place(|| {
-                shop.postgres.stop_immediately();
-                shop.postgres.run();
+                shop.fleet.database.stop_immediately();
+                shop.fleet.database.run();
             });
         }
         for ended in orders.join_all().await {
