@@ -1,7 +1,7 @@
 # Each target is a few lines; what takes more is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests components templates packages payments mcp a2a metrics browser registry tpm demo release reproduce image image-boot image-test trusted test serve check bench fuzz loads load soak chaos pictures conformance clean deb deb-test dist
+.PHONY: help setup guests components templates packages payments mcp a2a metrics kubernetes browser registry tpm demo release reproduce image image-boot image-test trusted test serve check bench fuzz loads load soak chaos pictures conformance clean deb deb-test dist
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -33,6 +33,9 @@ a2a: ## install the official A2A clients, for the tests
 
 metrics: ## install what tests read metrics, alert rules and the dashboard with, a collector of OpenTelemetry, and Prometheus
 	@scripts/setup-metrics.sh
+
+kubernetes: ## install the schemas of Kubernetes, for the tests of manifests
+	@scripts/setup-kubernetes.sh
 
 browser: ## install the browser that tests look at the operator's page with
 	@scripts/setup-browser.sh
@@ -82,7 +85,7 @@ trusted: ## what is in the host's binary: lines of this project's Rust, and crat
 	@scripts/trusted.sh
 
 # One build for everything that the tests start, are and need: features are those of the whole workspace at each step.
-test: guests components templates payments mcp a2a metrics browser registry tpm ## run all tests
+test: guests components templates payments mcp a2a metrics kubernetes browser registry tpm ## run all tests
 	cargo build --workspace --bins --tests --locked
 	@scripts/compile-components.sh target/debug/hypervisor-ctl
 	@scripts/build-packages.sh target/debug/wit-package

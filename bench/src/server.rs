@@ -268,7 +268,7 @@ pub(crate) fn serve_echo() -> Result<()> {
             async { answered.await.unwrap_or_else(|never| match never {}) }
         };
         server
-            .serve(answer, shutdown, async {})
+            .serve(answer, shutdown, async {}, async {})
             .await
             .context("serving")
     })

@@ -158,6 +158,17 @@ configuration again. Rules that are sent are in no file of the host's: it reads 
         #[arg(long, value_enum, default_value = "text", global = true)]
         output: Output,
     },
+    /// Show the hosts that are one service, as a serving host sees them.
+    #[command(after_help = "Examples:
+  hypervisor-ctl fleet
+  hypervisor-ctl fleet --output json")]
+    Fleet {
+        #[command(flatten)]
+        access: AdminAccess,
+        /// Form of the output.
+        #[arg(long, value_enum, default_value = "text")]
+        output: Output,
+    },
     /// Have a serving host take no more, and end when what is under way has ended, as after SIGTERM.
     #[command(after_help = "Examples:
   hypervisor-ctl drain                 wait until it has ended

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
-use hypervisor::admin::{Lines, Place, Spans, Status, Token};
+use hypervisor::admin::{Fleet, Lines, Place, Spans, Status, Token};
 use hypervisor::pipeline::{Replacement, Swapped};
 use hypervisor_protocol::{AgentInfo, ContentFormat, Problem};
 use rustls::pki_types::pem::PemObject;
@@ -142,6 +142,14 @@ impl Admin {
     pub async fn spans(&self, from: u64) -> Result<Spans, Error> {
         let path = format!("/spans?from={from}");
         self.read(Method::GET, &path, ("", Vec::new())).await
+    }
+
+    /// The hosts that are one service with it.
+    ///
+    /// # Errors
+    /// [`Error::Admin`], also where it is alone.
+    pub async fn fleet(&self) -> Result<Fleet, Error> {
+        self.read(Method::GET, "/fleet", ("", Vec::new())).await
     }
 
     /// What it counts, as OpenMetrics.

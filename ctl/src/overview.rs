@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use hypervisor::admin::{InUse, Recent, Status};
+use hypervisor::admin::{Fleet, InUse, Recent, Status};
 
 use crate::output::plain;
 
@@ -72,6 +72,34 @@ pub fn top(out: &mut impl Write, status: &Status) -> io::Result<()> {
     writeln!(out, "ten minutes   {}", bars(&counts, 60))?;
     bounds(out, status)?;
     recent(out, status, RECENT)
+}
+
+/// Writes the nodes of a fleet; a star is at the one that says so.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn fleet(out: &mut impl Write, fleet: &Fleet) -> io::Result<()> {
+    writeln!(
+        out,
+        "  node      state    sessions  seen   up         version   address"
+    )?;
+    let now = fleet.nodes.iter().map(|node| node.seen_at).max();
+    let now = now.unwrap_or_default();
+    for node in &fleet.nodes {
+        writeln!(
+            out,
+            "{} {:<9} {:<8} {:>8}  {:<6} {:<10} {:<9} {}",
+            if node.tag == fleet.tag { '*' } else { ' ' },
+            plain(&node.tag),
+            plain(&node.state),
+            node.sessions,
+            span(now.saturating_sub(node.seen_at)),
+            span(now.saturating_sub(node.started_at)),
+            plain(&node.version),
+            plain(node.address.as_deref().unwrap_or("-"))
+        )?;
+    }
+    writeln!(out, "takeovers by this node: {}", fleet.takeovers)
 }
 
 fn head(out: &mut impl Write, status: &Status) -> io::Result<()> {

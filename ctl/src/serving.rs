@@ -1,4 +1,4 @@
-//! `status`, `top`, `logs`, `agents`, `drain` and `level`: what an operator asks of a host that is serving.
+//! `status`, `top`, `logs`, `agents`, `fleet`, `drain` and `level`: what an operator asks of a host that is serving.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -112,6 +112,16 @@ pub(crate) fn logs(cli: &Cli, access: &AdminAccess, asked: &Logs) -> Result<(), 
             }
             got = admin.logs(got.next).await?;
         }
+    })
+}
+
+pub(crate) fn fleet(cli: &Cli, access: &AdminAccess, output: Output) -> Result<(), Error> {
+    let admin = admin(cli, access)?;
+    let fleet = runtime()?.block_on(admin.fleet())?;
+    let mut out = io::stdout().lock();
+    written(match output {
+        Output::Json => json(&mut out, &fleet),
+        Output::Text => overview::fleet(&mut out, &fleet),
     })
 }
 

@@ -26,6 +26,9 @@ pub struct Cli {
     /// Address of the public port, `ip:port`; port 0 takes a free one. Overrides the configuration.
     #[arg(long, value_name = "ADDRESS")]
     pub listening: Option<SocketAddr>,
+    /// Where other hosts of the fleet reach this one, `ip:port` or `unix:/path`; port 0 is the public port. Overrides the configuration.
+    #[arg(long, value_name = "ADDRESS", env = "HYPERVISOR_ADVERTISE")]
+    pub advertise: Option<String>,
     /// Form of log lines on standard error.
     #[arg(
         long,
@@ -58,9 +61,9 @@ pub enum Command {
 }
 
 /// The commands of `hypervisor-ctl`.
-const ELSEWHERE: [&str; 12] = [
+const ELSEWHERE: [&str; 13] = [
     "check", "measure", "doctor", "record", "compile", "swap", "status", "top", "logs", "agents",
-    "drain", "level",
+    "drain", "level", "fleet",
 ];
 
 /// What to say to somebody who asks this program for more than serving.

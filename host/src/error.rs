@@ -96,6 +96,9 @@ pub enum Error {
     /// Environments cannot be taken up.
     #[error("[environments]: {0}")]
     Environments(String),
+    /// The host has no place in its fleet.
+    #[error("[fleet]: {0}")]
+    NoPlace(String),
     /// The audit trail cannot be kept.
     #[error("[audit]: {0}; docs/AUDIT.md says what to do, and what clients will find")]
     Audit(String),
@@ -105,6 +108,14 @@ pub enum Error {
     /// The runtime did not start.
     #[error(transparent)]
     Runtime(#[from] crate::executor::Error),
+    /// The socket for other nodes cannot be bound.
+    #[error("[fleet] `advertise`: cannot listen on {}: {source}", path.display())]
+    ListenBeside {
+        /// The socket.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// A file that the configuration names cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     FileUnreadable {

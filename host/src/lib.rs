@@ -12,6 +12,7 @@ mod audit;
 pub mod config;
 pub mod environments;
 pub mod error;
+pub mod fleet;
 pub mod fronts;
 pub mod hardening;
 pub mod ingress;

@@ -71,6 +71,12 @@ static SWAPS: Counters<4, 2> = Counters::of_two(
         ["swapped", "refused"],
     ),
 );
+static FORWARDED: Counters<5> = Counters::new(
+    "hypervisor_fleet_forwarded_requests",
+    "Requests of sessions that another node has, by what became of them.",
+    "outcome",
+    ["answered", "unknown", "unreachable", "broken", "full"],
+);
 static DECISIONS: Counters<5, 3> = Counters::of_two(
     "hypervisor_policy_decisions",
     "Questions to the policy, by what is done; what failed was denied.",
@@ -373,6 +379,11 @@ pub(crate) fn swap(plugin: &str, outcome: &str) {
     SWAPS.count_both(plugin, outcome);
 }
 
+/// A request was forwarded to another node, or was not.
+pub(crate) fn forwarded(outcome: &str) {
+    FORWARDED.count(outcome);
+}
+
 /// The policy was asked.
 pub(crate) fn decision(kind: &str, outcome: &str) {
     DECISIONS.count_both(kind, outcome);
@@ -409,6 +420,7 @@ impl Collector for Everything {
         ENVIRONMENT_OUTGOING.encode(encoder)?;
         DEPLOYS.encode(encoder)?;
         SWAPS.encode(encoder)?;
+        FORWARDED.encode(encoder)?;
         DECISIONS.encode(encoder)?;
         PAYMENTS.encode(encoder)?;
         self.0.iter().try_for_each(|gauges| gauges.encode(encoder))

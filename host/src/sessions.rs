@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use hypervisor_fleet::Tag;
 use hypervisor_protocol::{Error, HostSession, PublicKey, SessionId};
 use lru::LruCache;
 
@@ -18,6 +19,8 @@ pub struct Sessions {
     capacity: usize,
     idle: Duration,
     lifetime: Duration,
+    /// What their ids end in; none where this host is alone.
+    tag: Option<Tag>,
 }
 
 /// Sessions, and the indexes to them.
@@ -63,14 +66,24 @@ impl Sessions {
             capacity: limits.sessions.max(1),
             idle: limits.session_idle,
             lifetime: limits.session_lifetime,
+            tag: None,
         }
+    }
+
+    /// The same, of a node with this tag.
+    pub(crate) fn of(self, tag: Option<Tag>) -> Self {
+        Self { tag, ..self }
     }
 
     /// Opens a session for `client` with a key pair of its own. When full, a session of the peer that has most of them goes, the
     /// one idle for longest: who opens more than others pushes out its own.
     pub(crate) fn open(&self, peer: Peer, client: PublicKey) -> Result<Opened, Error> {
         // The key agreement is the dear part and needs no lock.
-        let session = Arc::new(HostSession::generate(client, SessionId::new())?);
+        let id = SessionId::new();
+        let id = self
+            .tag
+            .map_or(id, |tag| SessionId::from_bytes(tag.within(*id.as_bytes())));
+        let session = Arc::new(HostSession::generate(client, id)?);
         let now = Instant::now();
         let mut live = self.lock();
         while live.sessions.len() >= self.capacity && live.make_room() {}

@@ -8,13 +8,16 @@
 )]
 
 pub mod agents;
+pub mod balancer;
 pub mod conformance;
 pub mod differential;
 pub mod disk;
 pub mod environments;
+pub mod fleet;
 pub mod host;
 pub mod limits;
 pub mod payments;
+pub mod postgres;
 pub mod programs;
 pub mod raw;
 pub mod registry;

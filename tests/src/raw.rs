@@ -62,6 +62,26 @@ pub async fn post(http: &reqwest::Client, url: &str, content_type: &str, body: V
     send(http, Method::POST, url, content_type, body).await
 }
 
+/// The same, with one more header field.
+pub async fn post_with(
+    url: &str,
+    content_type: &str,
+    (name, value): (&str, &str),
+    body: Vec<u8>,
+) -> Answer {
+    let request = reqwest::Client::new()
+        .post(url)
+        .header(CONTENT_TYPE, content_type)
+        .header(name, value);
+    let response = request.body(body).send().await.unwrap();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    Answer {
+        status,
+        headers,
+        body: response.bytes().await.unwrap().to_vec(),
+    }
+}
+
 async fn send(
     http: &reqwest::Client,
     method: Method,
@@ -90,6 +110,20 @@ impl RawSession {
         Self::open_with(host, PrivateKey::generate()).await
     }
 
+    /// Opens a session with whoever answers at a URL.
+    pub async fn open_at(url: &str) -> Self {
+        Self::open_url(url, reqwest::Client::new(), PrivateKey::generate()).await
+    }
+
+    /// The same session, whose requests go to another host.
+    #[must_use]
+    pub fn sent_to(self, host: &Host) -> Self {
+        Self {
+            url: host.url().to_owned(),
+            ..self
+        }
+    }
+
     /// Opens a session from another address of this machine.
     pub async fn open_from(host: &Host, address: IpAddr) -> Self {
         let http = reqwest::Client::builder().local_address(address);
@@ -102,9 +136,14 @@ impl RawSession {
     }
 
     async fn open_by(host: &Host, http: reqwest::Client, key: PrivateKey) -> Self {
+        Self::open_url(host.url(), http, key).await
+    }
+
+    async fn open_url(url: &str, http: reqwest::Client, key: PrivateKey) -> Self {
+        crate::prepare_tls();
         let request = CreateKeypairRequest::new(key.public_key(), None);
         let body = ContentFormat::Json.encode(&request).unwrap();
-        let url = host.url().to_owned();
+        let url = url.to_owned();
         let answer = post(
             &http,
             &format!("{url}/encrypt/create_keypair"),

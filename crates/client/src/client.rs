@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use crate::affinity::Affinity;
 use crate::error::{Demand, Error};
 use crate::live::Opening;
 use crate::session::Session;
@@ -68,6 +69,8 @@ pub struct Client {
     largest: usize,
     /// What evidence of a session may be, and should hold.
     accepted_evidence: &'static str,
+    /// Of the session that it is used for; nothing where it is for none.
+    affinity: Affinity,
 }
 
 impl Client {
@@ -112,6 +115,7 @@ impl Client {
             server: url,
             largest: ANSWER,
             accepted_evidence: SESSION_BATCH,
+            affinity: Affinity::default(),
         })
     }
 
@@ -161,20 +165,35 @@ impl Client {
     pub async fn open_session(&self) -> Result<Session, Error> {
         let key = PrivateKey::generate();
         let request = CreateKeypairRequest::new(key.public_key(), None);
-        let answer: CreateKeypairResponse = self.post("encrypt/create_keypair", &request).await?;
+        let (answer, affinity) = self.open("encrypt/create_keypair", &request).await?;
         let host = PublicKey::from_sec1(&answer.session_pubkey.0).map_err(Error::Verification)?;
-        self.session(key, host, &answer)
+        self.session((key, host), &answer, affinity)
     }
 
-    /// The session that an answer opened.
+    /// Asks for a session; the answer, and what is to be repeated in the session's requests.
+    pub(crate) async fn open(
+        &self,
+        path: &str,
+        request: &CreateKeypairRequest,
+    ) -> Result<(CreateKeypairResponse, Affinity), Error> {
+        let body = Self::encode(request)?;
+        let answer = self.send(Method::POST, path, body, (None, None)).await?;
+        Ok((self.read(&answer)?, Affinity::of(&answer.headers)))
+    }
+
+    /// The session that an answer opened, with the client's key and the host's.
     pub(crate) fn session(
         &self,
-        key: PrivateKey,
-        host: PublicKey,
+        (key, host): (PrivateKey, PublicKey),
         answer: &CreateKeypairResponse,
+        affinity: Affinity,
     ) -> Result<Session, Error> {
         let session = ClientSession::new(key, host, answer.session_id).map_err(Error::Protocol)?;
-        Ok(Session::new(self.clone(), session, answer.expires_at))
+        let client = Self {
+            affinity,
+            ..self.clone()
+        };
+        Ok(Session::new(client, session, answer.expires_at))
     }
 
     /// Gets an answer of at most `maximum` bytes, CBOR where the host has a choice.
@@ -356,6 +375,9 @@ impl Client {
             .request(method, self.url(path)?)
             .header(CONTENT_TYPE, FORMAT.media_type())
             .header("accept-evidence", self.accepted_evidence);
+        for (name, value) in self.affinity.fields() {
+            request = request.header(name, value);
+        }
         if let Some(payment) = payment {
             request = request.header(PAYMENT_SIGNATURE, payment);
         }

@@ -20,6 +20,7 @@
 //! ```
 #![deny(missing_docs)]
 
+mod affinity;
 pub mod agents;
 pub mod attestation;
 pub mod audit;

@@ -16,6 +16,12 @@ pub enum Error {
     /// Nobody works on a payment that is set aside.
     #[error("the payment store: a payment is set aside, and nobody works on it")]
     Unclaimed,
+    /// Another node has the payment by now: it was settled by nobody here, and may be brought again.
+    #[error("another host of the fleet took the payment over")]
+    TurnLost,
+    /// Another node works on the payment, for longer than is waited for.
+    #[error("another host of the fleet works on the payment")]
+    Elsewhere,
 }
 
 impl Error {

@@ -9,8 +9,8 @@ use crate::store::{Bounds, Held};
 /// What is known of the rows.
 #[derive(Default)]
 pub(crate) struct Index {
-    /// Answers, each with the purse of its payer.
-    held: HashMap<Key, (Held, [u8; 32])>,
+    /// Answers, each with the purse of its payer and the time of its payment.
+    held: HashMap<Key, (Held, [u8; 32], u64)>,
     /// Bytes of all of them, and of each payer's.
     all: u64,
     of_purse: HashMap<[u8; 32], u64>,
@@ -27,7 +27,7 @@ pub(crate) struct Index {
 impl Index {
     /// The answer that is held for a payment.
     pub(crate) fn held(&self, key: &Key) -> Option<Held> {
-        self.held.get(key).map(|(held, _)| *held)
+        self.held.get(key).map(|(held, ..)| *held)
     }
 
     /// The payment that is named so.
@@ -52,6 +52,12 @@ impl Index {
                 *newest = waits;
             }
         }
+        self.has(key, record, is_watched);
+    }
+
+    /// Notes what is to be done for a payment: what names it is in the rows where hosts share them.
+    pub(crate) fn has(&mut self, key: &Key, record: &Record, is_watched: bool) {
+        let waits = (record.created, *key);
         match record.state {
             State::Settled { .. } => self.doubts.remove(key),
             State::Reserved | State::Settling | State::Unknown => self.doubts.insert(*key),
@@ -60,6 +66,23 @@ impl Index {
             true => self.watched.insert(waits),
             false => self.watched.remove(&waits),
         };
+    }
+
+    /// Nothing is to be done for a payment, and no answer to it is held, as far as this host goes.
+    pub(crate) fn dropped(&mut self, key: &Key, record: &Record) {
+        self.drop_answer(key);
+        self.doubts.remove(key);
+        self.watched.remove(&(record.created, *key));
+    }
+
+    /// Gives the room back of answers to payments that were made before `before`: whichever host deletes them.
+    pub(crate) fn expire(&mut self, before: u64) {
+        let all = self.held.iter();
+        let old = all.filter(|(_, (_, _, created))| *created < before);
+        let old: Vec<_> = old.map(|(key, _)| *key).collect();
+        for key in old {
+            self.drop_answer(&key);
+        }
     }
 
     /// All payments in doubt.
@@ -97,13 +120,13 @@ impl Index {
         self.all = self.all.saturating_add(answer.bytes);
         self.of_purse
             .insert(purse, of_purse.saturating_add(answer.bytes));
-        self.held.insert(*key, (answer, purse));
+        self.held.insert(*key, (answer, purse, record.created));
         true
     }
 
     /// Gives the room of an answer back.
     pub(crate) fn drop_answer(&mut self, key: &Key) -> Option<Held> {
-        let (held, purse) = self.held.remove(key)?;
+        let (held, purse, _) = self.held.remove(key)?;
         self.all = self.all.saturating_sub(held.bytes);
         let left = self
             .of_purse

@@ -1,16 +1,17 @@
 //! The ledger: the store, and who is working on which payment right now.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::{Semaphore, watch};
 
 use crate::error::Error;
+use crate::fleet::Work;
 use crate::record::{Answer, Fields, Key, Outcome, Payment, PaymentId, Record, Request, State};
 use crate::sign_in::Taken;
 use crate::store::Store;
-use crate::turn::{Ended, Place, Turn};
+use crate::turn::{Place, Turn};
 
 /// Who moves money, and knows what became of it.
 pub trait Settler: Sync {
@@ -52,23 +53,32 @@ pub(crate) struct Shared {
     /// What payers may have worked on at once, each for as long as one of them is.
     purses: Mutex<HashMap<[u8; 32], Weak<Semaphore>>>,
     /// When what is over was last looked for, Unix seconds.
-    swept: AtomicU64,
+    pub(crate) swept: AtomicU64,
 }
-
-/// Seconds between two searches for what is over, at the most: each reads all rows.
-const SWEEP: u64 = 60;
-/// Settled payments that are looked at in one round.
-const ROUND: usize = 64;
 
 /// A payment that is being worked on.
 #[derive(Clone)]
-struct Busy {
+pub(crate) struct Busy {
     /// Closes when whoever works on it is done.
     working: watch::Receiver<()>,
     /// What is known of it where it was only set aside: there is no row of it then.
     set_aside: Option<Record>,
     /// Nobody runs anything for it: it is only asked what became of it.
     is_asked_about: bool,
+}
+
+impl Busy {
+    pub(crate) fn work(&self) -> Work {
+        Work::Here {
+            working: self.working.clone(),
+            is_asked_about: self.is_asked_about,
+        }
+    }
+
+    /// What was set aside, of which there may be no row yet.
+    pub(crate) fn set_aside(&self) -> Option<&Record> {
+        self.set_aside.as_ref()
+    }
 }
 
 /// What is known of a payment that a request brings.
@@ -111,6 +121,7 @@ impl Ledger {
     /// # Errors
     /// [`Error`].
     pub async fn claim(&self, brought: Option<&Key>, request: &Request) -> Result<Claim, Error> {
+        let mut pauses = self.shared.store.pauses();
         loop {
             let mut found = None;
             if let Some(key) = brought {
@@ -119,12 +130,12 @@ impl Ledger {
             let is_brought = found.is_some();
             for name in request.names() {
                 if found.is_none()
-                    && let Some(earlier) = self.shared.store.named(&name)
+                    && let Some(earlier) = self.shared.store.named(&name)?
                 {
                     found = self.look(&earlier)?.map(|it| (earlier, it));
                 }
             }
-            let Some((key, (record, busy))) = found else {
+            let Some((key, (record, work))) = found else {
                 return Ok(Claim::New);
             };
             // What names a payment is on its chain for all to see: an answer that anybody can read is for who brings the payment itself.
@@ -136,8 +147,7 @@ impl Ledger {
                 // Of what a crash left in doubt nothing is held, so nothing has run for anybody: once it is known to be settled
                 // it is as good for this request as for the first.
                 State::Settling | State::Unknown => {
-                    busy.as_ref().is_none_or(|it| it.is_asked_about)
-                        && self.shared.store.answer(&key)?.is_none()
+                    !work.may_run() && self.shared.store.answer(&key)?.is_none()
                 }
                 _ => false,
             };
@@ -145,16 +155,34 @@ impl Ledger {
             if !is_same && !is_open {
                 return Ok(Claim::Reused);
             }
-            if let Some(mut busy) = busy {
-                // Ends when the other request is done with it.
-                while busy.working.changed().await.is_ok() {}
-                continue;
+            match work {
+                Work::Nobody => {}
+                Work::Here { mut working, .. } => {
+                    // Ends when the other request is done with it.
+                    while working.changed().await.is_ok() {}
+                    continue;
+                }
+                Work::Elsewhere => {
+                    pauses.pause().await?;
+                    continue;
+                }
+                Work::Gone(tag) => {
+                    if !self.take_one(&key, tag)? {
+                        pauses.pause().await?;
+                    }
+                    continue;
+                }
             }
             match record.state {
                 State::Settled { ran: false, .. } => {
-                    if let Some(mut turn) = self.resume(&key, false)? {
+                    // Somebody may have run it since it was looked at.
+                    if let Some(mut turn) = self.resume(&key, false)?.filter(Turn::is_owed) {
                         turn.bind(request);
                         return Ok(Claim::Rerun(Box::new(turn)));
+                    }
+                    // Another node may have been faster; on this host it is waited for.
+                    if self.shared.store.member.is_some() {
+                        pauses.pause().await?;
                     }
                 }
                 State::Settled { headers, .. } => {
@@ -171,19 +199,40 @@ impl Ledger {
 
     /// A place among the unsettled payments of one payer, where one is free. To be taken before a payment is verified: what was
     /// found of a balance holds until the next payment of the same payer is settled.
-    pub fn try_place(&self, id: &PaymentId) -> Option<Place> {
-        let permit = self.purse(id).try_acquire_owned().ok()?;
-        Some(Place {
-            _permit: Some(permit),
-        })
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn try_place(&self, id: &PaymentId) -> Result<Option<Place>, Error> {
+        let Ok(permit) = self.purse(id).try_acquire_owned() else {
+            return Ok(None);
+        };
+        let mut place = Place::of(permit);
+        if self.shared.store.member.is_some() {
+            place.slot = self.shared.store.slot(id)?;
+            return Ok(place.slot.is_some().then_some(place));
+        }
+        Ok(Some(place))
     }
 
     /// The same; waits for one.
-    pub async fn place(&self, id: &PaymentId) -> Place {
-        Place {
-            // It is never closed.
-            _permit: self.purse(id).acquire_owned().await.ok(),
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn place(&self, id: &PaymentId) -> Result<Place, Error> {
+        // It is never closed.
+        let permit = self.purse(id).acquire_owned().await;
+        let mut place = permit.map_or(Place::UNBOUND, Place::of);
+        if self.shared.store.member.is_some() {
+            let mut pauses = self.shared.store.pauses();
+            loop {
+                place.slot = self.shared.store.slot(id)?;
+                if place.slot.is_some() {
+                    break;
+                }
+                pauses.pause().await?;
+            }
         }
+        Ok(place)
     }
 
     fn purse(&self, id: &PaymentId) -> Arc<Semaphore> {
@@ -199,120 +248,60 @@ impl Ledger {
     }
 
     /// Sets a payment aside, in the one step that decides between requests that bring the same one, or the same name. None where
-    /// another was faster. Nothing is written: a payment whose settlement has not begun is worth nothing after a crash.
+    /// another was faster. A host alone writes nothing: a payment whose settlement has not begun is worth nothing after a crash.
     ///
     /// # Errors
     /// [`Error`].
     pub fn reserve(&self, key: Key, record: Record, place: Place) -> Result<Option<Turn>, Error> {
-        let mut busy = self.shared.busy();
         let store = &self.shared.store;
-        let is_taken = record.name.is_some_and(|name| store.named(&name).is_some());
+        if store.member.is_some() {
+            let entered = self.try_enter(&key, (Some(record.clone()), false));
+            let Some(working) = entered else {
+                return Ok(None);
+            };
+            let hold = store.set_aside(&key, &record, place.slot)?;
+            return Ok(hold.map(|hold| Turn::of_node(working, (record, hold), place, true)));
+        }
+        let mut busy = self.shared.busy();
+        let is_taken = match record.name {
+            Some(name) => store.named(&name)?.is_some(),
+            None => false,
+        };
         if is_taken || busy.contains_key(&key) || store.record(&key)?.is_some() {
             return Ok(None);
         }
-        self.shared.store.note(&key, &record);
-        let set_aside = Some(record.clone());
-        let turn = self.turn(&mut busy, key, (record, set_aside), (place, false));
-        Ok(Some(turn))
+        store.note(&key, &record);
+        let working = self.enter(&mut busy, &key, (Some(record.clone()), false));
+        Ok(Some(Turn::new(working, (record, false), place)))
     }
 
     /// Works on a payment that is known; none while another does, or where it is not known.
-    fn resume(&self, key: &Key, is_asked_about: bool) -> Result<Option<Turn>, Error> {
+    pub(crate) fn resume(&self, key: &Key, is_asked_about: bool) -> Result<Option<Turn>, Error> {
+        if self.shared.store.member.is_some() {
+            return self.resume_shared(key, is_asked_about);
+        }
         let mut busy = self.shared.busy();
         if busy.contains_key(key) {
             return Ok(None);
         }
-        let record = self.shared.store.record(key)?;
-        let work = (Place::UNBOUND, is_asked_about);
-        Ok(record.map(|record| self.turn(&mut busy, *key, (record, None), work)))
+        let Some(record) = self.shared.store.record(key)? else {
+            return Ok(None);
+        };
+        let working = self.enter(&mut busy, key, (None, is_asked_about));
+        Ok(Some(Turn::new(working, (record, true), Place::UNBOUND)))
     }
 
     /// What is known of a payment, and who works on it.
-    fn look(&self, key: &Key) -> Result<Option<(Record, Option<Busy>)>, Error> {
+    fn look(&self, key: &Key) -> Result<Option<(Record, Work)>, Error> {
+        if let Some(member) = &self.shared.store.member {
+            return self.look_shared(member, key);
+        }
         let busy = self.shared.busy();
         let worked_on = busy.get(key);
         let set_aside = || worked_on.and_then(|it| it.set_aside.clone());
         let record = self.shared.store.record(key)?.or_else(set_aside);
-        Ok(record.map(|record| (record, worked_on.cloned())))
-    }
-
-    /// Asks `settler` what became of a payment in doubt, and writes it down. Does nothing while somebody works on it.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn reconcile(&self, settler: &impl Settler, key: &Key) -> Result<(), Error> {
-        let Some(mut turn) = self.resume(key, true)? else {
-            return Ok(());
-        };
-        if !turn.is_in_doubt() {
-            return Ok(());
-        }
-        if turn.is_owed_its_freedom() {
-            turn.release();
-            return Ok(());
-        }
-        let outcome = settler.reconcile(turn.payment()).await;
-        // What is not held was given to nobody: it can be run once more.
-        let ran = self.shared.store.answer(key)?.is_some();
-        match turn.end(outcome, ran) {
-            Ended::Settled => tracing::info!("a settlement in doubt was made"),
-            Ended::Failed(_) => tracing::info!("a settlement in doubt was not made"),
-            Ended::Unknown => {}
-        }
-        Ok(())
-    }
-
-    /// Forgets what is over at `now`, once in a while, then asks `settler` about all payments in doubt. How many are left.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn clear_doubts(
-        &self,
-        settler: Option<&impl Settler>,
-        (now, hold): (u64, u64),
-    ) -> Result<usize, Error> {
-        let swept = &self.shared.swept;
-        if now.abs_diff(swept.load(Ordering::Relaxed)) >= SWEEP.min(hold) {
-            swept.store(now, Ordering::Relaxed);
-            self.shared.store.sweep(now, hold)?;
-        }
-        if let Some(settler) = settler {
-            for key in self.shared.store.in_doubt() {
-                self.reconcile(settler, &key).await?;
-            }
-        }
-        Ok(self.shared.store.in_doubt().len())
-    }
-
-    /// Asks `settler` whether payments still stand that were set aside more than `after` seconds before `now`. Each is looked at
-    /// once; one that was taken back is in doubt from then on. Whether none waits any more.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub async fn watch(
-        &self,
-        settler: &impl Settler,
-        (now, after): (u64, u64),
-    ) -> Result<bool, Error> {
-        let due = (self.shared.store).due(now.saturating_sub(after), ROUND);
-        for key in &due {
-            // Somebody who works on it may write it: it is looked at after that.
-            let Some(mut turn) = self.resume(key, true)? else {
-                if self.shared.busy().contains_key(key) {
-                    self.shared.store.later(key, now);
-                }
-                continue;
-            };
-            let Some((transaction, _)) = turn.settled() else {
-                continue;
-            };
-            match settler.standing(turn.payment(), transaction).await {
-                Standing::Stands => self.shared.store.stands(key)?,
-                Standing::Unclear => self.shared.store.later(key, now),
-                Standing::Gone => turn.taken_back(),
-            }
-        }
-        Ok(due.len() < ROUND)
+        let work = || worked_on.map_or(Work::Nobody, Busy::work);
+        Ok(record.map(|record| (record, work())))
     }
 
     /// Brings what was written to the disk: waits for it.
@@ -328,42 +317,56 @@ impl Ledger {
         self.shared.store.is_well()
     }
 
-    fn turn(
+    /// Has the right to work on a payment from here on, of all on this host.
+    fn enter(
         &self,
         busy: &mut HashMap<Key, Busy>,
-        key: Key,
-        (record, set_aside): (Record, Option<Record>),
-        (place, is_asked_about): (Place, bool),
-    ) -> Turn {
+        key: &Key,
+        (set_aside, is_asked_about): (Option<Record>, bool),
+    ) -> Working {
         let (done, working) = watch::channel(());
-        let is_written = set_aside.is_none();
         let work = Busy {
             working,
             set_aside,
             is_asked_about,
         };
-        busy.insert(key, work);
-        Turn::new(
-            Arc::clone(&self.shared),
-            (key, record),
-            is_written,
-            (place, done),
-        )
+        busy.insert(*key, work);
+        Working {
+            shared: Arc::clone(&self.shared),
+            key: *key,
+            _done: done,
+        }
+    }
+
+    /// The same, where nobody on this host works on it.
+    pub(crate) fn try_enter(&self, key: &Key, what: (Option<Record>, bool)) -> Option<Working> {
+        let mut busy = self.shared.busy();
+        let is_free = !busy.contains_key(key);
+        is_free.then(|| self.enter(&mut busy, key, what))
+    }
+}
+
+/// The right to work on a payment, of all on this host. Given back when dropped.
+pub(crate) struct Working {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) key: Key,
+    /// Closes after the payment is out of the books: who waits for it looks again.
+    _done: watch::Sender<()>,
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.shared.busy().remove(&self.key);
     }
 }
 
 impl Shared {
-    fn busy(&self) -> MutexGuard<'_, HashMap<Key, Busy>> {
+    pub(crate) fn busy(&self) -> MutexGuard<'_, HashMap<Key, Busy>> {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Payments that are free and whose rows are still there.
     pub(crate) fn unfreed(&self) -> MutexGuard<'_, HashMap<Key, [u8; 32]>> {
         self.unfreed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Nobody works on this payment any more.
-    pub(crate) fn done(&self, key: &Key) {
-        self.busy().remove(key);
     }
 }

@@ -4,7 +4,9 @@
 //! is its caller's business. A payment that is brought is either known ([`Ledger::claim`]) or set aside ([`Ledger::reserve`]) for
 //! whoever brought it first, who alone holds the [`Turn`] on it until that is dropped.
 
+mod doubts;
 mod error;
+mod fleet;
 mod import;
 mod index;
 mod ledger;
@@ -14,6 +16,7 @@ mod store;
 mod turn;
 
 pub use error::Error;
+pub use fleet::{Node, Tag};
 pub use import::{ANSWERS as EARLIER_ANSWERS, RECORDS as EARLIER_RECORDS};
 pub use ledger::{Claim, Ledger, Settler, Standing};
 pub use record::{

@@ -151,6 +151,14 @@ impl Record {
         own.into_iter().chain(self.name)
     }
 
+    /// What settled it.
+    pub(crate) fn transaction(&self) -> Option<&str> {
+        match &self.state {
+            State::Settled { transaction, .. } => Some(transaction),
+            _ => None,
+        }
+    }
+
     /// What its payer finds it by; a secret request is found by itself.
     pub(crate) fn buyer(&self) -> Option<[u8; 32]> {
         let id = &self.payment.id;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::record::{Request, buyer, digest};
 
@@ -63,16 +64,38 @@ impl Taken {
 impl Ledger {
     /// What a request is to be claimed as whose sender proves to hold the account that paid for the same one; none where none of the
     /// accounts did. Each proof is taken once, and only where something was paid for, so that nothing is kept of strangers' proofs.
-    pub fn signed_in(&self, request: &Request, proof: &Proof, now: u64) -> Option<Request> {
-        let mut accounts = proof.accounts.iter();
-        let (name, payer) = accounts.find_map(|(chain, payer)| {
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn signed_in(
+        &self,
+        request: &Request,
+        proof: &Proof,
+        now: u64,
+    ) -> Result<Option<Request>, Error> {
+        let store = &self.shared.store;
+        let mut bought = None;
+        for (chain, payer) in &proof.accounts {
             let name = buyer((chain, payer), &request.digest);
-            self.shared.store.named(&name).map(|_| (name, payer))
-        })?;
-        let is_taken = self.shared.taken.take(payer, proof, now);
-        is_taken.then_some(Request {
+            if store.named(&name)?.is_some() {
+                bought = Some((name, payer));
+                break;
+            }
+        }
+        let Some((name, payer)) = bought else {
+            return Ok(None);
+        };
+        let is_taken = match &store.member {
+            // Whichever node it was sent to.
+            Some(_) => {
+                let this = (&digest(&[payer]), &digest(&[&proof.nonce]));
+                proof.expires > now && store.take_proof(this, (now, proof.expires), MOST)?
+            }
+            None => self.shared.taken.take(payer, proof, now),
+        };
+        Ok(is_taken.then_some(Request {
             name: Some(name),
             ..*request
-        })
+        }))
     }
 }

@@ -22,14 +22,22 @@ use hypervisor_store::{Change, Error as RowError, Expect, Store as Rows, Table, 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::fleet::{Member, Node, Note};
 use crate::index::Index;
 use crate::record::{Answer, Key, Record, State, digest};
 
-const PAYMENTS: Table = table("payments", Under::File);
-const SEALED_ANSWERS: Table = table("sealed-answers", Under::File);
-const PLAIN_ANSWERS: Table = table("plain-answers", Under::Platform);
-const TRANSACTIONS: Table = table("transactions", Under::File);
+pub(crate) const PAYMENTS: Table = table("payments", Under::File);
+pub(crate) const SEALED_ANSWERS: Table = table("sealed-answers", Under::File);
+pub(crate) const PLAIN_ANSWERS: Table = table("plain-answers", Under::Platform);
+pub(crate) const TRANSACTIONS: Table = table("transactions", Under::File);
 const AUTHORIZATIONS: &str = "authorizations";
+
+// Of fleets alone.
+pub(crate) const HOLDERS: Table = table("payment-holders", Under::File);
+pub(crate) const NAMES: Table = table("payment-names", Under::File);
+pub(crate) const PURSES: Table = table("payment-purses", Under::File);
+pub(crate) const PROOFS: Table = table("payment-proofs", Under::File);
+pub(crate) const SWEEPS: Table = table("payment-sweeps", Under::File);
 
 /// The tables that [`Store::open`] wants in its rows.
 pub const TABLES: [Table; 4] = [PAYMENTS, SEALED_ANSWERS, PLAIN_ANSWERS, TRANSACTIONS];
@@ -43,21 +51,24 @@ const PAGE: usize = 256;
 
 /// A record as it is kept.
 #[derive(Serialize, Deserialize)]
-struct Kept {
-    record: Record,
+pub(crate) struct Kept {
+    pub(crate) record: Record,
     /// The answer that is held, if one is.
-    held: Option<Held>,
+    pub(crate) held: Option<Held>,
+    /// What the nodes of a fleet tell each other of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<Note>,
 }
 
 /// An answer that is held.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Held {
     pub(crate) bytes: u64,
     is_sealed: bool,
 }
 
 impl Held {
-    fn table(self) -> Table {
+    pub(crate) fn table(self) -> Table {
         if self.is_sealed {
             SEALED_ANSWERS
         } else {
@@ -83,10 +94,12 @@ pub struct Bounds {
 
 /// The store. Its calls wait for the disk: keep them off the async threads.
 pub struct Store {
-    rows: Rows,
-    authorizations: Table,
+    pub(crate) rows: Rows,
+    pub(crate) authorizations: Table,
     pub(crate) bounds: Bounds,
     index: Mutex<Index>,
+    /// This host in its fleet; none: it is alone, and the rows are its own.
+    pub(crate) member: Option<Member>,
 }
 
 /// One record, with the version that it was read at.
@@ -102,20 +115,31 @@ impl Store {
     /// # Errors
     /// [`Error`].
     pub fn open(rows: Rows, bounds: Bounds, earlier: &Path) -> Result<Self, Error> {
+        let store = Self::over(rows, bounds, None);
+        crate::import::import(&store, earlier)?;
+        store.take_up()?;
+        Ok(store)
+    }
+
+    /// Joins a fleet, whose nodes share `rows`. What is in them stays as it is: what dead nodes left is taken over by
+    /// [`crate::Ledger::take_over_dead`].
+    pub fn join(rows: Rows, bounds: Bounds, node: Node) -> Self {
+        Self::over(rows, bounds, Some(Member::new(node)))
+    }
+
+    fn over(rows: Rows, bounds: Bounds, member: Option<Member>) -> Self {
         let under = if rows.is_lasting() {
             Under::Platform
         } else {
             Under::File
         };
-        let store = Self {
+        Self {
             rows,
             authorizations: table(AUTHORIZATIONS, under),
             bounds,
             index: Mutex::default(),
-        };
-        crate::import::import(&store, earlier)?;
-        store.take_up()?;
-        Ok(store)
+            member,
+        }
     }
 
     fn take_up(&self) -> Result<(), Error> {
@@ -126,7 +150,7 @@ impl Store {
             ..self.bounds
         };
         self.each(|found| {
-            let Kept { record, held } = &found.kept;
+            let Kept { record, held, .. } = &found.kept;
             if record.state == State::Reserved {
                 // Nothing was submitted for what was only reserved: those payments are free again.
                 return self.forget(&found);
@@ -216,7 +240,7 @@ impl Store {
     }
 
     /// The answer in the form in which it is held, if there is room for it; the room is taken then.
-    fn admitted(
+    pub(crate) fn admitted(
         &self,
         key: &Key,
         record: &Record,
@@ -251,6 +275,7 @@ impl Store {
         let mut kept = Kept {
             record: record.clone(),
             held,
+            note: None,
         };
         let authorization = std::mem::take(&mut kept.record.payment.state);
         let row = encode(&kept).map_err(|_| RowError::Seal("a payment has no CBOR"))?;
@@ -319,7 +344,17 @@ impl Store {
     }
 
     /// What is known of a payment.
+    ///
+    /// # Errors
+    /// [`Error`].
     pub fn record(&self, key: &Key) -> Result<Option<Record>, Error> {
+        if self.member.is_some() {
+            let Some(mut found) = self.find(key)? else {
+                return Ok(None);
+            };
+            self.authorize(&mut found, key)?;
+            return Ok(Some(found.record));
+        }
         let Some(row) = self.rows.get(PAYMENTS, key)? else {
             return Ok(None);
         };
@@ -331,7 +366,14 @@ impl Store {
     }
 
     /// The answer that is held for a payment.
+    ///
+    /// # Errors
+    /// [`Error`].
     pub fn answer(&self, key: &Key) -> Result<Option<Answer>, Error> {
+        if self.member.is_some() {
+            let found = self.find(key)?;
+            return found.map_or(Ok(None), |it| self.answer_of(&it, key));
+        }
         let Some(held) = self.index().held(key) else {
             return Ok(None);
         };
@@ -345,7 +387,13 @@ impl Store {
     }
 
     /// Forgets what is over: answers after `hold` seconds, records `hold` seconds after the payment could still be used.
+    ///
+    /// # Errors
+    /// [`Error`].
     pub fn sweep(&self, now: u64, hold: u64) -> Result<(), Error> {
+        if self.member.is_some() {
+            return self.sweep_shared(now, hold);
+        }
         let is_over = |instant: u64| instant.saturating_add(hold) < now;
         self.each(|found| {
             let record = &found.kept.record;
@@ -419,21 +467,25 @@ impl Store {
     }
 
     /// The payment that is named so.
-    pub(crate) fn named(&self, name: &[u8; 32]) -> Option<Key> {
-        self.index().named(name)
+    pub(crate) fn named(&self, name: &[u8; 32]) -> Result<Option<Key>, Error> {
+        if self.member.is_some() {
+            let named = self.named_row(&self.place(NAMES, name))?;
+            return Ok(named.map(|it| it.key));
+        }
+        Ok(self.index().named(name))
     }
 
-    fn index(&self) -> MutexGuard<'_, Index> {
+    pub(crate) fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What a transaction is found by that settled a payment.
-fn settler(record: &Record, transaction: &str) -> [u8; 32] {
+pub(crate) fn settler(record: &Record, transaction: &str) -> [u8; 32] {
     digest(&[&record.payment.id.chain, &transaction.to_lowercase()])
 }
 
-fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     ciborium::into_writer(value, &mut bytes).map_err(Error::form)?;
     Ok(bytes)

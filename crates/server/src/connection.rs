@@ -145,7 +145,7 @@ pub(crate) async fn accept<A, F>(
 }
 
 /// Serves what is sent in the clear, or was.
-async fn serve<S, A, F>(
+pub(super) async fn serve<S, A, F>(
     protocol: auto::Builder<Streams>,
     stream: S,
     answer: A,

@@ -14,15 +14,16 @@ mod shutdown;
 mod sparing;
 mod tls;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
 use http::Request;
 use hyper::body::Incoming;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 pub use drain::Drain;
 pub use error::Error;
@@ -60,6 +61,8 @@ pub struct Bounds {
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
+    /// A socket of this machine, for other nodes of a fleet.
+    beside: Option<UnixListener>,
     address: SocketAddr,
     tls: Option<Tls>,
     bounds: Bounds,
@@ -80,10 +83,20 @@ impl Server {
         let address = listener.local_addr().map_err(listen)?;
         Ok(Self {
             listener,
+            beside: None,
             address,
             tls,
             bounds,
         })
+    }
+
+    /// Serves at a socket of this machine too, whose peers have no address.
+    #[must_use]
+    pub fn beside(self, socket: UnixListener) -> Self {
+        Self {
+            beside: Some(socket),
+            ..self
+        }
     }
 
     /// The address in use.
@@ -99,15 +112,16 @@ impl Server {
         }
     }
 
-    /// Serves until `shutdown`: `answer` gets the peer's address with each request. Then lets requests in progress finish, and after them
-    /// what they left to be `finished`, within the drain deadline.
+    /// Serves until `shutdown`, and after it until `lingering` ends: `answer` gets the peer's address with each request. Then lets
+    /// requests in progress finish, and after them what they left to be `finished`, within the drain deadline.
     ///
     /// # Errors
     /// [`Error::DrainDeadline`].
     pub async fn serve<A, F>(
         self,
         answer: A,
-        mut shutdown: Shutdown,
+        shutdown: Shutdown,
+        lingering: impl Future<Output = ()>,
         finished: impl Future<Output = ()>,
     ) -> Result<(), Error>
     where
@@ -120,15 +134,48 @@ impl Server {
         let protocol = connection::protocol(&bounds);
         let acceptor = self.tls.map(|tls| tls.acceptor);
         let (close, closing) = watch::channel(());
+        let mut lingering = std::pin::pin!(lingering);
+        let (mut shutdown, mut is_asked, mut asked) = (Some(shutdown), false, Instant::now());
         loop {
             // A permit first: beyond the bound, connections wait in the kernel's backlog.
             let accepted = async {
                 let permit = Arc::clone(&connections).acquire_owned().await.ok()?;
                 Some((self.listener.accept().await, permit))
             };
+            let asking = async {
+                if let Some(shutdown) = &mut shutdown {
+                    shutdown.requested().await;
+                }
+            };
+            let from_beside = async {
+                match &self.beside {
+                    Some(beside) => {
+                        let permit = Arc::clone(&connections).acquire_owned().await.ok()?;
+                        Some((beside.accept().await.ok()?.0, permit))
+                    }
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
-                () = shutdown.requested() => break,
+                () = asking, if !is_asked => {
+                    (is_asked, asked) = (true, Instant::now());
+                    if let Some(shutdown) = shutdown.take() {
+                        shutdown.exit_at_next();
+                    }
+                    tracing::info!(deadline = ?bounds.drain, "draining");
+                }
+                () = lingering.as_mut(), if is_asked => break,
+                Some((stream, permit)) = from_beside => {
+                    let answer = answer.clone();
+                    let answer = move |request| answer(Ipv4Addr::UNSPECIFIED.into(), request);
+                    let (protocol, closing) = (protocol.clone(), closing.clone());
+                    let bounds = Arc::clone(&bounds);
+                    tokio::spawn(async move {
+                        let _counted = permit;
+                        connection::serve(protocol, stream, answer, &bounds, closing).await;
+                    });
+                }
                 accepted = accepted => match accepted {
                     Some((Ok((stream, address)), permit)) => {
                                                 let Some(counted) = peers.enter(address.ip()) else {
@@ -157,10 +204,8 @@ impl Server {
                 },
             }
         }
-        drop(self.listener);
+        drop((self.listener, self.beside));
         drop(close);
-        shutdown.exit_at_next();
-        tracing::info!(deadline = ?bounds.drain, "draining");
         let all = u32::try_from(bounds.connections).unwrap_or(u32::MAX);
         let drained = async {
             // Nobody closes it.
@@ -169,7 +214,7 @@ impl Server {
         };
         tokio::select! {
             () = drained => Ok(()),
-            () = tokio::time::sleep(bounds.drain) => Err(Error::DrainDeadline {
+            () = tokio::time::sleep_until(asked + bounds.drain) => Err(Error::DrainDeadline {
                 deadline: bounds.drain,
                 remaining: bounds.connections.saturating_sub(connections.available_permits()),
             }),

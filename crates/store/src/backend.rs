@@ -44,7 +44,8 @@ pub trait Backend: Send + Sync {
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, RawRow)>, Error>;
 
-    /// Makes all the changes or none; [`Error::Conflict`] names the first row whose version is another. With `durable` they,
+    /// Makes all the changes or none; [`Error::Conflict`] names the first row whose version is another, and
+    /// [`Error::Behind`] says how high the version of a new row has to be where the backend knows. With `durable` they,
     /// and all before them, have reached the disk when this returns.
     fn commit(&self, changes: Vec<RawChange>, durable: bool) -> Result<(), Error>;
 
@@ -59,6 +60,11 @@ pub trait Backend: Send + Sync {
     /// Whether other hosts read and write the same rows.
     fn is_shared(&self) -> bool {
         false
+    }
+
+    /// How often the connection to the database was lost: what was not durable may be gone since.
+    fn losses(&self) -> u64 {
+        0
     }
 
     /// The time by the database's clock, which is one for all who share it: Unix time, microseconds.
@@ -133,6 +139,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn is_shared(&self) -> bool {
         (**self).is_shared()
+    }
+
+    fn losses(&self) -> u64 {
+        (**self).losses()
     }
 
     fn now(&self) -> Result<u64, Error> {

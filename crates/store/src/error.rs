@@ -15,9 +15,20 @@ pub enum Error {
     /// The change of this index, counted from 0, expected another version of its row; nothing was changed.
     #[error("change {0} expected another version of its row")]
     Conflict(usize),
+    /// A row is older than it was: somebody set the database back.
+    #[error(
+        "a row of `{0}` is older than this host has seen it: the database was set back; a restart of all hosts takes it as it is"
+    )]
+    RolledBack(&'static str),
+    /// The version of a new row is not higher than this one, which another row of its key had, or which was long ago.
+    #[error("the version of a new row is not above {0}")]
+    Behind(u64),
     /// The key file does not hold a key.
     #[error("{path} is not a key file, which has 32 bytes; restore it", path = .0.display())]
     KeyFile(PathBuf),
+    /// Others than its owner and their group can use the key file.
+    #[error("{path} can be read by everybody: take that from them (`chmod o= {path}`)", path = .0.display())]
+    OpenKeyFile(PathBuf),
     /// Key derivation, encryption or the random number generator failed; nothing is known that makes it.
     #[error("sealing failed: {0}")]
     Seal(&'static str),

@@ -1,7 +1,9 @@
 //! The keys of a store.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use hkdf::Hkdf;
@@ -36,9 +38,26 @@ impl SealingKey {
         if !path.exists() {
             Self::random()?.write(path)?;
         }
+        Self::read(private_file(path)?, path)
+    }
+
+    /// The key in a file that somebody else keeps, who lets no others read it.
+    ///
+    /// # Errors
+    /// [`Error::KeyFile`], [`Error::OpenKeyFile`], [`Error::Io`].
+    pub fn given(path: &Path) -> Result<Self, Error> {
+        let file = File::open(path).map_err(io("read", path))?;
+        let metadata = file.metadata().map_err(io("read", path))?;
+        if metadata.permissions().mode() & 0o007 != 0 {
+            return Err(Error::OpenKeyFile(path.to_owned()));
+        }
+        Self::read(file, path)
+    }
+
+    fn read(file: File, path: &Path) -> Result<Self, Error> {
         // One byte more than a key tells a longer file.
         let mut bytes = Zeroizing::new(Vec::with_capacity(33));
-        let read = private_file(path)?.take(33).read_to_end(&mut bytes);
+        let read = file.take(33).read_to_end(&mut bytes);
         read.map_err(io("read", path))?;
         let key: &[u8; 32] = bytes
             .as_slice()
@@ -59,7 +78,7 @@ impl SealingKey {
                 Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => {
                     Err(error.error)
                 }
-                _ => std::fs::File::open(folder)?.sync_all(),
+                _ => File::open(folder)?.sync_all(),
             }
         };
         write().map_err(io("write", path))

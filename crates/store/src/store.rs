@@ -8,6 +8,7 @@ use crate::backend::{Backend, Fingerprint, RawChange, RawRow, micros};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::keys::Keys;
+use crate::memory::{Asked, Memory};
 use crate::seal::Sealer;
 
 /// How often a change that takes any version is tried when somebody else is faster.
@@ -97,6 +98,8 @@ impl<'a> Change<'a> {
 pub struct Store {
     backend: Box<dyn Backend>,
     keys: Keys,
+    /// What is remembered of rows that others keep too.
+    memory: Option<Memory>,
 }
 
 impl Store {
@@ -121,7 +124,12 @@ impl Store {
         for table in tables.iter().filter(|it| it.under == Under::Platform) {
             backend.clear(&passing(table))?;
         }
-        Ok(Self { backend, keys })
+        let memory = backend.is_shared().then(Memory::new);
+        Ok(Self {
+            backend,
+            keys,
+            memory,
+        })
     }
 
     /// Whether tables under the platform's key survive a restart.
@@ -163,10 +171,13 @@ impl Store {
     /// One row.
     ///
     /// # Errors
-    /// [`Error::Authentication`], [`Error::Database`].
+    /// [`Error::Authentication`], [`Error::RolledBack`], [`Error::Database`].
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Row>, Error> {
+        let asked = self.asking();
         let found = self.backend.get(&self.place(table), key)?;
-        found.map(|raw| self.opened(table, key, raw)).transpose()
+        found
+            .map(|raw| self.opened(asked, table, key, raw))
+            .transpose()
     }
 
     /// Rows whose keys begin with `prefix` and come after `after`, in the order of their keys, `limit` at most. One that does
@@ -182,8 +193,9 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<Scanned>, Error> {
         let place = self.place(table);
+        let asked = self.asking();
         let opened = |(key, raw): (Vec<u8>, RawRow)| Scanned {
-            row: self.opened(table, &key, raw),
+            row: self.opened(asked, table, &key, raw),
             key,
         };
         let found = self.backend.scan(&place, prefix, after, limit)?;
@@ -196,22 +208,43 @@ impl Store {
     /// # Errors
     /// [`Error::Conflict`] where a row is not what a change expects; [`Error::Database`].
     pub fn commit(&self, changes: &[Change<'_>], durable: bool) -> Result<(), Error> {
+        self.write(changes, durable).map(drop)
+    }
+
+    /// The same. Gives the version that each changed row has from then on, in the order of the changes.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn write(&self, changes: &[Change<'_>], durable: bool) -> Result<Vec<u64>, Error> {
         let takes_any = |index: usize| {
             changes
                 .get(index)
                 .is_some_and(|it| it.expect == Expect::Any)
         };
+        let mut floor = 0;
         for _ in 1..ATTEMPTS {
-            match self.attempt(changes, durable) {
+            match self.attempt(changes, durable, floor) {
                 Err(Error::Conflict(index)) if takes_any(index) => {}
+                Err(Error::Behind(version)) => floor = version.saturating_add(1),
                 done => return done,
             }
         }
-        self.attempt(changes, durable)
+        self.attempt(changes, durable, floor)
     }
 
-    fn attempt(&self, changes: &[Change<'_>], durable: bool) -> Result<(), Error> {
+    fn attempt(
+        &self,
+        changes: &[Change<'_>],
+        durable: bool,
+        floor: u64,
+    ) -> Result<Vec<u64>, Error> {
+        // The clock keeps a row that was deleted and made again from having a version twice.
+        let least = match &self.memory {
+            Some(memory) if !changes.is_empty() => memory.version(|| self.backend.now())?,
+            _ => micros(),
+        };
         let mut raw = Vec::with_capacity(changes.len());
+        let mut versions = Vec::with_capacity(changes.len());
         for change in changes {
             let table = self.place(change.table);
             let expected = match change.expect {
@@ -219,12 +252,12 @@ impl Store {
                 Expect::Absent => None,
                 Expect::Version(version) => Some(version),
             };
-            // The clock keeps a row that was deleted and made again from having a version twice.
             let next = expected.map_or(0, |version| version.saturating_add(1));
-            let version = next.max(micros());
+            let version = next.max(least).max(floor);
             let sealer = self.sealer(change.table);
             let seal = |value| sealer.seal((change.table.name, change.key, version), value);
             let sealed = change.value.map(seal).transpose()?;
+            versions.push(version);
             raw.push(RawChange {
                 table,
                 key: change.key.to_owned(),
@@ -232,12 +265,34 @@ impl Store {
                 row: sealed.map(|sealed| RawRow { version, sealed }),
             });
         }
-        self.backend.commit(raw, durable)
+        let asked = self.asking();
+        self.backend.commit(raw, durable)?;
+        if let (Some(memory), Some(asked)) = (&self.memory, asked) {
+            let written = changes.iter().zip(versions.iter().copied());
+            let written = written.filter(|(change, _)| change.value.is_some());
+            let rows = written.map(|(it, version)| (it.table.name, it.key, version));
+            memory.wrote(asked, self.backend.losses(), durable, rows);
+        }
+        Ok(versions)
     }
 
-    fn opened(&self, table: Table, key: &[u8], raw: RawRow) -> Result<Row, Error> {
+    fn asking(&self) -> Option<Asked> {
+        let memory = self.memory.as_ref()?;
+        Some(memory.asking(self.backend.losses()))
+    }
+
+    fn opened(
+        &self,
+        asked: Option<Asked>,
+        table: Table,
+        key: &[u8],
+        raw: RawRow,
+    ) -> Result<Row, Error> {
         let RawRow { version, sealed } = raw;
         let value = (self.sealer(table)).open((table.name, key, version), sealed)?;
+        if let (Some(memory), Some(asked)) = (&self.memory, asked) {
+            memory.read(asked, self.backend.losses(), table.name, key, version)?;
+        }
         Ok(Row { version, value })
     }
 

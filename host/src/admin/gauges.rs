@@ -1,5 +1,6 @@
 //! What there is at the moment of a scrape.
 
+use super::fleet::Fleet;
 use crate::account::InHand;
 use crate::metrics::Gauges;
 use crate::pipeline::Host;
@@ -109,6 +110,19 @@ pub(super) fn of(host: &Host) -> Vec<Gauges> {
             "hypervisor_environments",
             "Environments there are.",
             count,
+        ));
+    }
+    if let Some(fleet) = Fleet::of(host) {
+        all.push(Gauges::of(
+            "hypervisor_fleet_nodes",
+            "Nodes of the fleet, as this one sees them.",
+            "state",
+            fleet.by_state(),
+        ));
+        all.push(Gauges::one(
+            "hypervisor_fleet_takeovers",
+            "Dead nodes whose work this one took over since its start.",
+            fleet.takeovers,
         ));
     }
     if let Some(expires) = host.collateral_expires_at() {

@@ -1,6 +1,7 @@
 //! The admin port: whether the host lives, whether it can do its work, what it is doing, and what an operator changes while it
 //! serves. For probes and operators; clients never see it.
 
+mod fleet;
 mod gauges;
 mod guard;
 mod listener;
@@ -29,7 +30,9 @@ pub use crate::config::Place;
 pub use crate::metrics::StepTimes;
 pub use crate::metrics::history::{Recent, Sample};
 pub use crate::telemetry::{Lines, Spans, Stepped, Traced};
+pub use fleet::{Fleet, Node};
 pub use listener::Listener;
+pub(crate) use listener::bind;
 pub use status::{Agent, Attestation, InUse, Owner, Plugin, Status};
 pub use token::Token;
 
@@ -38,7 +41,7 @@ use crate::telemetry;
 /// `GET /livez`: 200 as long as the process answers. `GET /readyz`: 200, or 503 with one reason a line. `GET /metrics`: counters
 /// for Prometheus. `POST /swap/payments`, `policy`, `status` and `NAME.protocol`: the component as the body, or what [`Replacement`] has, as CBOR or JSON.
 /// `DELETE /agents/{agent}`: takes down any agent, by name or address; `DELETE /owners/{owner}/environments`: all environments of an
-/// owner. `GET /`: the page, with a form that posts to `/take-down`; `GET /status`: [`Status`], of which it is made. `GET /logs?from=N`: [`Lines`]. `GET /spans?from=N`: [`Spans`]. `GET` and `PUT /level`: log levels. `POST /drain`: not ready any
+/// owner. `GET /`: the page, with a form that posts to `/take-down`; `GET /status`: [`Status`], of which it is made. `GET /fleet`: [`Fleet`]. `GET /logs?from=N`: [`Lines`]. `GET /spans?from=N`: [`Spans`]. `GET` and `PUT /level`: log levels. `POST /drain`: not ready any
 /// more, and the end when what is under way has ended; with `?stay` without the end; `DELETE /drain`: ready again.
 pub fn router(app: Arc<Host>) -> Router {
     let most = usize::try_from(app.most_bytes()).unwrap_or(usize::MAX);
@@ -52,6 +55,7 @@ pub fn router(app: Arc<Host>) -> Router {
         .route("/agents/{agent}", delete(remove))
         .route("/owners/{owner}/environments", delete(remove_environments))
         .route("/status", get(status))
+        .route("/fleet", get(fleet::show))
         .route("/logs", get(logs))
         .route("/spans", get(spans))
         .route("/level", get(level).put(set_level))

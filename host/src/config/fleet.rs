@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hypervisor_fleet::Address;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -22,6 +23,30 @@ impl Fleet {
     /// Whether this host is one of several.
     pub fn is_on(&self) -> bool {
         !self.store.is_empty()
+    }
+
+    /// Where other hosts reach this one.
+    pub(crate) fn address(&self) -> Result<Option<Address>, Error> {
+        if self.advertise.is_empty() {
+            return Ok(None);
+        }
+        let address = self.advertise.parse();
+        let address = address.map_err(|error: hypervisor_fleet::Error| Error::ConfigValue {
+            key: "fleet.advertise",
+            message: error.to_string(),
+        });
+        address.map(Some)
+    }
+
+    /// The socket of this machine on which other hosts reach this one, where it is one.
+    ///
+    /// # Errors
+    /// As the configuration's own check.
+    pub fn socket(&self) -> Result<Option<PathBuf>, Error> {
+        Ok(match self.address()? {
+            Some(Address::Unix(path)) => Some(path),
+            Some(Address::Tcp(_)) | None => None,
+        })
     }
 
     pub(super) fn validate(&self) -> Result<(), Error> {
@@ -50,6 +75,6 @@ impl Fleet {
                 "a fleet needs the file with its key: 32 random bytes, the same on every host",
             );
         }
-        Ok(())
+        self.address().map(drop)
     }
 }

@@ -5,6 +5,7 @@ mod agents;
 mod audit;
 mod catalogue;
 mod evidence;
+mod fleet;
 mod form;
 mod inside;
 mod one_host;
@@ -50,7 +51,8 @@ fn address_of<B>(request: &Request<B>) -> Option<IpAddr> {
 }
 
 /// What scripts in a browser see of the host's own answers: the headers of x402 among it.
-static EXPOSED: [HeaderName; 6] = [
+static EXPOSED: [HeaderName; 7] = [
+    session::SESSION,
     plain::COMMITMENT,
     HeaderName::from_static("payment-required"),
     HeaderName::from_static("payment-response"),
@@ -142,6 +144,10 @@ fn router(host: Arc<Host>) -> Router {
         )
         .fallback(catalogue::show)
         .method_not_allowed_fallback(async || problem::method_not_allowed())
+        .layer(axum::middleware::from_fn_with_state(
+            Arc::clone(&host),
+            fleet::layer,
+        ))
         .layer(axum::middleware::from_fn(request_id::layer))
         .with_state(host)
 }
@@ -161,7 +167,7 @@ pub fn service(
     move |address, mut request| {
         // Held for the fronts.
         let _ = &api;
-        let peer = Peer::at(address);
+        let peer = Peer::at(fleet::client(&host, address, &mut request));
         if let Some(refusal) = one_host::refusal(&request) {
             Box::pin(std::future::ready(refusal))
         } else if plain::is_for_an_agent(request.uri().path())

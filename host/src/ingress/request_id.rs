@@ -54,6 +54,7 @@ pub(super) fn finish(id: &Uuid, response: &mut Response) {
         *response = refused(refusal, id);
     }
     if let Ok(value) = HeaderValue::from_str(id) {
-        response.headers_mut().insert(HEADER, value);
+        // What another node answered has that node's id, which is in that node's log.
+        response.headers_mut().entry(HEADER).or_insert(value);
     }
 }

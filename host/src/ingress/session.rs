@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
+use http::{HeaderName, HeaderValue};
 use hypervisor_evidence::Subject;
 use hypervisor_protocol::{ContentFormat, CreateKeypairRequest, CreateKeypairResponse, HexBytes};
 
@@ -13,6 +14,9 @@ use super::{address_of, peer_of};
 use crate::metrics::{self, Step};
 use crate::pipeline::sealed::decode::client_key;
 use crate::pipeline::{Host, Refusal};
+
+/// What a client repeats in each request of its session, for those who bring requests to hosts.
+pub(super) const SESSION: HeaderName = HeaderName::from_static("hypervisor-session");
 
 /// `POST /encrypt/create_keypair`: a session without evidence. `nonce` is for the attested form and ignored here.
 pub(super) async fn create_keypair(
@@ -24,7 +28,7 @@ pub(super) async fn create_keypair(
     let (request, _share) = decoded::<CreateKeypairRequest>(&host, format, request).await?;
     let client = client_key(&request.pubkey, "pubkey")?;
     let opened = host.sessions().open(peer, client)?;
-    answer(
+    opened_session(
         format,
         &CreateKeypairResponse {
             session_pubkey: HexBytes(opened.session.public_key().to_bytes().to_vec()),
@@ -75,7 +79,7 @@ pub(super) async fn create_attested_keypair(
     let encoded = evidence
         .encode(ContentFormat::Cbor)
         .map_err(|e| Refusal::internal(e.to_string()))?;
-    answer(
+    opened_session(
         format,
         &CreateKeypairResponse {
             session_pubkey: HexBytes(session.public_key().to_bytes().to_vec()),
@@ -85,6 +89,18 @@ pub(super) async fn create_attested_keypair(
             evidence: Some(HexBytes(encoded)),
         },
     )
+}
+
+/// The answer, which names the session in its header too.
+fn opened_session(
+    format: ContentFormat,
+    opened: &CreateKeypairResponse,
+) -> Result<Response, Refusal> {
+    let mut response = answer(format, opened)?;
+    let id = HeaderValue::from_str(&opened.session_id.to_string());
+    let id = id.map_err(|_| Refusal::internal("naming a session"))?;
+    response.headers_mut().insert(SESSION, id);
+    Ok(response)
 }
 
 fn accepts(request: &Request, what: &str) -> bool {

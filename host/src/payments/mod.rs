@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderMap;
-use hypervisor_ledger::{Bounds, Ledger, Store, TABLES};
+use hypervisor_ledger::{Bounds, Ledger, Node, Store, TABLES};
 use serde::Serialize;
 use tokio::sync::Notify;
 
@@ -19,6 +19,7 @@ use crate::account::Full;
 use crate::config::{self, Config};
 use crate::error::Error;
 use crate::executor::{Header, Offer, PaymentError, PluginSet, ResourceInfo, Unanswered};
+use crate::fleet::{Fleet, Tag};
 use crate::state::State as Folder;
 
 pub(crate) use hypervisor_ledger::{
@@ -87,12 +88,13 @@ impl Payments {
     /// # Errors
     /// What is wrong with the store in `executor_path`.
     pub(crate) fn open(
-        settings: &config::Payments,
+        config: &Config,
         state: &Folder,
-        tls: &config::Tls,
+        fleet: Option<&Arc<Fleet>>,
     ) -> Result<Self, Error> {
+        let settings = &config.payments;
         Ok(Self {
-            ledger: opened(state, settings)?,
+            ledger: opened(state, settings, fleet)?,
             settle_first: settings.settle_first,
             charges_always: settings.charge == config::Charging::Always,
             wall: settings.wall,
@@ -100,7 +102,7 @@ impl Payments {
             hold: settings.hold,
             recheck: settings.rechecks().then_some(settings.recheck),
             public_url: settings.public_url.trim_end_matches('/').to_owned(),
-            scheme: if tls.is_on() { "https" } else { "http" },
+            scheme: if config.tls.is_on() { "https" } else { "http" },
             doubt: Notify::new(),
             flushing: Arc::default(),
         })
@@ -145,7 +147,25 @@ impl Payments {
     /// [`PaymentFault::Unsettled`] where there is none for as long as a payment has.
     pub(crate) async fn place(&self, id: &PaymentId) -> Result<Place, PaymentFault> {
         let place = tokio::time::timeout(self.timeout, self.ledger.place(id));
-        place.await.map_err(|_| PaymentFault::Unsettled)
+        match place.await {
+            Ok(Err(LedgerError::Elsewhere)) | Err(_) => Err(PaymentFault::Unsettled),
+            Ok(place) => Ok(place?),
+        }
+    }
+
+    /// Takes over the payments of a node that died. Whether none of them is left to it.
+    pub(crate) fn take_over(&self, dead: Tag) -> bool {
+        match self.ledger.take_over(dead.0) {
+            Ok(0) => true,
+            Ok(_) => {
+                self.in_doubt();
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot take over the payments of a dead host");
+                false
+            }
+        }
     }
 
     /// A settlement is in doubt: tells the task that clears doubts.
@@ -172,8 +192,12 @@ impl Payments {
     }
 }
 
-/// The ledger in the host's folder.
-fn opened(folder: &Folder, settings: &config::Payments) -> Result<Ledger, Error> {
+/// The ledger in the host's folder, or the one of its fleet.
+fn opened(
+    folder: &Folder,
+    settings: &config::Payments,
+    fleet: Option<&Arc<Fleet>>,
+) -> Result<Ledger, Error> {
     let bounds = Bounds {
         held: settings.held.as_u64(),
         held_each: settings.held_each.as_u64(),
@@ -182,6 +206,14 @@ fn opened(folder: &Folder, settings: &config::Payments) -> Result<Ledger, Error>
         watches: settings.rechecks(),
     };
     let rows = folder.store("payments", &TABLES)?;
+    if let Some(fleet) = fleet.cloned() {
+        let node = Node {
+            tag: fleet.tag().0,
+            is_alive: Box::new(move |tag| fleet.is_alive(Tag(tag))),
+            patience: settings.timeout,
+        };
+        return Ok(Ledger::new(Store::join(rows, bounds, node)));
+    }
     let earlier = folder.folder().join("payments.redb");
     let store = Store::open(rows, bounds, &earlier).map_err(|e| Error::PaymentStore {
         path: folder.path("payments"),

@@ -118,15 +118,23 @@ impl Received {
         self.share.around(self.bytes)
     }
 
-    /// Decodes the body, gives up its bytes and keeps its share: what was decoded is as large.
+    /// The body, decoded.
+    pub(super) fn read<T: DeserializeOwned>(&self, format: ContentFormat) -> Result<T, Refusal> {
+        heavy(self.bytes.len(), || format.decode(&self.bytes))
+            .map_err(|e| Refusal::malformed(e.to_string()))
+    }
+
+    /// Gives up the bytes and keeps their share: what was decoded is as large.
+    pub(super) fn into_share(self) -> Share {
+        self.share
+    }
+
+    /// Decodes the body and gives up its bytes.
     pub(crate) fn decode<T: DeserializeOwned>(
         self,
         format: ContentFormat,
     ) -> Result<(T, Share), Refusal> {
-        let Self { bytes, share } = self;
-        let value = heavy(bytes.len(), || format.decode(&bytes))
-            .map_err(|e| Refusal::malformed(e.to_string()))?;
-        Ok((value, share))
+        Ok((self.read(format)?, self.into_share()))
     }
 }
 

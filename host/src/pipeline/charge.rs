@@ -242,7 +242,11 @@ async fn signed_in<W: Way>(
         proof.await?
     };
     let ledger = taking(host)?.ledger();
-    match proof.and_then(|proof| ledger.signed_in(&request, &proof, now())) {
+    let signed_in = match proof {
+        Some(proof) => ledger.signed_in(&request, &proof, now())?,
+        None => None,
+    };
+    match signed_in {
         Some(request) => claim(host, call, None, request).await,
         None => Err(challenge(host, call).await),
     }
@@ -316,9 +320,9 @@ async fn verified<W: Way>(
     let is_bound = !payments.settle_first && call.chain.is_empty();
     let free = || match is_bound {
         true => payments.ledger().try_place(id),
-        false => Some(Place::UNBOUND),
+        false => Ok(Some(Place::UNBOUND)),
     };
-    let mut place = free();
+    let mut place = free()?;
     loop {
         let verified = {
             let _turn = host.account().plugin().await?;
@@ -339,7 +343,7 @@ async fn verified<W: Way>(
                     if let Some(turn) = (payments.ledger()).reserve(key, record, taken)? {
                         return Ok(Recalled::Due(Bill::Reserved(Box::new(turn))));
                     }
-                    place = free();
+                    place = free()?;
                 } else {
                     place = Some(payments.place(id).await?);
                 }
@@ -376,7 +380,7 @@ pub(super) async fn before<W: Way>(
     match Box::pin(transfer(payments, teller(call)?, turn, (None, None))).await? {
         Ended::Settled => Ok(()),
         Ended::Failed(headers) => Err(Box::pin(unpaid(call, headers)).await),
-        Ended::Unknown => {
+        Ended::Unknown | Ended::Lost => {
             payments.in_doubt();
             Err(Refusal::in_doubt())
         }
@@ -394,7 +398,8 @@ pub(super) fn bound<W>(call: &mut Call<W>, bill: &Bill) {
 /// What was paid for was begun and gave no answer: it is not run again for the same payment.
 pub(super) fn spend(bill: &mut Bill) {
     if let Bill::Reserved(turn) | Bill::Settled(turn) = bill {
-        turn.ran(None);
+        // It is refused in any case.
+        let _ = turn.ran(None);
     }
 }
 
@@ -428,7 +433,9 @@ async fn settled<W: Way>(
         let receipt = receipt(turn.payment(), Some(transaction.to_owned()));
         let answer = W::seal(call, host, ran, Some(&receipt))
             .and_then(|answer| Ok((W::keep(&answer)?, answer)));
-        turn.ran(answer.as_ref().ok().map(|(kept, _)| kept));
+        if !turn.ran(answer.as_ref().ok().map(|(kept, _)| kept)) {
+            return Err(Refusal::in_doubt());
+        }
         payments.flush();
         return match answer {
             Ok((_, answer)) => Ok((answer, fields)),
@@ -464,7 +471,7 @@ async fn settled<W: Way>(
             W::undo(answer);
             return Err(refusal);
         }
-        Ok(Ended::Unknown) => {
+        Ok(Ended::Unknown | Ended::Lost) => {
             payments.in_doubt();
             return Err(Refusal::in_doubt());
         }
@@ -473,8 +480,10 @@ async fn settled<W: Way>(
         Some((transaction, fields)) => {
             let fields = fields.clone();
             let receipt = receipt(turn.payment(), Some(transaction.to_owned()));
-            if W::receipt(call, host, &mut answer, &receipt) {
-                turn.ran(W::keep(&answer).ok().as_ref());
+            if W::receipt(call, host, &mut answer, &receipt)
+                && !turn.ran(W::keep(&answer).ok().as_ref())
+            {
+                return Err(Refusal::in_doubt());
             }
             fields
         }
@@ -482,6 +491,15 @@ async fn settled<W: Way>(
     };
     payments.flush();
     Ok((answer, fields))
+}
+
+/// Keeps an answer with its evidence, which no other host of the fleet can make.
+pub(super) fn amend<W: Way>(host: &Host, payment: Option<&PaymentId>, answer: &W::Answer) {
+    if let (Some(payments), Some(id), Ok(kept)) = (host.payments(), payment, W::keep(answer))
+        && let Err(error) = payments.ledger().amend(&payments::key(id), &kept)
+    {
+        tracing::error!(%error, "an answer is kept without its evidence");
+    }
 }
 
 /// What is taken of a payment.

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::environments::{self, Environments};
 use crate::error::Error;
 use crate::executor::{Executor, PluginSet, Rules};
+use crate::fleet::{self, Fleet, Tag};
 use crate::fronts::Fronts;
 use crate::manifest::{self, Manifest};
 use crate::metrics::{self, history};
@@ -44,6 +45,8 @@ pub struct Host {
     environments: Option<Arc<Environments>>,
     /// Who may.
     environment_users: Deployers,
+    /// None where it is alone.
+    fleet: Option<Arc<Fleet>>,
     sessions: Sessions,
     account: Account,
     bodies: Bodies,
@@ -130,14 +133,14 @@ impl Host {
         let executor = Arc::new(executor);
         let state = State::open(&config.executor_path, sealing_key)?;
         let trail = audit::open(&config, &state, Arc::clone(facts.identity()))?;
+        // What it works on in the books is under its tag. Nobody sends to it before it has a session.
+        let fleet = fleet::join(&config, &state).await?;
         let (payments, teller) = match plugins.payments() {
             None => (None, None),
             Some(engine) => {
                 let teller = Teller::open(&config, engine, &PAID_ROUTES).await?;
-                (
-                    Some(Payments::open(&config.payments, &state, &config.tls)?),
-                    Some(teller),
-                )
+                let payments = Payments::open(&config, &state, fleet.as_ref())?;
+                (Some(payments), Some(teller))
             }
         };
         let asked = (plugins.policy().cloned(), teller.clone());
@@ -148,8 +151,10 @@ impl Host {
         let page = Page::start(&config, &executor, &facts).await?;
         let environments = environments::open(&config, &executor, (&state, senders))?;
         let snapshot = snapshot(plugins, teller, attestation.as_ref().ok());
+        let tag = fleet.as_ref().map(|fleet| fleet.tag());
         Ok(Arc::new(Self {
-            sessions: Sessions::new(&config.limits),
+            sessions: Sessions::new(&config.limits).of(tag),
+            fleet,
             account: Account::new(&config.limits),
             bodies: Bodies::new(&config.limits),
             current: Current::new(snapshot),
@@ -250,6 +255,16 @@ impl Host {
 
     pub(crate) fn environment_users(&self) -> &Deployers {
         &self.environment_users
+    }
+
+    /// Its place among the hosts that are one service; none where it is alone.
+    pub(crate) fn fleet(&self) -> Option<&Arc<Fleet>> {
+        self.fleet.as_ref()
+    }
+
+    /// Takes over what a dead node left. Whether nothing of it is left.
+    pub(crate) async fn take_over(&self, dead: Tag) -> bool {
+        self.payments().is_none_or(|it| it.take_over(dead))
     }
 
     /// Live sessions.

@@ -175,6 +175,11 @@ pub(crate) trait Way: Send + Sync + Sized + 'static {
         host: &Host,
         answer: Self::Answer,
     ) -> impl Future<Output = Result<Self::Answer, Refusal>> + Send;
+
+    /// Whether evidence was added.
+    fn is_quoted(_: &Self::Answer) -> bool {
+        false
+    }
 }
 
 impl Host {
@@ -239,7 +244,11 @@ impl Host {
         let (call, answer, fields) = paid
             .await
             .map_err(|_| Refusal::internal("a paid request was lost"))??;
-        attested(self, &call, answer, fields).await
+        let (answer, fields) = attested(self, &call, answer, fields).await?;
+        if W::is_quoted(&answer) && self.fleet().is_some() {
+            charge::amend::<W>(self, payment.as_ref(), &answer);
+        }
+        Ok((answer, fields))
     }
 }
 

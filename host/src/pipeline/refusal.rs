@@ -3,13 +3,16 @@
 //! A refusal is visible to everyone on the path and in front of decryption, so its words come from the request's form and
 //! the host's state, never from a program, an argument or a result.
 
+use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hypervisor_protocol::{Error, LimitKind, ProblemType};
 
 use crate::account::Full;
 use crate::attestation::EvidenceError;
 use crate::executor::{ChallengeResponse, PrepareError};
+use crate::fleet::Tag;
 use crate::payments::{LedgerError, PaymentFault};
 
 /// Header fields, as a payment component gives them.
@@ -35,6 +38,28 @@ pub(crate) struct Problem {
     pub(crate) fields: Fields,
     /// Further members of the problem.
     pub(crate) members: Vec<(&'static str, serde_json::Value)>,
+    /// Who may have the session that is not known here.
+    pub(crate) elsewhere: Option<Elsewhere>,
+}
+
+/// A request of a session that another node may have opened.
+#[derive(Clone)]
+pub(crate) struct Elsewhere {
+    tag: Tag,
+    /// As it was received; in the account until it is gone.
+    body: Bytes,
+}
+
+impl Elsewhere {
+    pub(crate) fn into_parts(self) -> (Tag, Bytes) {
+        (self.tag, self.body)
+    }
+}
+
+impl fmt::Debug for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Elsewhere({})", self.tag)
+    }
 }
 
 impl Refusal {
@@ -45,7 +70,24 @@ impl Refusal {
             cause: None,
             fields: Vec::new(),
             members: Vec::new(),
+            elsewhere: None,
         }))
+    }
+
+    /// With the node that may have the session, and the body that it would get.
+    pub(crate) fn with_elsewhere(mut self, tag: Tag, body: Bytes) -> Self {
+        if let Self::Problem(problem) = &mut self {
+            problem.elsewhere = Some(Elsewhere { tag, body });
+        }
+        self
+    }
+
+    /// Whom to ask in this host's place.
+    pub(crate) fn take_elsewhere(&mut self) -> Option<Elsewhere> {
+        match self {
+            Self::Problem(problem) => problem.elsewhere.take(),
+            Self::Challenge(..) => None,
+        }
     }
 
     /// With the receipt of a payment that was made for what is refused.
@@ -216,7 +258,10 @@ impl From<PaymentFault> for Refusal {
 /// What cannot be written down is not begun.
 impl From<LedgerError> for Refusal {
     fn from(error: LedgerError) -> Self {
-        let mut refusal = Self::unwritable();
+        let mut refusal = match error {
+            LedgerError::TurnLost | LedgerError::Elsewhere => Self::in_doubt(),
+            _ => Self::unwritable(),
+        };
         if let Self::Problem(problem) = &mut refusal {
             problem.cause = Some(error.to_string());
         }

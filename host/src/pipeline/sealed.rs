@@ -21,6 +21,7 @@ use super::{Call, Fields, Host, Input, Kept, Refusal, Target, Way};
 use crate::account::{Share, Slot};
 use crate::audit;
 use crate::executor::{Charge, Exit, Outcome, micros};
+use crate::fleet::Tag;
 use crate::metrics::{self, Step};
 use hypervisor_agents::Owner;
 use hypervisor_environments::Undo;
@@ -459,7 +460,10 @@ impl Way for Sealed {
         let response = &mut answer.response;
         // Here passes every answer that goes out, also one that was kept when the host was killed before its entry was written.
         host.did(&audit::Done::Answered(response.result_commitment.0));
-        if call.way.route.attested && response.result_quote.is_none() {
+        // A host quotes nothing that another one ran, which its fleet kept.
+        let is_own =
+            (host.fleet()).is_none_or(|it| it.tag() == Tag::of(response.session_id.as_bytes()));
+        if call.way.route.attested && response.result_quote.is_none() && is_own {
             let receipt = response.receipt.as_ref().map(AsRef::as_ref);
             let quoting = metrics::timed(Step::Quote);
             let evidence = host
@@ -474,6 +478,10 @@ impl Way for Sealed {
             response.result_evidence = Some(HexBytes(encoded));
         }
         Ok(answer)
+    }
+
+    fn is_quoted(answer: &Answer) -> bool {
+        answer.response.result_quote.is_some()
     }
 }
 

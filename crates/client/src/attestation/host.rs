@@ -1,6 +1,6 @@
 //! Asking a host for evidence.
 
-use hypervisor_protocol::{CreateKeypairRequest, CreateKeypairResponse, PrivateKey, PublicKey};
+use hypervisor_protocol::{CreateKeypairRequest, PrivateKey, PublicKey};
 use hypervisor_verify::{
     Connection, Evidence, Expected, ExpectedSubject, Policy, Verdict, VerifierNonce, evidence,
     verify,
@@ -65,8 +65,8 @@ impl Client {
         let nonce = challenge.nonce.as_bytes().to_vec();
         let request = CreateKeypairRequest::new(key.public_key(), Some(nonce));
         let client = self.explaining(policy);
-        let open = || client.post("verifiable/encrypt/create_keypair", &request);
-        let answer: CreateKeypairResponse = match open().await {
+        let open = || client.open("verifiable/encrypt/create_keypair", &request);
+        let (answer, affinity) = match open().await {
             // A certificate that no authority vouches for: evidence may.
             Err(Error::Transport { .. }) if self.tls().was_refused() => {
                 let (_, verdict) = self.verify_host(policy).await?;
@@ -95,7 +95,7 @@ impl Client {
             evidence: evidence.unwrap_or_default().to_vec(),
         });
         Ok(self
-            .session(key, host, &answer)?
+            .session((key, host), &answer, affinity)?
             .attested(attestation, keeping))
     }
 

@@ -2,8 +2,11 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "tests fail by panicking"
 )]
 
+mod fleet;
+mod fleet_model;
 mod sign_in;
 mod store;

@@ -43,7 +43,7 @@ fn bought(store: &Store, nonce: &str, created: u64) -> (Key, Record) {
 }
 
 fn is_answered(ledger: &Ledger, proof: &Proof) -> bool {
-    let Some(request) = ledger.signed_in(&REQUEST, proof, now()) else {
+    let Some(request) = ledger.signed_in(&REQUEST, proof, now()).unwrap() else {
         return false;
     };
     let claimed = at_once(ledger.claim(None, &request)).unwrap().unwrap();
@@ -68,7 +68,7 @@ fn who_paid_is_answered_for_the_same_request_by_a_new_proof_each_time() {
         ..REQUEST
     };
     let unpaid = ledger.signed_in(&other, &proof("0xbb", "e"), now());
-    assert!(unpaid.is_none());
+    assert!(unpaid.unwrap().is_none());
     // What proved nothing was not taken.
     assert!(is_answered(&ledger, &proof("0xbb", "e")));
 }
@@ -89,7 +89,7 @@ fn a_proof_from_before_the_start_is_not_taken_and_one_holder_fills_no_memory() {
     assert!(!is_answered(&ledger, &one_more));
     // Those that expired are forgotten.
     let later = ledger.signed_in(&REQUEST, &one_more, now() + 300);
-    assert!(later.is_some());
+    assert!(later.unwrap().is_some());
 }
 
 #[test]

@@ -9,6 +9,16 @@
 )]
 
 mod disk;
+mod places;
+mod postgres;
+mod rows;
+#[path = "../../../../tests/src/postgres.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "it is a file of the end-to-end tests, which use more of it"
+)]
+mod server;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -16,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use hypervisor_store::{
-    Backend, Change, Disk, Error, Expect, Keys, RawChange, RawRow, SealingKey, Store, Table, Under,
+    Backend, Change, Disk, Error, Keys, RawChange, RawRow, SealingKey, Store, Table, Under,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -176,61 +186,6 @@ fn rows_under_another_file_key_are_refused_by_name() {
 }
 
 #[test]
-fn a_change_that_expects_another_version_changes_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(&folder, None);
-    put(&store, FILE, b"a", b"first");
-    let version = store.get(FILE, b"a").unwrap().unwrap().version;
-    put(&store, FILE, b"a", b"second");
-    for expect in [Expect::Version(version), Expect::Absent] {
-        let late = Change {
-            expect,
-            ..Change::put(FILE, b"a", b"late")
-        };
-        let changes = [Change::put(FILE, b"b", b"with it"), late];
-        let error = store.commit(&changes, true).unwrap_err();
-        assert!(matches!(error, Error::Conflict(1)), "{error}");
-    }
-    assert_eq!(value(&store, FILE, b"a").unwrap(), b"second");
-    assert_eq!(value(&store, FILE, b"b"), None);
-}
-
-#[test]
-fn a_row_that_was_deleted_and_made_again_has_another_version() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(&folder, None);
-    let version = || store.get(FILE, b"a").unwrap().unwrap().version;
-    put(&store, FILE, b"a", b"same");
-    let first = version();
-    store.commit(&[Change::delete(FILE, b"a")], true).unwrap();
-    assert_eq!(value(&store, FILE, b"a"), None);
-    put(&store, FILE, b"a", b"same");
-    assert!(version() > first);
-}
-
-#[test]
-fn a_scan_is_of_one_prefix_and_bounded() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(&folder, None);
-    for key in ["a", "b1", "b2", "b3", "c"] {
-        put(&store, FILE, key.as_bytes(), key.as_bytes());
-    }
-    let scan = |prefix: &str, after: Option<&str>, limit| -> Vec<String> {
-        let after = after.map(str::as_bytes);
-        let found = store.scan(FILE, prefix.as_bytes(), after, limit).unwrap();
-        found
-            .into_iter()
-            .map(|it| String::from_utf8(it.row.unwrap().value.to_vec()).unwrap())
-            .collect()
-    };
-    assert_eq!(scan("b", None, 10), ["b1", "b2", "b3"]);
-    assert_eq!(scan("b", None, 2), ["b1", "b2"]);
-    assert_eq!(scan("b", Some("b2"), 10), ["b3"]);
-    assert_eq!(scan("", Some("b3"), 10), ["c"]);
-    assert!(scan("d", None, 10).is_empty() && scan("", None, 0).is_empty());
-}
-
-#[test]
 fn the_file_shows_no_value_and_is_its_owners_alone() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("state")).unwrap();
@@ -265,6 +220,29 @@ fn a_key_file_is_made_once_and_is_its_owners_alone() {
         fs::write(&path, vec![7; length]).unwrap();
         let error = SealingKey::of_file(&path).unwrap_err();
         assert!(matches!(error, Error::KeyFile(_)), "{error}");
+    }
+}
+
+#[test]
+fn a_key_file_that_is_given_is_never_made_and_nobody_elses() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    assert!(matches!(SealingKey::given(&path), Err(Error::Io(..))));
+    assert!(!path.exists());
+    for (length, mode) in [(31, 0o600), (33, 0o600), (32, 0o644), (32, 0o602)] {
+        fs::write(&path, vec![7; length]).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let error = SealingKey::given(&path).unwrap_err();
+        let is_of_the_length = matches!(error, Error::KeyFile(_));
+        let is_of_the_mode = matches!(error, Error::OpenKeyFile(_));
+        assert_eq!(
+            (is_of_the_length, is_of_the_mode),
+            (length != 32, length == 32)
+        );
+    }
+    for mode in [0o400, 0o440] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        SealingKey::given(&path).unwrap();
     }
 }
 

@@ -8,6 +8,7 @@ use hypervisor::admin;
 use hypervisor::args::Cli;
 use hypervisor::error::Error;
 use hypervisor::executor::Allocation;
+use hypervisor::fleet;
 use hypervisor::hardening;
 use hypervisor::ingress::service;
 use hypervisor::manifest::Manifest;
@@ -30,6 +31,9 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
     if let Some(listening) = cli.listening {
         config.listening = listening;
     }
+    if let Some(advertise) = &cli.advertise {
+        config.fleet.advertise.clone_from(advertise);
+    }
     let descriptors = hardening::host(&mut config)?;
     // Of the libraries that a build may hold, TLS takes this one; a second call finds the first one's choice.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -47,6 +51,13 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         let tls_key = tls.as_ref().map(Tls::key);
         let attestation = platform.start(identity, facts.log(), manifest, tls_key)?;
         let server = Server::bind(config.listening, tls, config.limits.server(descriptors)).await?;
+        let server = match config.fleet.socket()? {
+            Some(path) => match admin::bind(&path) {
+                Ok(socket) => server.beside(socket),
+                Err(source) => return Err(Error::ListenBeside { path, source }),
+            },
+            None => server,
+        };
         let allocation = executor.allocation();
         let admin = admin::Listener::open(&config).await?;
         // From here on the addresses are those in use: agents are kept away from them.
@@ -91,7 +102,15 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
                 shelves.maintain().await;
             }
         });
-        let result = server.serve(service.clone(), shutdown, app.idle()).await;
+        let attending_fleet = tokio::spawn(fleet::attend(Arc::clone(&app)));
+        let lingering = fleet::linger(Arc::clone(&app));
+        let result = server
+            .serve(service.clone(), shutdown, lingering, app.idle())
+            .await;
+        attending_fleet.abort();
+        if result.is_ok() {
+            fleet::depart(&app).await;
+        }
         attending.abort();
         maintaining.abort();
         if let Some(Err(error)) = app.shelves().map(|it| it.flush()) {

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::Sealed;
 use crate::account::Share;
+use crate::fleet::Tag;
 use crate::pipeline::body::Received;
 use crate::pipeline::{Host, Refusal};
 use crate::sessions::NotFound;
@@ -102,9 +103,18 @@ pub(super) fn decode(host: &Host, way: &Sealed, received: Received) -> Result<De
 }
 
 fn decode_as<T: Body>(host: &Host, way: &Sealed, received: Received) -> Result<Decoded, Refusal> {
-    let (body, share) = received.decode::<T>(way.format)?;
+    let body = received.read::<T>(way.format)?;
     let (id, public_key) = body.session();
-    let session = find_session(host, id, public_key)?;
+    let session = match find_session(host, id, public_key) {
+        Ok(session) => session,
+        Err(refusal) => {
+            return Err(match id.and_then(|id| foreign(host, id)) {
+                Some(tag) => refusal.with_elsewhere(tag, received.into_bytes()),
+                None => refusal,
+            });
+        }
+    };
+    let share = received.into_share();
     let owner = body.owner().map(|proof| session.owner(proof)).transpose()?;
     Ok(Decoded {
         session,
@@ -112,6 +122,12 @@ fn decode_as<T: Body>(host: &Host, way: &Sealed, received: Received) -> Result<D
         request: body.into(),
         share,
     })
+}
+
+/// The tag of another node in a session's id.
+fn foreign(host: &Host, id: &SessionId) -> Option<Tag> {
+    let tag = Tag::of(id.as_bytes());
+    host.fleet().filter(|it| it.tag() != tag).map(|_| tag)
 }
 
 fn find_session(
@@ -125,6 +141,10 @@ fn find_session(
     }
     let client = client_key(public_key, "public_key")?;
     sessions.find(id, &client).map_err(|error| match error {
+        NotFound::Unknown if id.is_none() && host.fleet().is_some() => Refusal::new(
+            ProblemType::AmbiguousSession,
+            "this host has no session of `public_key`, and others may; name it in `session_id`",
+        ),
         NotFound::Unknown => Refusal::new(
             ProblemType::UnknownSession,
             "no live session has this `session_id` and `public_key`; open one with POST /encrypt/create_keypair",

@@ -16,6 +16,7 @@ mod browser;
 mod connections;
 mod evidence;
 mod execution;
+mod fleet;
 mod fronts;
 mod mcp;
 mod memory;

@@ -1,0 +1,327 @@
+//! What is asked of the database, each in one statement.
+
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use tokio::time::{Instant, timeout_at};
+
+use crate::backend::{Fingerprint, RawRow};
+
+/// Bytes of a value up to which it comes with its row; longer ones are asked for one by one.
+const INLINE: i64 = 64 << 10;
+/// Bytes a second that a value has to come or go with at least, beyond the time that every statement has.
+const RATE: u64 = 8 << 20;
+
+/// One statement: what it asks, and how it is answered.
+pub(super) trait Statement: Send + Sync + 'static {
+    /// What comes back.
+    type Answer: Send + 'static;
+
+    /// Asks. `by`: when the answer has to be there, as far as it is short. `again`: nobody knows whether an earlier attempt was
+    /// made.
+    fn ask(
+        &self,
+        connection: &mut PgConnection,
+        by: Instant,
+        again: bool,
+    ) -> impl Future<Output = Result<Self::Answer, sqlx::Error>> + Send;
+}
+
+/// One row.
+pub(super) struct Get {
+    pub table: String,
+    pub key: Vec<u8>,
+}
+
+impl Statement for Get {
+    type Answer = Option<RawRow>;
+
+    async fn ask(
+        &self,
+        connection: &mut PgConnection,
+        by: Instant,
+        _: bool,
+    ) -> Result<Option<RawRow>, sqlx::Error> {
+        let found: Option<(i64, i64, Option<Vec<u8>>)> = within(
+            by,
+            sqlx::query_as(
+                "select version, octet_length(sealed)::bigint, case when octet_length(sealed) <= $3 then sealed end \
+                 from hypervisor_rows where tab = $1 and key = $2",
+            )
+            .bind(&self.table)
+            .bind(&self.key)
+            .bind(INLINE)
+            .fetch_optional(&mut *connection),
+        )
+        .await?;
+        match found {
+            Some((version, _, Some(sealed))) => Ok(Some(row(version, sealed))),
+            Some((_, length, None)) => {
+                let by = by + for_bytes(u64::try_from(length).unwrap_or_default());
+                long(connection, &self.table, &self.key, by).await
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+/// A row whose value is long.
+async fn long(
+    connection: &mut PgConnection,
+    table: &str,
+    key: &[u8],
+    by: Instant,
+) -> Result<Option<RawRow>, sqlx::Error> {
+    let found: Option<(i64, Vec<u8>)> = within(
+        by,
+        sqlx::query_as("select version, sealed from hypervisor_rows where tab = $1 and key = $2")
+            .bind(table)
+            .bind(key)
+            .fetch_optional(connection),
+    )
+    .await?;
+    Ok(found.map(|(version, sealed)| row(version, sealed)))
+}
+
+/// Rows in the order of their keys.
+pub(super) struct Scan {
+    pub table: String,
+    pub prefix: Vec<u8>,
+    pub after: Option<Vec<u8>>,
+    pub limit: usize,
+}
+
+/// Key, version, length, and the value where it is short.
+type Listed = (Vec<u8>, i64, i64, Option<Vec<u8>>);
+
+impl Statement for Scan {
+    type Answer = Vec<(Vec<u8>, RawRow)>;
+
+    async fn ask(
+        &self,
+        connection: &mut PgConnection,
+        by: Instant,
+        _: bool,
+    ) -> Result<Self::Answer, sqlx::Error> {
+        let found: Vec<Listed> = within(
+            by,
+            sqlx::query_as(
+                "select key, version, octet_length(sealed)::bigint, case when octet_length(sealed) <= $6 then sealed end \
+                 from hypervisor_rows \
+                 where tab = $1 and key >= $2 and ($3::bytea is null or key < $3) and ($4::bytea is null or key > $4) \
+                 order by key limit $5",
+            )
+            .bind(&self.table)
+            .bind(&self.prefix)
+            .bind(end(&self.prefix))
+            .bind(&self.after)
+            .bind(i64::try_from(self.limit).unwrap_or(i64::MAX))
+            .bind(INLINE)
+            .fetch_all(&mut *connection),
+        )
+        .await?;
+        let mut rows = Vec::with_capacity(found.len());
+        for (key, version, length, sealed) in found {
+            let row = match sealed {
+                Some(sealed) => Some(row(version, sealed)),
+                None => {
+                    let time = for_bytes(u64::try_from(length).unwrap_or_default());
+                    let by = Instant::now().max(by) + time;
+                    long(connection, &self.table, &key, by).await?
+                }
+            };
+            // One that went meanwhile is gone.
+            rows.extend(row.map(|row| (key, row)));
+        }
+        Ok(rows)
+    }
+}
+
+/// The first key after all that begin with a prefix; none where every key comes before the end.
+fn end(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut end = prefix.get(..=last)?.to_vec();
+    *end.last_mut()? += 1;
+    Some(end)
+}
+
+/// Changes, in the order of their rows.
+#[derive(Default)]
+pub(super) struct Commit {
+    pub tables: Vec<String>,
+    pub keys: Vec<Vec<u8>>,
+    pub expected: Vec<Option<i64>>,
+    pub versions: Vec<Option<i64>>,
+    pub sealed: Vec<Option<Vec<u8>>>,
+    /// Where each stood in the order of the caller.
+    pub places: Vec<i32>,
+    pub durable: bool,
+}
+
+/// Why changes were not made.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NotMade {
+    /// The row of this change has another version.
+    Conflict(usize),
+    /// Versions of new rows have to be higher than this.
+    Behind(u64),
+}
+
+impl Statement for Commit {
+    type Answer = Result<(), NotMade>;
+
+    async fn ask(
+        &self,
+        connection: &mut PgConnection,
+        by: Instant,
+        again: bool,
+    ) -> Result<Self::Answer, sqlx::Error> {
+        let bytes: usize = self.sealed.iter().flatten().map(Vec::len).sum();
+        let by = by + for_bytes(u64::try_from(bytes).unwrap_or(u64::MAX));
+        let answer: Result<(Option<i32>, Option<i64>), _> = within(
+            by,
+            sqlx::query_as(
+                "select conflict, floor from hypervisor_commit($1, $2, $3, $4, $5, $6, $7, $8)",
+            )
+            .bind(&self.tables[..])
+            .bind(&self.keys[..])
+            .bind(&self.expected[..])
+            .bind(&self.versions[..])
+            .bind(&self.sealed[..])
+            .bind(&self.places[..])
+            .bind(self.durable)
+            .bind(again)
+            .fetch_one(connection),
+        )
+        .await;
+        match answer {
+            Ok((Some(place), _)) => {
+                let place = usize::try_from(place).unwrap_or_default();
+                Ok(Err(NotMade::Conflict(place)))
+            }
+            Ok((None, Some(floor))) => {
+                let floor = u64::try_from(floor).unwrap_or_default();
+                Ok(Err(NotMade::Behind(floor)))
+            }
+            Ok((None, None)) => Ok(Ok(())),
+            Err(error) => match behind(&error) {
+                Some(floor) => Ok(Err(NotMade::Behind(floor))),
+                None => Err(error),
+            },
+        }
+    }
+}
+
+/// The version of the row that was here before, where the schema says that the new one's is not higher.
+fn behind(error: &sqlx::Error) -> Option<u64> {
+    let sqlx::Error::Database(error) = error else {
+        return None;
+    };
+    if error.code()? != "HV001" {
+        return None;
+    }
+    error.message().parse().ok()
+}
+
+/// Brings everything that was committed before to the disk. It writes something: what writes nothing waits for nothing.
+pub(super) struct Flush;
+
+impl Statement for Flush {
+    type Answer = ();
+
+    async fn ask(
+        &self,
+        connection: &mut PgConnection,
+        by: Instant,
+        _: bool,
+    ) -> Result<(), sqlx::Error> {
+        let done = sqlx::query(
+            "select set_config('synchronous_commit', 'on', true), pg_logical_emit_message(true, 'hypervisor', '')",
+        )
+        .execute(connection);
+        within(by, done).await.map(drop)
+    }
+}
+
+/// Deletes a table's rows.
+pub(super) struct Clear(pub String);
+
+impl Statement for Clear {
+    type Answer = ();
+
+    async fn ask(
+        &self,
+        connection: &mut PgConnection,
+        by: Instant,
+        _: bool,
+    ) -> Result<(), sqlx::Error> {
+        let delete = sqlx::query("delete from hypervisor_rows where tab = $1").bind(&self.0);
+        within(by, delete.execute(connection)).await.map(drop)
+    }
+}
+
+/// The database's clock.
+pub(super) struct Now;
+
+impl Statement for Now {
+    type Answer = u64;
+
+    async fn ask(
+        &self,
+        connection: &mut PgConnection,
+        by: Instant,
+        _: bool,
+    ) -> Result<u64, sqlx::Error> {
+        let micros =
+            sqlx::query_scalar("select (extract(epoch from clock_timestamp()) * 1000000)::bigint")
+                .fetch_one(connection);
+        let micros: i64 = within(by, micros).await?;
+        Ok(u64::try_from(micros).unwrap_or_default())
+    }
+}
+
+/// What tells whether a table has changed.
+pub(super) struct Sum(pub String);
+
+impl Statement for Sum {
+    type Answer = Fingerprint;
+
+    async fn ask(
+        &self,
+        connection: &mut PgConnection,
+        by: Instant,
+        _: bool,
+    ) -> Result<Fingerprint, sqlx::Error> {
+        let sum = sqlx::query_as(
+            "select count(*), coalesce(sum(version), 0)::text from hypervisor_rows where tab = $1",
+        )
+        .bind(&self.0)
+        .fetch_one(connection);
+        let (rows, versions): (i64, String) = within(by, sum).await?;
+        Ok(Fingerprint {
+            rows: u64::try_from(rows).unwrap_or_default(),
+            versions: versions.parse().unwrap_or_default(),
+        })
+    }
+}
+
+fn row(version: i64, sealed: Vec<u8>) -> RawRow {
+    RawRow {
+        // One that is not a version is given as one that does not open.
+        version: u64::try_from(version).unwrap_or_default(),
+        sealed,
+    }
+}
+
+fn for_bytes(bytes: u64) -> Duration {
+    Duration::from_secs(bytes / RATE)
+}
+
+/// What `future` gives, or that it did not come in time.
+pub(super) async fn within<T>(
+    by: Instant,
+    future: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let late = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+    timeout_at(by, future).await.map_err(late)?
+}

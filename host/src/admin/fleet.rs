@@ -1,0 +1,90 @@
+//! The nodes of the fleet, for `hypervisor-ctl fleet`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::json;
+use crate::pipeline::Host;
+
+/// Microseconds of a second.
+const SECOND: u64 = 1_000_000;
+
+/// A fleet, as one of its nodes sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fleet {
+    /// The node that says so.
+    pub tag: String,
+    /// How often it took over what a dead node left, since it started.
+    pub takeovers: u64,
+    /// All nodes, by their tags.
+    pub nodes: Vec<Node>,
+}
+
+/// A node of a fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// What the ids of its sessions end in.
+    pub tag: String,
+    /// Where other nodes reach it; none where they cannot.
+    pub address: Option<String>,
+    /// The version of the host.
+    pub version: String,
+    /// `serving`, `leaving` or `dead`.
+    pub state: String,
+    /// When it started, by the database's clock: Unix time, seconds.
+    pub started_at: u64,
+    /// When it was last seen, likewise.
+    pub seen_at: u64,
+    /// Sessions that it held then.
+    pub sessions: u64,
+}
+
+impl Fleet {
+    /// Of a host that runs; none where it is alone.
+    pub(super) fn of(host: &Host) -> Option<Self> {
+        let fleet = host.fleet()?;
+        let node = |it: crate::fleet::Node| Node {
+            tag: it.tag.to_string(),
+            address: it.address.as_ref().map(ToString::to_string),
+            state: match (it.alive, it.leaving || it.closed) {
+                (false, _) => "dead",
+                (true, true) => "leaving",
+                (true, false) => "serving",
+            }
+            .to_owned(),
+            version: it.host,
+            started_at: it.started / SECOND,
+            seen_at: it.seen / SECOND,
+            sessions: it.sessions,
+        };
+        Some(Self {
+            tag: fleet.tag().to_string(),
+            takeovers: fleet.takeovers(),
+            nodes: fleet.nodes().into_iter().map(node).collect(),
+        })
+    }
+
+    /// How many nodes are in each state.
+    pub(super) fn by_state(&self) -> Vec<(&'static str, u64)> {
+        let count = |state| {
+            let nodes = self.nodes.iter().filter(|node| node.state == state);
+            (state, u64::try_from(nodes.count()).unwrap_or(u64::MAX))
+        };
+        ["serving", "leaving", "dead"].map(count).to_vec()
+    }
+}
+
+/// `GET /fleet`.
+pub(super) async fn show(State(app): State<Arc<Host>>) -> Response {
+    match Fleet::of(&app) {
+        Some(fleet) => json(&fleet),
+        None => {
+            let words = "this host is alone: [fleet] names no store\n";
+            (StatusCode::NOT_FOUND, words).into_response()
+        }
+    }
+}
