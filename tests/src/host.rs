@@ -80,8 +80,12 @@ impl Host {
 
     /// Kills the host without a warning and starts it again on the same state, at another address.
     pub fn kill_and_restart(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.kill();
+        self.start_again();
+    }
+
+    /// Starts a host that was killed again on the same state, at another address.
+    pub fn start_again(&mut self) {
         (self.child, self.addresses) = spawn(self.folder.path(), &self.environment);
     }
 

@@ -7,6 +7,8 @@
     reason = "tests fail by panicking"
 )]
 
+mod agents;
+mod environments;
 mod manifests;
 mod payments;
 mod routing;
