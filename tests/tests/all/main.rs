@@ -14,6 +14,7 @@ mod differential;
 mod environments;
 mod examples;
 mod exhaustion;
+mod fleet;
 mod fronts;
 mod isolation;
 mod javascript;
