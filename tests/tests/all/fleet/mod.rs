@@ -8,6 +8,7 @@
 )]
 
 mod agents;
+mod database;
 mod environments;
 mod manifests;
 mod payments;
