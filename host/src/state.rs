@@ -20,7 +20,7 @@ use hypervisor_store::{
 use crate::config::Fleet;
 
 /// What the hosts of a fleet have in common.
-const SHARED: [&str; 3] = ["agents", "environments", "payments"];
+const SHARED: [&str; 4] = ["agents", "environments", "nodes", "payments"];
 
 /// The folder of the host's own state, with the keys of what is in it.
 pub struct State {
