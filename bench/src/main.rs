@@ -11,6 +11,7 @@ mod cold;
 mod concurrency;
 mod environments;
 mod executor;
+mod fleet;
 mod http;
 mod ingest;
 mod overhead;
@@ -73,6 +74,8 @@ enum Command {
     A2a,
     /// A thousand connections of one peer that do the worst they can, while another peer runs `hello`.
     Siege,
+    /// Hosts of a fleet: a hop, a shared payment, a deployment, and the loss of one; needs PostgreSQL.
+    Fleet,
     /// All of them.
     All,
     /// This host and an earlier build of it, side by side.
@@ -110,7 +113,7 @@ fn main() -> ExitCode {
 /// One benchmark: its subcommand, its default number of rounds, and its code.
 type Benchmark = (Command, u32, fn(u32) -> Result<Section>);
 
-const BENCHMARKS: [Benchmark; 13] = [
+const BENCHMARKS: [Benchmark; 14] = [
     (Command::Overhead, 21, overhead::measure),
     (Command::Cold, 5, cold::measure),
     (Command::Concurrency, 5, concurrency::measure),
@@ -124,6 +127,7 @@ const BENCHMARKS: [Benchmark; 13] = [
     (Command::Environments, 7, environments::measure),
     (Command::A2a, 5, a2a::measure),
     (Command::Siege, 3, siege::measure),
+    (Command::Fleet, 5, fleet::measure),
 ];
 
 fn measure(command: Command, rounds: Option<u32>, output: Output) -> Result<()> {

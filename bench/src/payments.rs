@@ -30,8 +30,8 @@ const TURN: usize = 10;
 /// What a facilitator that sends transactions to a chain takes for each of its answers, at the least.
 const USUAL: Duration = Duration::from_millis(20);
 /// Payers that pay at once, and what each buys in a round.
-const AT_ONCE: usize = 16;
-const EACH: usize = 10;
+pub(crate) const AT_ONCE: usize = 16;
+pub(crate) const EACH: usize = 10;
 
 pub(crate) fn measure(rounds: u32) -> Result<Section> {
     let mut section = Section::new(
@@ -46,7 +46,7 @@ pub(crate) fn measure(rounds: u32) -> Result<Section> {
     Ok(section)
 }
 
-fn config(facilitator: &str, pay_to: Address) -> Result<String> {
+pub(crate) fn config(facilitator: &str, pay_to: Address) -> Result<String> {
     let plugin = std::fs::read_to_string(component("payments.toml")?)
         .context("target/components/payments.toml (make components)")?;
     Ok(format!(
@@ -55,7 +55,7 @@ fn config(facilitator: &str, pay_to: Address) -> Result<String> {
 }
 
 /// The offer of [`config`], as a challenge has it.
-fn offer(pay_to: Address) -> Value {
+pub(crate) fn offer(pay_to: Address) -> Value {
     json!({
         "scheme": "exact", "network": "eip155:84532", "amount": "10000", "asset": USDC,
         "payTo": pay_to.to_string(), "maxTimeoutSeconds": 120, "extra": {"name": "USDC", "version": "2"},
@@ -211,14 +211,14 @@ async fn beyond(rounds: u32) -> Result<Group> {
 }
 
 /// What one payer sends over a connection of its own: made before the clock runs.
-struct Buyer {
+pub(crate) struct Buyer {
     connection: Connection,
     session: Session,
     requests: Vec<(Ready, (&'static str, String))>,
 }
 
 impl Buyer {
-    async fn new(host: &Process, hello: &[u8], offer: &Value) -> Result<Self> {
+    pub(crate) async fn new(host: &Process, hello: &[u8], offer: &Value) -> Result<Self> {
         let mut connection = Connection::open(host.address()).await?;
         let session = Session::open(&mut connection).await?;
         // A session's first run compiles, and is not what is measured.
@@ -238,7 +238,7 @@ impl Buyer {
         })
     }
 
-    async fn buy(mut self) -> Result<()> {
+    pub(crate) async fn buy(mut self) -> Result<()> {
         for (Ready { body, pending }, (name, value)) in self.requests {
             let payment = [(name, value.as_str())];
             let paid = self.connection.post_with(PAID, FORMAT, body, &payment);
