@@ -141,13 +141,12 @@ async fn agents_that_a_host_has_answer_while_the_database_is_away() {
     for host in &hosts {
         assert_eq!(host.get("agent", "/").await.status(), 200);
     }
-    let refused = hosts[0].try_deploy(&owner(), &guest("http-echo"), &manifest("other", ""));
-    assert!(refused.await.is_err());
+    let (late, component, text) = (owner(), guest("http-echo"), manifest("late", ""));
+    let refused = hosts[0].try_deploy(&late, &component, &text).await;
+    assert!(refused.is_err());
     fleet.database.run();
-    let late = owner();
     eventually("deployments again", async || {
-        let again = hosts[1].try_deploy(&late, &guest("http-echo"), &manifest("late", ""));
-        again.await.ok()
+        hosts[1].try_deploy(&late, &component, &text).await.ok()
     })
     .await;
     everywhere(&hosts, "late", None).await;
