@@ -39,11 +39,21 @@ impl Postgres {
         Self::with("")
     }
 
+    /// Starts a server that speaks TLS, with a certificate for its address that is signed by nobody else.
+    pub fn with_tls() -> Self {
+        Self::of("ssl = on\nfsync = off\n", certify)
+    }
+
     /// Starts a server with more lines in its configuration.
     pub fn with(settings: &str) -> Self {
+        Self::of(settings, |_| {})
+    }
+
+    fn of(settings: &str, prepare: impl FnOnce(&Path)) -> Self {
         let folder = shared_folder();
         let data = folder.path().join("data");
         run(Command::new("cp").arg("-a").arg(template()).arg(&data));
+        prepare(&data);
         let mut server = Self {
             folder,
             port: free_port(),
@@ -71,6 +81,11 @@ impl Postgres {
             "postgres://{USER}:{PASSWORD}@127.0.0.1:{}/postgres",
             self.port
         )
+    }
+
+    /// The certificate of a server that speaks TLS.
+    pub fn certificate(&self) -> PathBuf {
+        self.data().join("server.crt")
     }
 
     /// The port.
@@ -285,6 +300,25 @@ fn answers(port: u16) -> bool {
         .args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()])
         .status();
     asked.unwrap().success()
+}
+
+/// Makes the certificate and the key of a server where it looks for them.
+fn certify(data: &Path) {
+    let mut made = Command::new("openssl");
+    made.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+    ])
+    .args(["-nodes", "-days", "30", "-subj", "/CN=database"])
+    .args(["-addext", "subjectAltName=IP:127.0.0.1"])
+    .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+    .arg(data.join("server.key"))
+    .arg("-out");
+    run(made.arg(data.join("server.crt")));
 }
 
 fn free_port() -> u16 {

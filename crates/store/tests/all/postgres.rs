@@ -392,3 +392,23 @@ fn a_standby_alone_is_refused() {
     let error = Postgres::open(&standby.url()).unwrap_err();
     assert!(error.to_string().contains("standby"), "{error}");
 }
+
+#[test]
+fn a_connection_is_under_tls_where_the_url_says_so_and_its_server_is_the_right_one() {
+    let (server, other) = (Server::with_tls(), Server::with_tls());
+    let trusting = |of: &Server| {
+        let certificate = of.certificate();
+        let parameters = format!("sslmode=verify-full&sslrootcert={}", certificate.display());
+        format!("{}?{parameters}", server.url())
+    };
+    let store = store(&trusting(&server));
+    put(&store, FILE, b"key", b"value");
+    let under_tls = "select bool_and(ssl) from pg_stat_ssl join pg_stat_activity using (pid) \
+                     where application_name = 'hypervisor'";
+    assert_eq!(server.query(under_tls), "t");
+    let refused = Postgres::open(&trusting(&other)).unwrap_err();
+    assert!(refused.to_string().contains("certificate"), "{refused}");
+    let plain = Server::start();
+    let error = Postgres::open(&format!("{}?sslmode=require", plain.url())).unwrap_err();
+    assert!(error.to_string().contains("TLS"), "{error}");
+}
