@@ -6,6 +6,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod database;
 pub(crate) mod kit;
 mod manifests;
 mod routing;
