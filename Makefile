@@ -1,7 +1,7 @@
 # Each target is a few lines; what takes more is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup guests components templates packages payments mcp a2a metrics kubernetes browser registry tpm demo release reproduce image image-boot image-test trusted test serve check bench fuzz loads load soak chaos pictures conformance clean deb deb-test dist
+.PHONY: help setup guests components templates packages payments mcp a2a metrics kubernetes browser registry tpm fleet demo release reproduce image image-boot image-test trusted test serve check bench fuzz loads load soak chaos pictures conformance clean deb deb-test dist
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -46,6 +46,9 @@ registry: ## install the registry of OCI artifacts that tests push to
 tpm: ## install the TPM in software that tests quote with
 	@scripts/setup.sh tpm
 
+fleet: ## install the database and the router that tests of several hosts start
+	@scripts/setup.sh fleet
+
 demo: guests components payments mcp a2a ## encrypt, run, pay and verify against a local host
 	cargo build --profile demo --locked -p hypervisor -p hypervisor-ctl -p hypervisor-client
 	@scripts/compile-components.sh target/demo/hypervisor-ctl
@@ -85,7 +88,7 @@ trusted: ## what is in the host's binary: lines of this project's Rust, and crat
 	@scripts/trusted.sh
 
 # One build for everything that the tests start, are and need: features are those of the whole workspace at each step.
-test: guests components templates payments mcp a2a metrics kubernetes browser registry tpm ## run all tests
+test: guests components templates payments mcp a2a metrics kubernetes browser registry tpm fleet ## run all tests
 	cargo build --workspace --bins --tests --locked
 	@scripts/compile-components.sh target/debug/hypervisor-ctl
 	@scripts/build-packages.sh target/debug/wit-package

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes this machine ready to build the guests (`setup.sh guests`, the default), to run `make check` (`setup.sh check`), to list what a release
 # is made of (`setup.sh sbom`), to make Debian packages (`setup.sh deb`) and try them (`setup.sh deb-test`), to fuzz (`setup.sh fuzz`), or for the tests
-# that push to a registry (`setup.sh registry`) or quote with a TPM in software (`setup.sh tpm`).
+# that push to a registry (`setup.sh registry`), quote with a TPM in software (`setup.sh tpm`) or start several hosts (`setup.sh fleet`).
 # Safe to run again: what is there already is left alone. Tools go to .tools, which git ignores.
 set -euo pipefail
 
@@ -147,6 +147,18 @@ setup_tpm() {
     say 'swtpm … ok'
 }
 
+# Programs alone, as above: tests start a database of their own, and a router before their hosts.
+setup_fleet() {
+    if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || ! command -v haproxy >/dev/null; then
+        command -v apt-get >/dev/null && [[ $(id -u) -eq 0 ]] ||
+            fail "no PostgreSQL or HAProxy: install both (on Debian \`apt-get install postgresql haproxy\`) and run this again"
+        say "postgresql, haproxy … installing Debian's"
+        apt_update || say "Debian package lists … could not be fetched, going on with those that are here"
+        RUNLEVEL=1 apt_install postgresql haproxy
+    fi
+    say 'postgresql, haproxy … ok'
+}
+
 setup_sbom() { install_tool cargo-cyclonedx "$cargo_cyclonedx_version"; }
 
 # libFuzzer alone; it is C++.
@@ -173,8 +185,8 @@ setup_deb-test() {
 
 part=${1:-guests}
 case $part in
-    guests | check | sbom | deb | deb-test | fuzz | registry | tpm) ;;
-    *) fail "unknown part \`$part\`: guests, check, sbom, deb, deb-test, fuzz, registry or tpm" ;;
+    guests | check | sbom | deb | deb-test | fuzz | registry | tpm | fleet) ;;
+    *) fail "unknown part \`$part\`: guests, check, sbom, deb, deb-test, fuzz, registry, tpm or fleet" ;;
 esac
 
 command -v cargo >/dev/null || fail "cargo is not on PATH: install Rust 1.95 or newer with rustup"

@@ -52,6 +52,7 @@ pub(crate) fn measure(cli: &Cli, host: Option<&Path>, output: Output) -> Result<
 pub(crate) fn configuration(cli: &Cli, output: Output) -> Result<(), Error> {
     let config = load_config(cli.config.as_deref())?;
     hypervisor::server::Tls::open(&config.tls)?;
+    let shared = hypervisor::state::check(&config.fleet)?;
     let Parts {
         mut executor,
         platform,
@@ -75,6 +76,9 @@ pub(crate) fn configuration(cli: &Cli, output: Output) -> Result<(), Error> {
             &serde_json::json!({
                 "config": config, "manifest": manifest, "manifest_sha384": digest,
                 "plugins": named, "sold": sold,
+                "fleet": shared.map(|it| serde_json::json!({
+                    "store": it.name, "server": it.server, "schema": it.schema, "known_schema": it.known,
+                })),
                 "attestation": {
                     "backend": platform.backend().map_or("none", |backend| backend.name()),
                     "simulated_root": platform.simulated_root().map(|root| hex(root)),
@@ -90,6 +94,14 @@ pub(crate) fn configuration(cli: &Cli, output: Output) -> Result<(), Error> {
                 writeln!(out, "# manifest SHA-384: {digest}")?;
                 named.iter().try_for_each(|plugin| plugin.print(&mut out))?;
                 sold.iter().try_for_each(|sold| price(&mut out, sold))?;
+                if let Some(it) = &shared {
+                    let (name, server) = (plain(&it.name), plain(&it.server));
+                    let (schema, known) = (it.schema, it.known);
+                    writeln!(
+                        out,
+                        "# fleet: PostgreSQL {server} at {name}, schema {schema} (this program's is {known})"
+                    )?;
+                }
                 match (platform.backend(), platform.attester()) {
                     (Some(backend), _) => writeln!(out, "# attests by {backend}"),
                     (None, reason) => {

@@ -56,6 +56,9 @@ pub enum Error {
         "{0}; `executor_path` names the folder of the host's state, and one host at a time may use it"
     )]
     State(#[from] hypervisor_store::Error),
+    /// What the hosts of a fleet share cannot be used.
+    #[error("[fleet]: {0}")]
+    Fleet(hypervisor_store::Error),
     /// The payment component does not take the operator's offers.
     #[error("[payments]: {0}")]
     Payments(String),

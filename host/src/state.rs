@@ -7,16 +7,27 @@
 //! store/payments.redb   payments; see docs/decisions/0027-the-payment-store-has-a-key-of-its-own.md
 //! store/store.key       32 random bytes, for what has to survive where the platform gives no key
 //! ```
+//!
+//! In a fleet agents, environments and payments are in the database that its hosts share, under the fleet's key.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use hypervisor_store::{Error, Keys, SealingKey, Store, Table, private_folder};
+use hypervisor_store::{
+    Error, Inspection, Keys, Postgres, SealingKey, Store, Table, private_folder,
+};
+
+use crate::config::Fleet;
+
+/// What the hosts of a fleet have in common.
+const SHARED: [&str; 4] = ["agents", "environments", "nodes", "payments"];
 
 /// The folder of the host's own state, with the keys of what is in it.
 pub struct State {
     folder: PathBuf,
     platform: Option<SealingKey>,
     file: SealingKey,
+    fleet: Option<(Arc<Postgres>, SealingKey)>,
 }
 
 impl State {
@@ -32,7 +43,25 @@ impl State {
             folder: folder.to_owned(),
             platform,
             file: SealingKey::of_file(&store.join("store.key"))?,
+            fleet: None,
         })
+    }
+
+    /// The same with what a fleet shares, where this host is in one.
+    ///
+    /// # Errors
+    /// When the fleet's key or its database cannot be used.
+    pub fn sharing(mut self, fleet: &Fleet) -> Result<Self, Error> {
+        if fleet.is_on() {
+            let key = SealingKey::given(&fleet.key)?;
+            self.fleet = Some((Arc::new(Postgres::open(&fleet.store)?), key));
+        }
+        Ok(self)
+    }
+
+    /// The database that a fleet shares; none where this host is in none.
+    pub fn shared(&self) -> Option<&Arc<Postgres>> {
+        self.fleet.as_ref().map(|(shared, _)| shared)
     }
 
     /// The folder.
@@ -50,6 +79,9 @@ impl State {
     /// # Errors
     /// When it cannot be opened.
     pub fn store(&self, name: &str, tables: &[Table]) -> Result<Store, Error> {
+        if let Some((shared, key)) = self.fleet.as_ref().filter(|_| SHARED.contains(&name)) {
+            return Store::over(Box::new(Arc::clone(shared)), Keys::shared(key)?, tables);
+        }
         let path = self.path(name);
         let keys = Keys::new(self.platform.as_ref(), &self.file)?;
         Store::open(&path, keys, tables)
@@ -59,4 +91,17 @@ impl State {
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join("store").join(name).with_extension("redb")
     }
+}
+
+/// Checks `[fleet]` as a start would, without changing anything: what the database says of itself; none where it is off.
+///
+/// # Errors
+/// What is wrong with its key or its database.
+pub fn check(fleet: &Fleet) -> Result<Option<Inspection>, crate::error::Error> {
+    if !fleet.is_on() {
+        return Ok(None);
+    }
+    let key = SealingKey::given(&fleet.key);
+    let inspected = key.and_then(|_| Postgres::inspect(&fleet.store));
+    inspected.map(Some).map_err(crate::error::Error::Fleet)
 }

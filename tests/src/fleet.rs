@@ -88,20 +88,25 @@ impl Fleet {
         ));
     }
 
-    /// Keeps all rows of a table as they are now, for [`Fleet::set_back`].
-    pub fn remember(&self, table: &str) {
-        self.database.query(&format!(
-            "create table kept as select * from hypervisor_rows where {}",
-            of(table)
-        ));
+    /// Keeps each row as it was before it was first changed, from now on, for [`Fleet::set_back`].
+    pub fn remember(&self) {
+        self.database.query(
+            "create table kept (tab text, key bytea, version bigint, sealed bytea, primary key (tab, key)); \
+             create function keep() returns trigger language plpgsql as \
+             'begin insert into kept values (old.*) on conflict do nothing; return new; end'; \
+             create trigger keep before update on hypervisor_rows for each row execute function keep()",
+        );
     }
 
-    /// Puts rows back as they were.
-    pub fn set_back(&self) {
-        self.database.query(
-            "update hypervisor_rows r set version = k.version, sealed = k.sealed from kept k \
-             where r.tab = k.tab and r.key = k.key",
-        );
+    /// Puts a table's rows back as they were before they were first changed.
+    pub fn set_back(&self, table: &str) {
+        let changed = self.database.query(&format!(
+            "drop trigger keep on hypervisor_rows; \
+             with put as (update hypervisor_rows r set version = k.version, sealed = k.sealed from kept k \
+             where r.tab = k.tab and r.key = k.key and r.{} returning 1) select count(*) from put",
+            of(table)
+        ));
+        assert_ne!(changed, "0");
     }
 }
 

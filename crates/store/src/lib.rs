@@ -8,13 +8,13 @@
 //!
 //! A row that is altered, or moved to another table, key or version, does not open. What is not detected is a whole earlier
 //! row in a later one's place, and a row that is gone: whoever has the disk can roll a row back, and cannot change, mix or read
-//! any. Keys of rows are not sealed: what they are made of is hidden by [`Store::blind`] where it is nobody's business.
+//! any. Where hosts share rows, a store remembers how new those were that it saw, and refuses an older one. Keys of rows are not sealed: what they are made of is hidden by [`Store::blind`] where it is nobody's business.
 //!
 //! Each [`Table`] is sealed [`Under`] one of two keys: the platform's, or the one in a file beside the store.
 //! Where the platform gives none, rows under it are sealed by a key that nobody keeps, so that they end with the process.
 //!
-//! [`Store`] seals; a [`Backend`] keeps what is sealed. There is one, on redb; a shared database can stand in its place.
-//! Every call may wait for the disk.
+//! [`Store`] seals; a [`Backend`] keeps what is sealed: [`Disk`], one redb file of one process, or [`Postgres`], a database that
+//! several hosts share. Every call may wait for the disk, or for an answer over the network.
 
 mod backend;
 mod disk;

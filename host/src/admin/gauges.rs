@@ -104,6 +104,13 @@ pub(super) fn of(host: &Host) -> Vec<Gauges> {
             bytes.most,
         ));
     }
+    if let Some(answers) = host.shares() {
+        all.push(Gauges::one(
+            "hypervisor_fleet_store_up",
+            "Whether the database that the fleet shares answers: 1, or 0.",
+            answers.into(),
+        ));
+    }
     if let Some(environments) = host.environments() {
         let count = number(environments.count());
         all.push(Gauges::one(

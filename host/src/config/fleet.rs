@@ -1,9 +1,12 @@
 //! `[fleet]`: the hosts that are one service.
 
+use std::fmt;
+use std::ops::Deref;
 use std::path::PathBuf;
 
 use hypervisor_fleet::Address;
-use serde::{Deserialize, Serialize};
+use hypervisor_store::Postgres;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::error::Error;
 
@@ -12,7 +15,7 @@ use crate::error::Error;
 #[serde(default)]
 pub struct Fleet {
     /// The database, `postgres://…`; none: this host alone, with files of its own.
-    pub store: String,
+    pub store: DatabaseUrl,
     /// A file with the 32 bytes of the fleet's key, the same on every host.
     pub key: PathBuf,
     /// Where other hosts of the fleet reach this one: `ip:port`, or `unix:/path` on one machine; none where no other does.
@@ -66,8 +69,8 @@ impl Fleet {
                 ),
             };
         }
-        if !self.store.starts_with("postgres://") && !self.store.starts_with("postgresql://") {
-            return wrong("fleet.store", "is not `postgres://…`");
+        if let Err(error) = Postgres::named(&self.store) {
+            return wrong("fleet.store", &error.to_string());
         }
         if self.key.as_os_str().is_empty() {
             return wrong(
@@ -76,5 +79,39 @@ impl Fleet {
             );
         }
         self.address().map(drop)
+    }
+}
+
+/// Where a database is. It may hold a password, and is shown without user and password.
+#[derive(Clone, PartialEq, Eq, Deserialize, Default)]
+#[serde(transparent)]
+pub struct DatabaseUrl(String);
+
+impl Deref for DatabaseUrl {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Postgres::named(&self.0) {
+            Ok(name) => write!(f, "postgres://{name}"),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for DatabaseUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hypervisor_agents::{Owner, SealingKey, Shelves};
 use hypervisor_evidence::Subject;
 use hypervisor_protocol::{HexBytes, ProblemType};
+use hypervisor_store::{Backend, Postgres};
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
@@ -51,6 +52,8 @@ pub struct Host {
     account: Account,
     bodies: Bodies,
     payments: Option<Payments>,
+    /// The database of its fleet; none where it is alone.
+    shared: Option<Arc<Postgres>>,
     /// None where the configuration wants none.
     trail: Option<Arc<Trail>>,
     /// What makes evidence, or why there is none.
@@ -131,7 +134,9 @@ impl Host {
         (sealing_key, drain): (Option<SealingKey>, Arc<Drain>),
     ) -> Result<Arc<Self>, Error> {
         let executor = Arc::new(executor);
-        let state = State::open(&config.executor_path, sealing_key)?;
+        let state = State::open(&config.executor_path, sealing_key)?
+            .sharing(&config.fleet)
+            .map_err(Error::Fleet)?;
         let trail = audit::open(&config, &state, Arc::clone(facts.identity()))?;
         // What it works on in the books is under its tag. Nobody sends to it before it has a session.
         let fleet = fleet::join(&config, &state).await?;
@@ -166,6 +171,7 @@ impl Host {
             fronts,
             environments,
             payments,
+            shared: state.shared().map(Arc::clone),
             trail,
             introduced: AtomicBool::new(attestation.is_err()),
             attestation,
@@ -336,6 +342,11 @@ impl Host {
         Ok(())
     }
 
+    /// Whether the database of its fleet answers, as far as is known; none where it is alone.
+    pub(crate) fn shares(&self) -> Option<bool> {
+        self.shared.as_ref().map(|it| it.is_well())
+    }
+
     /// Why requests should go elsewhere; none where all is well.
     pub fn not_ready(&self) -> Option<&'static str> {
         if self.drain.is_on() {
@@ -346,7 +357,9 @@ impl Host {
                 "the component log and the runtime register disagree: no evidence until the host is restarted",
             );
         }
-        if self.payments().is_some_and(|it| !it.is_well()) {
+        // A store that a fleet shares fails for all of its hosts at once: they go on with what needs none.
+        let has_books = self.config.fleet.is_on() || self.payments().is_none_or(Payments::is_well);
+        if !has_books {
             return Some(
                 "the payment store cannot be written: nothing is sold until its disk has room and works",
             );

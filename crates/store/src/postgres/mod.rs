@@ -83,6 +83,15 @@ impl Postgres {
         Ok(postgres)
     }
 
+    /// What the database of a URL is called: its servers and its name, without user and password.
+    ///
+    /// # Errors
+    /// [`Error::Database`] where it is no URL of a database.
+    pub fn named(url: &str) -> Result<String, Error> {
+        let address = Address::parse(url).map_err(wrong)?;
+        Ok(address.name)
+    }
+
     /// What a database says of itself; nothing in it is changed.
     ///
     /// # Errors
@@ -114,7 +123,6 @@ impl Postgres {
     }
 
     fn unconnected(url: &str) -> Result<Self, Error> {
-        let wrong = |reason: &str| Error::Database("of the fleet".into(), reason.to_owned());
         let address = Address::parse(url).map_err(wrong)?;
         let name = PathBuf::from(&address.name);
         let mut builder = Builder::new_multi_thread();
@@ -297,6 +305,10 @@ impl fmt::Debug for Postgres {
         let mut shown = f.debug_struct("Postgres");
         shown.field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+fn wrong(reason: &str) -> Error {
+    Error::Database("of this URL".into(), reason.to_owned())
 }
 
 fn newer(has: i64) -> String {
