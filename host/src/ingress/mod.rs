@@ -77,7 +77,7 @@ fn sold<H: Handler<T, Arc<Host>>, T: 'static>(handler: H) -> MethodRouter<Arc<Ho
 
 /// Paths and methods, as documented in `/openapi.json`.
 fn router(host: Arc<Host>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/ping", get(async || "pong"))
         .route("/openapi.json", get(openapi::document))
         .route("/encrypt/create_keypair", post(session::create_keypair))
@@ -143,11 +143,13 @@ fn router(host: Arc<Host>) -> Router {
                 .delete(sealed::remove_agent),
         )
         .fallback(catalogue::show)
-        .method_not_allowed_fallback(async || problem::method_not_allowed())
-        .layer(axum::middleware::from_fn_with_state(
-            Arc::clone(&host),
-            fleet::layer,
-        ))
+        .method_not_allowed_fallback(async || problem::method_not_allowed());
+    let fleet = host.fleet().map(|_| {
+        let layer = axum::middleware::from_fn_with_state(Arc::clone(&host), fleet::layer);
+        routes.clone().layer(layer)
+    });
+    fleet
+        .unwrap_or(routes)
         .layer(axum::middleware::from_fn(request_id::layer))
         .with_state(host)
 }

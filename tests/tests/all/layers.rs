@@ -36,10 +36,10 @@ const LAYERS: &[(&str, &str)] = &[
     ("audit", "store tlog protocol"),
     ("agents", "confine runtime wasm-check egress store protocol"),
     ("ledger", "store protocol"),
+    ("fleet", "store"),
     ("image", ""),
     ("manual", ""),
     ("server", ""),
-    ("fleet", "store"),
     ("oci", "wasm-check protocol"),
     (
         "client",
@@ -47,11 +47,11 @@ const LAYERS: &[(&str, &str)] = &[
     ),
     (
         "host",
-        "agents attestation audit confine egress environments evidence ledger protocol runtime server simulated store tlog tsm vtpm wasm-check",
+        "agents attestation audit confine egress environments evidence fleet ledger protocol runtime server simulated store tlog tsm vtpm wasm-check",
     ),
     (
         "ctl",
-        "agents attestation audit confine egress environments evidence host image ledger manual oci protocol runtime server simulated store tlog tsm verify vtpm wasm-check",
+        "agents attestation audit confine egress environments evidence fleet host image ledger manual oci protocol runtime server simulated store tlog tsm verify vtpm wasm-check",
     ),
 ];
 

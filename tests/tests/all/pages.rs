@@ -452,6 +452,10 @@ fn commands_of_the_pages_for_operators() {
         &[
             ("hypervisor --config", Left("every test starts one")),
             ("hypervisor-ctl logs --follow", FOLLOWS),
+            (
+                "hypervisor-ctl fleet",
+                Read("the page's host is alone: crate::fleet::routing"),
+            ),
             ("hypervisor-ctl telemetry", FOLLOWS),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", FOLLOWS),
             (
@@ -461,6 +465,16 @@ fn commands_of_the_pages_for_operators() {
             ("hypervisor-ctl swap policy policy.wasm", COMPILED),
             ("hypervisor-ctl pull", REGISTRY),
             ("hypervisor-ctl payments try", PAID),
+        ],
+    );
+    run(
+        "docs/FLEET.md",
+        &[
+            ("hypervisor --config", Left("every test starts one")),
+            (
+                "hypervisor-ctl fleet",
+                Read("the page's host is alone: crate::fleet::routing"),
+            ),
         ],
     );
     run(

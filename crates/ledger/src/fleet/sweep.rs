@@ -17,7 +17,7 @@ const LAST: &[u8] = b"last";
 
 impl Store {
     /// Forgets answers after `hold` seconds, records `hold` seconds after the payment could still be used, places that nobody took
-    /// for long, and proofs that prove nothing any more. Whether another node did so a moment ago, or does.
+    /// for long, and proofs that prove nothing any more; unless another node did so a moment ago.
     pub(crate) fn sweep_shared(&self, now: u64, hold: u64) -> Result<(), Error> {
         self.index().expire(now.saturating_sub(hold));
         if !self.sweeps(now, hold)? {
@@ -36,7 +36,10 @@ impl Store {
             for scanned in page {
                 // One that was altered is told of when it is needed, and keeps no other.
                 let Ok(row) = scanned.row else { continue };
-                let found = Found::of((row.version, decode(&row.value)?));
+                let Ok(kept) = decode(&row.value) else {
+                    continue;
+                };
+                let found = Found::of((row.version, kept));
                 let key = record::key(&found.record.payment.id);
                 let used = (found.record.created).max(found.record.payment.valid_before);
                 if is_over(used) && found.record.state != State::Settling {

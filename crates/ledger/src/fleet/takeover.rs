@@ -116,7 +116,9 @@ impl Ledger {
                 };
                 let found = match store.find_at(place) {
                     // The others are not to wait for one that was altered.
-                    Err(Error::Rows(error @ RowError::Authentication(_))) => {
+                    Err(Error::Rows(
+                        error @ (RowError::Authentication(_) | RowError::RolledBack(_)),
+                    )) => {
                         tracing::error!(%error, "a payment of a dead host stays as it is");
                         continue;
                     }

@@ -5,7 +5,7 @@ use hypervisor_tests::RawSession;
 use hypervisor_tests::programs::guest;
 use hypervisor_tests::raw::post_with;
 
-use crate::fleet::{Nodes, forwarded};
+use crate::fleet::kit::{Nodes, forwarded};
 
 /// What a stranger can make up: the form is right, and the key is not the fleet's.
 fn forged() -> String {

@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use hypervisor_client::protocol::{ContentFormat, ExecuteResponse};
 use hypervisor_tests::agents::manifest;
 use hypervisor_tests::fleet::Fleet;
 use hypervisor_tests::payments::faulty::{self, Fault};
-use hypervisor_tests::payments::purchase::{asked, config, confirmed};
+use hypervisor_tests::payments::purchase::{Purchase, asked, config, confirmed};
 use hypervisor_tests::payments::sign::random;
 use hypervisor_tests::payments::{Chain, Facilitator, Payment, Version};
 use hypervisor_tests::programs::guest;
@@ -230,6 +231,37 @@ async fn a_host_that_was_stopped_while_it_settled_settles_nothing_more() {
         let again = eventually_bought(&shop, host, 1, &payment).await;
         assert_eq!(again.body, said(1));
     }
+    assert_eq!(shop.charges().await, 1);
+}
+
+#[tokio::test]
+async fn the_evidence_of_a_host_that_died_is_given_by_another_as_it_was() {
+    let shop = Shop::open("").await;
+    let attested = format!(
+        "{}[attestation]\nbackend = 'simulated'\nsimulated_seed = 'fleet'\n{}",
+        config(&shop.chain, &shop.faulty.url(), &confirmed(&shop.chain)) + "\n",
+        shop.fleet.section()
+    );
+    let [mut first, second] = [0, 1].map(|_| Host::with(&attested));
+    let mut purchase = Purchase::of_echo(&first, "quoted").await;
+    purchase.url = format!("{}/x402_execute/verifiable/wasm", first.url());
+    let payment = purchase.payment(&shop.chain, Version::V2).await;
+    let bought = purchase.pay(&payment).await;
+    assert_eq!(bought.status, 200, "{bought:?}");
+    let quote = |answer: &Answer| {
+        let response = ContentFormat::Cbor.decode::<ExecuteResponse>(&answer.body);
+        response.unwrap().result_quote
+    };
+    assert!(quote(&bought).is_some());
+    first.kill();
+    let purchase = purchase.moved(&second);
+    let again = eventually("the other host answers", async || {
+        let again = purchase.pay(&payment).await;
+        assert!([200, 503].contains(&again.status), "{again:?}");
+        (again.status == 200).then_some(again)
+    })
+    .await;
+    assert_eq!(again.body, bought.body);
     assert_eq!(shop.charges().await, 1);
 }
 

@@ -12,11 +12,11 @@ use hypervisor_tests::balancer::Balancer;
 use hypervisor_tests::host::binary;
 use hypervisor_tests::programs::{guest, javascript_plugin};
 use hypervisor_tests::raw::post;
-use hypervisor_tests::{Answer, Host, RawSession, eventually};
+use hypervisor_tests::{Answer, Host, RawSession, eventually, within};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{Nodes, all_forwarded, forwarded};
+use super::kit::{Nodes, all_forwarded, forwarded};
 use crate::streams::ENDLESS;
 
 const CBOR: ContentFormat = ContentFormat::Cbor;
@@ -56,7 +56,7 @@ async fn a_session_is_served_by_its_own_host_whichever_is_asked() {
     // A request that is refused is refused by the session's own host.
     let (request, _) = session.request(&guest("hello"), None, &[]);
     assert_eq!(session.send(&request).await.status, 200);
-    assert_eq!(session.send(&request).await.problem(), "replayed");
+    assert_eq!(session.send(&request).await.problem(), "replayed-sequence");
 }
 
 #[tokio::test]
@@ -193,6 +193,19 @@ async fn a_host_that_stands_still_holds_up_others_requests_until_it_is_dead_and_
         (run(&session, "after").await.status == 200).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_be_reached_from_here_is_said_to_be_so() {
+    let mut nodes = Nodes::start(1, "");
+    // Nobody is there, and what is sent there may be swallowed (RFC 5737).
+    nodes.add("192.0.2.1:9", "");
+    let session = RawSession::open(&nodes.hosts[1]).await;
+    let session = session.sent_to(&nodes.hosts[0]);
+    let answer = within("an answer", run(&session, "nobody")).await;
+    assert_eq!((answer.status, &*answer.problem()), (503, "overloaded"));
+    assert!(answer.headers.contains_key("retry-after"));
+    assert_eq!(forwarded(&nodes.hosts[0], "unreachable").await, 1);
 }
 
 #[tokio::test]
