@@ -66,7 +66,7 @@ impl Postgres {
     /// `sslrootcert`) and of passwords (`PGPASSFILE`) is as everywhere.
     ///
     /// # Errors
-    /// [`Error::Database`], which names servers and database, and no user or password.
+    /// [`Error::Database`], which names servers and database, and no password.
     pub fn open(url: &str) -> Result<Self, Error> {
         let postgres = Self::unconnected(url)?;
         let connections = Arc::clone(&postgres.connections);

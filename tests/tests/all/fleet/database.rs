@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use hypervisor_client::Program;
 use hypervisor_client::protocol::Exit;
+use hypervisor_client::{Client, Program};
 use hypervisor_tests::agents::owner;
 use hypervisor_tests::eventually;
 use hypervisor_tests::fleet::Fleet;
@@ -78,9 +80,10 @@ async fn readiness(host: &Host) -> u16 {
 }
 
 /// A free execution, which has to be answered.
-async fn runs(host: &Host) {
-    let done = host.run(Program::new(&guest("echo"))).await;
-    assert_eq!(done.report.exit, Exit::Ok);
+async fn runs(client: &Client) {
+    let session = client.open_session().await.unwrap();
+    let done = session.run_wasm(Program::new(&guest("echo"))).await;
+    assert_eq!(done.unwrap().report.exit, Exit::Ok);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,21 +129,37 @@ async fn what_the_databases_operator_sees_names_nobody_and_nothing() {
 async fn a_database_that_is_killed_stops_sales_alone_until_it_is_back() {
     let mut shop = Shop::over(Postgres::durable());
     let purchase = Purchase::of_echo(&shop.host, "argument").await;
-    runs(&shop.host).await;
+    runs(&shop.host.client()).await;
     for immediate in [false, true] {
+        let (client, over) = (shop.host.client(), Arc::new(AtomicBool::new(false)));
+        let ends = Arc::clone(&over);
+        let free = tokio::spawn(async move {
+            let mut ran = 0;
+            while !ends.load(Ordering::Acquire) {
+                runs(&client).await;
+                ran += 1;
+            }
+            ran
+        });
         match immediate {
             true => shop.fleet.database.stop_immediately(),
             false => shop.fleet.database.kill(),
         }
         let payment = purchase.payment(&shop.chain, Version::V2).await;
-        for _ in 0..20 {
-            runs(&shop.host).await;
+        for _ in 0..5 {
+            runs(&shop.host.client()).await;
             is_away(&purchase.pay(&payment).await);
         }
         assert_eq!(readiness(&shop.host).await, 200);
+        let up = "hypervisor_fleet_store_up";
+        assert_eq!(shop.host.counter(up).await, 0);
         shop.fleet.database.run();
         let next = Purchase::of_echo(&shop.host, "argument").await;
         shop.buys(&next).await;
+        assert_eq!(shop.host.counter(up).await, 1);
+        over.store(true, Ordering::Release);
+        // Each of them was answered.
+        assert!(free.await.unwrap() > 0);
     }
 }
 
@@ -149,12 +168,12 @@ async fn no_answer_waits_for_a_database_that_stands_still() {
     let shop = Shop::over(Postgres::start());
     let purchase = Purchase::of_echo(&shop.host, "argument").await;
     let payment = purchase.payment(&shop.chain, Version::V2).await;
-    runs(&shop.host).await;
+    runs(&shop.host.client()).await;
     shop.fleet.database.freeze();
     for _ in 0..10 {
         let began = Instant::now();
         is_away(&purchase.pay(&payment).await);
-        runs(&shop.host).await;
+        runs(&shop.host.client()).await;
         assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
     }
     assert_eq!(readiness(&shop.host).await, 200);
