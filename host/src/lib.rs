@@ -13,7 +13,7 @@ pub mod config;
 pub mod drain;
 pub mod environments;
 pub mod error;
-pub mod fleet;
+mod fleet;
 pub mod fronts;
 pub mod hardening;
 pub mod ingress;

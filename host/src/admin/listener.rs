@@ -197,7 +197,7 @@ fn is_own(user: u32) -> bool {
 }
 
 /// A socket for this user alone, in a folder that is made where there is none. One that a host which is gone left there is replaced.
-pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
     if let Some(folder) = path.parent() {
         let mut private = std::fs::DirBuilder::new();
         private.recursive(true).mode(0o700).create(folder)?;

@@ -8,7 +8,6 @@ mod shutdown;
 mod tls;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,20 +67,13 @@ impl Server {
         })
     }
 
-    /// The same, and on a socket at `path`, for this user alone.
-    ///
-    /// # Errors
-    /// [`Error::ListenBeside`].
-    pub fn beside(self, path: &Path) -> Result<Self, Error> {
-        let bound = crate::admin::bind(path);
-        let beside = bound.map_err(|source| Error::ListenBeside {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Self {
-            beside: Some(beside),
+    /// The same, and on a socket of this machine.
+    #[must_use]
+    pub fn beside(self, socket: UnixListener) -> Self {
+        Self {
+            beside: Some(socket),
             ..self
-        })
+        }
     }
 
     /// The address in use.
