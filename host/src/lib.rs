@@ -12,7 +12,7 @@ mod audit;
 pub mod config;
 pub mod environments;
 pub mod error;
-pub mod fleet;
+mod fleet;
 pub mod fronts;
 pub mod hardening;
 pub mod ingress;

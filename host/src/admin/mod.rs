@@ -32,7 +32,6 @@ pub use crate::metrics::history::{Recent, Sample};
 pub use crate::telemetry::{Lines, Spans, Stepped, Traced};
 pub use fleet::{Fleet, Node};
 pub use listener::{Listener, bind};
-
 pub use status::{Agent, Attestation, InUse, Owner, Plugin, Status};
 pub use token::Token;
 

@@ -8,6 +8,7 @@ mod authorize;
 pub(crate) mod bhttp;
 pub(crate) mod body;
 mod charge;
+mod fleet;
 mod host;
 pub(crate) mod manage;
 pub(crate) mod plain;

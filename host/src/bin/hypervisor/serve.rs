@@ -8,7 +8,6 @@ use hypervisor::admin;
 use hypervisor::args::Cli;
 use hypervisor::error::Error;
 use hypervisor::executor::Allocation;
-use hypervisor::fleet;
 use hypervisor::hardening;
 use hypervisor::ingress::service;
 use hypervisor::manifest::Manifest;
@@ -52,10 +51,10 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         let attestation = platform.start(identity, facts.log(), manifest, tls_key)?;
         let server = Server::bind(config.listening, tls, config.limits.server(descriptors)).await?;
         let server = match config.fleet.socket()? {
-            Some(path) => match admin::bind(&path) {
-                Ok(socket) => server.beside(socket),
-                Err(source) => return Err(Error::ListenBeside { path, source }),
-            },
+            Some(path) => {
+                let socket = admin::bind(&path);
+                server.beside(socket.map_err(|source| Error::ListenBeside { path, source })?)
+            }
             None => server,
         };
         let allocation = executor.allocation();
@@ -102,14 +101,14 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
                 shelves.maintain().await;
             }
         });
-        let attending_fleet = tokio::spawn(fleet::attend(Arc::clone(&app)));
-        let lingering = fleet::linger(Arc::clone(&app));
+        let attending_fleet = tokio::spawn(Arc::clone(&app).attend_fleet());
+        let lingering = Arc::clone(&app).leave_fleet();
         let result = server
             .serve(service.clone(), shutdown, lingering, app.idle())
             .await;
         attending_fleet.abort();
         if result.is_ok() {
-            fleet::depart(&app).await;
+            app.depart_fleet().await;
         }
         attending.abort();
         maintaining.abort();

@@ -1,0 +1,65 @@
+//! A host in its fleet: the place that it keeps, and how it gives it up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Host;
+use crate::fleet::Vitals;
+
+/// Time within which all nodes have seen what one says of itself.
+const SEEN: Duration = Duration::from_secs(3);
+
+/// Time between two looks at whether a session is left.
+const LOOK: Duration = Duration::from_millis(100);
+
+impl Host {
+    /// Keeps the host's place in its fleet, as long as it runs.
+    pub async fn attend_fleet(self: Arc<Self>) {
+        let Some(fleet) = self.fleet().cloned() else {
+            return;
+        };
+        let vitals = || Vitals {
+            leaving: self.drain().is_on(),
+            sessions: u64::try_from(self.sessions().count()).unwrap_or(u64::MAX),
+        };
+        let take_over = |tag| {
+            let host = Arc::clone(&self);
+            async move { host.take_over(tag).await }
+        };
+        fleet.attend(vitals, take_over).await;
+    }
+
+    /// What a node does before it takes no more connections: it says so, and serves on, as long as it has sessions, for half of the
+    /// time that it has to end; then it says that they have ended.
+    pub async fn leave_fleet(self: Arc<Self>) {
+        let Some(fleet) = self.fleet() else {
+            return;
+        };
+        let serving = async {
+            if let Err(error) = fleet.leave().await {
+                tracing::warn!(%error, "other nodes do not know yet that this one leaves");
+            }
+            let mut looks = tokio::time::interval(LOOK);
+            while self.sessions().sweep() > 0 {
+                looks.tick().await;
+            }
+        };
+        // Who still has a session then opens another, on another node.
+        let drain = self.config().limits.drain;
+        let _ = tokio::time::timeout(drain / 2, serving).await;
+        if let Err(error) = fleet.close().await {
+            tracing::warn!(%error, "other nodes do not know that this one closes");
+        }
+        // Until each of them has looked: what one sends now would meet a closed door.
+        tokio::time::sleep(SEEN.min(drain / 4)).await;
+    }
+
+    /// Gives up its place: nothing that it began is left.
+    pub async fn depart_fleet(&self) {
+        if let Some(fleet) = self.fleet()
+            && let Err(error) = fleet.depart().await
+        {
+            tracing::warn!(%error, "this host's row stays in the fleet until another takes it away");
+        }
+    }
+}
