@@ -13,9 +13,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hypervisor_store::{
-    Error, Inspection, Keys, Postgres, SealingKey, Store, Table, private_folder,
-};
+use hypervisor_postgres::{Inspection, Postgres};
+use hypervisor_store::{Error, Keys, SealingKey, Store, Table, private_folder};
 
 use crate::config::Fleet;
 

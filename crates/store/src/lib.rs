@@ -13,15 +13,14 @@
 //! Each [`Table`] is sealed [`Under`] one of two keys: the platform's, or the one in a file beside the store.
 //! Where the platform gives none, rows under it are sealed by a key that nobody keeps, so that they end with the process.
 //!
-//! [`Store`] seals; a [`Backend`] keeps what is sealed: [`Disk`], one redb file of one process, or [`Postgres`], a database that
-//! several hosts share. Every call may wait for the disk, or for an answer over the network.
+//! [`Store`] seals; a [`Backend`] keeps what is sealed: [`Disk`], one redb file of one process, or a database that several hosts
+//! share. Every call may wait for the disk, or for an answer over the network.
 
 mod backend;
 mod disk;
 mod error;
 mod keys;
 mod memory;
-mod postgres;
 mod private;
 mod seal;
 mod store;
@@ -30,6 +29,5 @@ pub use backend::{Backend, Fingerprint, RawChange, RawRow};
 pub use disk::Disk;
 pub use error::Error;
 pub use keys::{Keys, SealingKey};
-pub use postgres::{Inspection, Postgres};
 pub use private::private_folder;
 pub use store::{Change, Expect, Row, Scanned, Store, Table, Under};

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 
 use hypervisor_fleet::Address;
-use hypervisor_store::Postgres;
+use hypervisor_postgres::Postgres;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::error::Error;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use hypervisor_agents::{Owner, SealingKey, Shelves};
 use hypervisor_evidence::Subject;
+use hypervisor_postgres::Postgres;
 use hypervisor_protocol::{HexBytes, ProblemType};
 use hypervisor_server::Drain;
-use hypervisor_store::{Backend, Postgres};
+use hypervisor_store::Backend;
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;

@@ -37,6 +37,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("agents", "confine runtime wasm-check egress store protocol"),
     ("ledger", "store protocol"),
     ("fleet", "store"),
+    ("postgres", "store"),
     ("image", ""),
     ("manual", ""),
     ("server", ""),
@@ -47,11 +48,11 @@ const LAYERS: &[(&str, &str)] = &[
     ),
     (
         "host",
-        "agents attestation audit confine egress environments evidence fleet ledger protocol runtime server simulated store tlog tsm vtpm wasm-check",
+        "agents attestation audit confine egress environments evidence fleet ledger postgres protocol runtime server simulated store tlog tsm vtpm wasm-check",
     ),
     (
         "ctl",
-        "agents attestation audit confine egress environments evidence fleet host image ledger manual oci protocol runtime server simulated store tlog tsm verify vtpm wasm-check",
+        "agents attestation audit confine egress environments evidence fleet host image ledger manual oci postgres protocol runtime server simulated store tlog tsm verify vtpm wasm-check",
     ),
 ];
 

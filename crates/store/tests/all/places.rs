@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use hypervisor_store::{Backend, Disk, Keys, Postgres, Store};
+use hypervisor_postgres::Postgres;
+use hypervisor_store::{Backend, Disk, Keys, Store};
 use tempfile::TempDir;
 
 use crate::server;

@@ -3,7 +3,8 @@
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use hypervisor_store::{Backend, Change, Error, Expect, Keys, Postgres, RawChange, RawRow, Store};
+use hypervisor_postgres::Postgres;
+use hypervisor_store::{Backend, Change, Error, Expect, Keys, RawChange, RawRow, Store};
 
 use crate::places::Place;
 use crate::server::{PASSWORD, Postgres as Server};

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use hypervisor_store::{Fingerprint, RawRow};
 use sqlx::PgConnection;
 use tokio::time::{Instant, timeout_at};
-
-use crate::backend::{Fingerprint, RawRow};
 
 /// Bytes of a value up to which it comes with its row; longer ones are asked for one by one.
 const INLINE: i64 = 64 << 10;
@@ -13,7 +12,7 @@ const INLINE: i64 = 64 << 10;
 const RATE: u64 = 8 << 20;
 
 /// One statement: what it asks, and how it is answered.
-pub(super) trait Statement: Send + Sync + 'static {
+pub(crate) trait Statement: Send + Sync + 'static {
     /// What comes back.
     type Answer: Send + 'static;
 
@@ -28,7 +27,7 @@ pub(super) trait Statement: Send + Sync + 'static {
 }
 
 /// One row.
-pub(super) struct Get {
+pub(crate) struct Get {
     pub table: String,
     pub key: Vec<u8>,
 }
@@ -84,7 +83,7 @@ async fn long(
 }
 
 /// Rows in the order of their keys.
-pub(super) struct Scan {
+pub(crate) struct Scan {
     pub table: String,
     pub prefix: Vec<u8>,
     pub after: Option<Vec<u8>>,
@@ -147,7 +146,7 @@ fn end(prefix: &[u8]) -> Option<Vec<u8>> {
 
 /// Changes, in the order of their rows.
 #[derive(Default)]
-pub(super) struct Commit {
+pub(crate) struct Commit {
     pub tables: Vec<String>,
     pub keys: Vec<Vec<u8>>,
     pub expected: Vec<Option<i64>>,
@@ -160,7 +159,7 @@ pub(super) struct Commit {
 
 /// Why changes were not made.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum NotMade {
+pub(crate) enum NotMade {
     /// The row of this change has another version.
     Conflict(usize),
     /// Versions of new rows have to be higher than this.
@@ -224,7 +223,7 @@ fn behind(error: &sqlx::Error) -> Option<u64> {
 }
 
 /// Brings everything that was committed before to the disk. It writes something: what writes nothing waits for nothing.
-pub(super) struct Flush;
+pub(crate) struct Flush;
 
 impl Statement for Flush {
     type Answer = ();
@@ -244,7 +243,7 @@ impl Statement for Flush {
 }
 
 /// Deletes a table's rows.
-pub(super) struct Clear(pub String);
+pub(crate) struct Clear(pub String);
 
 impl Statement for Clear {
     type Answer = ();
@@ -261,7 +260,7 @@ impl Statement for Clear {
 }
 
 /// The database's clock.
-pub(super) struct Now;
+pub(crate) struct Now;
 
 impl Statement for Now {
     type Answer = u64;
@@ -281,7 +280,7 @@ impl Statement for Now {
 }
 
 /// What tells whether a table has changed.
-pub(super) struct Sum(pub String);
+pub(crate) struct Sum(pub String);
 
 impl Statement for Sum {
     type Answer = Fingerprint;
@@ -318,7 +317,7 @@ fn for_bytes(bytes: u64) -> Duration {
 }
 
 /// What `future` gives, or that it did not come in time.
-pub(super) async fn within<T>(
+pub(crate) async fn within<T>(
     by: Instant,
     future: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {

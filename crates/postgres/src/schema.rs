@@ -12,10 +12,10 @@ const LOCK: i64 = 0x6879_7065_7276_6973;
 const APPLIED: &str = "hypervisor_schema";
 
 /// The version that this program knows.
-pub(super) const KNOWN: i64 = VERSIONS.len() as i64;
+pub(crate) const KNOWN: i64 = VERSIONS.len() as i64;
 
 /// Why a schema cannot be used.
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// It is of a newer program.
     Newer(i64),
     /// The database says why.
@@ -29,7 +29,7 @@ impl From<sqlx::Error> for Refusal {
 }
 
 /// Brings the schema to the version that this program knows.
-pub(super) async fn bring_forward(connection: &mut PgConnection) -> Result<(), Refusal> {
+pub(crate) async fn bring_forward(connection: &mut PgConnection) -> Result<(), Refusal> {
     let mut transaction = connection.begin().await?;
     sqlx::query("select pg_advisory_xact_lock($1)")
         .bind(LOCK)
@@ -50,7 +50,7 @@ pub(super) async fn bring_forward(connection: &mut PgConnection) -> Result<(), R
 }
 
 /// The version that the database has; 0 where it has none yet.
-pub(super) async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+pub(crate) async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
     let is_there: bool = sqlx::query_scalar("select to_regclass($1) is not null")
         .bind(APPLIED)
         .fetch_one(&mut *connection)

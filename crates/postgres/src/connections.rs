@@ -14,11 +14,11 @@ use sqlx::{ConnectOptions, PgConnection};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
-use super::address::Address;
-use super::statements::{Flush, Statement, within};
+use crate::address::Address;
+use crate::statements::{Flush, Statement, within};
 
 /// How long an answer is waited for, where it is short.
-pub(super) const WAIT: Duration = Duration::from_secs(2);
+pub(crate) const WAIT: Duration = Duration::from_secs(2);
 /// The pause between two looks at a database that was away.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Connections at most.
@@ -27,7 +27,7 @@ const CONNECTIONS: usize = 8;
 const ATTEMPTS: usize = 5;
 
 /// Connections to one database.
-pub(super) struct Connections {
+pub(crate) struct Connections {
     servers: Vec<PgConnectOptions>,
     /// Which of them took writes last.
     writer: AtomicUsize,
@@ -53,7 +53,7 @@ enum Failure {
 }
 
 impl Connections {
-    pub(super) fn new(address: Address) -> Arc<Self> {
+    pub(crate) fn new(address: Address) -> Arc<Self> {
         Arc::new(Self {
             servers: address.servers,
             writer: AtomicUsize::new(0),
@@ -65,16 +65,16 @@ impl Connections {
         })
     }
 
-    pub(super) fn is_well(&self) -> bool {
+    pub(crate) fn is_well(&self) -> bool {
         !self.is_away.load(Ordering::Acquire)
     }
 
-    pub(super) fn losses(&self) -> u64 {
+    pub(crate) fn losses(&self) -> u64 {
         self.losses.load(Ordering::Acquire)
     }
 
     /// What the database answers, or why it does not, within a bounded time.
-    pub(super) async fn run<S: Statement>(
+    pub(crate) async fn run<S: Statement>(
         self: &Arc<Self>,
         statement: &S,
     ) -> Result<S::Answer, String> {
@@ -153,7 +153,7 @@ impl Connections {
     }
 
     /// Connects to the server that takes writes.
-    pub(super) async fn connect(&self, by: Instant) -> Result<PgConnection, String> {
+    pub(crate) async fn connect(&self, by: Instant) -> Result<PgConnection, String> {
         let first = self.writer.load(Ordering::Relaxed);
         let count = self.servers.len();
         let mut reason = "it has no server".to_owned();
@@ -257,7 +257,7 @@ fn failure(error: &sqlx::Error) -> Failure {
 }
 
 /// What an error says: of what the database says, only the message, since details show keys.
-pub(super) fn said(error: &sqlx::Error) -> String {
+pub(crate) fn said(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => error.message().to_owned(),
         sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => {
@@ -272,6 +272,6 @@ fn shown(error: impl Display) -> String {
     error.to_string()
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

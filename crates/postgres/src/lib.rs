@@ -1,7 +1,7 @@
-//! The backend that hosts share: PostgreSQL.
+//! The backend of [stores](hypervisor_store) that hosts share: PostgreSQL.
 //!
 //! Its callers wait; sqlx does not. It has a small runtime of its own, and a caller that stands on another one lets that one's
-//! work go on meanwhile. Everything that is waited for has a bound; see [`connections`].
+//! work go on meanwhile. Everything that is waited for has a bound.
 
 mod address;
 mod connections;
@@ -15,11 +15,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
+use hypervisor_store::{Backend, Error, Fingerprint, RawChange, RawRow};
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 use tokio::time::Instant;
 
-use crate::backend::{Backend, Fingerprint, RawChange, RawRow};
-use crate::error::Error;
 use address::Address;
 use connections::{Connections, WAIT};
 use schema::{KNOWN, Refusal};

@@ -34,7 +34,7 @@ const SESSION: [(&str, &str); 8] = [
 ];
 
 /// A database. What is shown of it has no password.
-pub(super) struct Address {
+pub(crate) struct Address {
     /// How to connect to each of its servers.
     pub servers: Vec<PgConnectOptions>,
     /// What it is called in messages.
@@ -44,7 +44,7 @@ pub(super) struct Address {
 impl Address {
     /// Reads `postgres://user@host:port,host:port/database?…`; what is wrong with it is said without any part of its user and
     /// password.
-    pub(super) fn parse(url: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(url: &str) -> Result<Self, &'static str> {
         let (scheme, rest) = url.split_once("://").ok_or("it is not `postgres://…`")?;
         if !matches!(scheme, "postgres" | "postgresql") {
             return Err("it is not `postgres://…`");
