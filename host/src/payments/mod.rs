@@ -148,7 +148,11 @@ impl Payments {
     pub(crate) async fn place(&self, id: &PaymentId) -> Result<Place, PaymentFault> {
         let place = tokio::time::timeout(self.timeout, self.ledger.place(id));
         match place.await {
-            Ok(Err(LedgerError::Elsewhere)) | Err(_) => Err(PaymentFault::Unsettled),
+            Ok(Err(LedgerError::Elsewhere)) | Err(_) => {
+                // One of them may be in doubt.
+                self.doubt.notify_one();
+                Err(PaymentFault::Unsettled)
+            }
             Ok(place) => Ok(place?),
         }
     }

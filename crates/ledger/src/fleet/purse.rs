@@ -76,6 +76,12 @@ impl Store {
             usize::try_from(u32::from_be_bytes(it.tag())).unwrap_or(0)
         }));
         let at = mixed.checked_rem(free.len()).unwrap_or(0);
+        if free.is_empty()
+            && let Some(member) = &self.member
+        {
+            // One of this host's own may be taken by a payment whose end was lost with a database that crashed.
+            member.untidy();
+        }
         Ok(free.get(at).copied())
     }
 

@@ -55,10 +55,16 @@ impl Shop {
 
     /// Buys with one payment until it is answered: how many answers there were.
     async fn buys(&self, purchase: &Purchase) {
+        // A host that noticed that its database was away notices that it is back.
+        eventually("an offer", async || {
+            (purchase.send(&[]).await.status == 402).then_some(())
+        })
+        .await;
         let payment = purchase.payment(&self.chain, Version::V2).await;
         let began = self.transfers().await;
         eventually("the payment buys an answer", async || {
             let answer = purchase.pay(&payment).await;
+            assert!(matches!(answer.status, 200 | 503), "{answer:?}");
             (answer.status == 200).then_some(())
         })
         .await;
@@ -141,11 +147,11 @@ async fn a_database_that_is_killed_stops_sales_alone_until_it_is_back() {
             }
             ran
         });
+        let payment = purchase.payment(&shop.chain, Version::V2).await;
         match immediate {
             true => shop.fleet.database.stop_immediately(),
             false => shop.fleet.database.kill(),
         }
-        let payment = purchase.payment(&shop.chain, Version::V2).await;
         for _ in 0..5 {
             runs(&shop.host.client()).await;
             is_away(&purchase.pay(&payment).await);

@@ -6,7 +6,7 @@ use hypervisor_tests::environments::{Tenant, rejected};
 use hypervisor_tests::fleet::Fleet;
 use hypervisor_tests::{Host, eventually};
 
-const COUNT: &str = "let n = 0; export function handler() { return n; }";
+const COUNT: &str = "globalThis.n = 0; export function handler() { return n; }";
 
 /// Two hosts of a fleet, and one owner with a session on each.
 async fn two(fleet: &Fleet, config: &str) -> ([Host; 2], [Tenant; 2]) {
