@@ -219,6 +219,31 @@ impl Host {
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     }
 
+    /// Stops the process, and returns when all of its threads stand still: a signal that was sent has not yet come.
+    pub fn freeze(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+        let tasks = Path::new("/proc").join(self.pid().to_string()).join("task");
+        let stands_still = |task: fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // The name of a thread is in brackets, and may hold anything.
+            stat.rsplit(')')
+                .next()
+                .is_none_or(|rest| rest.trim_start().starts_with('T'))
+        };
+        let began = Instant::now();
+        while !fs::read_dir(&tasks).unwrap().flatten().all(stands_still) {
+            assert!(began.elapsed() < PATIENCE, "the host does not stand still");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Has it go on.
+    pub fn thaw(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    }
+
     /// Waits for the process to end by itself.
     pub fn wait(&mut self) -> ExitStatus {
         let began = Instant::now();

@@ -13,7 +13,6 @@ use hypervisor_tests::payments::sign::random;
 use hypervisor_tests::payments::{Chain, Facilitator, Payment, Version};
 use hypervisor_tests::programs::guest;
 use hypervisor_tests::{Answer, Host, eventually};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -84,11 +83,6 @@ impl Shop {
 
     async fn charges(&self) -> usize {
         self.chain.transfers().await.len()
-    }
-
-    fn signal(&self, host: usize, signal: Signal) {
-        let pid = i32::try_from(self.hosts[host].pid()).unwrap();
-        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
     }
 }
 
@@ -216,10 +210,10 @@ async fn a_host_that_was_stopped_while_it_settled_settles_nothing_more() {
         async move { get(&url, Some(&payment)).await }
     });
     shop.faulty.held(1).await;
-    shop.signal(0, Signal::STOP);
+    shop.hosts[0].freeze();
     let answer = eventually_bought(&shop, 1, 1, &payment).await;
     assert_eq!(answer.body, said(1));
-    shop.signal(0, Signal::CONT);
+    shop.hosts[0].thaw();
     shop.faulty.release();
     let first = of_first.await.unwrap().unwrap();
     // Whatever it found out by itself, or that it lost its turn.
@@ -288,12 +282,12 @@ async fn a_host_that_was_stopped_while_it_worked_settles_nothing_when_it_goes_on
         let payment = shop.payment();
         orders.spawn(order(Arc::clone(&places), number, payment));
         if number == 5 {
-            shop.signal(0, Signal::STOP);
+            shop.hosts[0].freeze();
         }
     }
     // Longer than it takes to be taken for dead.
     tokio::time::sleep(Duration::from_secs(15)).await;
-    shop.signal(0, Signal::CONT);
+    shop.hosts[0].thaw();
     assert!(stopped.elapsed() >= Duration::from_secs(15));
     for ended in orders.join_all().await {
         ended.unwrap();

@@ -13,7 +13,6 @@ use hypervisor_tests::host::binary;
 use hypervisor_tests::programs::{guest, javascript_plugin};
 use hypervisor_tests::raw::post;
 use hypervisor_tests::{Answer, Host, RawSession, eventually, within};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::kit::{Nodes, all_forwarded, forwarded};
@@ -33,10 +32,6 @@ async fn run(session: &RawSession, word: &str) -> Answer {
         assert_eq!(opened.result, format!("{word}\n").as_bytes());
     }
     answer
-}
-
-fn pid(host: &Host) -> Pid {
-    Pid::from_raw(i32::try_from(host.pid()).unwrap()).unwrap()
 }
 
 #[tokio::test]
@@ -182,10 +177,10 @@ async fn a_host_that_stands_still_holds_up_others_requests_until_it_is_dead_and_
     let session = RawSession::open(&nodes.hosts[0]).await;
     let session = session.sent_to(&nodes.hosts[1]);
     assert_eq!(run(&session, "before").await.status, 200);
-    kill_process(pid(&nodes.hosts[0]), Signal::STOP).unwrap();
+    nodes.hosts[0].freeze();
     let began = Instant::now();
     let answer = run(&session, "still").await;
-    kill_process(pid(&nodes.hosts[0]), Signal::CONT).unwrap();
+    nodes.hosts[0].thaw();
     assert_eq!((answer.status, &*answer.problem()), (503, "overloaded"));
     assert!(began.elapsed() < Duration::from_secs(60));
     // It wakes, and has its place again.
