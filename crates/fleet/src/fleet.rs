@@ -75,6 +75,8 @@ pub struct Fleet {
     pub(crate) settings: Settings,
     own: Arc<Mutex<Own>>,
     view: watch::Sender<Arc<View>>,
+    /// When the database was there again after it was away.
+    back: Mutex<Option<Instant>>,
     /// Held by whoever looks at all nodes because a tag is not known.
     looking: tokio::sync::Mutex<()>,
     calls: Arc<Semaphore>,
@@ -115,6 +117,7 @@ impl Fleet {
             settings,
             own: Arc::new(Mutex::new(own)),
             view: watch::Sender::new(Arc::new(view)),
+            back: Mutex::default(),
             looking: tokio::sync::Mutex::default(),
             calls,
             taking: Mutex::default(),
@@ -249,7 +252,7 @@ impl Fleet {
             own.row = view.nodes.get(&tag).map(|node| node.row);
             Ok(view)
         });
-        self.view.send_replace(Arc::new(view.await?));
+        self.saw(view.await?);
         Ok(())
     }
 
@@ -327,8 +330,22 @@ impl Fleet {
     async fn look(&self) -> Result<(), Error> {
         let (rows, dead) = (Arc::clone(&self.rows), self.settings.dead);
         let view = self.call(move || View::read(&rows, dead)).await?;
-        self.view.send_replace(Arc::new(view));
+        self.saw(view);
         Ok(())
+    }
+
+    /// Goes by this look at all nodes from here on. After a time without one, the database was away for the others too, or this
+    /// node stood still: nobody is dead until each had the time to say that it is not.
+    fn saw(&self, mut view: View) {
+        let dead = self.settings.dead;
+        let mut back = lock(&self.back);
+        if view.read.saturating_duration_since(self.view().read) > dead / 2 {
+            *back = Some(view.read);
+        }
+        if back.is_some_and(|back| view.read.saturating_duration_since(back) < dead) {
+            view.spare();
+        }
+        self.view.send_replace(Arc::new(view));
     }
 
     async fn call<T: Send + 'static>(
@@ -336,6 +353,23 @@ impl Fleet {
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         call(&self.calls, self.settings.patience, work).await
+    }
+
+    /// As if the last look were so long ago.
+    #[cfg(test)]
+    pub(crate) fn last_looked(&self, ago: Duration) {
+        self.view.send_modify(|view| {
+            if let Some(view) = Arc::get_mut(view) {
+                view.read = view.read.checked_sub(ago).unwrap_or(view.read);
+            }
+        });
+    }
+
+    /// As if the database were there again for so long.
+    #[cfg(test)]
+    pub(crate) fn came_back(&self, ago: Duration) {
+        let mut back = lock(&self.back);
+        *back = back.and_then(|at| at.checked_sub(ago));
     }
 
     fn view(&self) -> Arc<View> {

@@ -163,6 +163,21 @@ async fn a_node_is_dead_when_it_was_not_seen_for_too_long_by_the_clock_of_the_da
 }
 
 #[tokio::test]
+async fn nobody_is_taken_for_dead_because_the_database_was_away_for_all() {
+    let shared = Shared::new();
+    let (a, b) = (shared.node(1).await, shared.node(2).await);
+    // Neither could write or look for a minute.
+    shared.pass(Duration::from_secs(60));
+    a.last_looked(Duration::from_secs(60));
+    a.beat(NOW).await.unwrap();
+    assert!(a.dead().is_empty() && a.is_alive(b.tag()));
+    // The other one had its time since, and said nothing.
+    a.came_back(Duration::from_secs(10));
+    a.beat(NOW).await.unwrap();
+    assert_eq!(a.dead(), [b.tag()]);
+}
+
+#[tokio::test]
 async fn what_a_dead_node_left_is_taken_over_and_its_row_goes() {
     let shared = Shared::new();
     let (a, b) = (shared.node(1).await, shared.node(2).await);
