@@ -71,15 +71,19 @@ impl Environments {
         Ok(Ok((entry, head)))
     }
 
-    /// Moves an environment on.
+    /// Moves an environment on, from the writing that the turn began with: what is known here may have moved on since, by a turn
+    /// on another host.
     pub(crate) fn keep_next(
         &self,
         entry: &Entry,
-        state: &State,
+        (began, state): (u64, &State),
     ) -> Result<Result<Head, Exit>, Error> {
         let mut head = entry.locked();
         if entry.is_gone() {
             return Ok(Err(unknown()));
+        }
+        if head.writing != began {
+            return Ok(Err(moved()));
         }
         let next = Head {
             turns: head.turns.saturating_add(1),

@@ -341,7 +341,7 @@ impl Environments {
             let more = next.size().saturating_sub(head.state_bytes);
             let stored = more.saturating_mul(head.ends_at.saturating_sub(self.clock.seconds()));
             let keeping = match watched.beyond(&outcome, written, stored) {
-                None => waiting(|| self.keep_next(&using.0, &next))?,
+                None => waiting(|| self.keep_next(&using.0, (head.writing, &next)))?,
                 Some(exit) => Err(exit),
             };
             match keeping {
