@@ -20,7 +20,7 @@ mod record;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use hypervisor_store::{Change, Error, Expect, Fingerprint, Row, Scanned, Table, Under};
+use hypervisor_store::{Change, Error, Expect, Fingerprint, Row, Table, Under};
 
 pub use hypervisor_runtime::sha256 as digest;
 pub use record::{Head, MAX_DETAILS, MAX_FINGERPRINT, Record};
@@ -44,11 +44,11 @@ pub const TABLES: [Table; 4] = [HEADS, BODIES, LEFTOVERS, REGISTERED];
 /// Bytes of a piece: others may write between two of them.
 const PIECE: usize = 1 << 20;
 
-/// Rows that are read at once.
-const PAGE: usize = 64;
-
 /// After so many microseconds a body that no head names is nobody's: whoever shares the rows and wrote it is gone, or gave up.
 const ABANDONED: u64 = 10 * 60 * 1_000_000;
+
+/// Damaged rows that are named; there may be more.
+const MOST_NAMED: usize = 1000;
 
 /// How often an agent is written anew when another host was faster.
 const ATTEMPTS: usize = 16;
@@ -75,7 +75,7 @@ pub struct Store {
 pub struct Stored {
     /// The heads of the agents, by address.
     pub agents: Vec<Head>,
-    /// Rows and files that cannot be read as agents of this store.
+    /// Rows and files that cannot be read as agents of this store, as far as they are named: a thousand.
     pub damaged: Vec<StoreError>,
 }
 
@@ -94,7 +94,7 @@ impl Store {
             true => store.rows.now()?.saturating_sub(ABANDONED),
             false => u64::MAX,
         };
-        store.each(LEFTOVERS, |found| {
+        store.rows.each(LEFTOVERS, b"", |found| {
             if let (Some((id, writing)), Ok(row)) = (found.key.split_first_chunk(), found.row)
                 && row.version <= newest
                 && let (Ok(writing), Ok(length)) =
@@ -103,26 +103,9 @@ impl Store {
                 let length = u64::from_be_bytes(length);
                 store.clean(id, &Body::new(writing, length))?;
             }
-            Ok(())
+            Ok::<_, StoreError>(())
         })?;
         Ok(store)
-    }
-
-    /// Looks at every row of a table.
-    fn each(
-        &self,
-        table: Table,
-        mut look: impl FnMut(Scanned) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.rows.scan(table, b"", after.as_deref(), PAGE)?;
-            let Some(last) = page.last() else {
-                return Ok(());
-            };
-            after = Some(last.key.clone());
-            page.into_iter().try_for_each(&mut look)?;
-        }
     }
 
     /// Whether agents survive a restart.
@@ -157,12 +140,16 @@ impl Store {
     /// [`StoreError::Rows`]. What is wrong with single rows is in the answer.
     pub fn list(&self) -> Result<Stored, StoreError> {
         let mut stored = Stored::default();
-        self.each(HEADS, |found| {
+        self.rows.each(HEADS, b"", |found| {
             match self.head(&found.key, found.row) {
                 Ok(head) => stored.agents.push(head),
-                Err(damage) => stored.damaged.push(damaged(&found.key, damage)),
+                Err(damage) if stored.damaged.len() < MOST_NAMED => {
+                    stored.damaged.push(damaged(&found.key, damage));
+                }
+                // Whoever has the rows decides how many there are.
+                Err(_) => {}
             }
-            Ok(())
+            Ok::<_, StoreError>(())
         })?;
         stored.agents.sort_by_cached_key(Head::address);
         Ok(stored)
@@ -364,7 +351,7 @@ impl Store {
     /// [`StoreError::Damaged`], [`StoreError::Rows`].
     pub fn deployed_names(&self) -> Result<BTreeMap<Name, u64>, StoreError> {
         let mut names = BTreeMap::new();
-        self.each(REGISTERED, |found| {
+        self.rows.each(REGISTERED, b"", |found| {
             let since = found.row?.value.as_slice().try_into().ok();
             let name = str::from_utf8(&found.key).ok();
             let name = name.and_then(|it| it.parse().ok());
@@ -373,7 +360,7 @@ impl Store {
                 return Err(damaged(&found.key, damage));
             };
             names.insert(name, u64::from_be_bytes(since));
-            Ok(())
+            Ok::<_, StoreError>(())
         })?;
         Ok(names)
     }

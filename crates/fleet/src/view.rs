@@ -11,7 +11,7 @@ use crate::tag::Tag;
 
 /// Rows that are read at once.
 const PAGE: usize = 256;
-/// Nodes that are looked at; more are no fleet but a mistake.
+/// Rows that are looked at; more are no fleet but a mistake, or the work of whoever has the database.
 const MOST: usize = 4096;
 
 /// All nodes at one moment. Who is alive is judged by that moment: as long as the database is away nobody dies.
@@ -29,26 +29,28 @@ impl View {
     pub(crate) fn read(rows: &Store, dead: Duration) -> Result<Self, Error> {
         let at = rows.now()?;
         let dead = micros(dead);
-        let mut nodes = BTreeMap::new();
+        let (mut nodes, mut looked_at, mut unread) = (BTreeMap::new(), 0_usize, 0_usize);
         let mut after: Option<Vec<u8>> = None;
-        while nodes.len() < MOST {
+        while looked_at < MOST {
             let page = rows.scan(NODES, b"", after.as_deref(), PAGE)?;
             let Some(last) = page.last() else { break };
             after = Some(last.key.clone());
+            looked_at = looked_at.saturating_add(page.len());
             for scanned in page {
-                let Ok(tag) = <[u8; 4]>::try_from(&*scanned.key).map(Tag) else {
-                    tracing::warn!("a row of the fleet has a key that is no tag");
-                    continue;
-                };
-                let read = scanned.row.map_err(Error::from);
-                let read = read.and_then(|row| Ok((Value::decode(&row)?, row.version)));
-                match read {
-                    Ok((value, version)) => {
+                let tag = <[u8; 4]>::try_from(&*scanned.key).map(Tag).ok();
+                let row = scanned.row.ok();
+                let read = row.and_then(|row| Some((Value::decode(&row).ok()?, row.version)));
+                match tag.zip(read) {
+                    Some((tag, (value, version))) => {
                         nodes.insert(tag, value.node(tag, version, (at, dead)));
                     }
-                    Err(error) => tracing::warn!(%tag, %error, "a node cannot be read"),
+                    None => unread = unread.saturating_add(1),
                 }
             }
+        }
+        if unread > 0 {
+            // Not a line for each: whoever has the database decides how many there are.
+            tracing::warn!(rows = unread, "rows of nodes cannot be read");
         }
         Ok(Self {
             nodes,

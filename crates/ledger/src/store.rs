@@ -46,9 +46,6 @@ const fn table(name: &'static str, under: Under) -> Table {
     Table { name, under }
 }
 
-/// Rows that are read at once.
-const PAGE: usize = 256;
-
 /// A record as it is kept.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Kept {
@@ -443,22 +440,14 @@ impl Store {
         }
     }
 
-    /// Goes through all records, a page at a time, so that nobody waits for long.
+    /// Goes through all records.
     fn each(&self, mut what: impl FnMut(Found) -> Result<(), Error>) -> Result<(), Error> {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.rows.scan(PAYMENTS, b"", after.as_deref(), PAGE)?;
-            let Some(last) = page.last() else {
-                return Ok(());
-            };
-            after = Some(last.key.clone());
-            for row in page {
-                let key = Key::try_from(row.key.as_slice()).map_err(Error::form)?;
-                let row = row.row?;
-                let (version, kept) = (row.version, decode(&row.value)?);
-                what(Found { key, version, kept })?;
-            }
-        }
+        self.rows.each(PAYMENTS, b"", |scanned| {
+            let key = Key::try_from(scanned.key.as_slice()).map_err(Error::form)?;
+            let row = scanned.row?;
+            let (version, kept) = (row.version, decode(&row.value)?);
+            what(Found { key, version, kept })
+        })
     }
 
     /// Brings everything written so far to the disk.

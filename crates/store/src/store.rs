@@ -11,6 +11,9 @@ use crate::keys::Keys;
 use crate::memory::{Asked, Memory};
 use crate::seal::Sealer;
 
+/// Rows that are read at once where many are looked at.
+const PAGE: usize = 64;
+
 /// How often a change that takes any version is tried when somebody else is faster.
 const ATTEMPTS: usize = 16;
 
@@ -200,6 +203,28 @@ impl Store {
         };
         let found = self.backend.scan(&place, prefix, after, limit)?;
         Ok(found.into_iter().map(opened).collect())
+    }
+
+    /// Looks at all rows whose keys begin with `prefix`, in the order of their keys, and ends with the first error: a page at a
+    /// time, so that nobody waits for long, and rows may be changed meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Database`], and what `look` says.
+    pub fn each<E: From<Error>>(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        mut look: impl FnMut(Scanned) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.scan(table, prefix, after.as_deref(), PAGE)?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = Some(last.key.clone());
+            page.into_iter().try_for_each(&mut look)?;
+        }
     }
 
     /// Makes all the changes or none. With `durable` they, and all before them, have reached the disk when this returns: also

@@ -38,8 +38,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// The pause between two looks for rows that are too old.
 const SWEEP: Duration = Duration::from_secs(60);
-/// Rows that are looked at together.
-const PAGE: usize = 64;
 
 /// What one component may keep.
 #[derive(Debug, Clone, Copy)]
@@ -78,11 +76,11 @@ impl Shelves {
             shelves: allowed.into_iter().map(shelf).collect(),
             rows: Arc::clone(&rows),
         };
-        shelves.each(|scanned| {
-            if let Some((shelf, kept)) = shelves.owner(scanned) {
+        rows.store().each(ROWS, b"", |scanned| {
+            if let Some((shelf, kept)) = shelves.owner(&scanned) {
                 shelf.count(&kept);
             }
-            Ok(())
+            Ok::<_, hypervisor_store::Error>(())
         })?;
         Ok(shelves)
     }
@@ -134,11 +132,11 @@ impl Shelves {
         // What a component left that is not there any more goes by the longest time that any has.
         let longest = self.shelves.values().map(|it| it.keep()).max();
         let longest = longest.unwrap_or_default();
-        self.each(|scanned| {
+        self.rows.store().each(ROWS, b"", |scanned| {
             let opened = scanned.row.as_ref().ok();
             let version = opened.map_or(0, |row| row.version);
             let is_older = |keep| now.saturating_sub(Duration::from_micros(version)) > keep;
-            match self.owner(scanned) {
+            match self.owner(&scanned) {
                 Some((shelf, _)) if is_older(shelf.keep()) => shelf.expire(&scanned.key, version),
                 Some(_) => Ok(()),
                 None => self.discard(&scanned.key, is_older(longest)),
@@ -169,21 +167,5 @@ impl Shelves {
         let kept = Kept::read(&row.value)?;
         let shelf = self.shelves.get(kept.component)?;
         Some((shelf, kept))
-    }
-
-    /// Shows each row that has reached the store.
-    fn each(
-        &self,
-        mut look: impl FnMut(&Scanned) -> Result<(), hypervisor_store::Error>,
-    ) -> Result<(), hypervisor_store::Error> {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.rows.store().scan(ROWS, &[], after.as_deref(), PAGE)?;
-            page.iter().try_for_each(&mut look)?;
-            after = match page.last() {
-                Some(last) => Some(last.key.clone()),
-                None => return Ok(()),
-            };
-        }
     }
 }

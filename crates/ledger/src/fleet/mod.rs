@@ -153,8 +153,8 @@ pub(crate) enum Step {
     OfAnother,
 }
 
-/// Fails where another node has the payment.
 impl Step {
+    /// Fails where another node has the payment.
     pub(crate) fn held(self) -> Result<(), Error> {
         match self {
             Self::Done => Ok(()),

@@ -21,8 +21,6 @@ pub(crate) const USED: &[u8] = &[1];
 const MOST: usize = 4096;
 /// A free place that nobody took for so long is forgotten, microseconds: much longer than a payment is verified.
 const IDLE: u64 = 3600 * 1_000_000;
-/// Rows that are read at once.
-const PAGE: usize = 256;
 
 /// A place that was free.
 #[derive(Clone, Copy, Debug)]
@@ -87,20 +85,12 @@ impl Store {
 
     /// Forgets places that were free for long.
     pub(crate) fn sweep_purses(&self, now: u64) -> Result<(), Error> {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.rows.scan(PURSES, b"", after.as_deref(), PAGE)?;
-            let Some(last) = page.last() else {
-                return Ok(());
-            };
-            after = Some(last.key.clone());
-            for scanned in page {
-                let Ok(row) = scanned.row else { continue };
-                let is_idle = row.version.saturating_add(IDLE) < now.saturating_mul(1_000_000);
-                if row.value.as_slice() == FREE && is_idle {
-                    self.drop_row(PURSES, &scanned.key, row.version)?;
-                }
+        let is_idle = |version: u64| version.saturating_add(IDLE) < now.saturating_mul(1_000_000);
+        self.rows.each(PURSES, b"", |scanned| match scanned.row {
+            Ok(row) if row.value.as_slice() == FREE && is_idle(row.version) => {
+                self.drop_row(PURSES, &scanned.key, row.version)
             }
-        }
+            _ => Ok(()),
+        })
     }
 }

@@ -2,14 +2,11 @@
 
 use hypervisor_store::{Change, Error as RowError, Expect};
 
+use super::seen::Found;
 use crate::error::Error;
 use crate::record::{self, Key, State};
 use crate::store::{PAYMENTS, PROOFS, SWEEPS, Store, decode};
 
-use super::seen::Found;
-
-/// Rows that are read at once.
-const PAGE: usize = 256;
 /// Seconds between two sweeps of all nodes together.
 const EACH: u64 = 60;
 /// The row that says when there was one.
@@ -26,30 +23,25 @@ impl Store {
         self.sweep_purses(now)?;
         self.sweep_proofs(now)?;
         let is_over = |instant: u64| instant.saturating_add(hold) < now;
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.rows.scan(PAYMENTS, b"", after.as_deref(), PAGE)?;
-            let Some(last) = page.last() else {
+        self.rows.each(PAYMENTS, b"", |scanned| {
+            // One that was altered is told of when it is needed, and keeps no other.
+            let Ok(row) = scanned.row else { return Ok(()) };
+            let Ok(kept) = decode(&row.value) else {
                 return Ok(());
             };
-            after = Some(last.key.clone());
-            for scanned in page {
-                // One that was altered is told of when it is needed, and keeps no other.
-                let Ok(row) = scanned.row else { continue };
-                let Ok(kept) = decode(&row.value) else {
-                    continue;
-                };
-                let found = Found::of((row.version, kept));
-                let key = record::key(&found.record.payment.id);
-                let used = (found.record.created).max(found.record.payment.valid_before);
-                if is_over(used) && found.record.state != State::Settling {
-                    let mut holding = found.hold(&self.place(PAYMENTS, &key));
-                    self.erase(&key, &found.record, &mut holding, false)?;
-                } else if is_over(found.record.created) {
-                    self.drop_answer(&found, &key)?;
-                }
+            let found = Found::of((row.version, kept));
+            let key = record::key(&found.record.payment.id);
+            let used = (found.record.created).max(found.record.payment.valid_before);
+            if is_over(used) && found.record.state != State::Settling {
+                let mut holding = found.hold(&self.place(PAYMENTS, &key));
+                self.erase(&key, &found.record, &mut holding, false)
+                    .map(drop)
+            } else if is_over(found.record.created) {
+                self.drop_answer(&found, &key)
+            } else {
+                Ok(())
             }
-        }
+        })
     }
 
     fn drop_answer(&self, found: &Found, key: &Key) -> Result<(), Error> {
@@ -64,20 +56,12 @@ impl Store {
     }
 
     fn sweep_proofs(&self, now: u64) -> Result<(), Error> {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.rows.scan(PROOFS, b"", after.as_deref(), PAGE)?;
-            let Some(last) = page.last() else {
-                return Ok(());
-            };
-            after = Some(last.key.clone());
-            for scanned in page {
-                let Ok(row) = scanned.row else { continue };
-                if number(&row.value).is_none_or(|expires| expires <= now) {
-                    self.drop_row(PROOFS, &scanned.key, row.version)?;
-                }
+        self.rows.each(PROOFS, b"", |scanned| match scanned.row {
+            Ok(row) if number(&row.value).is_none_or(|expires| expires <= now) => {
+                self.drop_row(PROOFS, &scanned.key, row.version)
             }
-        }
+            _ => Ok(()),
+        })
     }
 
     /// Takes a proof of who paid; false where it was taken before, by any node, or `most` of the holder's are still good.

@@ -12,9 +12,6 @@ use crate::record::{self, Key, Record, State};
 use crate::store::{HOLDERS, PAYMENTS, Store};
 use crate::turn::{Place, Turn};
 
-/// Rows that are read at once.
-const PAGE: usize = 256;
-
 impl Ledger {
     /// What is known of a payment, and who works on it. No lock is held while the rows are read.
     pub(crate) fn look_shared(
@@ -103,40 +100,30 @@ impl Ledger {
     /// [`Error`].
     pub fn take_over(&self, dead: Tag) -> Result<usize, Error> {
         let store = &self.shared.store;
-        let (mut taken, mut after): (usize, Option<Vec<u8>>) = (0, None);
-        loop {
-            let page = store.rows.scan(HOLDERS, &dead, after.as_deref(), PAGE)?;
-            let Some(last) = page.last() else {
-                return Ok(taken);
+        let mut taken = 0_usize;
+        store.rows.each(HOLDERS, &dead, |duty| {
+            let Some(place) = duty.key.get(dead.len()..) else {
+                return Ok(());
             };
-            after = Some(last.key.clone());
-            for duty in page {
-                let Some(place) = duty.key.get(dead.len()..) else {
-                    continue;
-                };
-                let found = match store.find_at(place) {
-                    // The others are not to wait for one that was altered.
-                    Err(Error::Rows(
-                        error @ (RowError::Authentication(_) | RowError::RolledBack(_)),
-                    )) => {
-                        tracing::error!(%error, "a payment of a dead host stays as it is");
-                        continue;
-                    }
-                    found => found?,
-                };
-                match found.filter(|it| it.note.holder == Some(dead)) {
-                    Some(found) => {
-                        let key = record::key(&found.record.payment.id);
-                        taken = taken.saturating_add(usize::from(self.take(&key, found, dead)?));
-                    }
-                    None => {
-                        if let Ok(row) = duty.row {
-                            store.drop_row(HOLDERS, &duty.key, row.version)?;
-                        }
-                    }
+            let found = match store.find_at(place) {
+                // The others are not to wait for one that was altered.
+                Err(Error::Rows(
+                    error @ (RowError::Authentication(_) | RowError::RolledBack(_)),
+                )) => {
+                    tracing::error!(%error, "a payment of a dead host stays as it is");
+                    return Ok(());
                 }
+                found => found?,
+            };
+            if let Some(found) = found.filter(|it| it.note.holder == Some(dead)) {
+                let key = record::key(&found.record.payment.id);
+                taken = taken.saturating_add(usize::from(self.take(&key, found, dead)?));
+            } else if let Ok(row) = duty.row {
+                store.drop_row(HOLDERS, &duty.key, row.version)?;
             }
-        }
+            Ok::<_, Error>(())
+        })?;
+        Ok(taken)
     }
 
     /// Takes over what all dead nodes held; see [`Self::take_over`].
