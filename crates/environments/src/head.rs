@@ -70,6 +70,9 @@ pub(crate) struct Head {
     pub(crate) writing: u64,
     pub(crate) state_bytes: u64,
     pub(crate) state: HexArray<32>,
+    /// The version of its row.
+    #[serde(skip)]
+    pub(crate) version: u64,
 }
 
 impl Head {
@@ -89,15 +92,6 @@ impl Head {
         self.used_at
             .saturating_add(self.idle_seconds)
             .min(self.ends_at)
-    }
-
-    /// Whether it is the same but for its last use.
-    pub(crate) fn is_as(&self, other: &Self) -> bool {
-        let used_at = other.used_at;
-        Self {
-            used_at,
-            ..self.clone()
-        } == *other
     }
 
     pub(crate) fn language(&self) -> Option<Language> {

@@ -162,11 +162,10 @@ impl Environments {
         if entry.is_gone() || with(after) != *head {
             return Ok(());
         }
-        let next = with(before);
-        match self.rows.put_head(&next, &head) {
+        let next = match self.rows.put_head(with(before), &head) {
             Err(Error::Moved) => return Ok(()),
-            done => done?,
-        }
+            next => next?,
+        };
         entry.times(&next);
         *head = next;
         drop(head);

@@ -92,10 +92,10 @@ impl Environments {
         if let Some(exit) = watched.beyond(&done, 0, stored) {
             return refused(exit);
         }
-        match self.rows.put_head(&next, &head) {
+        let next = match self.rows.put_head(next, &head) {
             Err(Error::Moved) => return refused(moved()),
-            done => done?,
-        }
+            next => next?,
+        };
         using.0.times(&next);
         using.0.used(now);
         let before = std::mem::replace(&mut *head, next.clone());

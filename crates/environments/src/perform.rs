@@ -220,6 +220,7 @@ impl Environments {
                 state_bytes: state.size(),
                 // Known when it is written.
                 state: HexArray([0; 32]),
+                version: 0,
             };
             let stored = head.stored_from(now);
             let written = outcome.stdout.len().saturating_add(watched.streamed());

@@ -31,7 +31,7 @@ impl Environments {
             Some(head) => {
                 entry.times(&head);
                 entry.used(head.used_at);
-                if !head.is_as(&known) {
+                if head.version != known.version {
                     let bytes = (head.state_bytes, known.state_bytes);
                     self.live.undo(&known.accounts(), bytes);
                     *known = head;
@@ -65,7 +65,7 @@ impl Environments {
             there.insert(head.id);
             match self.live.get(&head.id) {
                 None => self.live.adopt(head),
-                Some(entry) if !head.is_as(&entry.head()) => self.refresh(&head.id)?,
+                Some(entry) if head.version != entry.head().version => self.refresh(&head.id)?,
                 Some(entry) => entry.used(head.used_at),
             }
         }

@@ -11,13 +11,14 @@
 //! A head and its state are written, and the state before deleted, in one change: after a crash there is the old or the new. All are under
 //! the platform's key; where there is none, they end with the process. Ids are random.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use hypervisor_protocol::HexArray;
 use hypervisor_protocol::environment::{decode, encode};
 use hypervisor_runtime::{State, sha256};
 use hypervisor_store::{
-    Change, Error as RowError, Expect, Fingerprint, Scanned, Store, Table, Under,
+    Change, Error as RowError, Expect, Fingerprint, Row, Scanned, Store, Table, Under,
 };
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
@@ -150,64 +151,63 @@ impl Rows {
 
     /// All heads that can be read, with their last use, and how many cannot.
     pub(crate) fn heads(&self) -> Result<(Vec<Head>, usize), Error> {
-        let (mut heads, damaged) = self.all(HEADS, |key, head: &Head| head.id.as_bytes() == key)?;
+        let (mut heads, damaged) = self.all(HEADS, |key, head: Head, version| {
+            (head.id.as_bytes() == key).then_some(Head { version, ..head })
+        })?;
+        let mut used = HashMap::new();
+        self.store.each(USES, b"", |found| {
+            if let Ok(row) = &found.row {
+                used.insert(found.key, moment(row));
+            }
+            Ok::<_, Error>(())
+        })?;
         for head in &mut heads {
-            head.used_at = head.used_at.max(self.used_at(&head.id));
+            let used = used.get(head.id.as_bytes().as_slice()).copied();
+            head.used_at = head.used_at.max(used.unwrap_or(0));
         }
         Ok((heads, damaged))
     }
 
     /// One head, with its last use.
     pub(crate) fn one(&self, id: &Id) -> Result<Option<Head>, Error> {
-        let Some((mut head, _)) = self.head(id)? else {
-            return Ok(None);
-        };
-        head.used_at = head.used_at.max(self.used_at(id));
-        Ok(Some(head))
-    }
-
-    fn head(&self, id: &Id) -> Result<Option<(Head, u64)>, Error> {
         let Some(row) = self.store.get(HEADS, id.as_bytes())? else {
             return Ok(None);
         };
         let head: Head = decode(&row.value)?;
-        match head.id == *id {
-            true => Ok(Some((head, row.version))),
-            false => Err(Error::Damaged("its head is another's")),
+        if head.id != *id {
+            return Err(Error::Damaged("its head is another's"));
+        }
+        let used = self.store.get(USES, id.as_bytes()).ok().flatten();
+        Ok(Some(Head {
+            used_at: head.used_at.max(used.as_ref().map_or(0, moment)),
+            version: row.version,
+            ..head
+        }))
+    }
+
+    /// What a change of a head expects: the one that is known here. Nobody else changes those of a host alone.
+    fn expecting(&self, known: &Head) -> Expect {
+        match self.store.is_shared() {
+            true => Expect::Version(known.version),
+            false => Expect::Any,
         }
     }
 
-    fn used_at(&self, id: &Id) -> u64 {
-        let row = self.store.get(USES, id.as_bytes()).ok().flatten();
-        let used = row.and_then(|row| row.value.as_slice().try_into().ok());
-        used.map_or(0, u64::from_be_bytes)
-    }
-
-    /// What a change of a head expects that was as it is known here: nobody else changes those of a host alone.
-    fn expecting(&self, known: &Head) -> Result<Expect, Error> {
-        if !self.store.is_shared() {
-            return Ok(Expect::Any);
-        }
-        match self.head(&known.id)? {
-            Some((head, version)) if head.is_as(known) => Ok(Expect::Version(version)),
-            _ => Err(Error::Moved),
-        }
-    }
-
-    fn commit(&self, changes: &[Change<'_>]) -> Result<(), Error> {
-        match self.store.commit(changes, true) {
+    /// Makes all the changes, on the disk; gives the version that the first row has then.
+    fn commit(&self, changes: &[Change<'_>]) -> Result<u64, Error> {
+        match self.store.write(changes, true) {
             Err(RowError::Conflict(_)) if self.store.is_shared() => Err(Error::Moved),
-            done => Ok(done?),
+            done => Ok(done?.first().copied().unwrap_or_default()),
         }
     }
 
     /// What is known of all logs.
     pub(crate) fn logs(&self) -> Result<(Vec<(Id, Bounds)>, usize), Error> {
         let mut ids = Vec::new();
-        let (bounds, damaged) = self.all(LOG_HEADS, |key, _: &Bounds| {
-            let id = Id::parse(const_hex::encode(key).as_bytes());
-            ids.extend(id);
-            id.is_some()
+        let (bounds, damaged) = self.all(LOG_HEADS, |key, bounds: Bounds, _| {
+            let id = Id::parse(const_hex::encode(key).as_bytes())?;
+            ids.push(id);
+            Some(bounds)
         })?;
         Ok((ids.into_iter().zip(bounds).collect(), damaged))
     }
@@ -215,24 +215,21 @@ impl Rows {
     fn all<T: DeserializeOwned>(
         &self,
         table: Table,
-        mut is_right: impl FnMut(&[u8], &T) -> bool,
+        mut right: impl FnMut(&[u8], T, u64) -> Option<T>,
     ) -> Result<(Vec<T>, usize), Error> {
         let (mut found, mut damaged) = (Vec::new(), 0_usize);
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.store.scan(table, b"", after.as_deref(), AT_ONCE)?;
-            let Some(last) = page.last() else {
-                return Ok((found, damaged));
-            };
-            after = Some(last.key.clone());
-            for Scanned { key, row } in page {
-                let value = row.ok().and_then(|row| decode::<T>(&row.value).ok());
-                match value.filter(|value| is_right(&key, value)) {
-                    Some(value) => found.push(value),
-                    None => damaged = damaged.saturating_add(1),
-                }
+        self.store.each(table, b"", |Scanned { key, row }| {
+            let value = row.ok().and_then(|row| {
+                let value = decode::<T>(&row.value).ok()?;
+                right(&key, value, row.version)
+            });
+            match value {
+                Some(value) => found.push(value),
+                None => damaged = damaged.saturating_add(1),
             }
-        }
+            Ok::<_, Error>(())
+        })?;
+        Ok((found, damaged))
     }
 
     /// Keeps a head and its state, in place of the one of the writing before; gives the head back with the digest of the state.
@@ -254,7 +251,7 @@ impl Rows {
             .collect();
         let gone = before.map(state_keys).unwrap_or_default();
         let expect = match before {
-            Some(before) => self.expecting(before)?,
+            Some(before) => self.expecting(before),
             None => Expect::Absent,
         };
         let written = Written::head(&head)?;
@@ -266,8 +263,8 @@ impl Rows {
             .chain(put)
             .chain(delete)
             .collect();
-        self.commit(&changes)?;
-        Ok(head)
+        let version = self.commit(&changes)?;
+        Ok(Head { version, ..head })
     }
 
     /// Forgets an environment.
@@ -276,12 +273,12 @@ impl Rows {
         let delete = gone.iter().map(|key| Change::delete(STATES, key));
         let id = head.id.as_bytes();
         let row = Change {
-            expect: self.expecting(head)?,
+            expect: self.expecting(head),
             ..Change::delete(HEADS, id)
         };
         let rows = [row, Change::delete(USES, id)];
         let changes: Vec<_> = rows.into_iter().chain(delete).collect();
-        self.commit(&changes)
+        self.commit(&changes).map(drop)
     }
 
     /// The state that a head names.
@@ -322,10 +319,11 @@ impl Rows {
         }
     }
 
-    /// Writes a head alone, in the place of the one before; its state stays as it is.
-    pub(crate) fn put_head(&self, head: &Head, before: &Head) -> Result<(), Error> {
-        let expect = self.expecting(before)?;
-        self.commit(&[Written::head(head)?.expecting(expect)])
+    /// Writes a head alone, in the place of the one before; its state stays as it is. Gives it back as it is from then on.
+    pub(crate) fn put_head(&self, head: Head, before: &Head) -> Result<Head, Error> {
+        let written = Written::head(&head)?;
+        let version = self.commit(&[written.expecting(self.expecting(before))])?;
+        Ok(Head { version, ..head })
     }
 
     /// What is known of one log, and the version of that.
@@ -361,6 +359,14 @@ impl Rows {
         let changes: Vec<_> = written.iter().map(Written::change).collect();
         Ok(self.store.commit(&changes, true)?)
     }
+}
+
+/// The moment that a row holds; 0 where it holds none.
+fn moment(row: &Row) -> u64 {
+    row.value
+        .as_slice()
+        .try_into()
+        .map_or(0, u64::from_be_bytes)
 }
 
 fn pieces(bytes: u64) -> usize {
