@@ -2,9 +2,8 @@
 //!
 //! sqlx has a pool; it asks the server something each time that a connection comes back, and lets a caller that gave up wait for
 //! a server that is stopped. Here what was given up is closed at once. While the database is away nobody waits for it but one
-//! task, which asks once a second and says when it is back.
+//! task, which asks twice a second and says when it is back.
 
-use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -23,6 +22,8 @@ pub(crate) const WAIT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(500);
 /// Connections at most.
 const CONNECTIONS: usize = 8;
+/// Characters of a server's message that are told.
+const MOST_WORDS: usize = 300;
 /// How often a statement is tried that met another's.
 const ATTEMPTS: usize = 5;
 
@@ -259,17 +260,19 @@ fn failure(error: &sqlx::Error) -> Failure {
 /// What an error says: of what the database says, only the message, since details show keys.
 pub(crate) fn said(error: &sqlx::Error) -> String {
     match error {
-        sqlx::Error::Database(error) => error.message().to_owned(),
+        sqlx::Error::Database(error) => short(error.message()),
         sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => {
             format!("it did not answer within {} s", WAIT.as_secs())
         }
         sqlx::Error::Io(error) => error.to_string(),
-        other => shown(other),
+        other => short(&other.to_string()),
     }
 }
 
-fn shown(error: impl Display) -> String {
-    error.to_string()
+/// The beginning of what a server says, on one line.
+fn short(said: &str) -> String {
+    let printed = said.chars().filter(|it| !it.is_control());
+    printed.take(MOST_WORDS).collect()
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

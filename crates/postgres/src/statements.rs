@@ -6,8 +6,14 @@ use hypervisor_store::{Fingerprint, RawRow};
 use sqlx::PgConnection;
 use tokio::time::{Instant, timeout_at};
 
+use crate::VALUE;
+
 /// Bytes of a value up to which it comes with its row; longer ones are asked for one by one.
 const INLINE: i64 = 64 << 10;
+/// Bytes of the longest value that is written here. A longer one is somebody else's: it is not read, and does not open.
+const LONGEST: i64 = VALUE as i64;
+/// Bytes of long values that come with one page of rows: what is beyond comes with the next page.
+const PAGE: i64 = 64 << 20;
 /// Bytes a second that a value has to come or go with at least, beyond the time that every statement has.
 const RATE: u64 = 8 << 20;
 
@@ -55,6 +61,7 @@ impl Statement for Get {
         .await?;
         match found {
             Some((version, _, Some(sealed))) => Ok(Some(row(version, sealed))),
+            Some((version, length, None)) if length > LONGEST => Ok(Some(row(version, Vec::new()))),
             Some((_, length, None)) => {
                 let by = by + for_bytes(u64::try_from(length).unwrap_or_default());
                 long(connection, &self.table, &self.key, by).await
@@ -120,10 +127,16 @@ impl Statement for Scan {
         )
         .await?;
         let mut rows = Vec::with_capacity(found.len());
+        let mut bytes = 0_i64;
         for (key, version, length, sealed) in found {
             let row = match sealed {
                 Some(sealed) => Some(row(version, sealed)),
+                None if length > LONGEST => Some(row(version, Vec::new())),
                 None => {
+                    bytes = bytes.saturating_add(length);
+                    if bytes > PAGE && !rows.is_empty() {
+                        break;
+                    }
                     let time = for_bytes(u64::try_from(length).unwrap_or_default());
                     let by = Instant::now().max(by) + time;
                     long(connection, &self.table, &key, by).await?

@@ -220,6 +220,43 @@ fn an_empty_commit_that_is_durable_brings_what_came_before_to_the_disk() {
 }
 
 #[test]
+fn a_value_that_is_longer_than_any_that_is_written_is_not_read() {
+    let server = Server::start();
+    let store = store(&server.url());
+    put(&store, FILE, b"known", b"value");
+    server.query(&format!(
+        "insert into hypervisor_rows values ('{}', 'long', 1, convert_to(repeat('x', 68000000), 'UTF8'))",
+        FILE.name
+    ));
+    let read = store.get(FILE, b"long");
+    assert!(matches!(read, Err(Error::Authentication(_))));
+    let scanned = store.scan(FILE, b"", None, 10).unwrap();
+    let refused: Vec<_> = scanned.iter().map(|it| it.row.is_err()).collect();
+    assert_eq!(refused, [false, true]);
+}
+
+#[test]
+fn long_values_come_a_few_at_a_time_and_all_of_them_come() {
+    let server = Server::start();
+    let store = store(&server.url());
+    let value = vec![0; 25 << 20];
+    let keys = [b"a", b"b", b"c"];
+    for key in keys {
+        put(&store, FILE, key, &value);
+    }
+    let page = store.scan(FILE, b"", None, 10).unwrap();
+    assert_eq!(page.len(), 2);
+    let mut seen = Vec::new();
+    let look = |scanned: hypervisor_store::Scanned| {
+        assert_eq!(scanned.row?.value.len(), value.len());
+        seen.push(scanned.key);
+        Ok::<_, Error>(())
+    };
+    store.each(FILE, b"", look).unwrap();
+    assert_eq!(seen, keys);
+}
+
+#[test]
 fn a_row_that_is_put_back_older_is_refused_by_whoever_knew_the_newer_one() {
     let place = Place::postgres();
     let (knows, backend) = (place.store(), place.backend());
