@@ -3,11 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::MissedTickBehavior;
+
 use super::Host;
 use crate::fleet::Vitals;
 
 /// Time within which all nodes have seen what one says of itself.
 const SEEN: Duration = Duration::from_secs(3);
+
+/// Time between two looks for agents of other hosts.
+const FOLLOW: Duration = Duration::from_secs(1);
 
 /// Time between two looks at whether a session is left.
 const LOOK: Duration = Duration::from_millis(100);
@@ -27,6 +32,22 @@ impl Host {
             async move { host.take_over(tag).await }
         };
         fleet.attend(vitals, take_over).await;
+    }
+
+    /// Takes up what other hosts of its fleet deploy and remove, as long as it runs.
+    pub async fn follow_fleet(self: Arc<Self>) {
+        if self.fleet().is_none() {
+            return;
+        }
+        let mut looks = tokio::time::interval(FOLLOW);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            let policy = self.snapshot().plugins.policy().cloned();
+            if let Err(error) = self.agents().follow(policy.as_deref()).await {
+                tracing::debug!(%error, "agents of other hosts cannot be looked at");
+            }
+        }
     }
 
     /// What a node does before it takes no more connections: it says so, and serves on, as long as it has sessions, for half of the

@@ -237,14 +237,6 @@ impl Host {
         &self.agents
     }
 
-    /// Takes up what other hosts of the fleet deployed and removed.
-    pub async fn follow(&self) {
-        let policy = self.current.get().plugins.policy().cloned();
-        if let Err(error) = self.agents.follow(policy.as_deref()).await {
-            tracing::debug!(%error, "agents of other hosts cannot be looked at");
-        }
-    }
-
     /// The components that answer in the host's own name.
     pub(crate) fn fronts(&self) -> &Fronts {
         &self.fronts

@@ -15,12 +15,9 @@ use hypervisor::parts::{Parts, THIS_PROGRAM, load_config, runtime};
 use hypervisor::pipeline::Host;
 use hypervisor::telemetry;
 use hypervisor_server::{Server, Shutdown, Tls};
-use tokio::time::MissedTickBehavior;
 
 /// Time between two rounds of dropping expired sessions.
 const SWEEP: Duration = Duration::from_secs(15);
-/// Time between two looks for agents of other hosts.
-const FOLLOW: Duration = Duration::from_secs(1);
 
 pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
     let directives = std::env::var("RUST_LOG").ok();
@@ -78,7 +75,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         let probed = probes(admin, &app);
         announce(&server, place.as_deref(), allocation)?;
         let expiring = tokio::spawn(expire(Arc::clone(&app)));
-        let following = tokio::spawn(follow(Arc::clone(&app)));
+        let following = tokio::spawn(Arc::clone(&app).follow_fleet());
         let of_payments = Arc::clone(&app);
         let introduced = Arc::clone(&app);
         let introducing = tokio::spawn(async move { introduced.introduce().await });
@@ -165,16 +162,6 @@ fn announce(server: &Server, admin: Option<&str>, allocation: Allocation) -> Res
         tracing::debug!(%error, "no service manager to notify");
     }
     Ok(())
-}
-
-/// Looks for what other hosts deployed, every second.
-async fn follow(app: Arc<Host>) {
-    let mut rounds = tokio::time::interval(FOLLOW);
-    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        rounds.tick().await;
-        app.follow().await;
-    }
 }
 
 async fn expire(app: Arc<Host>) {
