@@ -48,24 +48,47 @@ fn host(fleet: &Fleet, config: &str) -> Result<Process> {
     Process::configured(&format!("{config}{section}advertise = '127.0.0.1:0'\n"))
 }
 
+/// Two hosts of a fleet, a session of the first, and a connection to each.
+struct Apart {
+    _fleet: Fleet,
+    own: Process,
+    _other: Process,
+    direct: Connection,
+    through: Connection,
+    session: Session,
+    hello: Vec<u8>,
+}
+
+impl Apart {
+    async fn new() -> Result<Self> {
+        let fleet = Fleet::over(Postgres::durable());
+        let (own, other) = (host(&fleet, "")?, host(&fleet, "")?);
+        let mut direct = Connection::open(own.address()).await?;
+        Ok(Self {
+            session: Session::open(&mut direct).await?,
+            through: Connection::open(other.address()).await?,
+            direct,
+            hello: guest("hello.wasm")?,
+            own,
+            _other: other,
+            _fleet: fleet,
+        })
+    }
+}
+
 /// Sealed runs at the host that has the session, and through another.
 async fn hop(rounds: u32) -> Result<Group> {
-    let fleet = Fleet::over(Postgres::durable());
-    let (own, other) = (host(&fleet, "")?, host(&fleet, "")?);
-    let mut direct = Connection::open(own.address()).await?;
-    let mut through = Connection::open(other.address()).await?;
-    let session = Session::open(&mut direct).await?;
-    let hello = guest("hello.wasm")?;
+    let mut apart = Apart::new().await?;
     let (mut at_home, mut forwarded, mut ratio) = (vec![], vec![], vec![]);
     for round in 0..=rounds {
         let (mut of_direct, mut of_through) = (vec![], vec![]);
         for _ in 0..REQUESTS / TURN {
             for (connection, times) in [
-                (&mut direct, &mut of_direct),
-                (&mut through, &mut of_through),
+                (&mut apart.direct, &mut of_direct),
+                (&mut apart.through, &mut of_through),
             ] {
                 for _ in 0..TURN {
-                    times.push(hello_over(connection, &session, &hello).await?);
+                    times.push(hello_over(connection, &apart.session, &apart.hello).await?);
                 }
             }
         }
@@ -175,17 +198,12 @@ async fn agents(rounds: u32) -> Result<Group> {
 async fn loss(rounds: u32) -> Result<Group> {
     let mut lost = vec![];
     for _ in 0..rounds {
-        let fleet = Fleet::over(Postgres::durable());
-        let (own, other) = (host(&fleet, "")?, host(&fleet, "")?);
-        let mut direct = Connection::open(own.address()).await?;
-        let mut through = Connection::open(other.address()).await?;
-        let session = Session::open(&mut direct).await?;
-        let hello = guest("hello.wasm")?;
-        hello_over(&mut through, &session, &hello).await?;
-        drop(own);
+        let mut apart = Apart::new().await?;
+        hello_over(&mut apart.through, &apart.session, &apart.hello).await?;
+        drop(apart.own);
         let killed = Instant::now();
         eventually("the end of the session", async || {
-            let tried = hello_over(&mut through, &session, &hello).await;
+            let tried = hello_over(&mut apart.through, &apart.session, &apart.hello).await;
             tried.is_err_and(|error| error.to_string().contains("unknown-session"))
         })
         .await?;

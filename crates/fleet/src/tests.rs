@@ -1,101 +1,51 @@
 //! Nodes over one file, with a clock that the test moves.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hypervisor_store::{
-    Backend, Disk, Error as RowError, Keys, RawChange, RawRow, SealingKey, Store,
-};
-use zeroize::Zeroizing;
+use hypervisor_store::Store;
 
 use crate::{Fleet, NODES, Settings, Tag, Vitals};
 
-/// One file that several stores share, and the clock of all of them.
-#[derive(Clone)]
-struct Shared {
-    disk: Arc<Disk>,
-    clock: Arc<AtomicU64>,
-    reads: Arc<AtomicUsize>,
-    _folder: Arc<tempfile::TempDir>,
+#[path = "../../store/tests/all/shared.rs"]
+#[allow(dead_code, reason = "tests of other crates use more of it")]
+mod shared;
+
+use shared::Shared;
+
+fn fleet() -> Shared {
+    let shared = Shared::new();
+    shared.clock.store(1_000_000_000, Ordering::Relaxed);
+    shared
 }
 
-impl Backend for Shared {
-    fn get(&self, table: &str, key: &[u8]) -> Result<Option<RawRow>, RowError> {
-        self.disk.get(table, key)
-    }
-
-    fn scan(
-        &self,
-        table: &str,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, RawRow)>, RowError> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        self.disk.scan(table, prefix, after, limit)
-    }
-
-    fn commit(&self, changes: Vec<RawChange>, durable: bool) -> Result<(), RowError> {
-        self.disk.commit(changes, durable)
-    }
-
-    fn clear(&mut self, _: &str) -> Result<(), RowError> {
-        Ok(())
-    }
-
-    fn is_shared(&self) -> bool {
-        true
-    }
-
-    fn now(&self) -> Result<u64, RowError> {
-        Ok(self.clock.load(Ordering::Relaxed))
-    }
+fn pass(shared: &Shared, time: Duration) {
+    let time = u64::try_from(time.as_micros()).unwrap();
+    shared.clock.fetch_add(time, Ordering::Relaxed);
 }
 
-impl Shared {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Self {
-            disk: Arc::new(Disk::open(&folder.path().join("nodes.redb")).unwrap()),
-            clock: Arc::new(AtomicU64::new(1_000_000_000)),
-            reads: Arc::default(),
-            _folder: Arc::new(folder),
-        }
-    }
-
-    fn store(&self) -> Arc<Store> {
-        self.store_under(7)
-    }
-
-    fn store_under(&self, key: u8) -> Arc<Store> {
-        let keys = Keys::shared(&SealingKey::new(Zeroizing::new([key; 32]))).unwrap();
-        Arc::new(Store::over(Box::new(self.clone()), keys, &[NODES]).unwrap())
-    }
-
-    fn pass(&self, time: Duration) {
-        let time = u64::try_from(time.as_micros()).unwrap();
-        self.clock.fetch_add(time, Ordering::Relaxed);
-    }
-
-    async fn node(&self, port: u16) -> Arc<Fleet> {
-        let address = format!("192.0.2.1:{port}").parse().unwrap();
-        let settings = Settings {
-            beat: Duration::from_millis(5),
-            ..Settings::new(Some(address), "1.2.3")
-        };
-        Fleet::join(self.store(), settings).await.unwrap()
-    }
+async fn node(shared: &Shared, port: u16) -> Arc<Fleet> {
+    let address = format!("192.0.2.1:{port}").parse().unwrap();
+    let settings = Settings {
+        beat: Duration::from_millis(5),
+        ..Settings::new(Some(address), "1.2.3")
+    };
+    let rows = Arc::new(shared.store(KEY, &[NODES]));
+    Fleet::join(rows, settings).await.unwrap()
 }
+
+/// The key of the fleet.
+const KEY: u8 = 7;
 
 /// Rows under the fleet's key.
 pub(crate) fn rows() -> Arc<Store> {
-    Shared::new().store()
+    Arc::new(fleet().store(KEY, &[NODES]))
 }
 
 /// Rows under a key that is not the fleet's.
 pub(crate) fn stranger() -> Arc<Store> {
-    Shared::new().store_under(8)
+    Arc::new(fleet().store(8, &[NODES]))
 }
 
 const NOW: Vitals = Vitals {
@@ -105,8 +55,8 @@ const NOW: Vitals = Vitals {
 
 #[tokio::test]
 async fn nodes_see_each_other_and_what_each_says_of_itself() {
-    let shared = Shared::new();
-    let (a, b) = (shared.node(1).await, shared.node(2).await);
+    let shared = fleet();
+    let (a, b) = (node(&shared, 1).await, node(&shared, 2).await);
     let says = Vitals {
         leaving: true,
         sessions: 3,
@@ -124,17 +74,17 @@ async fn nodes_see_each_other_and_what_each_says_of_itself() {
 
 #[tokio::test]
 async fn a_node_that_joined_since_the_last_heartbeat_is_found() {
-    let shared = Shared::new();
-    let a = shared.node(1).await;
-    let b = shared.node(2).await;
+    let shared = fleet();
+    let a = node(&shared, 1).await;
+    let b = node(&shared, 2).await;
     assert_eq!(a.owner_of(b.tag()).await.unwrap().tag, b.tag());
 }
 
 #[tokio::test]
 async fn tags_that_nobody_has_are_looked_up_once_for_all_who_ask_at_once() {
-    let shared = Shared::new();
-    let a = shared.node(1).await;
-    let before = shared.reads.load(Ordering::Relaxed);
+    let shared = fleet();
+    let a = node(&shared, 1).await;
+    let before = shared.scans.load(Ordering::Relaxed);
     let asking: Vec<_> = (0..50)
         .map(|at| {
             let a = Arc::clone(&a);
@@ -144,19 +94,19 @@ async fn tags_that_nobody_has_are_looked_up_once_for_all_who_ask_at_once() {
     for asked in asking {
         assert_eq!(asked.await.unwrap(), None);
     }
-    let looks = shared.reads.load(Ordering::Relaxed) - before;
+    let looks = shared.scans.load(Ordering::Relaxed) - before;
     // Each look is two pages: the rows, and the end of them.
     assert!(looks <= 2 * 3, "{looks}");
 }
 
 #[tokio::test]
 async fn a_node_is_dead_when_it_was_not_seen_for_too_long_by_the_clock_of_the_database() {
-    let shared = Shared::new();
-    let (a, b) = (shared.node(1).await, shared.node(2).await);
-    shared.pass(Duration::from_secs(9));
+    let shared = fleet();
+    let (a, b) = (node(&shared, 1).await, node(&shared, 2).await);
+    pass(&shared, Duration::from_secs(9));
     a.beat(NOW).await.unwrap();
     assert!(a.owner_of(b.tag()).await.is_some());
-    shared.pass(Duration::from_secs(2));
+    pass(&shared, Duration::from_secs(2));
     a.beat(NOW).await.unwrap();
     assert_eq!(a.owner_of(b.tag()).await, None);
     assert_eq!(a.dead(), [b.tag()]);
@@ -164,10 +114,10 @@ async fn a_node_is_dead_when_it_was_not_seen_for_too_long_by_the_clock_of_the_da
 
 #[tokio::test]
 async fn nobody_is_taken_for_dead_because_the_database_was_away_for_all() {
-    let shared = Shared::new();
-    let (a, b) = (shared.node(1).await, shared.node(2).await);
+    let shared = fleet();
+    let (a, b) = (node(&shared, 1).await, node(&shared, 2).await);
     // Neither could write or look for a minute.
-    shared.pass(Duration::from_secs(60));
+    pass(&shared, Duration::from_secs(60));
     a.last_looked(Duration::from_secs(60));
     a.beat(NOW).await.unwrap();
     assert!(a.dead().is_empty() && a.is_alive(b.tag()));
@@ -179,9 +129,9 @@ async fn nobody_is_taken_for_dead_because_the_database_was_away_for_all() {
 
 #[tokio::test]
 async fn what_a_dead_node_left_is_taken_over_and_its_row_goes() {
-    let shared = Shared::new();
-    let (a, b) = (shared.node(1).await, shared.node(2).await);
-    shared.pass(Duration::from_secs(11));
+    let shared = fleet();
+    let (a, b) = (node(&shared, 1).await, node(&shared, 2).await);
+    pass(&shared, Duration::from_secs(11));
     let (told, mut taken) = tokio::sync::mpsc::unbounded_channel();
     let (attended, dead) = (Arc::clone(&a), b.tag());
     let attending = tokio::spawn(attended.attend(
@@ -201,9 +151,9 @@ async fn what_a_dead_node_left_is_taken_over_and_its_row_goes() {
 
 #[tokio::test]
 async fn a_dead_nodes_row_stays_as_long_as_its_work_is_not_taken_over() {
-    let shared = Shared::new();
-    let (a, b) = (shared.node(1).await, shared.node(2).await);
-    shared.pass(Duration::from_secs(11));
+    let shared = fleet();
+    let (a, b) = (node(&shared, 1).await, node(&shared, 2).await);
+    pass(&shared, Duration::from_secs(11));
     let (told, mut taken) = tokio::sync::mpsc::unbounded_channel();
     let attended = Arc::clone(&a);
     let attending = tokio::spawn(attended.attend(
@@ -221,11 +171,11 @@ async fn a_dead_nodes_row_stays_as_long_as_its_work_is_not_taken_over() {
 
 #[tokio::test]
 async fn a_node_that_wakes_and_finds_its_row_gone_has_its_tag_again() {
-    let shared = Shared::new();
-    let (a, b) = (shared.node(1).await, shared.node(2).await);
+    let shared = fleet();
+    let (a, b) = (node(&shared, 1).await, node(&shared, 2).await);
     a.beat(NOW).await.unwrap();
     shared
-        .store()
+        .store(KEY, &[NODES])
         .commit(
             &[hypervisor_store::Change::delete(NODES, &b.tag().0)],
             false,
@@ -241,8 +191,8 @@ async fn a_node_that_wakes_and_finds_its_row_gone_has_its_tag_again() {
 
 #[tokio::test]
 async fn a_node_that_departs_has_no_row_and_gets_none_by_a_late_heartbeat() {
-    let shared = Shared::new();
-    let (a, b) = (shared.node(1).await, shared.node(2).await);
+    let shared = fleet();
+    let (a, b) = (node(&shared, 1).await, node(&shared, 2).await);
     b.leave().await.unwrap();
     a.beat(NOW).await.unwrap();
     assert!(a.owner_of(b.tag()).await.unwrap().leaving);
@@ -254,8 +204,8 @@ async fn a_node_that_departs_has_no_row_and_gets_none_by_a_late_heartbeat() {
 
 #[tokio::test]
 async fn a_node_that_closed_serves_no_session_and_is_not_dead() {
-    let shared = Shared::new();
-    let (a, b) = (shared.node(1).await, shared.node(2).await);
+    let shared = fleet();
+    let (a, b) = (node(&shared, 1).await, node(&shared, 2).await);
     b.close().await.unwrap();
     b.beat(NOW).await.unwrap();
     a.beat(NOW).await.unwrap();
@@ -265,9 +215,12 @@ async fn a_node_that_closed_serves_no_session_and_is_not_dead() {
 
 #[tokio::test]
 async fn a_row_under_another_key_is_no_node() {
-    let shared = Shared::new();
-    let a = shared.node(1).await;
-    let other = Fleet::join(shared.store_under(9), Settings::new(None, "1"));
+    let shared = fleet();
+    let a = node(&shared, 1).await;
+    let other = Fleet::join(
+        Arc::new(shared.store(9, &[NODES])),
+        Settings::new(None, "1"),
+    );
     let other = other.await.unwrap();
     a.beat(NOW).await.unwrap();
     assert_eq!(a.owner_of(other.tag()).await, None);

@@ -11,6 +11,9 @@ mod manifest;
 mod name;
 mod registry;
 mod rows;
+#[path = "../../../store/tests/all/shared.rs"]
+#[allow(dead_code, reason = "tests of other crates use more of it")]
+mod rows_of_hosts;
 mod search;
 mod shared;
 mod store;

@@ -1,76 +1,33 @@
 //! The store where several hosts use it at once.
 
-use std::sync::{Arc, Barrier};
+use std::sync::Barrier;
 use std::thread;
 
 use hypervisor_agents::store::TABLES;
-use hypervisor_agents::{Record, SealingKey, Store, StoreError};
+use hypervisor_agents::{Record, Store, StoreError};
 use hypervisor_protocol::PrivateKey;
-use hypervisor_store::{Backend, Disk, Error, Keys, RawChange, RawRow};
-use zeroize::Zeroizing;
 
-use crate::support::{KEY, kept, manifest, record};
+use crate::rows_of_hosts::Shared;
+use crate::support::{kept, manifest, record};
 
-/// A file that several stores of this process use, as hosts use a database.
-#[derive(Clone)]
-struct Shared(Arc<Disk>);
-
-impl Backend for Shared {
-    fn get(&self, table: &str, key: &[u8]) -> Result<Option<RawRow>, Error> {
-        self.0.get(table, key)
-    }
-
-    fn scan(
-        &self,
-        table: &str,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, RawRow)>, Error> {
-        self.0.scan(table, prefix, after, limit)
-    }
-
-    fn commit(&self, changes: Vec<RawChange>, durable: bool) -> Result<(), Error> {
-        self.0.commit(changes, durable)
-    }
-
-    fn clear(&mut self, _: &str) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn is_shared(&self) -> bool {
-        true
-    }
+fn host(shared: &Shared) -> Store {
+    Store::open(shared.store(KEY, &TABLES)).unwrap()
 }
 
-impl Shared {
-    fn new(folder: &tempfile::TempDir) -> Self {
-        Self(Arc::new(Disk::open(&folder.path().join("rows")).unwrap()))
-    }
-
-    fn rows(&self) -> hypervisor_store::Store {
-        let keys = Keys::shared(&SealingKey::new(Zeroizing::new(KEY))).unwrap();
-        hypervisor_store::Store::over(Box::new(self.clone()), keys, &TABLES).unwrap()
-    }
-
-    fn host(&self) -> Store {
-        Store::open(self.rows()).unwrap()
-    }
-
-    fn count(&self, table: usize) -> usize {
-        let found = self.rows().scan(TABLES[table], b"", None, usize::MAX);
-        found.unwrap().len()
-    }
+fn count(shared: &Shared, table: usize) -> usize {
+    let found = (shared.store(KEY, &TABLES)).scan(TABLES[table], b"", None, usize::MAX);
+    found.unwrap().len()
 }
 
+/// The key that all hosts have.
+const KEY: u8 = 7;
 const BODIES: usize = 1;
 const LEFTOVERS: usize = 2;
 
 #[test]
 fn what_one_host_deploys_every_host_has() {
-    let folder = tempfile::tempdir().unwrap();
-    let shared = Shared::new(&folder);
-    let (one, other) = (shared.host(), shared.host());
+    let shared = Shared::new();
+    let (one, other) = (host(&shared), host(&shared));
     assert!(one.is_shared() && one.is_persistent());
     let before = other.fingerprint().unwrap();
     let text = manifest("weather");
@@ -82,24 +39,23 @@ fn what_one_host_deploys_every_host_has() {
     assert_eq!(heads[0].writing, writing);
     assert!(other.remove(&heads[0].address()).unwrap());
     assert!(one.list().unwrap().agents.is_empty());
-    assert_eq!((shared.count(BODIES), shared.count(LEFTOVERS)), (0, 0));
+    assert_eq!((count(&shared, BODIES), count(&shared, LEFTOVERS)), (0, 0));
 }
 
 #[test]
 fn hosts_that_deploy_one_address_at_once_leave_one_version_and_no_piece_of_another() {
-    let folder = tempfile::tempdir().unwrap();
-    let shared = Shared::new(&folder);
+    let shared = Shared::new();
     let owner = PrivateKey::generate();
     let text = manifest("weather");
     let hosts = 4;
     let barrier = Barrier::new(hosts);
     for _ in 0..10 {
         thread::scope(|scope| {
-            for host in 0..hosts {
+            for number in 0..hosts {
                 let (shared, owner, text, barrier) = (&shared, &owner, &text, &barrier);
                 scope.spawn(move || {
-                    let store = shared.host();
-                    let component = vec![u8::try_from(host).unwrap(); 3 << 20];
+                    let store = host(shared);
+                    let component = vec![u8::try_from(number).unwrap(); 3 << 20];
                     let mine = Record {
                         component: &component,
                         ..record(owner.public_key(), text)
@@ -109,7 +65,7 @@ fn hosts_that_deploy_one_address_at_once_leave_one_version_and_no_piece_of_anoth
                 });
             }
         });
-        let store = shared.host();
+        let store = host(&shared);
         let heads = store.list().unwrap().agents;
         assert_eq!(heads.len(), 1);
         let component = store
@@ -117,21 +73,20 @@ fn hosts_that_deploy_one_address_at_once_leave_one_version_and_no_piece_of_anoth
             .unwrap();
         assert!(component.iter().all(|byte| *byte == component[0]));
         // The pieces of one component and of its code, and nothing that waits to be deleted.
-        assert_eq!((shared.count(BODIES), shared.count(LEFTOVERS)), (4, 0));
+        assert_eq!((count(&shared, BODIES), count(&shared, LEFTOVERS)), (4, 0));
     }
 }
 
 #[test]
 fn a_start_leaves_what_another_host_is_writing() {
-    let folder = tempfile::tempdir().unwrap();
-    let shared = Shared::new(&folder);
-    let rows = shared.rows();
+    let shared = Shared::new();
+    let rows = shared.store(KEY, &TABLES);
     let key = [7; 48];
     let length = 5_u64.to_be_bytes();
     let change = hypervisor_store::Change::put(TABLES[LEFTOVERS], &key, &length);
     rows.commit(&[change], false).unwrap();
-    let _starting = shared.host();
-    assert_eq!(shared.count(LEFTOVERS), 1);
+    let _starting = host(&shared);
+    assert_eq!(count(&shared, LEFTOVERS), 1);
 }
 
 #[test]

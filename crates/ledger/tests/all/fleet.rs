@@ -1,8 +1,7 @@
 //! Several hosts over one store.
 
 use std::collections::HashSet;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,67 +9,15 @@ use hypervisor_ledger::{
     Answer, Bounds, Claim, Ended, Error, Key, Ledger, Node, Outcome, Payment, Place, Proof, Record,
     Request, Settler, Standing, State, Store, TABLES, Tag, Turn, key,
 };
-use hypervisor_store::{
-    Backend, Disk, Error as RowError, Keys, RawChange, RawRow, SealingKey, Store as Rows,
-};
+use hypervisor_store::{Backend, Store as Rows};
 
+use crate::shared::Shared;
 use crate::store::{answer, at_once, record};
-
-/// Rows that hosts share.
-struct Shared {
-    disk: Arc<Disk>,
-    is_away: Arc<AtomicBool>,
-    commits: Arc<[AtomicUsize; 2]>,
-}
-
-impl Backend for Shared {
-    fn get(&self, table: &str, key: &[u8]) -> Result<Option<RawRow>, RowError> {
-        self.there()?;
-        self.disk.get(table, key)
-    }
-
-    fn scan(
-        &self,
-        table: &str,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, RawRow)>, RowError> {
-        self.there()?;
-        self.disk.scan(table, prefix, after, limit)
-    }
-
-    fn commit(&self, changes: Vec<RawChange>, durable: bool) -> Result<(), RowError> {
-        self.there()?;
-        self.commits[usize::from(durable)].fetch_add(1, Ordering::Relaxed);
-        self.disk.commit(changes, durable)
-    }
-
-    fn clear(&mut self, _: &str) -> Result<(), RowError> {
-        Ok(())
-    }
-
-    fn is_shared(&self) -> bool {
-        true
-    }
-}
-
-impl Shared {
-    fn there(&self) -> Result<(), RowError> {
-        match self.is_away.load(Ordering::Relaxed) {
-            true => Err(RowError::Seal("away")),
-            false => Ok(()),
-        }
-    }
-}
 
 /// A fleet: its rows, and which of its nodes are taken for dead.
 pub(crate) struct Fleet {
-    disk: Arc<Disk>,
+    shared: Shared,
     dead: Arc<Mutex<HashSet<Tag>>>,
-    is_away: Arc<AtomicBool>,
-    /// Commits that wait for the disk are the second.
-    commits: Arc<[AtomicUsize; 2]>,
     bounds: Bounds,
 }
 
@@ -92,12 +39,9 @@ impl Fleet {
     }
 
     fn with(bounds: Bounds) -> Self {
-        let memory = || Ok(redb::backends::InMemoryBackend::new());
         Self {
-            disk: Arc::new(Disk::over(Path::new("memory"), memory).unwrap()),
+            shared: Shared::new(),
             dead: Arc::default(),
-            is_away: Arc::default(),
-            commits: Arc::default(),
             bounds,
         }
     }
@@ -114,14 +58,7 @@ impl Fleet {
     }
 
     fn rows(&self) -> Rows {
-        let key = SealingKey::new(zeroize::Zeroizing::new([9; 32]));
-        let keys = Keys::shared(&key).unwrap();
-        let shared = Shared {
-            disk: Arc::clone(&self.disk),
-            is_away: Arc::clone(&self.is_away),
-            commits: Arc::clone(&self.commits),
-        };
-        Rows::over(Box::new(shared), keys, &TABLES).unwrap()
+        self.shared.store(9, &TABLES)
     }
 
     /// From now on the others take a node for dead.
@@ -131,7 +68,7 @@ impl Fleet {
 
     /// Commits since this was last asked: those that wait for the disk, and those that do not.
     fn commits(&self) -> [usize; 2] {
-        [1, 0].map(|it: usize| self.commits[it].swap(0, Ordering::Relaxed))
+        [1, 0].map(|it: usize| self.shared.commits[it].swap(0, Ordering::Relaxed))
     }
 }
 
@@ -546,10 +483,10 @@ fn what_the_database_did_not_take_is_free_again_once_it_is_back() {
     let [a, b] = [A, B].map(|it| fleet.node(it));
     let payment = good("1");
     let mut turn = reserve(&a, &payment).unwrap();
-    fleet.is_away.store(true, Ordering::Relaxed);
+    fleet.shared.is_away.store(true, Ordering::Relaxed);
     assert!(turn.settling(Some(&answer())).is_err());
     drop(turn);
-    fleet.is_away.store(false, Ordering::Relaxed);
+    fleet.shared.is_away.store(false, Ordering::Relaxed);
     assert_eq!(in_doubt(&a), 0);
     assert!(reserve(&b, &payment).is_some());
 }
@@ -603,7 +540,7 @@ fn the_rows_tell_nothing_of_payers_names_or_payments() {
         "payment-purses",
     ];
     for table in tables {
-        for (key, row) in fleet.disk.scan(table, b"", None, 100).unwrap() {
+        for (key, row) in fleet.shared.disk.scan(table, b"", None, 100).unwrap() {
             for secret in known {
                 let holds = |it: &[u8]| it.windows(secret.len()).any(|it| it == secret);
                 assert!(!holds(&key) && !holds(&row.sealed), "{table}");
@@ -637,7 +574,11 @@ fn what_is_over_is_forgotten_by_whichever_node() {
         "payment-names",
         "transactions",
     ] {
-        assert_eq!(fleet.disk.scan(table, b"", None, 1).unwrap(), [], "{table}");
+        assert_eq!(
+            fleet.shared.disk.scan(table, b"", None, 1).unwrap(),
+            [],
+            "{table}"
+        );
     }
 }
 

@@ -8,5 +8,8 @@
 
 mod fleet;
 mod fleet_model;
+#[path = "../../../store/tests/all/shared.rs"]
+#[allow(dead_code, reason = "tests of other crates use more of it")]
+mod shared;
 mod sign_in;
 mod store;
