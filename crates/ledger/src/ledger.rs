@@ -203,10 +203,9 @@ impl Ledger {
     /// # Errors
     /// [`Error`].
     pub fn try_place(&self, id: &PaymentId) -> Result<Option<Place>, Error> {
-        let Ok(permit) = self.purse(id).try_acquire_owned() else {
+        let Some(mut place) = self.permitted(id) else {
             return Ok(None);
         };
-        let mut place = Place::of(permit);
         if self.shared.store.member.is_some() {
             place.slot = self.shared.store.slot(id)?;
             return Ok(place.slot.is_some().then_some(place));
@@ -233,6 +232,12 @@ impl Ledger {
             }
         }
         Ok(place)
+    }
+
+    /// A place among those of this host.
+    pub(crate) fn permitted(&self, id: &PaymentId) -> Option<Place> {
+        let permit = self.purse(id).try_acquire_owned().ok()?;
+        Some(Place::of(permit))
     }
 
     fn purse(&self, id: &PaymentId) -> Arc<Semaphore> {

@@ -16,7 +16,7 @@ mod store;
 mod turn;
 
 pub use error::Error;
-pub use fleet::{Node, Tag};
+pub use fleet::{Node, Tag, Unused};
 pub use import::{ANSWERS as EARLIER_ANSWERS, RECORDS as EARLIER_RECORDS};
 pub use ledger::{Claim, Ledger, Settler, Standing};
 pub use record::{

@@ -17,12 +17,12 @@ use std::time::Duration;
 
 use hypervisor_store::{Backend, Error, Fingerprint, RawChange, RawRow};
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use address::Address;
 use connections::{Connections, WAIT};
 use schema::{KNOWN, Refusal};
-use statements::{Clear, Commit, Flush, Get, NotMade, Now, Scan, Statement, Sum};
+use statements::{Clear, Commit, Flush, Get, GetAll, NotMade, Now, Scan, Statement, Sum};
 
 /// Bytes of a sealed value at most: 64 MiB, and what sealing adds.
 const VALUE: usize = (64 << 20) + 64;
@@ -143,7 +143,8 @@ impl Postgres {
         Error::Database(self.name.clone(), reason.into())
     }
 
-    /// Waits for what is done on the backend's own runtime.
+    /// Does `work` with the backend's own runtime, and waits for it. The caller's thread does it: to hand it over and to be woken
+    /// takes as long as the database does.
     fn asked<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, String>> + Send + 'static,
@@ -151,19 +152,24 @@ impl Postgres {
         let Some(runtime) = &self.runtime else {
             return Err(self.failed("it is closed"));
         };
-        let (answer, answered) = sync_channel(1);
-        runtime.spawn(async move {
-            // Whoever asked may have gone.
-            let _ = answer.send(work.await);
-        });
-        let wait = || answered.recv_timeout(LONGEST);
-        let is_on_a_worker =
-            Handle::try_current().is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
-        let done = match is_on_a_worker {
-            true => tokio::task::block_in_place(wait),
-            false => wait(),
+        let standing_on = Handle::try_current().map(|it| it.runtime_flavor());
+        let is_on_a_worker = matches!(standing_on, Ok(RuntimeFlavor::MultiThread));
+        let done = if standing_on.is_ok() && !is_on_a_worker {
+            // A runtime of one thread cannot give it away.
+            let (answer, answered) = sync_channel(1);
+            runtime.spawn(async move {
+                // Whoever asked may have gone.
+                let _ = answer.send(work.await);
+            });
+            answered.recv_timeout(LONGEST).ok()
+        } else {
+            let here = || runtime.block_on(async { timeout(LONGEST, work).await.ok() });
+            match is_on_a_worker {
+                true => tokio::task::block_in_place(here),
+                false => here(),
+            }
         };
-        let done = done.map_err(|_| self.failed("whoever asked it did not end"))?;
+        let done = done.ok_or_else(|| self.failed("whoever asked it did not end"))?;
         done.map_err(|reason| self.failed(reason))
     }
 
@@ -228,6 +234,19 @@ impl Backend for Postgres {
             table: table.to_owned(),
             key: key.to_owned(),
         })
+    }
+
+    fn get_all(&self, rows: &[(String, &[u8])]) -> Result<Vec<Option<RawRow>>, Error> {
+        let found = self.ask(GetAll {
+            tables: rows.iter().map(|(table, _)| table.clone()).collect(),
+            keys: rows.iter().map(|(_, key)| key.to_vec()).collect(),
+        })?;
+        match found.len() == rows.len() {
+            true => Ok(found),
+            false => {
+                Err(self.failed("it answered for another number of rows than it was asked for"))
+            }
+        }
     }
 
     fn scan(

@@ -71,6 +71,58 @@ impl Statement for Get {
     }
 }
 
+/// Several rows.
+pub(crate) struct GetAll {
+    pub tables: Vec<String>,
+    pub keys: Vec<Vec<u8>>,
+}
+
+/// Version, length, and the value where it is short; nothing where there is no row.
+type Looked = (Option<i64>, Option<i64>, Option<Vec<u8>>);
+
+impl Statement for GetAll {
+    type Answer = Vec<Option<RawRow>>;
+
+    async fn ask(
+        &self,
+        connection: &mut PgConnection,
+        by: Instant,
+        _: bool,
+    ) -> Result<Self::Answer, sqlx::Error> {
+        // Each is looked for by the primary key, whatever the planner thinks of the size of the table.
+        let found: Vec<Looked> = within(
+            by,
+            sqlx::query_as(
+                "select r.version, octet_length(r.sealed)::bigint, case when octet_length(r.sealed) <= $3 then r.sealed end \
+                 from unnest($1::text[], $2::bytea[]) with ordinality as q(tab, key, place) \
+                 left join lateral (select h.version, h.sealed from hypervisor_rows h \
+                 where h.tab = q.tab and h.key = q.key limit 1) r on true order by q.place",
+            )
+            .bind(&self.tables[..])
+            .bind(&self.keys[..])
+            .bind(INLINE)
+            .fetch_all(&mut *connection),
+        )
+        .await?;
+        let mut rows = Vec::with_capacity(found.len());
+        for (found, (table, key)) in found.into_iter().zip(self.tables.iter().zip(&self.keys)) {
+            rows.push(match found {
+                (Some(version), _, Some(sealed)) => Some(row(version, sealed)),
+                (Some(version), Some(length), None) if length > LONGEST => {
+                    Some(row(version, Vec::new()))
+                }
+                (Some(_), Some(length), None) => {
+                    let time = for_bytes(u64::try_from(length).unwrap_or_default());
+                    let by = Instant::now().max(by) + time;
+                    long(connection, table, key, by).await?
+                }
+                _ => None,
+            });
+        }
+        Ok(rows)
+    }
+}
+
 /// A row whose value is long.
 async fn long(
     connection: &mut PgConnection,

@@ -35,6 +35,12 @@ pub trait Backend: Send + Sync {
     /// One row.
     fn get(&self, table: &str, key: &[u8]) -> Result<Option<RawRow>, Error>;
 
+    /// Several rows, each of a table and with a key, in the order in which they are asked for.
+    fn get_all(&self, rows: &[(String, &[u8])]) -> Result<Vec<Option<RawRow>>, Error> {
+        let rows = rows.iter();
+        rows.map(|(table, key)| self.get(table, key)).collect()
+    }
+
     /// Rows whose keys begin with `prefix` and come after `after`, in the order of their keys, `limit` at most.
     fn scan(
         &self,
@@ -110,6 +116,10 @@ pub struct Fingerprint {
 impl<B: Backend + ?Sized> Backend for Arc<B> {
     fn get(&self, table: &str, key: &[u8]) -> Result<Option<RawRow>, Error> {
         (**self).get(table, key)
+    }
+
+    fn get_all(&self, rows: &[(String, &[u8])]) -> Result<Vec<Option<RawRow>>, Error> {
+        (**self).get_all(rows)
     }
 
     fn scan(

@@ -183,6 +183,23 @@ impl Store {
             .transpose()
     }
 
+    /// Several rows, in the order in which they are asked for: one question, where the rows are in another process.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn get_all(&self, rows: &[(Table, &[u8])]) -> Result<Vec<Option<Row>>, Error> {
+        let asked = self.asking();
+        let places: Vec<_> = (rows.iter())
+            .map(|(table, key)| (self.place(*table), *key))
+            .collect();
+        let found = self.backend.get_all(&places)?;
+        let opened = |(raw, (table, key)): (Option<RawRow>, &(Table, &[u8]))| {
+            raw.map(|raw| self.opened(asked, *table, key, raw))
+                .transpose()
+        };
+        found.into_iter().zip(rows).map(opened).collect()
+    }
+
     /// Rows whose keys begin with `prefix` and come after `after`, in the order of their keys, `limit` at most. One that does
     /// not open is told in its place.
     ///

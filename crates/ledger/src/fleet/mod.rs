@@ -18,6 +18,7 @@ mod purse;
 mod seen;
 mod sweep;
 mod takeover;
+mod unused;
 mod write;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,6 +32,7 @@ use crate::record::Key;
 pub(crate) use hold::Hold;
 pub(crate) use purse::Slot;
 pub(crate) use seen::{Found, Work};
+pub use unused::Unused;
 pub(crate) use write::With;
 
 /// What names one start of one host.

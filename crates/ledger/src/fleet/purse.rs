@@ -69,18 +69,23 @@ impl Store {
             number,
             expect: Expect::Absent,
         }));
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        let mixed = next.wrapping_add(self.member.as_ref().map_or(0, |it| {
-            usize::try_from(u32::from_be_bytes(it.tag())).unwrap_or(0)
-        }));
-        let at = mixed.checked_rem(free.len()).unwrap_or(0);
         if free.is_empty()
             && let Some(member) = &self.member
         {
             // One of this host's own may be taken by a payment whose end was lost with a database that crashed.
             member.untidy();
         }
-        Ok(free.get(at).copied())
+        Ok(self.one_of(free))
+    }
+
+    /// One of the places that are free.
+    pub(crate) fn one_of(&self, free: Vec<Slot>) -> Option<Slot> {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mixed = next.wrapping_add(self.member.as_ref().map_or(0, |it| {
+            usize::try_from(u32::from_be_bytes(it.tag())).unwrap_or(0)
+        }));
+        let at = mixed.checked_rem(free.len()).unwrap_or(0);
+        free.get(at).copied()
     }
 
     /// Forgets places that were free for long.

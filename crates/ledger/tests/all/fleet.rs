@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hypervisor_ledger::{
     Answer, Bounds, Claim, Ended, Error, Key, Ledger, Node, Outcome, Payment, Place, Proof, Record,
-    Request, Settler, Standing, State, Store, TABLES, Tag, Turn, key,
+    Request, Settler, Standing, State, Store, TABLES, Tag, Turn, Unused, key,
 };
 use hypervisor_store::{Backend, Store as Rows};
 
@@ -363,6 +363,39 @@ fn one_unsettled_payment_of_a_payer_is_worked_on_in_the_fleet() {
         a.try_place(id).unwrap().is_some(),
         "a dead node has no place"
     );
+}
+
+#[test]
+fn what_was_seen_of_a_new_payment_at_the_first_look_holds_until_another_node_changes_it() {
+    let fleet = Fleet::new();
+    let [a, b] = [A, B].map(|it| fleet.node(it));
+    let (one, two) = (good("1"), Fleet::other("2"));
+    let id = &one.1.payment.id;
+    let (seen, stale) = (unused(&a, &one).unwrap(), unused(&b, &two).unwrap());
+    let place = a.place_of(id, seen).unwrap();
+    let mut turn = a.reserve(one.0, one.1.clone(), place).unwrap().unwrap();
+    // Neither this payment nor another of the same request is new any longer, nor is there a place for one of another.
+    assert!(unused(&b, &one).is_none());
+    assert!(unused(&b, &good("3")).is_none());
+    assert!(unused(&a, &two).is_none());
+    let place = b.place_of(id, stale).unwrap();
+    assert!(b.reserve(two.0, two.1.clone(), place).unwrap().is_none());
+    turn.settling(None).unwrap();
+    turn.end(made(), true);
+    drop(turn);
+    assert!(unused(&b, &one).is_none(), "it was used");
+    let seen = unused(&b, &two).unwrap();
+    let place = b.place_of(id, seen).unwrap();
+    assert!(b.reserve(two.0, two.1.clone(), place).unwrap().is_some());
+}
+
+/// What a node sees of a payment at first.
+fn unused(ledger: &Ledger, (_, record): &(Key, Record)) -> Option<Unused> {
+    let request = Request {
+        digest: record.request,
+        ..request()
+    };
+    ledger.unused(&record.payment.id, &request).unwrap()
 }
 
 #[test]

@@ -124,7 +124,7 @@ impl Backend for Open {
     }
 }
 
-fn refused(result: Result<Option<hypervisor_store::Row>, Error>, table: Table) {
+fn refused<T>(result: Result<T, Error>, table: Table) {
     match result {
         Err(Error::Authentication(named)) => assert_eq!(named, table.name),
         Err(other) => panic!("{other}"),

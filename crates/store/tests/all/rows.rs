@@ -23,6 +23,7 @@ over_all_places! {
     two_stores_that_change_the_same_rows_in_other_orders_both_end
     a_fingerprint_is_another_after_any_change
     a_long_value_comes_back_alone_and_in_a_scan
+    rows_of_several_tables_are_read_at_once_in_the_callers_order
     rows_that_were_altered_or_moved_are_refused_by_name
 }
 
@@ -277,6 +278,36 @@ fn a_long_value_comes_back_alone_and_in_a_scan(place: &Place) {
     assert_eq!(lengths.collect::<Vec<_>>(), [5, 9 << 20]);
 }
 
+fn rows_of_several_tables_are_read_at_once_in_the_callers_order(place: &Place) {
+    let store = place.store();
+    let long = vec![7; 1 << 20];
+    put(&store, FILE, b"a", b"short");
+    put(&store, FILE, b"b", &long);
+    put(&store, PLATFORM, b"a", b"another");
+    let asked: [(Table, &[u8]); 5] = [
+        (FILE, b"b"),
+        (FILE, b"nothing"),
+        (PLATFORM, b"a"),
+        (FILE, b"a"),
+        (FILE, b"b"),
+    ];
+    let found = store.get_all(&asked).unwrap();
+    let values = (found.iter()).map(|it| it.as_ref().map(|row| row.value.as_slice()));
+    let expected: [Option<&[u8]>; 5] = [
+        Some(&long),
+        None,
+        Some(b"another"),
+        Some(b"short"),
+        Some(&long),
+    ];
+    assert!(values.eq(expected));
+    let versions = found.iter().flatten().map(|row| row.version);
+    let expected = [(FILE, b"b"), (PLATFORM, b"a"), (FILE, b"a"), (FILE, b"b")];
+    let expected = expected.map(|(table, key)| store.get(table, key).unwrap().unwrap().version);
+    assert!(versions.eq(expected));
+    assert!(store.get_all(&[]).unwrap().is_empty());
+}
+
 fn rows_that_were_altered_or_moved_are_refused_by_name(place: &Place) {
     const OTHER: Table = Table {
         name: "other",
@@ -307,6 +338,7 @@ fn rows_that_were_altered_or_moved_are_refused_by_name(place: &Place) {
     };
     plant(OTHER, b"here", &row);
     refused(store.get(OTHER, b"here"), OTHER);
+    refused(store.get_all(&[(OTHER, b"there"), (OTHER, b"here")]), OTHER);
     plant(FILE, b"not here", &row);
     refused(store.get(FILE, b"not here"), FILE);
     let (mut flipped, mut later) = (row.clone(), row.clone());
