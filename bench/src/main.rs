@@ -14,6 +14,7 @@ mod executor;
 mod fleet;
 mod http;
 mod ingest;
+mod nodes;
 mod overhead;
 mod payments;
 mod python;
@@ -76,6 +77,8 @@ enum Command {
     Siege,
     /// Hosts of a fleet: a hop, a shared payment, a deployment, and the loss of one; needs PostgreSQL.
     Fleet,
+    /// A machine as one host, and as one host for each core.
+    Nodes,
     /// All of them.
     All,
     /// This host and an earlier build of it, side by side.
@@ -113,7 +116,7 @@ fn main() -> ExitCode {
 /// One benchmark: its subcommand, its default number of rounds, and its code.
 type Benchmark = (Command, u32, fn(u32) -> Result<Section>);
 
-const BENCHMARKS: [Benchmark; 14] = [
+const BENCHMARKS: [Benchmark; 15] = [
     (Command::Overhead, 21, overhead::measure),
     (Command::Cold, 5, cold::measure),
     (Command::Concurrency, 5, concurrency::measure),
@@ -128,6 +131,7 @@ const BENCHMARKS: [Benchmark; 14] = [
     (Command::A2a, 5, a2a::measure),
     (Command::Siege, 3, siege::measure),
     (Command::Fleet, 5, fleet::measure),
+    (Command::Nodes, 7, nodes::measure),
 ];
 
 fn measure(command: Command, rounds: Option<u32>, output: Output) -> Result<()> {

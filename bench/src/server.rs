@@ -38,8 +38,19 @@ impl Process {
         Self::host_of(&host_executable()?, config)
     }
 
+    /// The same on some of the machine's cores, as `taskset` names them.
+    pub(crate) fn on_cores(config: &str, cores: &str) -> Result<Self> {
+        let mut command = Command::new("taskset");
+        command.args(["-c", cores]).arg(host_executable()?);
+        Self::started(command, config)
+    }
+
     /// The same with another build of the host.
     pub(crate) fn host_of(executable: &Path, config: &str) -> Result<Self> {
+        Self::started(Command::new(executable), config)
+    }
+
+    fn started(mut command: Command, config: &str) -> Result<Self> {
         let folder = folder()?;
         let path = folder.path().join("hypervisor.toml");
         let open = "[agents]\ndeploy = true\n";
@@ -48,7 +59,6 @@ impl Process {
             None => format!("{config}\n{open}"),
         };
         fs::write(&path, config).context("writing a configuration")?;
-        let mut command = Command::new(executable);
         command.args(["--listening", "127.0.0.1:0", "--config"]);
         command.arg(path);
         Self::start(command, folder)
