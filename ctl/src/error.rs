@@ -7,9 +7,12 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The configuration, a plugin or this machine is not what the host needs.
+    /// A plugin or this machine is not what the host needs.
     #[error(transparent)]
     Host(#[from] hypervisor::error::Error),
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] hypervisor::config::Error),
     /// A guest image cannot be measured.
     #[error(transparent)]
     Image(#[from] hypervisor_image::Error),

@@ -15,10 +15,10 @@ use hypervisor::manifest::hex;
 use hypervisor::parts::{Parts, THIS_PROGRAM, load_config, runtime};
 use hypervisor::payments::{Trial, trial};
 use hypervisor::pipeline::PAID_ROUTES;
-use hypervisor::telemetry::{self, LogFormat};
 use hypervisor_ctl::error::Error;
 use hypervisor_ctl::output::{json, plain, written};
 use hypervisor_protocol::HexArray;
+use hypervisor_telemetry::{self as telemetry, LogFormat};
 use serde::Serialize;
 
 use crate::args::{Cli, Output};

@@ -10,12 +10,12 @@ use hypervisor_agents::{Event, Measured, Parts, Registry, Settings, Store, Surro
 use hypervisor_egress::{Sender, Senders, SystemResolver};
 use hypervisor_protocol::{AgentInfo, Rejection};
 use hypervisor_server::Sparing;
+use hypervisor_telemetry::metrics;
 
 use crate::attestation::{HostFacts, Loader, MeasureError};
 use crate::config::Config;
 use crate::error::Error;
 use crate::executor::{Executor, Exit, PolicyEngine, PrepareError};
-use crate::metrics;
 use crate::payments::Teller;
 use crate::state::State;
 

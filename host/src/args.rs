@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::telemetry::LogFormat;
 use clap::{Parser, Subcommand};
+use hypervisor_telemetry::LogFormat;
 
 /// Serve confidential executions of WebAssembly components.
 #[derive(Debug, Parser)]

@@ -7,12 +7,12 @@ use hypervisor_egress::Senders;
 pub use hypervisor_environments::Environments;
 use hypervisor_environments::{Network, Settings, TABLES};
 use hypervisor_protocol::environment::CallLimits;
+use hypervisor_telemetry::metrics;
 
 use crate::agents::{Deployers, not_sent};
 use crate::config::Config;
 use crate::error::Error;
 use crate::executor::Executor;
-use crate::metrics;
 use crate::state::State;
 
 /// Takes up the environments that were set up before a restart; none where nobody may use any.

@@ -8,40 +8,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The configuration file cannot be read.
-    #[error("cannot read the configuration file {}: {source}", path.display())]
-    ConfigUnreadable {
-        /// The file as named by `--config` or `HYPERVISOR_CONFIG`.
-        path: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
-    /// The configuration file is not TOML, or a value has the wrong type.
-    #[error("{}: {message}", path.display())]
-    ConfigInvalid {
-        /// The file.
-        path: PathBuf,
-        /// The parser's words, with line and column.
-        message: String,
-    },
-    /// A key the host does not know.
-    #[error("{}: unknown key `{key}`{}", path.display(), nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
-    ConfigUnknownKey {
-        /// The file.
-        path: PathBuf,
-        /// Dotted path of the key.
-        key: String,
-        /// The nearest key that exists.
-        nearest: Option<String>,
-    },
-    /// A value that parses but cannot be used.
-    #[error("configuration key `{key}`: {message}")]
-    ConfigValue {
-        /// Dotted path of the key.
-        key: &'static str,
-        /// What is wrong, and the values that work.
-        message: String,
-    },
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] hypervisor_config::Error),
     /// The store of payments cannot be opened.
     #[error("cannot open the payment store {}: {message}; `executor_path` names its folder, and one host at a time may use it", path.display())]
     PaymentStore {
@@ -141,6 +110,14 @@ pub enum Error {
     /// The server cannot serve, or did not end as it should.
     #[error(transparent)]
     Server(#[from] hypervisor_server::Error),
+}
+
+impl Error {
+    /// A value of the configuration that cannot be used with others, or by this build.
+    pub(crate) fn value(key: &'static str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self::Config(hypervisor_config::Error::Value { key, message })
+    }
 }
 
 /// An error for people: what went wrong on the first line, and below it what caused it where that says more.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use hypervisor_fleet::{Address, NODES, Settings};
+use hypervisor_telemetry::metrics;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::metrics;
 use crate::state::State;
 
 pub(crate) use hypervisor_fleet::{
@@ -26,10 +26,10 @@ pub(crate) async fn join(config: &Config, state: &State) -> Result<Option<Arc<Fl
         address.set_port(config.listening.port());
     }
     if config.tls.is_on() && matches!(address, Some(Address::Tcp(_))) {
-        return Err(Error::ConfigValue {
-            key: "fleet.advertise",
-            message: "the public port speaks TLS, and hosts speak plain HTTP among each other: name a socket, `unix:/path`, or end TLS in the balancer".to_owned(),
-        });
+        return Err(Error::value(
+            "fleet.advertise",
+            "the public port speaks TLS, and hosts speak plain HTTP among each other: name a socket, `unix:/path`, or end TLS in the balancer",
+        ));
     }
     let settings = Settings::new(address, env!("CARGO_PKG_VERSION"));
     let joined = Fleet::join(rows, settings).await;

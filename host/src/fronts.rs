@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use hypervisor_account::Peer;
 use hypervisor_agents::{Environment, FrontSettings, ROW_TABLES, Shelves, inspected};
 use sha2::{Digest, Sha384};
 
-use crate::account::Peer;
 use crate::agents::{Agents, Front};
 use crate::attestation::{HostFacts, Loader};
 use crate::config::{Config, Protocol};

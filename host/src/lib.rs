@@ -3,13 +3,11 @@
 //! The library exists for the binary, its tests and the benchmarks. A request comes in by the [server](hypervisor_server), becomes a call in
 //! [`ingress`], and goes its one way through the [`pipeline`]: programs in, outcomes out of the [`executor`].
 
-mod account;
 pub mod admin;
 pub mod agents;
 pub mod args;
 pub mod attestation;
 mod audit;
-pub mod config;
 pub mod environments;
 pub mod error;
 mod fleet;
@@ -17,8 +15,6 @@ pub mod fronts;
 pub mod hardening;
 pub mod ingress;
 pub mod manifest;
-pub mod metrics;
-mod origins;
 pub mod page;
 pub mod parts;
 pub mod payments;
@@ -26,7 +22,8 @@ pub mod pipeline;
 pub mod sessions;
 mod snapshot;
 pub mod state;
-pub mod telemetry;
+
+pub use hypervisor_config as config;
 
 /// Runs components.
 pub mod executor {

@@ -14,7 +14,7 @@ use crate::executor::Executor;
 /// Where the file cannot be read or says what cannot be used.
 pub fn load_config(file: Option<&Path>) -> Result<Config, Error> {
     let host = std::env::var("HYPERVISOR_HOST").ok();
-    Config::load(file, host.as_deref())
+    Ok(Config::load(file, host.as_deref())?)
 }
 
 /// This very program, also after its file was replaced by a newer one. It has the command `compile-worker`.

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use hypervisor_account::Peer;
 use hypervisor_fleet::Tag;
 use hypervisor_protocol::{Error, HostSession, PublicKey, SessionId};
 use lru::LruCache;
 
-use crate::account::Peer;
 use crate::config::Limits;
 
 /// All live sessions. Keys are zeroized when the last user of a session lets go of it.

@@ -1,8 +1,9 @@
 //! What there is at the moment of a scrape.
 
+use hypervisor_account::InHand;
+use hypervisor_telemetry::metrics::Gauges;
+
 use super::fleet::Fleet;
-use crate::account::InHand;
-use crate::metrics::Gauges;
 use crate::pipeline::Host;
 
 /// What of the account is bytes; the rest are counts.

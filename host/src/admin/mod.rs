@@ -20,22 +20,21 @@ use axum::routing::{delete, get, post};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use hypervisor_protocol::{ContentFormat, HexBytes, Problem, ProblemType};
+use hypervisor_telemetry as telemetry;
+use hypervisor_telemetry::metrics;
 use serde::Serialize;
 
 use crate::agents::NotTaken;
-use crate::metrics;
 use crate::pipeline::{Host, Plugin as Swappable, Replacement};
 
 pub use crate::config::Place;
-pub use crate::metrics::StepTimes;
-pub use crate::metrics::history::{Recent, Sample};
-pub use crate::telemetry::{Lines, Spans, Stepped, Traced};
 pub use fleet::{Fleet, Node};
+pub use hypervisor_telemetry::metrics::StepTimes;
+pub use hypervisor_telemetry::metrics::history::{Recent, Sample};
+pub use hypervisor_telemetry::{Lines, Spans, Stepped, Traced};
 pub use listener::{Listener, bind};
 pub use status::{Agent, Attestation, InUse, Owner, Plugin, Status};
 pub use token::Token;
-
-use crate::telemetry;
 
 /// `GET /livez`: 200 as long as the process answers. `GET /readyz`: 200, or 503 with one reason a line. `GET /metrics`: counters
 /// for Prometheus. `POST /swap/payments`, `policy`, `status` and `NAME.protocol`: the component as the body, or what [`Replacement`] has, as CBOR or JSON.

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use hypervisor_telemetry as telemetry;
+use hypervisor_telemetry::metrics::history::{self, Recent, Sample};
+use hypervisor_telemetry::metrics::{self, StepTimes};
 use serde::{Deserialize, Serialize};
 
 use crate::attestation::now;
 use crate::executor::{HostIdentity, Surroundings};
-use crate::metrics::history::{self, Recent, Sample};
-use crate::metrics::{self, StepTimes};
 use crate::pipeline::Host;
-use crate::telemetry;
 
 /// What a host says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,11 +11,12 @@ use hypervisor_attestation::{Identity, Loader, MeasureError, Measured, now};
 use hypervisor_evidence::evidence::With;
 use hypervisor_evidence::{Backend, ComponentLog, Evidence, Statement};
 use hypervisor_protocol::ContentFormat;
+use hypervisor_telemetry::metrics;
 use tokio::sync::watch;
 
 use super::Platform;
 use crate::executor::{HostIdentity, Measurement, Measurements, NoEvidence, Surroundings};
-use crate::{manifest, metrics};
+use crate::manifest;
 
 /// So long a component that was loaded just now waits for evidence that has it: about a quote's time, and that of one before it.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -135,21 +135,20 @@ fn vtpm(settings: &Settings) -> Result<VtpmAttester, Error> {
 
 #[cfg(not(feature = "simulated"))]
 fn simulated(_: &Settings) -> Result<Platform, Error> {
-    Err(Error::ConfigValue {
-        key: "attestation.backend",
-        message: "this build of the host has no simulated backend, which proves nothing; for development and tests build one \
-            with `cargo build -p hypervisor --features simulated`, or choose `auto`, `tsm` or `none`"
-            .to_owned(),
-    })
+    Err(Error::value(
+        "attestation.backend",
+        "this build of the host has no simulated backend, which proves nothing; for development and tests build one \
+            with `cargo build -p hypervisor --features simulated`, or choose `auto`, `tsm` or `none`",
+    ))
 }
 
 #[cfg(feature = "simulated")]
 fn simulated(settings: &Settings) -> Result<Platform, Error> {
     if settings.simulated_seed.is_empty() {
-        return Err(Error::ConfigValue {
-            key: "attestation.simulated_seed",
-            message: "the simulated backend needs a seed, from which its root is made".to_owned(),
-        });
+        return Err(Error::value(
+            "attestation.simulated_seed",
+            "the simulated backend needs a seed, from which its root is made",
+        ));
     }
     let simulator = hypervisor_simulated::Simulator::builder(settings.simulated_seed.as_bytes())
         .driver_delay(settings.simulated_delay)

@@ -6,10 +6,10 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use http::{HeaderValue, header};
+use hypervisor_account::Peer;
 use hypervisor_protocol::{Commitment, ProblemType};
 
 use super::peer_of;
-use crate::account::Peer;
 use crate::audit::{NoProof, Trail};
 use crate::pipeline::{Host, Refusal};
 

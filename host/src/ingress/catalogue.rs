@@ -7,10 +7,10 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, header};
+use hypervisor_account::Peer;
 use hypervisor_protocol::ContentFormat;
 
 use super::{peer_of, problem};
-use crate::account::Peer;
 use crate::agents::PREFIX;
 use crate::executor::{Item, ResourceInfo};
 use crate::payments::{Payments, Teller};

@@ -7,10 +7,10 @@ use axum::response::Response;
 use http::{Uri, header};
 use hypervisor_evidence::{Subject, VerifierNonce};
 use hypervisor_protocol::{ContentFormat, HexBytes};
+use hypervisor_telemetry::metrics::{self, Step};
 
 use super::address_of;
 use super::form::in_format;
-use crate::metrics::{self, Step};
 use crate::pipeline::{Host, Refusal};
 
 /// `GET /attestation?nonce=…`: evidence of the identity key, the manifest and the component log.

@@ -6,11 +6,11 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use http_body_util::BodyExt;
+use hypervisor_account::Share;
 use hypervisor_protocol::ContentFormat;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::peer_of;
-use crate::account::Share;
 use crate::agents::declared_length;
 use crate::executor::HttpError;
 use crate::pipeline::{Host, Input, Refusal};

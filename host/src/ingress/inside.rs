@@ -6,11 +6,11 @@ use axum::Router;
 use axum::body::Body;
 use http::{Request, Response};
 use http_body_util::BodyExt;
+use hypervisor_account::Peer;
 use hypervisor_agents::{Answering, Owner};
 use tower::ServiceExt;
 
 use super::problem::{insert, refused};
-use crate::account::Peer;
 use crate::agents::{Deployed, Neighbours, PREFIX, declared_length};
 use crate::executor::{Chain, HttpBody, HttpError};
 use crate::pipeline::plain::{FORWARDED_PREFIX, Plain, without};

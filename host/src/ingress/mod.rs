@@ -27,12 +27,12 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use http::{HeaderName, Method, Request, header};
 use hyper::body::Incoming;
+use hypervisor_account::Peer;
 use tower::ServiceExt;
 use tower_http::cors::{Any, CorsLayer};
 
 pub use openapi::DOCUMENT as OPENAPI;
 
-use crate::account::Peer;
 use crate::pipeline::Host;
 use inside::Inside;
 

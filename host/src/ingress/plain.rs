@@ -14,12 +14,13 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use hypervisor_account::Peer;
 use hypervisor_protocol::HexArray;
+use hypervisor_telemetry as telemetry;
 use uuid::Uuid;
 
 use super::problem::insert;
 use super::{EXPOSED, request_id};
-use crate::account::Peer;
 use crate::agents::{Front, PREFIX, declared_length};
 use crate::audit::Done;
 use crate::executor::{Chain, HttpBody, HttpError};
@@ -28,7 +29,6 @@ use crate::pipeline::plain::{
     without,
 };
 use crate::pipeline::{Call, Host, Input, Refusal, Sale, Target};
-use crate::telemetry;
 
 /// What a call is called in the audit trail.
 pub(super) const COMMITMENT: HeaderName = HeaderName::from_static("audit-commitment");

@@ -4,9 +4,9 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use hypervisor_protocol::{ContentFormat, Problem as Document, ProblemType};
+use hypervisor_telemetry::metrics;
 
 use crate::executor::ChallengeResponse;
-use crate::metrics;
 use crate::payments::{self, PaymentFault};
 use crate::pipeline::{Fields, Problem, Refusal};
 

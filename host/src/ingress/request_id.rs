@@ -7,13 +7,13 @@ use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderName, HeaderValue};
+use hypervisor_telemetry as telemetry;
 use uuid::Uuid;
 
 use super::inside::Within;
 use super::problem::refused;
 use crate::executor::micros;
 use crate::pipeline::Refusal;
-use crate::telemetry;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -7,11 +7,11 @@ use axum::response::Response;
 use http::{HeaderName, HeaderValue};
 use hypervisor_evidence::Subject;
 use hypervisor_protocol::{ContentFormat, CreateKeypairRequest, CreateKeypairResponse, HexBytes};
+use hypervisor_telemetry::metrics::{self, Step};
 
 use super::evidence::nonce_from;
 use super::form::{answer, decoded, format_of};
 use super::{address_of, peer_of};
-use crate::metrics::{self, Step};
 use crate::pipeline::sealed::decode::client_key;
 use crate::pipeline::{Host, Refusal};
 

@@ -13,13 +13,13 @@ use bytes::Bytes;
 use http::{HeaderValue, header};
 use http_body::{Body, Frame};
 use hypervisor_protocol::stream::MEDIA_TYPE;
+use hypervisor_telemetry as telemetry;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::problem::{insert, late};
 use crate::pipeline::sealed::{Answer, Part, Parts, Sealed};
 use crate::pipeline::{Call, Fields, Host, Input, Refusal};
-use crate::telemetry;
 
 /// What the pipeline gives.
 type Answered = Result<(Answer, Fields), Refusal>;

@@ -15,12 +15,12 @@ use hypervisor_ledger::{Bounds, Ledger, Node, Store, TABLES};
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use crate::account::Full;
 use crate::config::{self, Config};
 use crate::error::Error;
 use crate::executor::{Header, Offer, PaymentError, PluginSet, ResourceInfo, Unanswered};
 use crate::fleet::{Fleet, Tag};
 use crate::state::State as Folder;
+use hypervisor_account::Full;
 
 pub(crate) use hypervisor_ledger::{
     Answer, Claim, Ended, Error as LedgerError, Fields, Key, Outcome, Payment, PaymentId, Place,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 use hypervisor_ledger::{Outcome, Payment, PaymentId, Proof, Settler, Standing, digest};
+use hypervisor_telemetry::metrics;
 use serde_json::{Value, json};
 
 use super::prices::{Prices, not_sold};
@@ -16,7 +17,6 @@ use crate::executor::{
     Account, AuthorizedPayment, ChallengeResponse, Finality, Header, Item, Offer, Page,
     PaymentEngine, PaymentId as PluginId, ResourceInfo, Settlement, Unanswered, Verification,
 };
-use crate::metrics;
 
 /// The payment component that one request began with, and the offers that it made.
 #[derive(Clone)]
@@ -49,10 +49,7 @@ impl Teller {
         let metered = (settings.metered.routes.iter()).map(|path| ("payments.metered", path));
         let mut unknown = priced.chain(metered);
         if let Some((key, path)) = unknown.find(|(_, path)| !routes.contains(&path.as_str())) {
-            return Err(Error::ConfigValue {
-                key,
-                message: not_sold(path, routes),
-            });
+            return Err(Error::value(key, not_sold(path, routes)));
         }
         let prices = Prices::new(settings);
         let tariffs = match settings.metered.routes.as_slice() {

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use hypervisor_account::{Party, Share};
 use hypervisor_protocol::ContentFormat;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use super::{Input, Refusal};
-use crate::account::{Party, Share};
 use crate::config::Limits;
 use crate::executor::HttpBody;
 

@@ -17,12 +17,12 @@ use super::{Call, Fields, Host, Input, Refusal, Way};
 use crate::agents::Deployed;
 use crate::attestation::now;
 use crate::executor::{Charge, Header, Offer, ResourceInfo};
-use crate::metrics::{self, Step};
 use crate::payments::{
     self, Answer as Kept, Claim, Ended, Outcome, Payment, PaymentFault, PaymentId, Payments, Place,
     Record, Request, Tariffs, Teller, Turn, Verified,
 };
 use crate::snapshot::Snapshot;
+use hypervisor_telemetry::metrics::{self, Step};
 
 /// What a call costs, and what the caller sent to pay for it.
 pub(crate) struct Sale {

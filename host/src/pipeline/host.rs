@@ -4,18 +4,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use hypervisor_account::Account;
 use hypervisor_agents::{Owner, SealingKey, Shelves};
 use hypervisor_evidence::Subject;
 use hypervisor_postgres::Postgres;
 use hypervisor_protocol::{HexBytes, ProblemType};
 use hypervisor_server::Drain;
 use hypervisor_store::Backend;
+use hypervisor_telemetry::metrics::{self, history};
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
 use super::body::Bodies;
 use super::route::{PAID_ROUTES, Route};
-use crate::account::Account;
 use crate::agents::{self, Agents, Deployers, Neighbours};
 use crate::attestation::{Attestation, HostFacts, now};
 use crate::audit::{self, Done, Trail};
@@ -26,7 +27,6 @@ use crate::executor::{Executor, PluginSet, Rules};
 use crate::fleet::{self, Fleet, Tag};
 use crate::fronts::Fronts;
 use crate::manifest::{self, Manifest};
-use crate::metrics::{self, history};
 use crate::page::Page;
 use crate::payments::{Payments, Teller};
 use crate::sessions::Sessions;
@@ -161,7 +161,7 @@ impl Host {
         Ok(Arc::new(Self {
             sessions: Sessions::new(&config.limits).of(tag),
             fleet,
-            account: Account::new(&config.limits),
+            account: Account::new(config.limits.account()),
             bodies: Bodies::new(&config.limits),
             current: Current::new(snapshot),
             environment_users: config.environments.users(),
@@ -541,7 +541,7 @@ impl Host {
                 Ok((sha384, plugins, snapshot.teller.clone()))
             }
             (Plugin::Payments, Some(component), None) => {
-                let settings = config.payment_settings().map_err(refused)?;
+                let settings = config.payment_settings().map_err(|e| refused(e.into()))?;
                 let fresh = self.executor.fresh_payments(component, settings);
                 let fresh = fresh.await.map_err(|e| refused(e.into()))?;
                 let teller = Teller::open(config, &fresh.engine, &PAID_ROUTES).await;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use hypervisor_account::Slot;
 use hypervisor_protocol::{DeployResponse, PaymentReceipt, ProblemType};
 
 use super::authorize::permit;
 use super::route::DEPLOY;
 use super::{Call, Host, Input, Kept, Refusal, Way};
-use crate::account::Slot;
 use crate::agents::{Plan, Refused, deploy, words};
 use crate::executor::{Action, ActionKind, Charge, PrepareError};
 

@@ -20,14 +20,14 @@ mod work;
 
 use std::sync::Arc;
 
-use crate::account::{Party, Slot};
 use crate::executor::{Chain, Charge, HttpBody};
-use crate::metrics::{self, Step};
 use crate::payments::Answer as Kept;
 use crate::snapshot::Snapshot;
-use crate::telemetry;
+use hypervisor_account::{Party, Slot};
 use hypervisor_protocol::PaymentReceipt;
 use hypervisor_protocol::metered::{Metered, Used};
+use hypervisor_telemetry as telemetry;
+use hypervisor_telemetry::metrics::{self, Step};
 
 use body::Received;
 use charge::{Bill, Recalled};

@@ -13,12 +13,12 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Collected, Either, Full, LengthLimitError, Limited};
+use hypervisor_account::{Party, Slot};
 use hypervisor_protocol::{HexBytes, LimitKind, PaymentReceipt, ProblemType};
 
 use super::authorize::{invocation, permit};
+use super::work::Until;
 use super::{Call, Host, Input, Kept, Refusal, Target, Way, bhttp};
-use crate::account::Party;
-use crate::account::Slot;
 use crate::agents::{Deployed, declared_length};
 use crate::executor::{Action, Agent, Charge, Exit, HttpBody, NoResponse, ServiceBody};
 
@@ -155,10 +155,12 @@ impl Way for Plain {
             }
             (Agent::Service(service), Body::Whole(body)) => {
                 let request = way.request(Full::new(body));
-                Box::pin(service.call(request, false, chain, slot)).await
+                Box::pin(service.call(request, false, chain, Until { _slot: slot })).await
             }
             (Agent::Service(service), Body::Stream(body)) => {
-                service.call(way.request(body), false, chain, slot).await
+                service
+                    .call(way.request(body), false, chain, Until { _slot: slot })
+                    .await
             }
         };
         let response = response.map_err(|none| match none {

@@ -7,9 +7,9 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hypervisor_account::Full;
 use hypervisor_protocol::{Error, LimitKind, ProblemType};
 
-use crate::account::Full;
 use crate::attestation::EvidenceError;
 use crate::executor::{ChallengeResponse, PrepareError};
 use crate::fleet::Tag;

@@ -7,22 +7,22 @@ mod prepare;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hypervisor_account::{Share, Slot};
 use hypervisor_protocol::metered::{Budget, Metered, Used};
 use hypervisor_protocol::{
     Claim, Commitment, ContentFormat, ExecuteResponse, HexBytes, HostSession, OpenRequest,
     Operation, PaymentReceipt, PolicyDecision, ProblemType, PublicKey, Report, Stream,
 };
+use hypervisor_telemetry::metrics::{self, Step};
 
 use super::authorize::{ask, denial};
 use super::body::{Received, heavy};
 use super::route::Route;
 use super::work::{Done, Work};
 use super::{Call, Fields, Host, Input, Kept, Refusal, Target, Way};
-use crate::account::{Share, Slot};
 use crate::audit;
 use crate::executor::{Charge, Exit, Outcome, micros};
 use crate::fleet::Tag;
-use crate::metrics::{self, Step};
 use hypervisor_agents::Owner;
 use hypervisor_environments::Undo;
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use hypervisor_account::Slot;
 use hypervisor_agents::Owner;
 use hypervisor_environments::{self as environments, Job};
 use hypervisor_protocol::metered::Budget;
@@ -12,7 +13,6 @@ use hypervisor_protocol::{LimitKind, Stream};
 
 use super::plain::{Unread, each, is_charged, whole};
 use super::{Call, Host, Refusal, bhttp};
-use crate::account::Slot;
 use crate::agents::{Deployed, Plan, deploy};
 use crate::executor::{
     Chain, Command, Exit, Held, Inputs, Language, NoResponse, Outcome, PrepareError, Program,
@@ -197,6 +197,13 @@ fn reported<T: serde::Serialize>(answer: Result<T, PrepareError>) -> Result<Outc
         ..Outcome::not_run(Exit::Ok)
     })
 }
+
+/// A slot, until the call has ended that it was given for.
+pub(super) struct Until {
+    pub(super) _slot: Slot,
+}
+
+impl Held for Until {}
 
 /// Is held by a service until it has ended.
 struct Serving {

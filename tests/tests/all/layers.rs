@@ -41,6 +41,15 @@ const LAYERS: &[(&str, &str)] = &[
     ("image", ""),
     ("manual", ""),
     ("server", ""),
+    ("account", "server"),
+    (
+        "config",
+        "account agents confine egress environments fleet postgres protocol runtime server store telemetry wasm-check",
+    ),
+    (
+        "telemetry",
+        "account confine protocol runtime server wasm-check",
+    ),
     ("oci", "wasm-check protocol"),
     (
         "client",
@@ -48,11 +57,11 @@ const LAYERS: &[(&str, &str)] = &[
     ),
     (
         "host",
-        "agents attestation audit confine egress environments evidence fleet ledger postgres protocol runtime server simulated store tlog tsm vtpm wasm-check",
+        "account agents attestation audit config confine egress environments evidence fleet ledger postgres protocol runtime server simulated store telemetry tlog tsm vtpm wasm-check",
     ),
     (
         "ctl",
-        "agents attestation audit confine egress environments evidence fleet host image ledger manual oci postgres protocol runtime server simulated store tlog tsm verify vtpm wasm-check",
+        "account agents attestation audit config confine egress environments evidence fleet host image ledger manual oci postgres protocol runtime server simulated store telemetry tlog tsm verify vtpm wasm-check",
     ),
 ];
 
@@ -123,7 +132,7 @@ const MODULES: &[(&str, Where)] = &[
 ];
 
 /// The modules that know no request.
-const LOW: &[&str] = &["account", "attestation", "config", "sessions"];
+const LOW: &[&str] = &["attestation", "config", "sessions"];
 
 enum Where {
     In(&'static [&'static str]),

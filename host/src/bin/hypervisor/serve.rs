@@ -13,8 +13,8 @@ use hypervisor::ingress::service;
 use hypervisor::manifest::Manifest;
 use hypervisor::parts::{Parts, THIS_PROGRAM, load_config, runtime};
 use hypervisor::pipeline::Host;
-use hypervisor::telemetry;
 use hypervisor_server::{Server, Shutdown, Tls};
+use hypervisor_telemetry as telemetry;
 
 /// Time between two rounds of dropping expired sessions.
 const SWEEP: Duration = Duration::from_secs(15);

@@ -10,11 +10,11 @@ use hypervisor_protocol::{
 use serde::de::DeserializeOwned;
 
 use super::Sealed;
-use crate::account::Share;
 use crate::fleet::Tag;
 use crate::pipeline::body::Received;
 use crate::pipeline::{Host, Refusal};
 use crate::sessions::NotFound;
+use hypervisor_account::Share;
 
 /// A request whose body was read.
 pub(super) struct Decoded {

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hypervisor_account::{Party, Share};
 use hypervisor_protocol::stream::{self, MAX_CHUNKS};
 use hypervisor_protocol::{HexBytes, Stream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::account::{Party, Share};
 use crate::executor::Tap;
 use crate::pipeline::{Fields, Refusal};
 
