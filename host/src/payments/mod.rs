@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderMap;
+use hypervisor_account::Full;
 use hypervisor_ledger::{Bounds, Ledger, Node, Store, TABLES};
 use serde::Serialize;
 use tokio::sync::Notify;
@@ -20,11 +21,10 @@ use crate::error::Error;
 use crate::executor::{Header, Offer, PaymentError, PluginSet, ResourceInfo, Unanswered};
 use crate::fleet::{Fleet, Tag};
 use crate::state::State as Folder;
-use hypervisor_account::Full;
 
 pub(crate) use hypervisor_ledger::{
     Answer, Claim, Ended, Error as LedgerError, Fields, Key, Outcome, Payment, PaymentId, Place,
-    Record, Request, Turn, digest, key,
+    Record, Request, Turn, Unused, digest, key,
 };
 pub(crate) use metered::Tariffs;
 pub(crate) use teller::{Teller, Verified};

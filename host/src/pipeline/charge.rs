@@ -12,6 +12,7 @@ use http::{HeaderMap, Method};
 use hypervisor_ledger::Settler as _;
 use hypervisor_protocol::metered::Budget;
 use hypervisor_protocol::{ContentFormat, PaymentReceipt, ProblemType};
+use hypervisor_telemetry::metrics::{self, Step};
 
 use super::{Call, Fields, Host, Input, Refusal, Way};
 use crate::agents::Deployed;
@@ -19,10 +20,9 @@ use crate::attestation::now;
 use crate::executor::{Charge, Header, Offer, ResourceInfo};
 use crate::payments::{
     self, Answer as Kept, Claim, Ended, Outcome, Payment, PaymentFault, PaymentId, Payments, Place,
-    Record, Request, Tariffs, Teller, Turn, Verified,
+    Record, Request, Tariffs, Teller, Turn, Unused, Verified,
 };
 use crate::snapshot::Snapshot;
-use hypervisor_telemetry::metrics::{self, Step};
 
 /// What a call costs, and what the caller sent to pay for it.
 pub(crate) struct Sale {
@@ -78,11 +78,19 @@ pub(super) enum Bill {
     /// Nothing.
     Free,
     /// The payment was not looked at yet.
-    Unverified { id: PaymentId, request: Request },
+    Unverified(Box<Brought>),
     /// The payment is this call's alone, and not settled.
     Reserved(Box<Turn>),
     /// It was settled, and nothing has run for it.
     Settled(Box<Turn>),
+}
+
+/// A payment, and what it is brought for.
+pub(super) struct Brought {
+    id: PaymentId,
+    request: Request,
+    /// What was seen of it at the first look, where that was all.
+    unused: Option<Unused>,
 }
 
 /// What the ledger says.
@@ -101,7 +109,7 @@ impl Bill {
     fn turn(&self) -> Option<&Turn> {
         match self {
             Self::Reserved(turn) | Self::Settled(turn) => Some(turn),
-            Self::Free | Self::Unverified { .. } => None,
+            Self::Free | Self::Unverified(_) => None,
         }
     }
 
@@ -120,7 +128,7 @@ impl Bill {
     pub(super) fn cleared(&self) -> Option<Fields> {
         match self {
             Self::Free => Some(Fields::new()),
-            Self::Unverified { .. } => None,
+            Self::Unverified(_) => None,
             Self::Reserved(turn) | Self::Settled(turn) => {
                 turn.settled().map(|(_, fields)| fields.clone())
             }
@@ -260,11 +268,23 @@ async fn claim<W: Way>(
 ) -> Result<Recalled, Refusal> {
     let payments = taking(host)?;
     let key = id.as_ref().map(payments::key);
+    let unused = match &id {
+        Some(id) => payments.ledger().unused(id, &request)?,
+        None => None,
+    };
     let mut reconciled = false;
     loop {
-        return match payments.ledger().claim(key.as_ref(), &request).await? {
+        let known = match unused {
+            Some(_) => Claim::New,
+            None => payments.ledger().claim(key.as_ref(), &request).await?,
+        };
+        return match known {
             Claim::New => match id {
-                Some(id) => Ok(Recalled::Due(Bill::Unverified { id, request })),
+                Some(id) => Ok(Recalled::Due(Bill::Unverified(Box::new(Brought {
+                    id,
+                    request,
+                    unused,
+                })))),
                 None => Err(challenge(host, call).await),
             },
             Claim::Rerun(turn) => Ok(Recalled::Due(Bill::Settled(turn))),
@@ -299,8 +319,8 @@ pub(super) async fn charge<W: Way>(
     bill: Bill,
 ) -> Result<Recalled, Refusal> {
     match (bill, &call.sale) {
-        (Bill::Unverified { id, request }, Some(sale)) => {
-            Box::pin(verified(host, call, sale, (&id, request))).await
+        (Bill::Unverified(brought), Some(sale)) => {
+            Box::pin(verified(host, call, sale, *brought)).await
         }
         (bill, _) => Ok(Recalled::Due(bill)),
     }
@@ -310,8 +330,14 @@ async fn verified<W: Way>(
     host: &Host,
     call: &Call<W>,
     sale: &Sale,
-    (id, mut request): (&PaymentId, Request),
+    brought: Brought,
 ) -> Result<Recalled, Refusal> {
+    let Brought {
+        id,
+        mut request,
+        unused,
+    } = brought;
+    let id = &id;
     let payments = taking(host)?;
     if !payments.is_well() {
         return Err(Refusal::unwritable());
@@ -322,7 +348,10 @@ async fn verified<W: Way>(
         true => payments.ledger().try_place(id),
         false => Ok(Some(Place::UNBOUND)),
     };
-    let mut place = free()?;
+    let mut place = match unused.filter(|_| is_bound) {
+        Some(unused) => payments.ledger().place_of(id, unused),
+        None => free()?,
+    };
     loop {
         let verified = {
             let _turn = host.account().plugin().await?;
@@ -354,7 +383,7 @@ async fn verified<W: Way>(
         // Another request with the same payment may have been faster, which may be why it is refused now; and what came of it
         // may be nothing.
         match claim(host, call, Some(id.clone()), request).await? {
-            Recalled::Due(Bill::Unverified { .. }) => {}
+            Recalled::Due(Bill::Unverified(_)) => {}
             known => return Ok(known),
         }
         if let Some(challenge) = refused {
@@ -414,7 +443,7 @@ pub(super) async fn settle<W: Way>(
     ran: W::Ran,
 ) -> Result<(W::Answer, Fields), Refusal> {
     match bill {
-        Bill::Free | Bill::Unverified { .. } => Ok((W::seal(call, host, ran, None)?, Vec::new())),
+        Bill::Free | Bill::Unverified(_) => Ok((W::seal(call, host, ran, None)?, Vec::new())),
         Bill::Reserved(turn) | Bill::Settled(turn) => {
             Box::pin(settled(host, call, turn, ran)).await
         }
