@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hypervisor_account::Share;
 use hypervisor_protocol::{
     AgentRequest, DeployRequest, EnvironmentRequest, ExecutePythonRequest, ExecuteScriptRequest,
     ExecuteWasmRequest, HexBytes, HostSession, Operation, OwnerProof, ProblemType, PublicKey,
@@ -14,7 +15,6 @@ use crate::fleet::Tag;
 use crate::pipeline::body::Received;
 use crate::pipeline::{Host, Refusal};
 use crate::sessions::NotFound;
-use hypervisor_account::Share;
 
 /// A request whose body was read.
 pub(super) struct Decoded {
@@ -105,15 +105,11 @@ pub(super) fn decode(host: &Host, way: &Sealed, received: Received) -> Result<De
 fn decode_as<T: Body>(host: &Host, way: &Sealed, received: Received) -> Result<Decoded, Refusal> {
     let body = received.read::<T>(way.format)?;
     let (id, public_key) = body.session();
-    let session = match find_session(host, id, public_key) {
-        Ok(session) => session,
-        Err(refusal) => {
-            return Err(match id.and_then(|id| foreign(host, id)) {
-                Some(tag) => refusal.with_elsewhere(tag, received.into_bytes()),
-                None => refusal,
-            });
-        }
-    };
+    // Its id says that another node has it: that its key is on the curve is that one's to find out.
+    if let Some(tag) = id.and_then(|id| foreign(host, id)) {
+        return Err(unknown().with_elsewhere(tag, received.into_bytes()));
+    }
+    let session = find_session(host, id, public_key)?;
     let share = received.into_share();
     let owner = body.owner().map(|proof| session.owner(proof)).transpose()?;
     Ok(Decoded {
@@ -145,15 +141,19 @@ fn find_session(
             ProblemType::AmbiguousSession,
             "this host has no session of `public_key`, and others may; name it in `session_id`",
         ),
-        NotFound::Unknown => Refusal::new(
-            ProblemType::UnknownSession,
-            "no live session has this `session_id` and `public_key`; open one with POST /encrypt/create_keypair",
-        ),
+        NotFound::Unknown => unknown(),
         NotFound::Ambiguous => Refusal::new(
             ProblemType::AmbiguousSession,
             "`public_key` has several live sessions; name one in `session_id`",
         ),
     })
+}
+
+fn unknown() -> Refusal {
+    Refusal::new(
+        ProblemType::UnknownSession,
+        "no live session has this `session_id` and `public_key`; open one with POST /encrypt/create_keypair",
+    )
 }
 
 /// A client's key from field `field` of a request.
