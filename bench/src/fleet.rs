@@ -6,6 +6,7 @@ use hypervisor_protocol::ContentFormat;
 use hypervisor_tests::fleet::Fleet;
 use hypervisor_tests::payments::Address;
 use hypervisor_tests::payments::faulty::Facilitator;
+use hypervisor_tests::peers::Peers;
 use hypervisor_tests::postgres::Postgres;
 use tokio::task::JoinSet;
 
@@ -37,6 +38,7 @@ pub(crate) fn measure(rounds: u32) -> Result<Section> {
     section.push(runtime.block_on(hop(rounds))?);
     section.push(runtime.block_on(paid(rounds))?);
     section.push(runtime.block_on(agents(rounds))?);
+    section.push(join(rounds)?);
     section.push(runtime.block_on(loss(rounds.min(3)))?);
     section.push(runtime.block_on(more(rounds))?);
     Ok(section)
@@ -191,6 +193,38 @@ async fn agents(rounds: u32) -> Result<Group> {
     group.add_with_aim("found after", Unit::Seconds, visible, "<= 1.5 s");
     group.add_with_aim("its first call", Unit::Milliseconds, first, "<= 21 ms");
     group.add("the next call", Unit::Milliseconds, next);
+    Ok(group)
+}
+
+/// What a host that gets the fleet's key from another one takes to serve, beyond one that is alone: where quotes are made at once, and
+/// where each takes a second, as on hardware.
+fn join(rounds: u32) -> Result<Group> {
+    let mut group = Group::new("a host that joins by peers, from its start until it serves");
+    for (delay, name, aim) in [
+        ("0s", "more than alone, quotes made at once", Some("<= 2 s")),
+        ("1s", "more than alone, a second for each quote", None),
+    ] {
+        let quotes = format!("simulated_delay = '{delay}'\n");
+        let peers = Peers::over(Postgres::durable(), &quotes, "any = true");
+        let config = peers.config("", &peers.policy);
+        let _member = Process::configured(&config)?;
+        let mut more = vec![];
+        for _ in 0..rounds {
+            let took = |config: &str| {
+                let started = Instant::now();
+                let host = Process::configured(config)?;
+                let took = started.elapsed().as_secs_f64();
+                drop(host);
+                Ok::<_, Error>(took)
+            };
+            let alone = took(peers.attests())?;
+            more.push(took(&config)? - alone);
+        }
+        match aim {
+            Some(aim) => group.add_with_aim(name, Unit::Seconds, more, aim),
+            None => group.add(name, Unit::Seconds, more),
+        }
+    }
     Ok(group)
 }
 

@@ -8,7 +8,7 @@ use hypervisor_tsm::{Tsm, record};
 use serde::Serialize;
 
 use hypervisor::executor::Measurements;
-use hypervisor::manifest::{Manifest, hex};
+use hypervisor::manifest::{Manifest, digest_alone, hex};
 
 use crate::error::Error;
 use crate::output;
@@ -92,6 +92,9 @@ pub fn record_to(folder: &Path) -> Result<(), Error> {
 pub struct Measured<'a> {
     version: u32,
     manifest_sha384: String,
+    /// Without what it says of the fleet, where the host is in one: what the fleet's own policy names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    manifest_alone_sha384: Option<String>,
     manifest: &'a Manifest<'a>,
     log: Log,
     backend: &'static str,
@@ -114,6 +117,7 @@ struct Entry {
 impl<'a> Measured<'a> {
     /// Of a host whose plugins are loaded.
     pub fn new(manifest: &'a Manifest<'a>, log: Measurements, backend: &'static str) -> Self {
+        let alone = digest_alone(&manifest.encode()).ok().map(|it| hex(&it));
         let entries: Vec<Entry> = log
             .entries
             .into_iter()
@@ -126,6 +130,7 @@ impl<'a> Measured<'a> {
         Self {
             version: 1,
             manifest_sha384: manifest.digest(),
+            manifest_alone_sha384: alone.filter(|alone| *alone != manifest.digest()),
             manifest,
             log: Log {
                 head: hex(&log.head),
@@ -142,6 +147,9 @@ impl<'a> Measured<'a> {
     /// When the output cannot be written.
     pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "manifest  {}", self.manifest_sha384)?;
+        if let Some(alone) = &self.manifest_alone_sha384 {
+            writeln!(out, "  without its fleet, for [fleet] `policy`: {alone}")?;
+        }
         writeln!(
             out,
             "log head  {}  ({} entries)",

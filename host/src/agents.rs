@@ -161,7 +161,8 @@ pub(crate) async fn start(
 /// The store of agents, with what an earlier version kept in files.
 fn opened(state: &State) -> Result<Store, Error> {
     let failed = |e: &dyn std::fmt::Display| Error::Agents(e.to_string());
-    let store = Store::open(state.store("agents", &store::TABLES)?).map_err(|e| failed(&e))?;
+    let rows = state.store("agents", &store::TABLES)?;
+    let store = Store::open(rows, state.keeps_code()).map_err(|e| failed(&e))?;
     let folder = state.folder().join("agents");
     let (moved, damaged) = store
         .import(&folder, state.platform())

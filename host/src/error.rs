@@ -71,6 +71,9 @@ pub enum Error {
     /// The host has no place in its fleet.
     #[error("[fleet]: {0}")]
     NoPlace(String),
+    /// The host has no key of its fleet.
+    #[error("[fleet]: {0}")]
+    NoKey(#[from] hypervisor_peers::Error),
     /// The audit trail cannot be kept.
     #[error("[audit]: {0}; docs/AUDIT.md says what to do, and what clients will find")]
     Audit(String),

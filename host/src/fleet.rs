@@ -13,12 +13,8 @@ pub(crate) use hypervisor_fleet::{
     FORWARDED, Fleet, Head, Node, NotForwarded, Proved, Tag, Vitals,
 };
 
-/// Joins the fleet of the configuration; none where it names none.
-pub(crate) async fn join(config: &Config, state: &State) -> Result<Option<Arc<Fleet>>, Error> {
-    if !config.fleet.is_on() {
-        return Ok(None);
-    }
-    let rows = Arc::new(state.store("nodes", &[NODES])?);
+/// Where other hosts reach this one, whose port is known by now; none where they do not.
+pub(crate) fn address(config: &Config) -> Result<Option<Address>, Error> {
     let mut address = config.fleet.address()?;
     if let Some(Address::Tcp(address)) = &mut address
         && address.port() == 0
@@ -31,11 +27,26 @@ pub(crate) async fn join(config: &Config, state: &State) -> Result<Option<Arc<Fl
             "the public port speaks TLS, and hosts speak plain HTTP among each other: name a socket, `unix:/path`, or end TLS in the balancer",
         ));
     }
-    let settings = Settings::new(address, env!("CARGO_PKG_VERSION"));
-    let joined = Fleet::join(rows, settings).await;
-    joined
-        .map(Some)
-        .map_err(|error| Error::NoPlace(error.to_string()))
+    Ok(address)
+}
+
+/// Joins the fleet of the configuration; none where it names none.
+pub(crate) async fn join(
+    config: &Config,
+    state: &State,
+    address: Option<Address>,
+) -> Result<Option<Arc<Fleet>>, Error> {
+    if !config.fleet.is_on() {
+        return Ok(None);
+    }
+    let rows = Arc::new(state.store("nodes", &[NODES])?);
+    let settings = Settings::new(address.clone(), env!("CARGO_PKG_VERSION"));
+    let fleet = Fleet::join(rows, settings).await;
+    let fleet = fleet.map_err(|error| Error::NoPlace(error.to_string()))?;
+    if let (Some(member), Some(address)) = (state.member(), &address) {
+        member.enter(fleet.tag(), address)?;
+    }
+    Ok(Some(fleet))
 }
 
 /// What became of a request that was forwarded, or was not.

@@ -16,6 +16,8 @@ use serde::Serialize;
 use sha2::{Digest, Sha384};
 
 use hypervisor_agents::Deployers;
+pub use hypervisor_evidence::manifest::digest_alone;
+use hypervisor_evidence::manifest::{FleetKey, digest};
 
 use crate::config::{Config, Limits};
 use crate::executor::{LoadedPlugin, PluginSet};
@@ -41,6 +43,9 @@ pub struct Manifest<'a> {
     environments: Environments<'a>,
     shared_compile_cache: bool,
     limits: &'a Limits,
+    /// Who else may have the key of what is kept; none where the host is alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fleet: Option<FleetKey>,
 }
 
 #[derive(Debug, Serialize)]
@@ -111,6 +116,7 @@ impl<'a> Manifest<'a> {
             },
             shared_compile_cache: config.execution.shared_compile_cache,
             limits: &config.limits,
+            fleet: config.fleet.held_by(),
         }
     }
 
@@ -125,7 +131,7 @@ impl<'a> Manifest<'a> {
 
     /// SHA-384 over the CBOR form.
     pub fn sha384(&self) -> [u8; 48] {
-        hypervisor_evidence::manifest::digest(&self.encode())
+        digest(&self.encode())
     }
 
     /// The same, hex.
@@ -163,7 +169,7 @@ mod tests {
     use super::*;
     use crate::parts::{Parts, THIS_PROGRAM};
 
-    fn digest(config: &Config) -> String {
+    fn digest_of(config: &Config) -> String {
         let parts = Parts::new(config, None, THIS_PROGRAM.as_ref()).unwrap();
         let program = parts.facts.program_sha384();
         Manifest::new(config, &PluginSet::default(), program).digest()
@@ -172,12 +178,12 @@ mod tests {
     #[test]
     fn the_digest_is_that_of_the_settings_and_of_nothing_else() {
         let config = Config::default();
-        assert_eq!(digest(&config), digest(&config.clone()));
+        assert_eq!(digest_of(&config), digest_of(&config.clone()));
         let mut other = config.clone();
         other.limits.output = bytesize::ByteSize::mib(1);
-        assert_ne!(digest(&config), digest(&other));
+        assert_ne!(digest_of(&config), digest_of(&other));
         let mut other = config.clone();
         other.execution.shared_compile_cache = true;
-        assert_ne!(digest(&config), digest(&other));
+        assert_ne!(digest_of(&config), digest_of(&other));
     }
 }

@@ -13,9 +13,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hypervisor_fleet::Address;
+use hypervisor_peers::{Joining, Member, Rows};
 use hypervisor_postgres::{Inspection, Postgres};
 use hypervisor_store::{Error, Keys, SealingKey, Store, Table, private_folder};
 
+use crate::attestation::Attestation;
 use crate::config::Fleet;
 
 /// What the hosts of a fleet have in common.
@@ -26,7 +29,9 @@ pub struct State {
     folder: PathBuf,
     platform: Option<SealingKey>,
     file: SealingKey,
-    fleet: Option<(Arc<Postgres>, SealingKey)>,
+    fleet: Option<(Arc<Postgres>, Arc<SealingKey>)>,
+    /// Where hosts give each other the key: gives it to others.
+    member: Option<Arc<Member>>,
 }
 
 impl State {
@@ -43,19 +48,55 @@ impl State {
             platform,
             file: SealingKey::of_file(&store.join("store.key"))?,
             fleet: None,
+            member: None,
         })
     }
 
-    /// The same with what a fleet shares, where this host is in one.
+    /// The same with what a fleet shares, where this host is in one. Where none has its key in a file, another host gives it for
+    /// evidence that `attestation` makes; `own` is where others reach this one.
     ///
     /// # Errors
-    /// When the fleet's key or its database cannot be used.
-    pub fn sharing(mut self, fleet: &Fleet) -> Result<Self, Error> {
-        if fleet.is_on() {
-            let key = SealingKey::given(&fleet.key)?;
-            self.fleet = Some((Arc::new(Postgres::open(&fleet.store)?), key));
+    /// When the fleet's key cannot be had, or its database not be used.
+    pub async fn sharing(
+        mut self,
+        fleet: &Fleet,
+        own: Option<&Address>,
+        attestation: Result<&Attestation, &str>,
+    ) -> Result<Self, crate::error::Error> {
+        if !fleet.is_on() {
+            return Ok(self);
         }
+        let opened = Postgres::open(&fleet.store).map_err(crate::error::Error::Fleet)?;
+        let shared = Arc::new(opened);
+        let key = match &fleet.terms {
+            None => Arc::new(SealingKey::given(&fleet.key).map_err(crate::error::Error::Fleet)?),
+            Some(terms) => {
+                let no_evidence = |why: &str| hypervisor_peers::Error::NoEvidence(why.to_owned());
+                let joining = Joining {
+                    rows: Rows::of(Arc::clone(&shared) as _),
+                    terms,
+                    attestation: attestation.map_err(no_evidence)?,
+                    platform: self.platform.as_ref(),
+                    own,
+                };
+                let member = Arc::new(joining.join().await?);
+                let key = Arc::clone(member.key());
+                self.member = Some(member);
+                key
+            }
+        };
+        self.fleet = Some((shared, key));
         Ok(self)
+    }
+
+    /// What gives other hosts the key; none where they have it from a file, or there are none.
+    pub fn member(&self) -> Option<&Arc<Member>> {
+        self.member.as_ref()
+    }
+
+    /// Whether machine code may be kept beside components. Whoever has a key file could write some that hosts then run.
+    pub fn keeps_code(&self) -> bool {
+        self.fleet.is_none() || self.member.is_some()
     }
 
     /// The database that a fleet shares; none where this host is in none.
@@ -100,7 +141,10 @@ pub fn check(fleet: &Fleet) -> Result<Option<Inspection>, crate::error::Error> {
     if !fleet.is_on() {
         return Ok(None);
     }
-    let key = SealingKey::given(&fleet.key);
-    let inspected = key.and_then(|_| Postgres::inspect(&fleet.store));
+    let key = match &fleet.terms {
+        Some(_) => Ok(()),
+        None => SealingKey::given(&fleet.key).map(drop),
+    };
+    let inspected = key.and_then(|()| Postgres::inspect(&fleet.store));
     inspected.map(Some).map_err(crate::error::Error::Fleet)
 }

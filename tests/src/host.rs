@@ -78,6 +78,26 @@ impl Host {
         }
     }
 
+    /// What a host says that does not start with this configuration, read as [`Self::with`] reads it.
+    pub fn refused(config: &str) -> String {
+        let folder = TempDir::new().unwrap();
+        write_config(folder.path(), &open_to_all(config));
+        let mut child = run(folder.path(), &[]);
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            if began.elapsed() > 2 * PATIENCE {
+                child.kill().unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let said = fs::read_to_string(folder.path().join("log")).unwrap();
+        assert!(status.code().is_some_and(|code| code != 0), "{said}");
+        said
+    }
+
     /// Kills the host without a warning and starts it again on the same state, at another address.
     pub fn kill_and_restart(&mut self) {
         self.kill();
@@ -322,13 +342,12 @@ struct Addresses {
     admin: Option<String>,
 }
 
-/// A host with the configuration in `folder`, and its addresses.
-fn spawn(folder: &Path, environment: &[(String, String)]) -> (Child, Addresses) {
+/// A host with the configuration in `folder`.
+fn run(folder: &Path, environment: &[(String, String)]) -> Child {
     crate::prepare_tls();
-    let log = folder.join("log");
     // The most talkative level, where none is named.
     let levels = fs::read_to_string(folder.join("levels")).unwrap_or("trace".to_owned());
-    let mut child = Command::new(binary("hypervisor"))
+    Command::new(binary("hypervisor"))
         .arg("--config")
         .arg(folder.join("hypervisor.toml"))
         .env("RUST_LOG", levels)
@@ -341,11 +360,16 @@ fn spawn(folder: &Path, environment: &[(String, String)]) -> (Child, Addresses) 
             File::options()
                 .create(true)
                 .append(true)
-                .open(&log)
+                .open(folder.join("log"))
                 .unwrap(),
         )
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+/// The same, with its addresses.
+fn spawn(folder: &Path, environment: &[(String, String)]) -> (Child, Addresses) {
+    let mut child = run(folder, environment);
     // Both lines come in one piece, so that what the first read brings is all there is.
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let said = String::from_utf8(output.fill_buf().unwrap().to_vec()).unwrap();
@@ -354,7 +378,7 @@ fn spawn(folder: &Path, environment: &[(String, String)]) -> (Child, Addresses) 
         lines.find_map(|line| line.strip_prefix(what).map(str::to_owned))
     };
     let public = address("listening on ").unwrap_or_else(|| {
-        let log = fs::read_to_string(log).unwrap_or_default();
+        let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
         panic!("no address; log:\n{log}")
     });
     let admin = address("admin on ");

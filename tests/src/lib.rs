@@ -17,6 +17,7 @@ pub mod fleet;
 pub mod host;
 pub mod limits;
 pub mod payments;
+pub mod peers;
 pub mod postgres;
 pub mod programs;
 pub mod raw;

@@ -66,6 +66,8 @@ type Id = [u8; 32];
 /// What survives a restart.
 pub struct Store {
     rows: hypervisor_store::Store,
+    /// Machine code is written beside components, and what others wrote there is run.
+    keeps_code: bool,
     /// Held while an agent changes, so that it is not written from what was read before another change.
     changing: Mutex<()>,
 }
@@ -80,14 +82,16 @@ pub struct Stored {
 }
 
 impl Store {
-    /// The agents in a store that was opened with [`TABLES`]. What a crash left half written is deleted; where other hosts share
+    /// The agents in a store that was opened with [`TABLES`]. `keeps_code`: machine code is kept beside components, because nobody but
+    /// hosts can write what opens. What a crash left half written is deleted; where other hosts share
     /// the rows, what is so old that none of them writes it any more.
     ///
     /// # Errors
     /// [`StoreError::Rows`].
-    pub fn open(rows: hypervisor_store::Store) -> Result<Self, StoreError> {
+    pub fn open(rows: hypervisor_store::Store, keeps_code: bool) -> Result<Self, StoreError> {
         let store = Self {
             rows,
+            keeps_code,
             changing: Mutex::new(()),
         };
         let newest = match store.rows.is_shared() {
@@ -177,6 +181,14 @@ impl Store {
         };
         let id = self.id(&address);
         contents::check(record)?;
+        let record = &match self.keeps_code {
+            true => *record,
+            false => Record {
+                code: &[],
+                code_fingerprint: "",
+                ..*record
+            },
+        };
         let _changing = self.changing();
         let component = self.write(&id, record.component)?;
         let code = self.write(&id, record.code)?;
@@ -260,7 +272,7 @@ impl Store {
         fingerprint: &str,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let (id, contents, version) = self.contents(address, component)?;
-        if contents.code_fingerprint != fingerprint {
+        if !self.keeps_code || contents.code_fingerprint != fingerprint {
             return Ok(None);
         }
         let code = self.read(&id, &contents.code, "code");
@@ -308,6 +320,9 @@ impl Store {
         code: &[u8],
         fingerprint: &str,
     ) -> Result<(), StoreError> {
+        if !self.keeps_code {
+            return Ok(());
+        }
         let _changing = self.changing();
         let (id, mut contents, version) = self.contents(address, component)?;
         let written = self.write(&id, code)?;
@@ -484,14 +499,14 @@ mod tests {
             rows.scan(table, b"", None, usize::MAX).unwrap().len()
         };
         {
-            let store = Store::open(open()).unwrap();
+            let store = Store::open(open(), true).unwrap();
             store.write(&[1; 32], &[2; 3 * PIECE]).unwrap();
             store.rows.commit(&[], true).unwrap();
         }
         let rows = open();
         assert_eq!((left(&rows, BODIES), left(&rows, LEFTOVERS)), (3, 1));
         drop(rows);
-        let store = Store::open(open()).unwrap();
+        let store = Store::open(open(), true).unwrap();
         assert_eq!(left(&store.rows, BODIES), 0);
         assert_eq!(left(&store.rows, LEFTOVERS), 0);
     }

@@ -4,7 +4,9 @@ use std::fmt;
 use std::ops::Deref;
 use std::path::PathBuf;
 
+use hypervisor_evidence::manifest::FleetKey;
 use hypervisor_fleet::Address;
+use hypervisor_peers::Terms;
 use hypervisor_postgres::Postgres;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -16,8 +18,13 @@ use crate::error::Error;
 pub struct Fleet {
     /// The database, `postgres://…`; none: this host alone, with files of its own.
     pub store: DatabaseUrl,
-    /// A file with the 32 bytes of the fleet's key, the same on every host.
+    /// A file with the 32 bytes of the fleet's key, the same on every host; or `peers`: hosts give it to each other.
     pub key: PathBuf,
+    /// A verification policy, by which hosts judge each other before they do.
+    pub policy: PathBuf,
+    /// What is in that file, read once.
+    #[serde(skip)]
+    pub terms: Option<Terms>,
     /// Where other hosts of the fleet reach this one: `ip:port`, or `unix:/path` on one machine; none where no other does.
     pub advertise: String,
 }
@@ -26,6 +33,13 @@ impl Fleet {
     /// Whether this host is one of several.
     pub fn is_on(&self) -> bool {
         !self.store.is_empty()
+    }
+
+    /// Who may have the key, as the manifest says it; none where the host is alone.
+    pub fn held_by(&self) -> Option<FleetKey> {
+        let terms = self.terms.as_ref();
+        let key = terms.map_or(FleetKey::File, |it| FleetKey::Peers(it.sha256()));
+        self.is_on().then_some(key)
     }
 
     /// Where other hosts reach this one.
@@ -52,7 +66,7 @@ impl Fleet {
         })
     }
 
-    pub(crate) fn validate(&self) -> Result<(), Error> {
+    pub(crate) fn validate(&mut self) -> Result<(), Error> {
         let wrong = |key, message: &str| {
             Err(Error::Value {
                 key,
@@ -60,13 +74,14 @@ impl Fleet {
             })
         };
         if !self.is_on() {
-            return match (self.key.as_os_str().is_empty(), self.advertise.is_empty()) {
-                (true, true) => Ok(()),
-                (false, _) => wrong("fleet.key", "needs `store`: a host alone has no fleet"),
-                (_, false) => wrong(
-                    "fleet.advertise",
-                    "needs `store`: a host alone has no fleet",
-                ),
+            let is_set = [
+                ("fleet.key", !self.key.as_os_str().is_empty()),
+                ("fleet.policy", !self.policy.as_os_str().is_empty()),
+                ("fleet.advertise", !self.advertise.is_empty()),
+            ];
+            return match is_set.into_iter().find(|(_, is_set)| *is_set) {
+                Some((key, _)) => wrong(key, "needs `store`: a host alone has no fleet"),
+                None => Ok(()),
             };
         }
         if let Err(error) = Postgres::named(&self.store) {
@@ -75,9 +90,11 @@ impl Fleet {
         if self.key.as_os_str().is_empty() {
             return wrong(
                 "fleet.key",
-                "a fleet needs the file with its key: 32 random bytes, the same on every host",
+                "a fleet needs the file with its key: 32 random bytes, the same on every host; or \"peers\" with a `policy`",
             );
         }
+        let terms = Terms::configured(&self.key, &self.policy, !self.advertise.is_empty());
+        self.terms = terms.map_err(|(key, message)| Error::Value { key, message })?;
         self.address().map(drop)
     }
 }

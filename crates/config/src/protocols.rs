@@ -15,13 +15,14 @@ use hypervisor_runtime::Source;
 const MOST_BACKGROUND: Duration = Duration::from_secs(24 * 3600);
 
 /// First parts of the paths that are the host's own.
-const OWN: [&str; 11] = [
+const OWN: [&str; 12] = [
     "agent",
     "agents",
     "attestation",
     "discovery",
     "encrypt",
     "environments",
+    "fleet",
     "openapi.json",
     "ping",
     "search",

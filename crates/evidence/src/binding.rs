@@ -6,9 +6,9 @@
 //! | tag | value | bytes | in |
 //! |---|---|---|---|
 //! | 0001 | verifier's nonce | 16 to 64 | any but session batch, where there is one |
-//! | 0010 | session public key, SEC1 compressed | 33 | session |
-//! | 0011 | session id | 16 | session |
-//! | 0012 | client public key, SEC1 compressed | 33 | session |
+//! | 0010 | session public key, SEC1 compressed | 33 | session, fleet member, fleet joiner |
+//! | 0011 | session id | 16 | the same |
+//! | 0012 | client public key, SEC1 compressed | 33 | the same |
 //! | 0013 | identity public key, SEC1 compressed | 33 | all |
 //! | 0014 | SHA-256 of the SubjectPublicKeyInfo of the host's TLS certificate | 32 | identity, where it ends TLS itself |
 //! | 0021 | Merkle root of the results ‖ u64 BE count | 40 | result batch |
@@ -17,6 +17,9 @@
 //! | 0031 | head of the component log ‖ u64 BE count | 56 | all |
 //! | 0040 | backend: `tdx`, `sev-snp` or `simulated` | 3 to 9 | all |
 //! | 0041 | boot id | 16 | all |
+//!
+//! Where hosts give each other the key of their fleet, the session is their exchange, its key the one that the evidence is of, and
+//! the client's key the other host's.
 //!
 //! "All" and the purposes are exact: a binding that lacks a tag, or has one of another purpose, is refused.
 
@@ -113,6 +116,22 @@ pub enum Subject {
         /// The root over their entries.
         sessions: ResultRoot,
     },
+    /// One end of an exchange in which a host gives another one the key of their fleet.
+    Peer(Peer),
+}
+
+/// One end of an exchange between two hosts of a fleet. The end that has the key and the end that asks for it make quotes of two
+/// purposes, so that neither's can be shown as the other's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Whether it asks for the key; else it has it.
+    pub joins: bool,
+    /// Its own public key, of this exchange alone.
+    pub own_public_key: PublicKey,
+    /// Which exchange.
+    pub exchange: SessionId,
+    /// The other end's public key.
+    pub other_public_key: PublicKey,
 }
 
 impl Subject {
@@ -123,6 +142,8 @@ impl Subject {
             Self::ResultBatch { .. } => Purpose::ResultBatch,
             Self::Identity => Purpose::Identity,
             Self::SessionBatch { .. } => Purpose::SessionBatch,
+            Self::Peer(Peer { joins: false, .. }) => Purpose::FleetMember,
+            Self::Peer(Peer { joins: true, .. }) => Purpose::FleetJoiner,
         }
     }
 }
@@ -251,6 +272,8 @@ impl Binding {
                     sessions: ResultRoot { root, count },
                 }
             }
+            Purpose::FleetMember => Subject::Peer(tlvs.peer(false)?),
+            Purpose::FleetJoiner => Subject::Peer(tlvs.peer(true)?),
         };
         // Each session of a batch has its own.
         let nonce = match header.purpose {

@@ -74,7 +74,7 @@ pub use attester::{
     Attester, AttesterError, Capabilities, Quote, QuoteFormat, REGISTER, REPORT_DATA,
     extend_and_check,
 };
-pub use binding::{Backend, Binding, SessionEntry, SessionProof, Subject};
+pub use binding::{Backend, Binding, Peer, SessionEntry, SessionProof, Subject};
 pub use error::Error;
 pub use evidence::{Evidence, RawQuote};
 pub use log::{ComponentLog, LogEntry, LogHead};

@@ -3,7 +3,8 @@
 //! ```text
 //!  0  8  "HYPERVSR"
 //!  8  1  version = 1
-//!  9  1  purpose: 1 session, 2 result batch, 3 identity, 4 session batch
+//!  9  1  purpose: 1 session, 2 result batch, 3 identity, 4 session batch,
+//!       5 fleet member, 6 fleet joiner
 //! 10  1  hash = 1 (SHA-384)
 //! 11  1  flags: bit 0 verifier nonce, bit 1 log head, bit 2 register-bound, bit 7 simulated
 //! 12  4  zero
@@ -39,6 +40,10 @@ pub enum Purpose {
     Identity,
     /// It binds the root over a batch of sessions.
     SessionBatch,
+    /// It binds the key of a host that gives the key of its fleet to another one.
+    FleetMember,
+    /// It binds the key of a host that asks for it.
+    FleetJoiner,
 }
 
 impl Purpose {
@@ -49,6 +54,8 @@ impl Purpose {
             Self::ResultBatch => 2,
             Self::Identity => 3,
             Self::SessionBatch => 4,
+            Self::FleetMember => 5,
+            Self::FleetJoiner => 6,
         }
     }
 
@@ -59,6 +66,8 @@ impl Purpose {
             Self::ResultBatch => "result-batch",
             Self::Identity => "identity",
             Self::SessionBatch => "session-batch",
+            Self::FleetMember => "fleet-member",
+            Self::FleetJoiner => "fleet-joiner",
         }
     }
 
@@ -68,6 +77,8 @@ impl Purpose {
             Self::ResultBatch,
             Self::Identity,
             Self::SessionBatch,
+            Self::FleetMember,
+            Self::FleetJoiner,
         ]
         .into_iter()
         .find(|purpose| purpose.code() == code)

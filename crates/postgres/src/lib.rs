@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout};
 use address::Address;
 use connections::{Connections, WAIT};
 use schema::{KNOWN, Refusal};
-use statements::{Clear, Commit, Flush, Get, GetAll, NotMade, Now, Scan, Statement, Sum};
+use statements::{Clear, Commit, Flush, Get, GetAll, NotMade, Now, Scan, Statement, Sum, Used};
 
 /// Bytes of a sealed value at most: 64 MiB, and what sealing adds.
 const VALUE: usize = (64 << 20) + 64;
@@ -294,6 +294,10 @@ impl Backend for Postgres {
 
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn is_used(&self) -> Result<bool, Error> {
+        self.ask(Used)
     }
 
     fn losses(&self) -> u64 {

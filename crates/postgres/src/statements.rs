@@ -344,6 +344,24 @@ impl Statement for Now {
     }
 }
 
+/// Whether there is any row.
+pub(crate) struct Used;
+
+impl Statement for Used {
+    type Answer = bool;
+
+    async fn ask(
+        &self,
+        connection: &mut PgConnection,
+        by: Instant,
+        _: bool,
+    ) -> Result<bool, sqlx::Error> {
+        let used = sqlx::query_scalar("select exists (select 1 from hypervisor_rows)")
+            .fetch_one(connection);
+        within(by, used).await
+    }
+}
+
 /// What tells whether a table has changed.
 pub(crate) struct Sum(pub String);
 

@@ -40,6 +40,9 @@ pub enum Error {
         /// The field that failed.
         field: Field,
     },
+    /// No key of a fleet that was sealed in this exchange.
+    #[error("the fleet's key does not open: it was altered, or sealed in another exchange")]
+    FleetKey,
     /// The sequence was used before, or is older than the replay window.
     #[error(
         "sequence {sequence} was already used in this session, or is more than {} below the highest one; use the next sequence", WINDOW - 1
@@ -156,7 +159,7 @@ impl Error {
         match self {
             Self::InvalidPublicKey { .. } => ProblemType::InvalidKey,
             Self::InvalidOwner { .. } => ProblemType::AuthenticationFailed,
-            Self::Authentication { .. } => ProblemType::AuthenticationFailed,
+            Self::Authentication { .. } | Self::FleetKey => ProblemType::AuthenticationFailed,
             Self::Replayed { .. } => ProblemType::ReplayedSequence,
             Self::TooManyArguments { .. } => ProblemType::TooManyArguments,
             Self::TooLong { .. } => ProblemType::BodyTooLarge,

@@ -37,6 +37,7 @@ pub mod commitment;
 pub mod digest;
 pub mod environment;
 pub mod error;
+pub mod fleet_key;
 mod format;
 pub mod hex_bytes;
 pub mod keys;

@@ -68,6 +68,14 @@ pub trait Backend: Send + Sync {
         false
     }
 
+    /// Whether there is any row of any table, where that is known.
+    ///
+    /// # Errors
+    /// Where it cannot be asked.
+    fn is_used(&self) -> Result<bool, Error> {
+        Ok(false)
+    }
+
     /// How often the connection to the database was lost: what was not durable may be gone since.
     fn losses(&self) -> u64 {
         0
@@ -149,6 +157,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn is_shared(&self) -> bool {
         (**self).is_shared()
+    }
+
+    fn is_used(&self) -> Result<bool, Error> {
+        (**self).is_used()
     }
 
     fn losses(&self) -> u64 {

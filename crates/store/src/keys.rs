@@ -14,6 +14,8 @@ use crate::error::Error;
 use crate::private::{io, private_file};
 use crate::seal::Sealer;
 
+const ID_LABEL: &[u8] = b"hypervisor/v1 store key-id";
+
 /// A key under which rows are sealed, erased on drop. It has to be the same after a restart, and no one else's.
 pub struct SealingKey(Zeroizing<[u8; 32]>);
 
@@ -24,7 +26,10 @@ impl SealingKey {
     }
 
     /// A key that nobody has.
-    fn random() -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Seal`] where the operating system gives no randomness.
+    pub fn random() -> Result<Self, Error> {
         let mut bytes = Zeroizing::new([0; 32]);
         getrandom::fill(bytes.as_mut_slice()).map_err(|_| Error::Seal("no random numbers"))?;
         Ok(Self(bytes))
@@ -82,6 +87,19 @@ impl SealingKey {
             }
         };
         write().map_err(io("write", path))
+    }
+
+    /// What tells keys apart and nothing of them: tables that are sealed under a key are called by it.
+    ///
+    /// # Errors
+    /// As [`Self::derive`].
+    pub fn id(&self) -> Result<[u8; 8], Error> {
+        self.derive(ID_LABEL).map(|id| *id)
+    }
+
+    /// The key's bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 
     /// The key for `label`, by HKDF-SHA-256 (RFC 5869); different labels give independent keys.

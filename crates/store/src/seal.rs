@@ -12,7 +12,6 @@ use crate::keys::SealingKey;
 const ROW: &[u8] = b"hypervisor/v1 store-row\0";
 const SEAL_LABEL: &[u8] = b"hypervisor/v1 store seal";
 const BLIND_LABEL: &[u8] = b"hypervisor/v1 store blind";
-const ID_LABEL: &[u8] = b"hypervisor/v1 store key-id";
 
 const NONCE: usize = 12;
 const TAG: usize = 16;
@@ -41,7 +40,7 @@ impl Sealer {
         Ok(Self {
             cipher: Box::new(Aes256GcmSiv::new((&*seal).into())),
             blind: key.derive(BLIND_LABEL)?,
-            id: *key.derive(ID_LABEL)?,
+            id: key.id()?,
         })
     }
 

@@ -36,6 +36,13 @@ pub struct Table {
     pub under: Under,
 }
 
+impl Table {
+    /// Its name in the backend, where it is sealed under the platform's key, or a fleet's, with this id in hexadecimal.
+    pub fn place(&self, key: &str) -> String {
+        format!("{}@{key}", self.name)
+    }
+}
+
 /// A row.
 #[derive(Clone)]
 pub struct Row {
@@ -348,9 +355,7 @@ impl Store {
     /// The table's name in the backend.
     fn place(&self, table: Table) -> String {
         match table.under {
-            Under::Platform if self.keys.is_lasting => {
-                format!("{}@{}", table.name, self.keys.platform.id())
-            }
+            Under::Platform if self.keys.is_lasting => table.place(&self.keys.platform.id()),
             Under::Platform => passing(&table),
             Under::File => table.name.to_owned(),
         }

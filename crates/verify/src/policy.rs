@@ -188,6 +188,9 @@ pub struct Manifests {
     pub any: bool,
     /// SHA-384 of those that are.
     pub allowed: Vec<HexArray<48>>,
+    /// SHA-256 of the policies by which hosts may share the key that they keep agents and payments under; unjudged where none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<Vec<HexArray<32>>>,
 }
 
 /// `[tdx]`.

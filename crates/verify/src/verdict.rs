@@ -148,6 +148,8 @@ check_ids! {
     Manifest "manifest" Configuration,
     /// The manifest is accepted.
     ManifestAllowed "manifest-allowed" Configuration,
+    /// Those who may have the key under which the host keeps agents and payments are accepted.
+    FleetKey "fleet-key" Configuration,
 }
 
 impl Serialize for CheckId {

@@ -13,7 +13,7 @@ mod vtpm;
 
 use hypervisor_protocol::{Commitment, PublicKey, SessionId};
 
-use crate::binding::{Backend, Binding};
+use crate::binding::{Backend, Binding, Peer, Subject};
 use crate::evidence::{Evidence, RawQuote};
 use crate::nonce::VerifierNonce;
 use crate::policy::{Policy, Trust};
@@ -55,6 +55,9 @@ pub enum ExpectedSubject {
     },
     /// The host's identity.
     Identity,
+    /// The other end of an exchange, by a host of the same fleet. The policy is the fleet's: what of the host its manifest says
+    /// beside its fleet has to be among the manifests that are accepted, and the other end has to go by the same policy.
+    Peer(Peer),
 }
 
 impl ExpectedSubject {
@@ -63,6 +66,7 @@ impl ExpectedSubject {
             Self::Session { .. } => Purpose::Session,
             Self::Result { .. } => Purpose::ResultBatch,
             Self::Identity => Purpose::Identity,
+            Self::Peer(peer) => Subject::Peer(peer.clone()).purpose(),
         }
     }
 }
@@ -156,6 +160,7 @@ pub fn verify(evidence: &Evidence, policy: &Policy, expected: &Expected, now: u6
                     CheckId::TlsKey,
                     CheckId::Log,
                     CheckId::Manifest,
+                    CheckId::FleetKey,
                     CheckId::CompiledCode,
                 ],
             );

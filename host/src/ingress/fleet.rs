@@ -3,13 +3,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use hypervisor_protocol::ProblemType;
+use axum::routing::get;
+use hypervisor_protocol::{ContentFormat, ProblemType};
 
-use super::address_of;
+use super::form::{in_format, input};
+use super::{address_of, peer_of};
 use crate::fleet::{FORWARDED, Head, NotForwarded, Proved, relayed};
 use crate::pipeline::{Host, Refusal};
 
@@ -25,6 +28,33 @@ pub(super) fn client<B>(host: &Host, peer: IpAddr, request: &mut http::Request<B
     };
     request.extensions_mut().insert(proved);
     proved.client.unwrap_or(peer)
+}
+
+/// What hosts of a fleet ask each other; nothing of it is for clients.
+pub(super) fn joins(routes: Router<Arc<Host>>) -> Router<Arc<Host>> {
+    routes.route("/fleet/join", get(challenge).post(join))
+}
+
+/// `GET /fleet/join`: another host asks for the fleet's key, and is told what to prove.
+async fn challenge(State(host): State<Arc<Host>>) -> Result<Response, Refusal> {
+    let member = host.member().ok_or_else(no_member)?;
+    let challenge = member.challenge();
+    let challenge = challenge.map_err(|error| Refusal::internal(error.to_string()))?;
+    Ok(in_format(ContentFormat::Cbor, challenge.into()))
+}
+
+/// `POST /fleet/join`: it proves it, and gets the key sealed, or is refused by the name of a check.
+async fn join(State(host): State<Arc<Host>>, request: Request) -> Result<Response, Refusal> {
+    let member = host.member().ok_or_else(no_member)?;
+    let (attestation, peer) = (host.attestation()?, address_of(&request));
+    let party = host.account().party(&peer_of(&request));
+    let proof = host.bodies().receive(&party, input(request)).await?;
+    let answer = member.answer(attestation, peer, proof.as_bytes()).await;
+    Ok(in_format(ContentFormat::Cbor, answer.into()))
+}
+
+fn no_member() -> Refusal {
+    Refusal::new(ProblemType::NotFound, "this host gives nobody a key")
 }
 
 /// Middleware: what this host cannot answer because another node has the session is forwarded, once.

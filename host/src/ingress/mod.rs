@@ -144,6 +144,7 @@ fn router(host: Arc<Host>) -> Router {
         )
         .fallback(catalogue::show)
         .method_not_allowed_fallback(async || problem::method_not_allowed());
+    let routes = fleet::joins(routes);
     let fleet = host.fleet().map(|_| {
         let layer = axum::middleware::from_fn_with_state(Arc::clone(&host), fleet::layer);
         routes.clone().layer(layer)

@@ -103,6 +103,11 @@ impl Bodies {
 }
 
 impl Received {
+    /// The bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// SHA-256 over what the request says: what the body goes to, its format and the body.
     pub(super) fn fingerprint(&self, target: &str, media_type: &str) -> [u8; 32] {
         fingerprint(target, media_type, &self.bytes)

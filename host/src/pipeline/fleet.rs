@@ -77,6 +77,9 @@ impl Host {
 
     /// Gives up its place: nothing that it began is left.
     pub async fn depart_fleet(&self) {
+        if let Some(member) = self.member() {
+            member.leave();
+        }
         if let Some(fleet) = self.fleet()
             && let Err(error) = fleet.depart().await
         {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hypervisor_account::Account;
 use hypervisor_agents::{Owner, SealingKey, Shelves};
 use hypervisor_evidence::Subject;
+use hypervisor_peers::Member;
 use hypervisor_postgres::Postgres;
 use hypervisor_protocol::{HexBytes, ProblemType};
 use hypervisor_server::Drain;
@@ -49,6 +50,8 @@ pub struct Host {
     environment_users: Deployers,
     /// None where it is alone.
     fleet: Option<Arc<Fleet>>,
+    /// What gives other hosts the fleet's key; none where they do not have it from each other.
+    member: Option<Arc<Member>>,
     sessions: Sessions,
     account: Account,
     bodies: Bodies,
@@ -135,12 +138,14 @@ impl Host {
         (sealing_key, drain): (Option<SealingKey>, Arc<Drain>),
     ) -> Result<Arc<Self>, Error> {
         let executor = Arc::new(executor);
+        let address = fleet::address(&config)?;
+        let proofs = attestation.as_ref().map_err(String::as_str);
         let state = State::open(&config.executor_path, sealing_key)?
-            .sharing(&config.fleet)
-            .map_err(Error::Fleet)?;
+            .sharing(&config.fleet, address.as_ref(), proofs)
+            .await?;
         let trail = audit::open(&config, &state, Arc::clone(facts.identity()))?;
         // What it works on in the books is under its tag. Nobody sends to it before it has a session.
-        let fleet = fleet::join(&config, &state).await?;
+        let fleet = fleet::join(&config, &state, address).await?;
         let (payments, teller) = match plugins.payments() {
             None => (None, None),
             Some(engine) => {
@@ -161,6 +166,7 @@ impl Host {
         Ok(Arc::new(Self {
             sessions: Sessions::new(&config.limits).of(tag),
             fleet,
+            member: state.member().map(Arc::clone),
             account: Account::new(config.limits.account()),
             bodies: Bodies::new(&config.limits),
             current: Current::new(snapshot),
@@ -259,6 +265,10 @@ impl Host {
     /// Its place among the hosts that are one service; none where it is alone.
     pub(crate) fn fleet(&self) -> Option<&Arc<Fleet>> {
         self.fleet.as_ref()
+    }
+
+    pub(crate) fn member(&self) -> Option<&Arc<Member>> {
+        self.member.as_ref()
     }
 
     /// Takes over what a dead node left. Whether nothing of it is left.

@@ -22,7 +22,6 @@ use hypervisor_simulated::Simulator;
 use hypervisor_tests::host::binary;
 use hypervisor_tests::raw::post;
 use hypervisor_tests::{Answer, Host, eventually};
-use hypervisor_verify::tdx::TdxQuote;
 use hypervisor_verify::{Challenge, Expected, ExpectedSubject};
 use hypervisor_verify::{
     CheckId, Evidence, Policy, RawQuote, Receipt, Statement, Status, Verdict, VerifierNonce,
@@ -59,25 +58,7 @@ pub(crate) fn policy(seed: &str) -> Policy {
 }
 
 pub(crate) fn policy_text(roots: &str, simulator: &Simulator) -> String {
-    let quote = simulator.raw_quote(&[7; 64]).unwrap();
-    let report = TdxQuote::parse(&quote).unwrap().report;
-    let [rtmr0, rtmr1, rtmr2, rtmr3] = report.rtmr;
-    let mut text = format!(
-        "version = 1\nroots.{roots}\n[components]\nany = true\n[manifest]\nany = true\n[[tdx.reference]]\nname = \"image\"\n"
-    );
-    for (name, value) in [
-        ("mrtd", &report.mrtd[..]),
-        ("rtmr0", &rtmr0),
-        ("rtmr1", &rtmr1),
-        ("rtmr2", &rtmr2),
-        ("rtmr3", &rtmr3),
-        ("xfam", &report.xfam),
-        ("td_attributes", &report.td_attributes),
-        ("mrowner", &report.mrowner),
-    ] {
-        text += &format!("{name} = \"{}\"\n", const_hex::encode(value));
-    }
-    text
+    hypervisor_tests::peers::policy_text(roots, simulator, "any = true")
 }
 
 fn now() -> u64 {

@@ -11,7 +11,7 @@ use crate::rows_of_hosts::Shared;
 use crate::support::{kept, manifest, record};
 
 fn host(shared: &Shared) -> Store {
-    Store::open(shared.store(KEY, &TABLES)).unwrap()
+    Store::open(shared.store(KEY, &TABLES), true).unwrap()
 }
 
 fn count(shared: &Shared, table: usize) -> usize {
@@ -40,6 +40,37 @@ fn what_one_host_deploys_every_host_has() {
     assert!(other.remove(&heads[0].address()).unwrap());
     assert!(one.list().unwrap().agents.is_empty());
     assert_eq!((count(&shared, BODIES), count(&shared, LEFTOVERS)), (0, 0));
+}
+
+#[test]
+fn where_rows_may_be_written_by_others_than_hosts_no_machine_code_is_kept_or_read() {
+    let shared = Shared::new();
+    let (trusting, wary) = (
+        host(&shared),
+        Store::open(shared.store(KEY, &TABLES), false).unwrap(),
+    );
+    let text = manifest("weather");
+    let owner = PrivateKey::generate();
+    let own = record(owner.public_key(), &text);
+    trusting.put(&own).unwrap();
+    let head = trusting.list().unwrap().agents.pop().unwrap();
+    let (address, digest) = (head.address(), head.digest);
+    let code = |store: &Store| {
+        let read = store.load_code(&address, &digest, own.code_fingerprint);
+        read.unwrap()
+    };
+    assert!(code(&trusting).is_some());
+    assert_eq!(code(&wary), None);
+    assert_eq!(
+        wary.load_component(&address, &digest).unwrap(),
+        own.component
+    );
+
+    wary.put(&own).unwrap();
+    assert_eq!(code(&trusting), None);
+    wary.update_code(&address, &digest, b"code", own.code_fingerprint)
+        .unwrap();
+    assert_eq!(code(&trusting), None);
 }
 
 #[test]

@@ -9,12 +9,12 @@
 //!
 //! in the place of a result's commitment ([`crate::merkle`]). The entry travels with its proof, where a result's proof is.
 
-use hypervisor_protocol::{Commitment, ContentFormat, HexBytes, SessionId};
+use hypervisor_protocol::{Commitment, ContentFormat, HexBytes, PublicKey, SessionId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::tlv::{Tlvs, Writer};
-use super::{CLIENT_KEY, NONCE, SESSION_ID, SESSION_KEY, Subject};
+use super::{CLIENT_KEY, NONCE, Peer, SESSION_ID, SESSION_KEY, Subject};
 use crate::error::bound;
 use crate::merkle::{self, InclusionProof, ResultRoot};
 use crate::nonce::VerifierNonce;
@@ -102,20 +102,41 @@ impl Writer {
         if let Some(nonce) = nonce {
             self.put(NONCE, &[nonce.as_bytes()]);
         }
-        if let Subject::Session {
-            session_public_key,
-            session_id,
-            client_public_key,
-        } = subject
-        {
-            self.put(SESSION_KEY, &[session_public_key.as_bytes()]);
-            self.put(SESSION_ID, &[session_id.as_bytes()]);
-            self.put(CLIENT_KEY, &[client_public_key.as_bytes()]);
+        if let Some((own, id, other)) = subject.ends() {
+            self.put(SESSION_KEY, &[own.as_bytes()]);
+            self.put(SESSION_ID, &[id.as_bytes()]);
+            self.put(CLIENT_KEY, &[other.as_bytes()]);
+        }
+    }
+}
+
+impl Subject {
+    /// The key that the evidence is of, the id of what it is for, and the key of the other end; none where there is no other end.
+    pub fn ends(&self) -> Option<(&PublicKey, &SessionId, &PublicKey)> {
+        match self {
+            Self::Session {
+                session_public_key,
+                session_id,
+                client_public_key,
+            } => Some((session_public_key, session_id, client_public_key)),
+            Self::Peer(peer) => {
+                Some((&peer.own_public_key, &peer.exchange, &peer.other_public_key))
+            }
+            Self::ResultBatch { .. } | Self::Identity | Self::SessionBatch { .. } => None,
         }
     }
 }
 
 impl Tlvs<'_> {
+    pub(super) fn peer(&mut self, joins: bool) -> Result<Peer, Error> {
+        Ok(Peer {
+            joins,
+            own_public_key: self.key(SESSION_KEY, "public key")?,
+            exchange: SessionId::from_bytes(self.array(SESSION_ID, "exchange")?),
+            other_public_key: self.key(CLIENT_KEY, "other end's public key")?,
+        })
+    }
+
     pub(super) fn session(&mut self) -> Result<Subject, Error> {
         Ok(Subject::Session {
             session_public_key: self.key(SESSION_KEY, "session public key")?,

@@ -137,8 +137,8 @@ fn batch() -> ResultTree {
 /// The binding and its report data, from nothing but concatenation and SHA-384.
 fn binding_case(name: &str, binding: &Binding) -> Value {
     let (purpose, own) = match &binding.subject {
-        Subject::Session { .. } => (
-            1,
+        Subject::Session { .. } | Subject::Peer(_) => (
+            binding.subject.purpose().code(),
             vec![
                 (0x0010, public(SESSION_PRIVATE).as_bytes().to_vec()),
                 (0x0011, decode(SESSION_ID).unwrap()),

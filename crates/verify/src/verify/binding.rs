@@ -1,7 +1,7 @@
 //! Checks of the binding: that the quote is over it, and that it is about us, now.
 
 use super::{Context, ExpectedSubject, Facts};
-use crate::binding::{Backend, Binding, Subject};
+use crate::binding::{Backend, Binding};
 use crate::evidence::{Evidence, RawQuote};
 use crate::report_data::ReportData;
 use crate::verdict::{CheckId, Recorder};
@@ -154,20 +154,23 @@ fn age(context: &Context<'_>, recorder: &mut Recorder) {
 
 fn session(context: &Context<'_>, binding: &Binding, recorder: &mut Recorder) {
     const IDS: [CheckId; 3] = [CheckId::SessionKey, CheckId::SessionId, CheckId::ClientKey];
-    let ExpectedSubject::Session {
-        session_public_key,
-        session_id,
-        client_public_key,
-    } = &context.expected.subject
-    else {
+    let expected = match &context.expected.subject {
+        ExpectedSubject::Session {
+            session_public_key,
+            session_id,
+            client_public_key,
+        } => Some((session_public_key, session_id, client_public_key)),
+        ExpectedSubject::Peer(peer) => {
+            Some((&peer.own_public_key, &peer.exchange, &peer.other_public_key))
+        }
+        ExpectedSubject::Result { .. } | ExpectedSubject::Identity => None,
+    };
+    let Some((session_public_key, session_id, client_public_key)) = expected else {
         recorder.not_applicable(&IDS, "the evidence is not about a session");
         return;
     };
-    let Subject::Session {
-        session_public_key: found_key,
-        session_id: found_id,
-        client_public_key: found_client,
-    } = &binding.subject
+    let is_for_it = binding.subject.purpose() == context.expected.subject.purpose();
+    let Some((found_key, found_id, found_client)) = binding.subject.ends().filter(|_| is_for_it)
     else {
         recorder.blocked(CheckId::Purpose, &IDS);
         return;

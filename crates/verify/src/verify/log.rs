@@ -3,10 +3,10 @@
 use hypervisor_protocol::{ContentFormat, HexArray};
 use serde::Deserialize;
 
-use super::{Context, Facts};
+use super::{Context, ExpectedSubject, Facts};
 use crate::binding::Binding;
 use crate::log::ComponentLog;
-use crate::manifest;
+use crate::manifest::{self, FleetKey};
 use crate::policy::Components;
 use crate::verdict::{CheckId, Recorder};
 
@@ -166,13 +166,71 @@ fn manifest(context: &Context<'_>, binding: &Binding, recorder: &mut Recorder) {
             }
         }
     }
+    // A fleet's own policy names manifests without what they say of the fleet.
+    let is_peer = matches!(context.expected.subject, ExpectedSubject::Peer(_));
+    let named = match (bound_manifest(context, binding), is_peer) {
+        (_, false) => bound,
+        (Some(document), true) => manifest::digest_alone(document).unwrap_or(bound),
+        (None, true) => bound,
+    };
     let check = recorder.check(CheckId::ManifestAllowed).hex("bound", bound);
+    let check = if is_peer {
+        check.hex("without_fleet", named)
+    } else {
+        check
+    };
     if rules.any {
         check.skip("`manifest.any` is true: every manifest is accepted");
     } else {
-        check.require(rules.allowed.iter().any(|allowed| allowed.0 == bound), || {
+        check.require(rules.allowed.iter().any(|allowed| allowed.0 == named), || {
             "the host is set up in a way that the policy does not name; read the manifest, and add its digest to `manifest.allowed` if it is right".to_owned()
         });
+    }
+    fleet_key(context, binding, is_peer, recorder);
+}
+
+/// The manifest, where it is the one that the quote binds.
+fn bound_manifest<'a>(context: &Context<'a>, binding: &Binding) -> Option<&'a Vec<u8>> {
+    let document = context.evidence.manifest.as_ref();
+    document.filter(|document| manifest::digest(document) == binding.manifest_digest)
+}
+
+/// Who may have the key under which the host keeps agents, environments and payments.
+fn fleet_key(context: &Context<'_>, binding: &Binding, is_peer: bool, recorder: &mut Recorder) {
+    let accepted = &context.policy.rules.manifest.fleet;
+    let check = recorder.check(CheckId::FleetKey);
+    let Some(document) = bound_manifest(context, binding) else {
+        let reason = "without the manifest that is bound nobody knows who has the host's key";
+        return match (accepted, is_peer) {
+            (None, false) => check.not_applicable(reason),
+            _ => check.fail(format!("{reason}; take it from the host's /attestation")),
+        };
+    };
+    let key = match manifest::fleet_key(document) {
+        Ok(key) => key,
+        Err(error) => return check.fail(error.to_string()),
+    };
+    let check = check.input("held_by", key);
+    match (accepted, key) {
+        (_, key) if is_peer => {
+            let own = FleetKey::Peers(context.policy.digest);
+            check.require(key == own, || {
+                "the other host goes by another policy than this one's, and would give the key to others; give both the same file as [fleet] `policy`".to_owned()
+            });
+        }
+        (None, FleetKey::OwnHost) => check.pass(),
+        (None, _) => check.skip(format!(
+            "agents, environments and payments are kept under a key that is held by {key} (`manifest.fleet`)"
+        )),
+        (Some(_), FleetKey::OwnHost) => check.pass(),
+        (Some(accepted), FleetKey::Peers(policy)) => {
+            check.require(accepted.iter().any(|one| one.0 == policy), || {
+                "the host shares its key by a policy that yours does not name; read it, and add its SHA-256 to `manifest.fleet` if whom it accepts may have the key".to_owned()
+            });
+        }
+        (Some(_), FleetKey::File) => check.fail(
+            "the host's key came from a file, so that whoever has the file has it; do not rely on what this host keeps, or take `manifest.fleet` out of the policy",
+        ),
     }
 }
 
@@ -194,10 +252,7 @@ struct Plugin {
 fn compiled(context: &Context<'_>, binding: &Binding, recorder: &mut Recorder) {
     let accepted = &context.policy.rules.components.compiled;
     let mut check = recorder.check(CheckId::CompiledCode);
-    let document = context.evidence.manifest.as_ref();
-    let Some(document) =
-        document.filter(|document| manifest::digest(document) == binding.manifest_digest)
-    else {
+    let Some(document) = bound_manifest(context, binding) else {
         let reason = "without the manifest that is bound nobody knows what plugins run from";
         return match accepted {
             Some(_) => check.fail(format!("{reason}; take it from the host's /attestation")),

@@ -3,6 +3,7 @@
 mod attacks;
 mod boot_log;
 mod decoders;
+mod fleet;
 mod input;
 mod platform;
 mod policy;

@@ -13,4 +13,5 @@ mod environments;
 pub(crate) mod kit;
 mod manifests;
 mod payments;
+mod peers;
 mod routing;

@@ -30,7 +30,7 @@ pub fn open_with(folder: &TempDir, key: Option<[u8; 32]>) -> Store {
     let file = SealingKey::of_file(&folder.path().join("key")).unwrap();
     let keys = Keys::new(key.as_ref(), &file).unwrap();
     let rows = hypervisor_store::Store::open(&path(folder), keys, &TABLES).unwrap();
-    Store::open(rows).unwrap()
+    Store::open(rows, true).unwrap()
 }
 
 pub fn path(folder: &TempDir) -> PathBuf {

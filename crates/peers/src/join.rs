@@ -1,0 +1,189 @@
+//! How a host that starts comes to the fleet's key.
+
+use std::time::Duration;
+
+use hypervisor_attestation::{Attestation, now};
+use hypervisor_evidence::Peer;
+use hypervisor_fleet::Address;
+use hypervisor_protocol::{PrivateKey, SessionId};
+use hypervisor_store::SealingKey;
+use hypervisor_verify::Policy;
+use tokio::time::Instant;
+
+use crate::ask::{Asking, Failed};
+use crate::error::{Error, Refused};
+use crate::judge::{evidence, judge};
+use crate::member::Member;
+use crate::message::NONCE;
+use crate::rows::{KeyRow, Rows};
+use crate::terms::Terms;
+
+/// Time within which a member has to give the key.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Time between two looks at who is there.
+const LOOK: Duration = Duration::from_millis(200);
+/// Whoever made the key has so many microseconds to say where it is.
+const SETTLING: u64 = 5_000_000;
+/// Members that are asked in one round, and whose words are in an error.
+const MOST_ASKED: usize = 16;
+const MOST_NAMED: usize = 4;
+
+/// A host that wants the key.
+pub struct Joining<'a> {
+    /// The fleet's database.
+    pub rows: Rows,
+    /// By what hosts judge each other.
+    pub terms: &'a Terms,
+    /// What makes this host's evidence.
+    pub attestation: &'a Attestation,
+    /// The platform's sealing key, where it gives one.
+    pub platform: Option<&'a SealingKey>,
+    /// Where others reach this host. Members on sockets are asked by those alone that have one: the database must not have a host
+    /// speak to programs of its machine.
+    pub own: Option<&'a Address>,
+}
+
+/// Where a host has the key from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// It made it: the database was empty.
+    Made,
+    /// A member gave it.
+    Given,
+    /// It, or a host like it, had sealed it to the platform.
+    Unsealed,
+}
+
+impl Joining<'_> {
+    /// Comes to the key, by itself or from a member, and can give it to others from then on.
+    ///
+    /// # Errors
+    /// [`Error`]: each says what an operator can do.
+    pub async fn join(&self) -> Result<Member, Error> {
+        let began = Instant::now();
+        let (key, origin) = self.key().await?;
+        let took = began.elapsed();
+        tracing::info!(?origin, ?took, "this host has the key of its fleet");
+        Member::new(key, self.rows.clone(), self.terms)
+    }
+
+    async fn key(&self) -> Result<(SealingKey, Origin), Error> {
+        let policy = self.terms.policy()?;
+        let ends = Instant::now() + PATIENCE;
+        let mut last = "no member was there".to_owned();
+        // Members that refused, by where they are: another answer would take another host.
+        let mut refused: Vec<(Address, String)> = Vec::new();
+        loop {
+            let Some(row) = self.rows.key()? else {
+                self.is_fit(&policy).await?;
+                let key = SealingKey::random()?;
+                if self.rows.begin(&key)? {
+                    self.keep(&key);
+                    return Ok((key, Origin::Made));
+                }
+                continue;
+            };
+            let members: Vec<_> = (self.rows.members(row.id)?.into_iter())
+                .filter(|member| self.reaches(member))
+                .take(MOST_ASKED)
+                .collect();
+            if members.is_empty() && row.age > SETTLING {
+                return self.alone(&policy, &row).await;
+            }
+            for member in &members {
+                if refused.iter().any(|(by, _)| by == member) {
+                    continue;
+                }
+                let asking = Asking {
+                    attestation: self.attestation,
+                    policy: &policy,
+                };
+                match tokio::time::timeout_at(ends, asking.key_of(member)).await {
+                    Ok(Ok(key)) => return self.given(key, &row),
+                    Ok(Err(Failed::Refused(why))) => {
+                        let why = format!("{member}: {why}");
+                        tracing::error!(why, "a member of the fleet");
+                        refused.push((member.clone(), why));
+                    }
+                    Ok(Err(Failed::Now(why))) => last = format!("{member}: {why}"),
+                    Err(_) => last = format!("{member}: no answer"),
+                }
+            }
+            let has_refused = |member| refused.iter().any(|(by, _)| by == member);
+            if !members.is_empty() && members.iter().all(has_refused) {
+                let words = refused.iter().take(MOST_NAMED).map(|(_, why)| why.as_str());
+                return Err(Error::Refused(words.collect::<Vec<_>>().join("; ")));
+            }
+            if Instant::now() >= ends {
+                return Err(Error::Unanswered(PATIENCE.as_secs(), last));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// What a member gave, which has to be what the database calls it.
+    fn given(&self, key: SealingKey, row: &KeyRow) -> Result<(SealingKey, Origin), Error> {
+        if key.id()? != row.id {
+            return Err(Error::OtherKey {
+                said: const_hex::encode(row.id),
+                has: const_hex::encode(key.id()?),
+            });
+        }
+        self.keep(&key);
+        Ok((key, Origin::Given))
+    }
+
+    /// Nobody is there: only what was sealed to the platform is left.
+    async fn alone(&self, policy: &Policy, row: &KeyRow) -> Result<(SealingKey, Origin), Error> {
+        let lost = || Error::Lost(const_hex::encode(row.id));
+        let platform = self.platform.ok_or_else(lost)?;
+        let key = self.rows.unseal(platform, self.terms.sha256(), row.id)?;
+        let key = key.ok_or_else(lost)?;
+        // Its configuration may have changed since.
+        self.is_fit(policy).await?;
+        Ok((key, Origin::Unsealed))
+    }
+
+    /// Seals the key to the platform, where that gives a key. Without it the fleet is only as good as its members live.
+    fn keep(&self, key: &SealingKey) {
+        let Some(platform) = self.platform else {
+            return tracing::warn!(
+                "the platform gives no sealing key: when all hosts of the fleet are down at once, its key is lost"
+            );
+        };
+        if let Err(error) = self.rows.seal(platform, self.terms.sha256(), key) {
+            tracing::warn!(%error, "the fleet's key is not sealed to this platform");
+        }
+    }
+
+    fn reaches(&self, member: &Address) -> bool {
+        let is_socket = |address: &Address| matches!(address, Address::Unix(_));
+        self.own != Some(member) && (!is_socket(member) || self.own.is_some_and(is_socket))
+    }
+
+    /// Whether this host's own evidence passes the policy. Whoever has the key judges others, so that the first is judged by itself.
+    async fn is_fit(&self, policy: &Policy) -> Result<(), Error> {
+        let [own, other] = [PrivateKey::try_generate()?, PrivateKey::try_generate()?];
+        let end = Peer {
+            joins: true,
+            own_public_key: own.public_key().clone(),
+            exchange: SessionId::new(),
+            other_public_key: other.public_key().clone(),
+        };
+        let mut nonce = [0; NONCE];
+        getrandom::fill(&mut nonce).map_err(|_| hypervisor_protocol::Error::Random)?;
+        let made_at = now();
+        let evidence = evidence(self.attestation, end.clone(), nonce).await;
+        let evidence = evidence.map_err(|error| Error::NoEvidence(error.to_string()))?;
+        let policy = policy.clone();
+        let judged =
+            tokio::task::spawn_blocking(move || judge(&policy, &end, (nonce, made_at), &evidence));
+        let judged = judged.await.map_err(|error| {
+            Error::Unfit(Refused {
+                check: "evidence".to_owned(),
+                reason: error.to_string(),
+            })
+        })?;
+        judged.map_err(Error::Unfit)
+    }
+}
