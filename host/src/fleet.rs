@@ -31,7 +31,11 @@ pub(crate) async fn join(config: &Config, state: &State) -> Result<Option<Arc<Fl
             message: "the public port speaks TLS, and hosts speak plain HTTP among each other: name a socket, `unix:/path`, or end TLS in the balancer".to_owned(),
         });
     }
-    let settings = Settings::new(address, env!("CARGO_PKG_VERSION"));
+    let settings = Settings {
+        // One client's are as large a part of all as its places in the queue.
+        share: (config.limits.peer().queue, config.limits.queue),
+        ..Settings::new(address, env!("CARGO_PKG_VERSION"))
+    };
     let joined = Fleet::join(rows, settings).await;
     joined
         .map(Some)
