@@ -384,6 +384,11 @@ pub(crate) fn forwarded(outcome: &str) {
     FORWARDED.count(outcome);
 }
 
+/// Requests that were forwarded, or were not.
+pub(crate) fn all_forwarded() -> u64 {
+    FORWARDED.sum()
+}
+
 /// The policy was asked.
 pub(crate) fn decision(kind: &str, outcome: &str) {
     DECISIONS.count_both(kind, outcome);
