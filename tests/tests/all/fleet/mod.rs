@@ -8,6 +8,7 @@
 )]
 
 mod agents;
+mod altered;
 mod database;
 mod environments;
 pub(crate) mod kit;
