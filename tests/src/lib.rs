@@ -16,6 +16,7 @@ pub mod environments;
 pub mod fleet;
 pub mod host;
 pub mod limits;
+pub mod network;
 pub mod payments;
 pub mod postgres;
 pub mod programs;

@@ -13,5 +13,6 @@ mod database;
 mod environments;
 pub(crate) mod kit;
 mod manifests;
+mod partitions;
 mod payments;
 mod routing;
