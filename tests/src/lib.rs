@@ -18,6 +18,7 @@ pub mod host;
 pub mod limits;
 pub mod network;
 pub mod payments;
+pub mod pooler;
 pub mod postgres;
 pub mod programs;
 pub mod raw;

@@ -15,4 +15,5 @@ pub(crate) mod kit;
 mod manifests;
 mod partitions;
 mod payments;
+mod pooler;
 mod routing;
