@@ -46,7 +46,7 @@ registry: ## install the registry of OCI artifacts that tests push to
 tpm: ## install the TPM in software that tests quote with
 	@scripts/setup.sh tpm
 
-fleet: ## install the database and the router that tests of several hosts start
+fleet: ## install the database, the router and the pooler that tests of several hosts start
 	@scripts/setup.sh fleet
 
 demo: guests components payments mcp a2a ## encrypt, run, pay and verify against a local host

@@ -147,17 +147,70 @@ setup_tpm() {
     say 'swtpm … ok'
 }
 
-# Programs alone, as above: tests start a database of their own, and a router before their hosts.
+# Programs alone, as above: tests start a database of their own, a router before their hosts and a pooler before the database, and cut
+# machines off from each other.
 setup_fleet() {
-    if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || ! command -v haproxy >/dev/null; then
+    if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || ! command -v haproxy >/dev/null || ! command -v ip >/dev/null; then
         command -v apt-get >/dev/null && [[ $(id -u) -eq 0 ]] ||
-            fail "no PostgreSQL or HAProxy: install both (on Debian \`apt-get install postgresql haproxy\`) and run this again"
-        say "postgresql, haproxy … installing Debian's"
+            fail "no PostgreSQL, HAProxy or ip: install them (on Debian \`apt-get install postgresql haproxy iproute2\`) and run this again"
+        say "postgresql, haproxy, iproute2 … installing Debian's"
         apt_update || say "Debian package lists … could not be fetched, going on with those that are here"
-        RUNLEVEL=1 apt_install postgresql haproxy
+        RUNLEVEL=1 apt_install postgresql haproxy iproute2
     fi
-    say 'postgresql, haproxy … ok'
+    say 'postgresql, haproxy, iproute2 … ok'
+    setup_pgbouncer
 }
+
+# is_new_pgbouncer PROGRAM: whether it keeps prepared statements in transaction mode, which 1.21 was the first to do.
+is_new_pgbouncer() {
+    local version
+    version=$("$1" --version 2>/dev/null | sed -n 's/^PgBouncer //p') && [[ -n $version ]] &&
+        printf '1.21\n%s\n' "$version" | sort --version-sort --check=quiet
+}
+
+# Debian's where it is new enough. Debian 12's is not: there the source of the next release, which the same keys sign, is built.
+setup_pgbouncer() {
+    if is_new_pgbouncer pgbouncer || is_new_pgbouncer "$tools/bin/pgbouncer"; then
+        say 'pgbouncer … ok'
+        return
+    fi
+    command -v apt-get >/dev/null && [[ $(id -u) -eq 0 ]] ||
+        fail "no PgBouncer of version 1.21 or later: install one and run this again"
+    apt_update || say "Debian package lists … could not be fetched, going on with those that are here"
+    local candidate
+    candidate=$(apt-cache policy pgbouncer | sed -n 's/^ *Candidate: //p')
+    if [[ -n $candidate ]] && dpkg --compare-versions "$candidate" ge 1.21; then
+        say "pgbouncer … installing Debian's"
+        RUNLEVEL=1 apt_install pgbouncer
+    else
+        say "pgbouncer … building Debian 13's: $candidate is too old"
+        apt_install build-essential pkg-config libevent-dev libssl-dev
+        build_pgbouncer
+    fi
+    say 'pgbouncer … ok'
+}
+
+build_pgbouncer() (
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"' EXIT
+    cd "$folder"
+    mkdir -p lists/partial
+    chmod 0755 . lists
+    local mirror
+    mirror=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(LABEL)' 'Created-By: Packages' | awk '$2 == "Debian" && $3 == "Debian" { print $1; exit }')
+    [[ -n $mirror ]] || fail 'this machine has no source of Debian packages to build PgBouncer from: install one of version 1.21 or later'
+    printf 'deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s trixie main\n' "$mirror" >sources.list
+    alone=(-o "Dir::Etc::sourcelist=$folder/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$folder/lists")
+    apt-get "${alone[@]}" -qq update </dev/null >/dev/null
+    apt-get "${alone[@]}" -qq source --download-only pgbouncer </dev/null >/dev/null 2>&1
+    tar -xzf pgbouncer_*.orig.tar.gz
+    cd pgbouncer-*/
+    { ./configure --without-cares --without-pam --without-systemd && make pgbouncer; } </dev/null >../log 2>&1 || {
+        tail -n 20 ../log >&2
+        fail 'pgbouncer cannot be built'
+    }
+    install -m 0755 pgbouncer "$tools/bin/pgbouncer"
+)
 
 setup_sbom() { install_tool cargo-cyclonedx "$cargo_cyclonedx_version"; }
 

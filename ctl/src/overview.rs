@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use hypervisor::admin::{Fleet, InUse, Recent, Status};
+use hypervisor::admin::{Fleet, Recent, Status};
 
 use crate::output::plain;
 
@@ -22,11 +22,9 @@ pub fn print(out: &mut impl Write, status: &Status) -> io::Result<()> {
     head(out, status)?;
     writeln!(out, "listening     {}", status.listening)?;
     writeln!(out, "log level     {}", plain(&status.level))?;
-    let proof = match status.attestation.simulated {
-        true => " (it proves nothing)",
-        false => "",
-    };
     let attestation = &status.attestation;
+    let proof = Some(" (it proves nothing)").filter(|_| attestation.simulated);
+    let proof = proof.unwrap_or_default();
     writeln!(
         out,
         "attestation   {}{proof}, {} wait for a quote",
@@ -48,6 +46,10 @@ pub fn print(out: &mut impl Write, status: &Status) -> io::Result<()> {
         )?;
     }
     bounds(out, status)?;
+    if let Some(it) = &status.fleet {
+        writeln!(out)?;
+        fleet(out, it)?;
+    }
     steps(out, status)?;
     recent(out, status, usize::MAX)?;
     owners(out, status)
@@ -83,8 +85,7 @@ pub fn fleet(out: &mut impl Write, fleet: &Fleet) -> io::Result<()> {
         out,
         "  node      state    sessions  seen   up         version   address"
     )?;
-    let now = fleet.nodes.iter().map(|node| node.seen_at).max();
-    let now = now.unwrap_or_default();
+    let now = fleet.nodes.iter().map(|it| it.seen_at).fold(0, u64::max);
     for node in &fleet.nodes {
         writeln!(
             out,
@@ -99,7 +100,11 @@ pub fn fleet(out: &mut impl Write, fleet: &Fleet) -> io::Result<()> {
             plain(node.address.as_deref().unwrap_or("-"))
         )?;
     }
-    writeln!(out, "takeovers by this node: {}", fleet.takeovers)
+    let (takeovers, forwarded) = (fleet.takeovers, fleet.forwarded);
+    writeln!(
+        out,
+        "by this node: {takeovers} takeovers, {forwarded} requests forwarded"
+    )
 }
 
 fn head(out: &mut impl Write, status: &Status) -> io::Result<()> {
@@ -118,16 +123,11 @@ fn head(out: &mut impl Write, status: &Status) -> io::Result<()> {
 }
 
 fn bounds(out: &mut impl Write, status: &Status) -> io::Result<()> {
-    for InUse {
-        name,
-        used,
-        most,
-        full_since,
-    } in &status.in_use
-    {
-        let full = full_since.map(|since| span(status.now.saturating_sub(since)));
+    for it in &status.in_use {
+        let full = (it.full_since).map(|since| span(status.now.saturating_sub(since)));
         let full = full.map_or(String::new(), |span| format!("  full for {span}"));
-        writeln!(out, "{:<13} {used} of {most}{full}", plain(name))?;
+        let (name, used, most) = (plain(&it.name), it.used, it.most);
+        writeln!(out, "{name:<13} {used} of {most}{full}")?;
     }
     writeln!(out, "sessions      {}", status.sessions)
 }

@@ -40,7 +40,11 @@ pub(crate) async fn join(
         return Ok(None);
     }
     let rows = Arc::new(state.store("nodes", &[NODES])?);
-    let settings = Settings::new(address.clone(), env!("CARGO_PKG_VERSION"));
+    let settings = Settings {
+        // One client's are as large a part of all as its places in the queue.
+        share: (config.limits.peer().queue, config.limits.queue),
+        ..Settings::new(address.clone(), env!("CARGO_PKG_VERSION"))
+    };
     let fleet = Fleet::join(rows, settings).await;
     let fleet = fleet.map_err(|error| Error::NoPlace(error.to_string()))?;
     if let (Some(member), Some(address)) = (state.member(), &address) {

@@ -1,6 +1,6 @@
 //! HAProxy in front of three hosts, with the file that operators take.
 
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -13,9 +13,14 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    /// Starts one, and waits until it has found all hosts ready.
+    /// Starts one, and waits until it serves.
     pub async fn before(hosts: [&Host; 3]) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at(Ipv4Addr::LOCALHOST.into(), hosts).await
+    }
+
+    /// The same at an address of the machine that this thread is on.
+    pub async fn at(address: IpAddr, hosts: [&Host; 3]) -> Self {
+        let free = TcpListener::bind((address, 0)).unwrap();
         let bind = free.local_addr().unwrap().to_string();
         drop(free);
         let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/haproxy.cfg");

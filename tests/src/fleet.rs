@@ -88,6 +88,25 @@ impl Fleet {
         ));
     }
 
+    /// Has a bit of every row of a table whose key, in hexadecimal, begins so be another one whenever it is written, until
+    /// [`Fleet::spare`].
+    pub fn spoil(&self, table: &str, key: &str) {
+        self.database.query(&format!(
+            "create function spoil() returns trigger language plpgsql as $$ begin \
+             if new.{} and encode(new.key, 'hex') like '{key}%' then \
+             new.sealed := set_byte(new.sealed, octet_length(new.sealed) - 1, get_byte(new.sealed, octet_length(new.sealed) - 1) # 1); \
+             end if; return new; end $$; \
+             create trigger spoil before insert or update on hypervisor_rows for each row execute function spoil()",
+            of(table)
+        ));
+    }
+
+    /// Spoils nothing more.
+    pub fn spare(&self) {
+        let sql = "drop trigger spoil on hypervisor_rows; drop function spoil()";
+        self.database.query(sql);
+    }
+
     /// Keeps each row as it was before it was first changed, from now on, for [`Fleet::set_back`].
     pub fn remember(&self) {
         self.database.query(

@@ -38,8 +38,8 @@ impl Host {
         Self::with("")
     }
 
-    /// Starts a host with a configuration of its own; `config` is TOML without `listening`, `executor_path`, `app_path` and
-    /// `[admin]`. Where it does not say who may deploy agents, and where they may send requests, everybody may, to anywhere.
+    /// Starts a host with a configuration of its own; `config` is TOML without `executor_path`, `app_path` and `[admin]`,
+    /// and without `listening` but in its first line. Where it does not say who may deploy agents, and where they may send requests, everybody may, to anywhere.
     pub fn with(config: &str) -> Self {
         Self::as_configured(&open_to_all(config))
     }
@@ -330,9 +330,13 @@ fn write_config(folder: &Path, config: &str) {
     } else {
         "\n[admin]\nlistening = '127.0.0.1:0'\n"
     };
-    let config = format!(
-        "listening = '127.0.0.1:0'\nexecutor_path = {state:?}\napp_path = {registry:?}\n{config}{admin}"
-    );
+    // A host on a machine of its own says where it listens, first of all.
+    let (listening, config) = match config.starts_with("listening =") {
+        true => config.split_once('\n').unwrap_or((config, "")),
+        false => ("listening = '127.0.0.1:0'", config),
+    };
+    let config =
+        format!("{listening}\nexecutor_path = {state:?}\napp_path = {registry:?}\n{config}{admin}");
     fs::write(folder.join("hypervisor.toml"), config).unwrap();
 }
 

@@ -49,6 +49,15 @@ impl Postgres {
         Self::of(settings, |_| {})
     }
 
+    /// Starts a server that is reached from other machines.
+    pub fn reachable() -> Self {
+        Self::of("listen_addresses = '*'\nfsync = off\n", |data| {
+            let path = data.join("pg_hba.conf");
+            let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
+            writeln!(file, "host all all 0.0.0.0/0 scram-sha-256").unwrap();
+        })
+    }
+
     fn of(settings: &str, prepare: impl FnOnce(&Path)) -> Self {
         let folder = shared_folder();
         let data = folder.path().join("data");
@@ -287,7 +296,7 @@ fn children(parent: Pid) -> Vec<Pid> {
 }
 
 /// A folder that the server's user can enter.
-fn shared_folder() -> TempDir {
+pub(crate) fn shared_folder() -> TempDir {
     let folder = TempDir::new().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     folder
@@ -321,7 +330,7 @@ fn certify(data: &Path) {
     run(made.arg(data.join("server.crt")));
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -369,8 +378,13 @@ fn give_away(folder: &Path) {
 }
 
 fn as_its_user(name: &str) -> Command {
+    as_user_of_servers(&program(name))
+}
+
+/// A program that refuses to be root's, as the user whose servers are.
+pub(crate) fn as_user_of_servers(program: &Path) -> Command {
     if !rustix::process::geteuid().is_root() {
-        return Command::new(program(name));
+        return Command::new(program);
     }
     let mut command = Command::new("setpriv");
     command
@@ -380,7 +394,7 @@ fn as_its_user(name: &str) -> Command {
             "--clear-groups",
             "--",
         ])
-        .arg(program(name));
+        .arg(program);
     command
 }
 

@@ -89,19 +89,18 @@ async fn send(
     content_type: &str,
     body: Vec<u8>,
 ) -> Answer {
-    let response = http
-        .request(method, url)
-        .header(CONTENT_TYPE, content_type)
-        .body(body)
-        .send()
-        .await
-        .unwrap();
+    let request = http.request(method, url).header(CONTENT_TYPE, content_type);
+    answered(request.body(body)).await.unwrap()
+}
+
+async fn answered(request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
+    let response = request.send().await?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    Answer {
+    Ok(Answer {
         status,
         headers,
-        body: response.bytes().await.unwrap().to_vec(),
-    }
+        body: response.bytes().await?.to_vec(),
+    })
 }
 
 impl RawSession {
@@ -181,6 +180,18 @@ impl RawSession {
     /// Sends a request as it is.
     pub async fn send(&self, request: &ExecuteWasmRequest) -> Answer {
         self.send_as(ContentFormat::Cbor, request).await
+    }
+
+    /// Sends a request as it is, and may get no answer.
+    ///
+    /// # Errors
+    /// Where the connection ends before.
+    pub async fn try_send(&self, request: &ExecuteWasmRequest) -> reqwest::Result<Answer> {
+        let format = ContentFormat::Cbor;
+        let url = format!("{}/test/execute/wasm", self.url);
+        let post = self.http.post(url);
+        let post = post.header(CONTENT_TYPE, format.media_type());
+        answered(post.body(format.encode(request).unwrap())).await
     }
 
     /// Sends a request in this format.

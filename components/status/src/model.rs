@@ -40,6 +40,29 @@ pub(crate) struct Status {
     pub(crate) samples: Vec<Sample>,
     pub(crate) recent: Vec<Recent>,
     pub(crate) owners: Vec<Owner>,
+    /// None where the host is alone.
+    pub(crate) fleet: Option<Fleet>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Fleet {
+    pub(crate) tag: String,
+    pub(crate) takeovers: u64,
+    pub(crate) forwarded: u64,
+    pub(crate) nodes: Vec<Node>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Node {
+    pub(crate) tag: String,
+    pub(crate) address: Option<String>,
+    pub(crate) version: String,
+    pub(crate) state: String,
+    pub(crate) started_at: u64,
+    pub(crate) seen_at: u64,
+    pub(crate) sessions: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -3,7 +3,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::chart;
-use crate::model::{Agent, Document, InUse, Owner, Status};
+use crate::model::{Agent, Document, Fleet, InUse, Owner, Status};
 use crate::words::{bound, bytes, micros, short, span};
 
 const STYLE: &str = include_str!("style.css");
@@ -30,6 +30,7 @@ pub(crate) fn render(document: &Document) -> Markup {
                 main {
                     (load(status))
                     (bounds(status))
+                    @if let Some(it) = &status.fleet { (fleet(it)) }
                     (steps(status))
                     (recent(status))
                     (owners(document))
@@ -110,6 +111,39 @@ fn bounds(status: &Status) -> Markup {
                 }
             }
             p.soft { "Sessions: " (status.sessions) ". Waiting for a quote: " (status.attestation.waiting) "." }
+        }
+    }
+}
+
+/// The hosts that are one service. Their times are by the clock of the database that they share, not by this host's.
+fn fleet(fleet: &Fleet) -> Markup {
+    let now = fleet.nodes.iter().map(|it| it.seen_at).max();
+    let ago = |at: u64| span(now.unwrap_or_default().saturating_sub(at));
+    html! {
+        section {
+            h2 { "The fleet" }
+            div.wide.cards {
+                table {
+                    thead { tr {
+                        th scope="col" { "Host" } th scope="col" { "State" } th.n scope="col" { "Sessions" } th.n scope="col" { "Seen" }
+                        th.n scope="col" { "Up for" } th scope="col" { "Version" } th scope="col" { "Address" }
+                    } }
+                    tbody {
+                        @for it in &fleet.nodes {
+                            tr {
+                                td data-label="Host" { code { (it.tag) } @if it.tag == fleet.tag { ", this one" } }
+                                td data-label="State" { @if it.state == "dead" { strong { "dead" } } @else { (it.state) } }
+                                td.n data-label="Sessions" { (it.sessions) }
+                                td.n data-label="Seen" { (ago(it.seen_at)) " ago" }
+                                td.n data-label="Up for" { (ago(it.started_at)) }
+                                td data-label="Version" { (it.version) }
+                                td data-label="Address" { @match &it.address { Some(address) => code { (address) }, None => "none" } }
+                            }
+                        }
+                    }
+                }
+            }
+            p.soft { "By this host: takeovers " (fleet.takeovers) ", requests forwarded " (fleet.forwarded) "." }
         }
     }
 }
@@ -255,7 +289,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Plugin, Recent, Sample, Step};
+    use crate::model::{Node, Plugin, Recent, Sample, Step};
 
     fn full(text: &str) -> Document {
         let text = text.to_owned();
@@ -284,6 +318,17 @@ mod tests {
                     ..Step::default()
                 }],
                 samples: vec![Sample::default(); 3],
+                fleet: Some(Fleet {
+                    tag: text.clone(),
+                    nodes: vec![Node {
+                        tag: text.clone(),
+                        address: Some(text.clone()),
+                        version: text.clone(),
+                        state: text.clone(),
+                        ..Node::default()
+                    }],
+                    ..Fleet::default()
+                }),
                 recent: vec![Recent {
                     kind: text.clone(),
                     outcome: text.clone(),
@@ -333,6 +378,29 @@ mod tests {
         assert!(draining.contains("Draining: it takes nothing more"));
         assert!(draining.contains("<title>Draining"));
         assert!(draining.contains("<strong>for "));
+    }
+
+    #[test]
+    fn the_hosts_of_a_fleet_are_told_apart_and_a_host_alone_has_none() {
+        let mut document = full("x");
+        let node = |tag: &str, state: &str, seen_at| Node {
+            tag: tag.to_owned(),
+            state: state.to_owned(),
+            seen_at,
+            ..Node::default()
+        };
+        document.status.fleet = Some(Fleet {
+            tag: "own".to_owned(),
+            takeovers: 3,
+            forwarded: 7,
+            nodes: vec![node("own", "serving", 100), node("other", "dead", 70)],
+        });
+        let page = render(&document).into_string();
+        assert!(page.contains("<code>own</code>, this one") && !page.contains("other</code>, this"));
+        assert!(page.contains("<strong>dead</strong>") && page.contains("30 s ago"));
+        assert!(page.contains("takeovers 3, requests forwarded 7."));
+        document.status.fleet = None;
+        assert!(!render(&document).into_string().contains("The fleet"));
     }
 
     #[test]

@@ -32,6 +32,17 @@ pub enum Error {
     Json(String),
 }
 
+impl Error {
+    /// Whether a row is to blame, and not the store.
+    pub(crate) fn is_damage(&self) -> bool {
+        use hypervisor_store::Error::{Authentication, RolledBack};
+        matches!(
+            self,
+            Self::Store(Authentication(_) | RolledBack(_)) | Self::Encode(_) | Self::Damaged(_)
+        )
+    }
+}
+
 /// A request that is answered with what is wrong with it.
 pub(crate) fn rejected(problem: Rejection, detail: impl Into<String>) -> Exit {
     let detail = detail.into();

@@ -80,7 +80,7 @@ impl Environments {
             tracing::error!(damaged, "rows of environments cannot be read");
         }
         let live = Live::taking_up(heads, &clock, rows.is_shared());
-        let journal = Journal::open(Arc::clone(&rows), settings.log_rows)?;
+        let journal = Journal::new(Arc::clone(&rows), settings.log_rows);
         Ok(Arc::new(Self {
             states: States::new(settings.cached),
             executor,

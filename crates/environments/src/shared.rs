@@ -46,6 +46,17 @@ impl Environments {
         Ok(())
     }
 
+    /// The same of one of many: where its row cannot be used, that takes nothing from the others.
+    pub(crate) fn refresh_one(&self, id: &Id) -> Result<(), Error> {
+        match self.refresh(id) {
+            Err(error) if error.is_damage() => {
+                tracing::error!(environment = %id, %error, "an environment cannot be read");
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
     /// Has all of them be here as they are in the store, where other hosts use it; reads no more than a sum where nothing changed.
     pub(crate) fn follow(&self) -> Result<(), Error> {
         if !self.rows.is_shared() {
@@ -65,13 +76,15 @@ impl Environments {
             there.insert(head.id);
             match self.live.get(&head.id) {
                 None => self.live.adopt(head),
-                Some(entry) if head.version != entry.head().version => self.refresh(&head.id)?,
+                Some(entry) if head.version != entry.head().version => {
+                    self.refresh_one(&head.id)?;
+                }
                 Some(entry) => entry.used(head.used_at),
             }
         }
         for entry in self.live.entries(None) {
             if !there.contains(&entry.id) {
-                self.refresh(&entry.id)?;
+                self.refresh_one(&entry.id)?;
             }
         }
         *followed = now;

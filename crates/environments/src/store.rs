@@ -113,13 +113,21 @@ impl Written {
     }
 
     /// What is known of a log.
-    pub(crate) fn bounds(id: &Id, bounds: Option<&Bounds>) -> Result<Self, Error> {
+    pub(crate) fn bounds(id: &Id, bounds: &Bounds) -> Result<Self, Error> {
         Ok(Self {
             table: LOG_HEADS,
             key: id.as_bytes().to_vec(),
-            value: bounds.map(encode).transpose()?,
+            value: Some(encode(bounds)?),
         })
     }
+}
+
+/// What becomes of one log.
+pub(crate) struct LogChange {
+    pub(crate) bounds: Written,
+    /// The version that the bounds have so far; none where they are not there yet.
+    pub(crate) version: Option<u64>,
+    pub(crate) rows: Vec<Written>,
 }
 
 impl Rows {
@@ -333,31 +341,18 @@ impl Rows {
             .transpose()
     }
 
-    /// Writes rows of one log, where what is known of it has this version or is not there yet; on the disk with what comes next.
-    pub(crate) fn write_log(
-        &self,
-        written: &[Written],
-        bounds: (&Id, &Bounds),
-        version: Option<u64>,
-    ) -> Result<(), Error> {
-        let bounds = Written::bounds(bounds.0, Some(bounds.1))?;
-        let mut changes = vec![bounds.expecting(version.map_or(Expect::Absent, Expect::Version))];
-        changes.extend(written.iter().map(Written::change));
-        match self.store.commit(&changes, false) {
+    /// Writes rows of logs, where what is known of each is what it was; on the disk.
+    pub(crate) fn write_logs(&self, logs: &[LogChange]) -> Result<(), Error> {
+        let mut changes = Vec::with_capacity(logs.len());
+        for log in logs {
+            let expect = log.version.map_or(Expect::Absent, Expect::Version);
+            changes.push(log.bounds.expecting(expect));
+            changes.extend(log.rows.iter().map(Written::change));
+        }
+        match self.store.commit(&changes, true) {
             Err(RowError::Conflict(_)) => Err(Error::Moved),
             done => Ok(done?),
         }
-    }
-
-    /// Brings to the disk what was written before.
-    pub(crate) fn sync(&self) -> Result<(), Error> {
-        Ok(self.store.commit(&[], true)?)
-    }
-
-    /// Makes all the changes, on the disk.
-    pub(crate) fn write(&self, written: &[Written]) -> Result<(), Error> {
-        let changes: Vec<_> = written.iter().map(Written::change).collect();
-        Ok(self.store.commit(&changes, true)?)
     }
 }
 

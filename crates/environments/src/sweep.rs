@@ -48,7 +48,7 @@ impl Environments {
             // Others may have used what nobody used here.
             for entry in self.live.entries(None) {
                 if entry.expires_at() <= moment {
-                    self.refresh(&entry.id)?;
+                    self.refresh_one(&entry.id)?;
                 }
             }
         }
@@ -60,13 +60,11 @@ impl Environments {
                 failed.get_or_insert(error);
             }
         }
-        for id in self.journal.orphans(|id| self.live.has(id))? {
-            self.journal.end(&id, now);
-        }
         let keep = self.settings.log_keep.as_secs();
         // As many logs of environments that ended as there may be environments.
         let most = (self.settings.per_owner, self.settings.environments);
-        self.journal.forget(now.saturating_sub(keep), most)?;
+        let times = (now, now.saturating_sub(keep));
+        self.journal.tidy(times, most, |id| self.live.has(id))?;
         if let Some(error) = failed {
             return Err(error);
         }

@@ -44,7 +44,7 @@ pub enum NotForwarded {
     /// It was sent, and the answer broke off before it began.
     #[error("the node of the session gave no answer")]
     Broken,
-    /// As many requests are forwarded as may be at once.
+    /// As many requests are forwarded as may be at once, for all or for this client.
     #[error("too many requests are being forwarded")]
     Full,
 }

@@ -15,6 +15,7 @@ use crate::address::Address;
 use crate::connect::{Connections, connections};
 use crate::error::Error;
 use crate::node::{NODES, Node, Value};
+use crate::places::Places;
 use crate::proof::{self, Proved};
 use crate::tag::Tag;
 use crate::view::View;
@@ -25,8 +26,6 @@ const ATTEMPTS: usize = 16;
 const CALLS: usize = 4;
 /// How young a look at all nodes is that a tag which is not in it is not looked up again for.
 const FRESH: Duration = Duration::from_millis(200);
-/// Requests that are forwarded at once.
-const RELAYS: usize = 256;
 
 /// What a node is and how it keeps its place.
 #[derive(Debug, Clone)]
@@ -43,6 +42,8 @@ pub struct Settings {
     pub patience: Duration,
     /// Time to connect to another node.
     pub connect: Duration,
+    /// Which part of what is forwarded at once may be one client's: so many of so many.
+    pub share: (usize, usize),
 }
 
 impl Settings {
@@ -55,6 +56,7 @@ impl Settings {
             dead: Duration::from_secs(10),
             patience: Duration::from_secs(5),
             connect: Duration::from_secs(2),
+            share: (1, 2),
         }
     }
 }
@@ -84,7 +86,7 @@ pub struct Fleet {
     taking: Mutex<HashSet<Tag>>,
     takeovers: AtomicU64,
     pub(crate) connections: Connections,
-    pub(crate) relays: Arc<Semaphore>,
+    pub(crate) places: Arc<Places>,
 }
 
 /// What a node has to know of its own row.
@@ -114,6 +116,7 @@ impl Fleet {
             rows,
             tag,
             connections: connections(settings.connect),
+            places: Places::new(settings.share),
             settings,
             own: Arc::new(Mutex::new(own)),
             view: watch::Sender::new(Arc::new(view)),
@@ -122,7 +125,6 @@ impl Fleet {
             calls,
             taking: Mutex::default(),
             takeovers: AtomicU64::new(0),
-            relays: Arc::new(Semaphore::new(RELAYS)),
         }))
     }
 
@@ -388,16 +390,22 @@ impl Own {
             return Ok(());
         }
         let value = self.value(settings, rows.now()?).encode()?;
-        if put(rows, tag, &value, self.row)? {
+        let known = self.row.map_or(Expect::Absent, Expect::Version);
+        if put(rows, tag, &value, known)? {
             return Ok(());
         }
-        let row = match rows.get(NODES, &tag.0)? {
-            None => None,
+        let there = match rows.get(NODES, &tag.0) {
+            Ok(None) => Expect::Absent,
             // The answer to an earlier heartbeat was lost.
-            Some(row) if Value::decode(&row)?.started == self.started => Some(row.version),
-            Some(_) => return Err(Error::Taken),
+            Ok(Some(row)) if Value::decode(&row)?.started == self.started => {
+                Expect::Version(row.version)
+            }
+            Ok(Some(_)) => return Err(Error::Taken),
+            // Whoever has the database put it there: no node did.
+            Err(RowError::Authentication(_) | RowError::RolledBack(_)) => Expect::Any,
+            Err(error) => return Err(error.into()),
         };
-        match put(rows, tag, &value, row)? {
+        match put(rows, tag, &value, there)? {
             true => Ok(()),
             false => Err(RowError::Conflict(0).into()),
         }
@@ -427,7 +435,8 @@ fn join(rows: &Store, settings: &Settings) -> Result<(Tag, Own, View), Error> {
             closed: false,
             left: false,
         };
-        if put(rows, tag, &own.value(settings, now).encode()?, None)? {
+        let value = own.value(settings, now).encode()?;
+        if put(rows, tag, &value, Expect::Absent)? {
             let view = View::read(rows, settings.dead)?;
             own.row = view.nodes.get(&tag).map(|node| node.row);
             return Ok((tag, own, view));
@@ -436,12 +445,12 @@ fn join(rows: &Store, settings: &Settings) -> Result<(Tag, Own, View), Error> {
     Err(Error::Crowded)
 }
 
-/// Writes a row that has this version, or is not there; whether it did.
-fn put(rows: &Store, tag: Tag, value: &[u8], row: Option<u64>) -> Result<bool, Error> {
+/// Writes a row that is as expected; whether it did.
+fn put(rows: &Store, tag: Tag, value: &[u8], expect: Expect) -> Result<bool, Error> {
     changed(
         rows,
         Change {
-            expect: row.map_or(Expect::Absent, Expect::Version),
+            expect,
             ..Change::put(NODES, &tag.0, value)
         },
     )

@@ -77,8 +77,7 @@ impl Fleet {
         if self.settings.address.as_ref() == Some(&address) {
             return Err(NotForwarded::Unknown);
         }
-        let place = Arc::clone(&self.relays).try_acquire_owned();
-        let place = place.map_err(|_| NotForwarded::Full)?;
+        let place = self.places.take(client).ok_or(NotForwarded::Full)?;
         let authority = address.authority().ok_or(NotForwarded::Unreachable)?;
         let target = head.uri.path_and_query().map_or("/", |it| it.as_str());
         let uri = Uri::builder()

@@ -14,6 +14,7 @@ mod error;
 mod fleet;
 mod forward;
 mod node;
+mod places;
 mod proof;
 mod relayed;
 mod tag;

@@ -6,7 +6,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::sync::OwnedSemaphorePermit;
+
+use crate::places::Place;
 
 /// Why an answer that had begun breaks off.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +25,7 @@ pub struct Relayed {
     pub(crate) inner: Incoming,
     pub(crate) gone: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Its place among what is forwarded at once.
-    pub(crate) _place: OwnedSemaphorePermit,
+    pub(crate) _place: Place,
 }
 
 impl Body for Relayed {

@@ -1,12 +1,15 @@
 //! What is asked of the database, each in one statement.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::time::Duration;
 
+use futures_core::Stream;
 use hypervisor_store::{Fingerprint, RawRow};
 use sqlx::PgConnection;
 use tokio::time::{Instant, timeout_at};
 
-use crate::VALUE;
+use crate::{KEY, VALUE};
 
 /// Bytes of a value up to which it comes with its row; longer ones are asked for one by one.
 const INLINE: i64 = 64 << 10;
@@ -161,9 +164,9 @@ impl Statement for Scan {
         by: Instant,
         _: bool,
     ) -> Result<Self::Answer, sqlx::Error> {
-        let found: Vec<Listed> = within(
+        let found = within(
             by,
-            sqlx::query_as(
+            self.listed(sqlx::query_as(
                 "select key, version, octet_length(sealed)::bigint, case when octet_length(sealed) <= $6 then sealed end \
                  from hypervisor_rows \
                  where tab = $1 and key >= $2 and ($3::bytea is null or key < $3) and ($4::bytea is null or key > $4) \
@@ -175,7 +178,7 @@ impl Statement for Scan {
             .bind(&self.after)
             .bind(i64::try_from(self.limit).unwrap_or(i64::MAX))
             .bind(INLINE)
-            .fetch_all(&mut *connection),
+            .fetch(&mut *connection)),
         )
         .await?;
         let mut rows = Vec::with_capacity(found.len());
@@ -198,6 +201,27 @@ impl Statement for Scan {
             rows.extend(row.map(|row| (key, row)));
         }
         Ok(rows)
+    }
+}
+
+impl Scan {
+    /// The rows, as they come: no more of them, and none longer, than were asked for. Whoever answers may be no PostgreSQL.
+    async fn listed(
+        &self,
+        mut rows: Pin<Box<dyn Stream<Item = Result<Listed, sqlx::Error>> + Send + '_>>,
+    ) -> Result<Vec<Listed>, sqlx::Error> {
+        let mut listed: Vec<Listed> = Vec::new();
+        while let Some(row) = poll_fn(|cx| rows.as_mut().poll_next(cx)).await {
+            let row = row?;
+            let inline = row.3.as_ref().map_or(0, Vec::len);
+            let is_short = i64::try_from(inline).is_ok_and(|it| it <= INLINE);
+            if listed.len() >= self.limit || row.0.len() > KEY || !is_short {
+                let words = "it sends more than it was asked for";
+                return Err(sqlx::Error::Protocol(words.to_owned()));
+            }
+            listed.push(row);
+        }
+        Ok(listed)
     }
 }
 

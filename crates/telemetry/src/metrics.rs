@@ -383,6 +383,11 @@ pub fn forwarded(outcome: &str) {
     FORWARDED.count(outcome);
 }
 
+/// Requests that were forwarded, or were not.
+pub fn all_forwarded() -> u64 {
+    FORWARDED.sum()
+}
+
 /// The policy was asked.
 pub fn decision(kind: &str, outcome: &str) {
     DECISIONS.count_both(kind, outcome);

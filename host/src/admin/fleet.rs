@@ -20,6 +20,9 @@ pub struct Fleet {
     pub tag: String,
     /// How often it took over what a dead node left, since it started.
     pub takeovers: u64,
+    /// How many requests of other nodes' sessions came to it, since it started.
+    #[serde(default)]
+    pub forwarded: u64,
     /// All nodes, by their tags.
     pub nodes: Vec<Node>,
 }
@@ -64,6 +67,7 @@ impl Fleet {
         Some(Self {
             tag: fleet.tag().to_string(),
             takeovers: fleet.takeovers(),
+            forwarded: crate::metrics::all_forwarded(),
             nodes: fleet.nodes().into_iter().map(node).collect(),
         })
     }

@@ -8,8 +8,10 @@ use hypervisor_telemetry::metrics::history::{self, Recent, Sample};
 use hypervisor_telemetry::metrics::{self, StepTimes};
 use serde::{Deserialize, Serialize};
 
+use super::fleet::Fleet;
 use crate::attestation::now;
 use crate::executor::{HostIdentity, Surroundings};
+use crate::manifest::hex;
 use crate::pipeline::Host;
 
 /// What a host says of itself.
@@ -49,6 +51,9 @@ pub struct Status {
     pub recent: Vec<Recent>,
     /// What each owner has here.
     pub owners: Vec<Owner>,
+    /// The nodes of the fleet; none where the host is alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<Fleet>,
 }
 
 /// What makes evidence.
@@ -163,6 +168,7 @@ impl Status {
             samples: history::samples(),
             recent: history::recent(),
             owners: owners(host),
+            fleet: Fleet::of(host),
         }
     }
 }
@@ -170,51 +176,37 @@ impl Status {
 fn plugins(host: &Host) -> Vec<Plugin> {
     let snapshot = host.snapshot();
     let rules = snapshot.plugins.policy();
-    let rules = rules.map(|policy| crate::manifest::hex(policy.rules_digest()));
-    let loaded = snapshot.plugins.loaded();
-    let loaded = loaded.iter().map(|plugin| Plugin {
-        name: plugin.name().to_owned(),
-        sha384: plugin.sha384().to_owned(),
-        rules_sha256: rules.clone().filter(|_| plugin.name() == "policy"),
-    });
-    let fronts = host.fronts().loaded().map(|(name, sha384)| Plugin {
+    let rules = rules.map(|policy| hex(policy.rules_digest()));
+    let of = |name: &str, sha384: String| Plugin {
         name: name.to_owned(),
-        sha384: crate::manifest::hex(&sha384),
-        rules_sha256: None,
-    });
-    let page = host.page().sha384().map(|sha384| Plugin {
-        name: "status".to_owned(),
-        sha384: crate::manifest::hex(&sha384),
-        rules_sha256: None,
-    });
+        sha384,
+        rules_sha256: rules.clone().filter(|_| name == "policy"),
+    };
+    let loaded = snapshot.plugins.loaded();
+    let loaded = (loaded.iter()).map(|plugin| of(plugin.name(), plugin.sha384().to_owned()));
+    let fronts = (host.fronts().loaded()).map(|(name, sha384)| of(name, hex(&sha384)));
+    let page = (host.page().sha384()).map(|sha384| of("status", hex(&sha384)));
     loaded.chain(fronts).chain(page).collect()
 }
 
 fn owners(host: &Host) -> Vec<Owner> {
     let mut owners = BTreeMap::<String, Owner>::new();
-    let mut of = |owner: &str, add: &mut dyn FnMut(&mut Owner)| {
-        let known = owners.entry(owner.to_owned()).or_default();
-        add(known);
-    };
     for agent in host.agents().all().agents {
         let owner = agent.address.rsplit('.').next().unwrap_or_default();
-        of(owner, &mut |known| {
-            known.agents.push(Agent {
-                name: agent.name.clone(),
-                address: agent.address.clone(),
-                version: agent.version.clone(),
-                digest: agent.digest.to_string(),
-                private: agent.private,
-                deployed_at: agent.deployed_at,
-            });
+        let known = owners.entry(owner.to_owned()).or_default();
+        known.agents.push(Agent {
+            name: agent.name.clone(),
+            address: agent.address.clone(),
+            version: agent.version.clone(),
+            digest: agent.digest.to_string(),
+            private: agent.private,
+            deployed_at: agent.deployed_at,
         });
     }
-    let environments = host.environments();
-    for (owner, count, bytes) in environments.map(|it| it.by_owner()).unwrap_or_default() {
-        of(&owner, &mut |known| {
-            known.environments = count;
-            known.environment_bytes = bytes;
-        });
+    let environments = host.environments().map(|it| it.by_owner());
+    for (owner, count, bytes) in environments.unwrap_or_default() {
+        let known = owners.entry(owner).or_default();
+        (known.environments, known.environment_bytes) = (count, bytes);
     }
     let named = |(owner, known)| Owner { owner, ..known };
     owners.into_iter().map(named).collect()

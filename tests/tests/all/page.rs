@@ -11,9 +11,10 @@ use std::process::{Command, Stdio};
 
 use hypervisor_client::Program;
 use hypervisor_tests::agents::owner;
+use hypervisor_tests::fleet::Fleet;
 use hypervisor_tests::host::binary;
 use hypervisor_tests::programs::{component_file, guest};
-use hypervisor_tests::{Host, eventually};
+use hypervisor_tests::{Host, RawSession, eventually};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use serde_json::Value;
@@ -217,8 +218,17 @@ async fn the_form_takes_an_agent_down_for_whoever_was_shown_it_and_for_nobody_el
 
 #[tokio::test]
 async fn a_browser_shows_it_light_and_dark_on_a_phone_and_without_colour() {
-    let host = with_page("[limits]\nexecutions = 1\nqueue = 0\ncpu = '1h'\nwall = '1h'\n");
+    let fleet = Fleet::start();
+    let limits = "[limits]\nexecutions = 1\nqueue = 0\ncpu = '1h'\nwall = '1h'\n";
+    let host = with_page(&format!("{limits}{}", fleet.section()));
+    let other = fleet.host("");
+    let tag = RawSession::open(&other).await.session.id().as_bytes()[12..].to_vec();
+    let tag = const_hex::encode(tag);
     deploy(&host, "looked-at").await;
+    eventually("the other host is seen", async || {
+        (page(&host).await.text().await.unwrap().contains(&tag)).then_some(())
+    })
+    .await;
     host.run(Program::new(&guest("hello"))).await;
     let session = host.session().await;
     let running = tokio::spawn(async move {
@@ -278,6 +288,10 @@ async fn a_browser_shows_it_light_and_dark_on_a_phone_and_without_colour() {
             "for ",
             "looked-at.",
             "wasm",
+            "The fleet",
+            ", this one",
+            &tag,
+            "takeovers 0, requests forwarded 0",
         ] {
             assert!(text.contains(words), "{name}: {words} in {text}");
         }

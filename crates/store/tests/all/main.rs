@@ -9,6 +9,7 @@
 )]
 
 mod disk;
+mod generous;
 mod places;
 mod postgres;
 mod rows;

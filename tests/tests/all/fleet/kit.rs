@@ -6,7 +6,8 @@ use tempfile::TempDir;
 
 /// A fleet of hosts on free ports.
 pub(crate) struct Nodes {
-    fleet: Fleet,
+    /// Their database and key.
+    pub(crate) fleet: Fleet,
     folder: TempDir,
     /// The hosts.
     pub(crate) hosts: Vec<Host>,

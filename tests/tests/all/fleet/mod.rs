@@ -8,10 +8,13 @@
 )]
 
 mod agents;
+mod altered;
 mod database;
 mod environments;
 pub(crate) mod kit;
 mod manifests;
+mod partitions;
 mod payments;
 mod peers;
+mod pooler;
 mod routing;

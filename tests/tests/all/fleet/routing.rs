@@ -313,10 +313,11 @@ async fn hosts_are_replaced_one_by_one_and_nothing_fails_but_sessions_of_those_t
 async fn the_operator_sees_the_hosts_of_a_fleet() {
     let nodes = Nodes::start(2, "");
     let host = &nodes.hosts[0];
-    host.session().await;
-    let ctl = |output: &str| {
+    let session = RawSession::open(&nodes.hosts[1]).await.sent_to(host);
+    assert_eq!(run(&session, "hello").await.status, 200);
+    let said = |command: &str, output: &str| {
         let done = Command::new(binary("hypervisor-ctl"))
-            .args(["fleet", "--output", output, "--admin", &host.admin()])
+            .args([command, "--output", output, "--admin", &host.admin()])
             .arg("--token-file")
             .arg(host.admin_token())
             .output()
@@ -324,6 +325,7 @@ async fn the_operator_sees_the_hosts_of_a_fleet() {
         assert!(done.status.success(), "{done:?}");
         String::from_utf8(done.stdout).unwrap()
     };
+    let ctl = |output: &str| said("fleet", output);
     let fleet = eventually("each sees the other, and the session", async || {
         let fleet: Value = serde_json::from_str(&ctl("json")).unwrap();
         let nodes = fleet["nodes"].as_array().unwrap();
@@ -336,12 +338,25 @@ async fn the_operator_sees_the_hosts_of_a_fleet() {
     let own: Vec<_> = own.filter(|node| node["tag"] == fleet["tag"]).collect();
     assert_eq!(own[0]["address"], *address);
     assert_eq!(own[0]["state"], "serving");
-    assert!(ctl("text").contains(address));
+    assert_eq!(fleet["forwarded"], 1);
+    let status: Value = serde_json::from_str(&said("status", "json")).unwrap();
+    assert_eq!(status["fleet"]["tag"], fleet["tag"]);
+    assert_eq!(status["fleet"]["nodes"].as_array().unwrap().len(), 2);
+    for text in [ctl("text"), said("status", "text")] {
+        assert!(text.contains(address), "{text}");
+        let words = "by this node: 0 takeovers, 1 requests forwarded";
+        assert!(text.contains(words), "{text}");
+    }
 }
 
 #[tokio::test]
 async fn a_host_that_is_alone_has_no_fleet_to_show() {
     let host = Host::start();
-    let answer = host.operator().get(format!("{}/fleet", host.admin()));
-    assert_eq!(answer.send().await.unwrap().status(), 404);
+    let ask = async |path: &str| {
+        let asked = host.operator().get(format!("{}{path}", host.admin()));
+        asked.send().await.unwrap()
+    };
+    assert_eq!(ask("/fleet").await.status(), 404);
+    let status: Value = serde_json::from_str(&ask("/status").await.text().await.unwrap()).unwrap();
+    assert!(status.get("fleet").is_none());
 }
