@@ -16,9 +16,6 @@ use crate::metrics;
 use crate::state::State;
 
 /// Takes up the environments that were set up before a restart; none where nobody may use any.
-///
-/// # Errors
-/// What is wrong with the store.
 pub(crate) fn open(
     config: &Config,
     executor: &Arc<Executor>,

@@ -52,9 +52,6 @@ fn client_of(chain: &Chain) -> Option<String> {
 
 impl Fronts {
     /// Loads what the configuration names.
-    ///
-    /// # Errors
-    /// What is wrong with one of them.
     pub(crate) async fn start(
         config: &Config,
         executor: &Executor,

@@ -66,9 +66,6 @@ struct Loaded {
 
 impl Page {
     /// Loads what the configuration names.
-    ///
-    /// # Errors
-    /// What is wrong with it.
     pub(crate) async fn start(
         config: &Config,
         executor: &Arc<Executor>,
@@ -122,9 +119,6 @@ impl Page {
     }
 
     /// The page of a document; none where there is no component.
-    ///
-    /// # Errors
-    /// How the component ended.
     pub(crate) async fn render(&self, document: Vec<u8>) -> Result<Option<Vec<u8>>, String> {
         match self.loaded() {
             None => Ok(None),

@@ -16,9 +16,6 @@ const KEYS: [&str; 2] = ["admin.tls.certificate", "admin.tls.key"];
 const CLIENT_CA: &str = "admin.tls.client_ca";
 
 /// What ends TLS as `[admin.tls]` says, and whether it asks clients for certificates; none where the section is empty.
-///
-/// # Errors
-/// Where a file cannot be read, and where the key is not the certificate's.
 pub(super) fn acceptor(settings: &AdminTls) -> Result<Option<(TlsAcceptor, bool)>, Error> {
     if !settings.is_on() {
         return Ok(None);

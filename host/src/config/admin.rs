@@ -65,9 +65,6 @@ impl AdminTls {
 
 impl Admin {
     /// The place, of a host whose state is in `state`; none where the port is off.
-    ///
-    /// # Errors
-    /// When it is neither an address nor a path, or has TLS and is no address.
     pub(super) fn place(&self, state: &Path) -> Result<Option<Place>, Error> {
         let wrong = |key, message| Error::ConfigValue { key, message };
         let place = match self.listening.as_str() {

@@ -275,9 +275,6 @@ impl Config {
     }
 
     /// The ports of this host's own listeners.
-    ///
-    /// # Errors
-    /// As [`Self::admin_place`].
     pub(crate) fn own_ports(&self) -> Result<Vec<u16>, Error> {
         let admin = match self.admin_place()? {
             Some(Place::Tcp(address)) => Some(address.port()),

@@ -9,7 +9,8 @@ use http_body_util::BodyExt;
 use hypervisor_agents::{Answering, Owner};
 use tower::ServiceExt;
 
-use super::problem::{insert, refused};
+use super::fields::insert;
+use super::problem::refused;
 use crate::account::Peer;
 use crate::agents::{Deployed, Neighbours, PREFIX, declared_length};
 use crate::executor::{Chain, HttpBody, HttpError};

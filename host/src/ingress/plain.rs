@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use hypervisor_protocol::HexArray;
 use uuid::Uuid;
 
-use super::problem::insert;
+use super::fields::insert;
 use super::{EXPOSED, request_id};
 use crate::account::Peer;
 use crate::agents::{Front, PREFIX, declared_length};

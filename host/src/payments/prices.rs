@@ -82,9 +82,6 @@ impl Prices {
     }
 
     /// The offers for a price, paid to the operator or to `pay_to`. The component is asked once, and looks at them besides.
-    ///
-    /// # Errors
-    /// What is wrong with the price, in words.
     pub(super) async fn offers(
         &self,
         engine: &PaymentEngine,
