@@ -10,6 +10,7 @@ mod agents;
 mod evidence;
 mod logs;
 mod manifests;
+mod plugins;
 mod programs;
 mod quotes;
 mod wire;
@@ -72,4 +73,5 @@ targets! {
     manifests => manifests::manifests,
     binary_http => agents::binary_http,
     cards => agents::cards,
+    plugin_answers => plugins::payments,
 }

@@ -233,6 +233,34 @@ impl Host {
         fs::read_to_string(Path::new("/proc").join(self.pid().to_string()).join(file)).unwrap()
     }
 
+    /// Bytes that the host has in memory.
+    pub fn resident(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most bytes that it ever had there.
+    pub fn peak(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, field: &str) -> u64 {
+        let status = self.proc("status");
+        let line = status.lines().find_map(|it| it.strip_prefix(field));
+        let kib = line.unwrap().trim().trim_end_matches(" kB");
+        kib.parse::<u64>().unwrap() << 10
+    }
+
+    /// Bytes that it has in memory beyond `before`, once that is less than `most`. What was freed is back with the kernel only a moment later, so
+    /// that it is looked at again and again; what is held never comes down to it.
+    pub async fn grown(&self, before: u64, most: u64) -> u64 {
+        let what = format!("a host that has not grown by {most} bytes since it had {before}");
+        eventually(&what, async || {
+            let grown = self.resident().saturating_sub(before);
+            (grown < most).then_some(grown)
+        })
+        .await
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         let pid = rustix::process::Pid::from_child(&self.child);

@@ -1,5 +1,8 @@
 //! Which tasks a caller has: one row for each in the bucket of the caller at the agent, and in that of the context.
 //!
+//! Those who are not known are told apart by the host alone, for which each address is a client: theirs are in a list of the client's, at all
+//! agents together, that nobody can ask for. It says whose oldest tasks make room for new ones.
+//!
 //! A context is a caller's own: the same name of somebody else's is another context. Who is not known has nothing but the contexts whose
 //! names it knows, and only where those can not be guessed.
 
@@ -8,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::caller::digest;
 use crate::clock;
 use crate::error::{A2aError, StoreError};
-use crate::ports::Store;
+use crate::ports::{Clock, Store};
 use crate::rows::{self, Record};
 use crate::task::State;
 
@@ -18,6 +21,9 @@ const COUNT: &str = "n";
 const SPARE: usize = 64;
 /// As long has the name of a context to be for those who are not known.
 const UNGUESSABLE: usize = 16;
+/// A bucket of which the host has one for each client, and the row in it that says how the client's list is called.
+const OWN: &str = "client:tasks";
+const NAME: &str = "name";
 
 /// What is said of a task in a list of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,9 +71,24 @@ impl List {
     }
 }
 
-/// The list of its owner, where that is known.
+/// What the host's client is called here that asks, and is not known otherwise. It is written each time, so that it is kept as long as what
+/// is in its list.
+pub fn client(world: &(impl Store + Clock)) -> Result<String, StoreError> {
+    let row = world.get(OWN, &[NAME.to_owned()])?;
+    let name = row.into_iter().flatten().next();
+    let name = name.and_then(|name| String::from_utf8(name).ok());
+    let name = name.filter(|name| rows::is_id(name));
+    let name = name.unwrap_or_else(|| const_hex::encode(world.random()));
+    world.set(OWN, vec![(NAME.to_owned(), name.clone().into_bytes())])?;
+    Ok(name)
+}
+
+/// The list of all that its owner has; of who is not known, of all that the same client has.
 fn of_owner(record: &Record) -> Option<List> {
-    record.is_known.then(|| List::of_owner(&record.owner))
+    match record.is_known {
+        true => Some(List::of_owner(&record.owner)),
+        false => record.client.as_ref().map(|name| List(format!("a:{name}"))),
+    }
 }
 
 fn of_context(record: &Record) -> Option<List> {
@@ -117,50 +138,87 @@ pub fn make_room(
         let row = row.into_iter().flatten().next();
         let digits = row.and_then(|row| String::from_utf8(row).ok());
         let count = digits.and_then(|digits| digits.parse::<usize>().ok());
-        if count.unwrap_or_default() >= most {
-            list.thin(store, most)?;
+        if count.unwrap_or_default() < most {
+            continue;
+        }
+        let entries = list.entries(store, usize::MAX)?;
+        let needed = entries.len().saturating_add(1).saturating_sub(most);
+        let wanted = match needed {
+            0 => 0,
+            needed => needed.max((most / 8).min(SPARE)),
+        };
+        if list.thin(store, &entries, record.is_known, u64::MAX, wanted)? < needed {
+            return Err(A2aError::Busy(
+                "as many tasks as are kept are under way".to_owned(),
+                None,
+            ));
         }
     }
     Ok(())
 }
 
+/// Makes room where the host has none for more of this caller's: some of the oldest go that were over before the task began. Whether any did.
+pub fn give_way(store: &impl Store, record: &Record, began: u64) -> Result<bool, StoreError> {
+    let Some(list) = of_owner(record) else {
+        return Ok(false);
+    };
+    let entries = list.entries(store, usize::MAX)?;
+    let some = (entries.len() / 8).clamp(1, SPARE);
+    Ok(list.thin(store, &entries, record.is_known, began, some)? > 0)
+}
+
 impl List {
-    /// Removes the oldest that are over, until there is room for one more, and counts anew.
-    fn thin(&self, store: &impl Store, most: usize) -> Result<(), A2aError> {
-        let entries = self.entries(store, usize::MAX)?;
-        let needed = entries.len().saturating_add(1).saturating_sub(most);
-        let mut over: Vec<_> = entries
+    /// Removes so many, the oldest that are over first, and counts anew; gives how many went. Of those who are not known also goes what waits
+    /// for a word of theirs: it may never come.
+    fn thin(
+        &self,
+        store: &impl Store,
+        entries: &[(String, Entry)],
+        is_known: bool,
+        before: u64,
+        wanted: usize,
+    ) -> Result<usize, StoreError> {
+        let is_over = |entry: &Entry| entry.state.is_terminal();
+        let may_go = |entry: &Entry| is_over(entry) || (!is_known && entry.state.is_interrupted());
+        let mut going: Vec<_> = entries
             .iter()
-            .filter(|(_, entry)| entry.state.is_terminal())
+            .filter(|(_, entry)| entry.since < before && may_go(entry))
             .collect();
-        over.sort_by_key(|(_, entry)| entry.since);
-        let spare = (most / 8).min(SPARE);
-        let gone = match needed {
-            0 => 0,
-            needed => needed.max(spare).min(over.len()),
-        };
-        for (id, _) in over.iter().take(gone) {
-            forget(store, id)?;
-            store.delete(&self.0, std::slice::from_ref(id))?;
+        going.sort_by_key(|(_, entry)| (!is_over(entry), entry.since));
+        let mut gone = 0_usize;
+        for (id, entry) in going {
+            if gone == wanted {
+                break;
+            }
+            if is_over(entry) || is_left(store, id)? {
+                forget(store, id)?;
+                store.delete(&self.0, std::slice::from_ref(id))?;
+                gone = gone.saturating_add(1);
+            }
         }
         let left = entries.len().saturating_sub(gone);
         let row = (COUNT.to_owned(), left.to_string().into_bytes());
         store.set(&self.0, vec![row])?;
-        match gone < needed {
-            true => Err(A2aError::Busy(
-                "as many tasks as are kept are under way".to_owned(),
-                None,
-            )),
-            false => Ok(()),
-        }
+        Ok(gone)
     }
 }
 
-/// Removes a task from all lists, and itself.
-pub fn forget(store: &impl Store, id: &str) -> Result<(), StoreError> {
+/// Whether nobody is at a task that is not over, and no payment of it is under way.
+fn is_left(store: &impl Store, id: &str) -> Result<bool, StoreError> {
+    let record = rows::load(store, id)?;
+    Ok(record.is_none_or(|record| !record.is_running && !record.is_settling()))
+}
+
+/// Removes a task from all lists, and itself; and the list of a context that has nothing more in it.
+fn forget(store: &impl Store, id: &str) -> Result<(), StoreError> {
     if let Ok(Some(record)) = rows::load(store, id) {
         for list in lists(&record) {
             store.delete(&list.0, &[id.to_owned()])?;
+        }
+        if let Some(context) = of_context(&record)
+            && store.keys(&context.0, 2)? == [COUNT]
+        {
+            store.delete(&context.0, &[COUNT.to_owned()])?;
         }
     }
     rows::remove(store, id)

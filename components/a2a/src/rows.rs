@@ -32,6 +32,9 @@ pub struct Record {
     pub owner: String,
     /// Whether the owner is known: then it is listed for it.
     pub is_known: bool,
+    /// Otherwise what the [client](crate::index::client) is called that began it.
+    #[serde(default)]
+    pub client: Option<String>,
     /// The agent's address.
     pub agent: String,
     /// How often an agent was asked for it: who ran it last is the winner of this turn.

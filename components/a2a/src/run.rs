@@ -114,6 +114,11 @@ impl<W: World> Run<'_, W> {
                 self.writer.record.task.artifacts = artifacts;
             }
         }
+        let record = &self.writer.record;
+        // It is no task, and no message leads to it.
+        if record.answer.is_some() && !record.is_known && self.order.submitted.is_none() {
+            let _ = rows::remove(self.world, &record.task.id);
+        }
         self.conclude();
         Ok(())
     }

@@ -211,10 +211,15 @@ fn new<'a, W: World>(context: &Context<'a, W>, sent: &Sent) -> Result<Writer<'a,
     let ids = ids(&task);
     let said = sent.message.without_payment().in_task(&ids);
     task.say(kept(context, said));
+    let is_known = context.caller.is_known();
     let record = Record {
         task,
         owner: context.owner.clone(),
-        is_known: context.caller.is_known(),
+        is_known,
+        client: match is_known {
+            true => None,
+            false => Some(index::client(world)?),
+        },
         agent: context.agent.address.clone(),
         turn: 1,
         seq: 0,

@@ -21,6 +21,7 @@ pub struct Writer<'a, W> {
     world: &'a W,
     /// As it stands.
     pub record: Record,
+    began: u64,
     beat: u64,
     lag: usize,
     is_stored: bool,
@@ -30,6 +31,8 @@ pub struct Writer<'a, W> {
     is_step: bool,
     /// For a task that is in no list yet: whether its context is new, too.
     uncounted: Option<bool>,
+    /// Whether older tasks have made room for this one. They do it once: one that is too long for all of it does not drive out the rest.
+    is_aided: bool,
     /// Whether room is so short that what had none is kept to be written again.
     is_short: bool,
 }
@@ -49,16 +52,19 @@ impl<'a, W: Store + Clock + Proofs> Writer<'a, W> {
     }
 
     fn of(world: &'a W, record: Record) -> Self {
+        let now = world.now();
         Self {
             world,
             record,
-            beat: world.now(),
+            began: now,
+            beat: now,
             lag: 0,
             is_stored: false,
             rows: Vec::new(),
             waiting: 0,
             is_step: false,
             uncounted: None,
+            is_aided: false,
             is_short: false,
         }
     }
@@ -124,6 +130,21 @@ impl<'a, W: Store + Clock + Proofs> Writer<'a, W> {
     }
 
     fn write(&mut self, rows: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
+        if self.is_aided {
+            return self.put(rows);
+        }
+        match self.put(rows.clone()) {
+            Err(StoreError::Full) => {}
+            done => return done,
+        }
+        self.is_aided = true;
+        match index::give_way(self.world, &self.record, self.began)? {
+            true => self.put(rows),
+            false => Err(StoreError::Full),
+        }
+    }
+
+    fn put(&mut self, rows: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
         self.world.set(&self.bucket(), rows)?;
         if self.record.is_announced && self.is_step && self.record.answer.is_none() {
             index::write(self.world, &self.record)?;

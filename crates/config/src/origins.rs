@@ -42,10 +42,7 @@ impl Origins {
         })
     }
 
-    /// The same with header fields for some of the origins, by a URL of each, whose values are read now from these files.
-    ///
-    /// # Errors
-    /// What is wrong with them, in words that hold nothing of a value.
+    /// The same with header fields for some of the origins, by a URL of each, whose values are read now from these files. An error has nothing of them.
     pub(crate) fn with(
         mut self,
         credentials: &BTreeMap<String, BTreeMap<String, PathBuf>>,

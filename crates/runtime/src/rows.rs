@@ -1,5 +1,7 @@
 //! What the runtime needs of whoever keeps rows for components.
 
+use std::sync::Arc;
+
 use super::outgoing::Chain;
 
 /// A value; none is no row.
@@ -7,18 +9,15 @@ pub type Value = Option<Vec<u8>>;
 
 /// The rows of one component, in buckets. Nobody else's are to be had through it.
 ///
-/// Names of buckets and keys were not checked. All of it is quick but [`sync`](Self::sync), which is called where a thread may wait.
+/// Names of buckets and keys were not checked. What cannot be done says why by a [`RowsError`]. All of it is quick but [`sync`](Self::sync), which is called where a thread may wait.
 pub trait Rows: Send + Sync + 'static {
+    /// The bucket that a component means by a name in a call: of some there is one for each client.
+    fn bucket(&self, chain: &Chain, name: &Arc<str>) -> Arc<str>;
+
     /// The values of some keys, in their order.
-    ///
-    /// # Errors
-    /// [`RowsError`].
     fn get(&self, bucket: &str, keys: &[String]) -> Result<Vec<Value>, RowsError>;
 
     /// Some keys of a bucket, each once, and where the next ones begin, if there are more. `after` is what an earlier call gave.
-    ///
-    /// # Errors
-    /// [`RowsError`].
     fn keys(
         &self,
         bucket: &str,
@@ -26,9 +25,6 @@ pub trait Rows: Send + Sync + 'static {
     ) -> Result<(Vec<String>, Option<u64>), RowsError>;
 
     /// Writes all of these rows or none; `chain` is the call that causes it. They are read at once, and reach the disk in a while.
-    ///
-    /// # Errors
-    /// [`RowsError`].
     fn write(
         &self,
         chain: &Chain,
@@ -37,9 +33,6 @@ pub trait Rows: Send + Sync + 'static {
     ) -> Result<(), RowsError>;
 
     /// Adds to a number, which is kept in decimal digits and begins at 0; gives the sum.
-    ///
-    /// # Errors
-    /// [`RowsError`].
     fn increment(
         &self,
         chain: &Chain,
@@ -52,9 +45,6 @@ pub trait Rows: Send + Sync + 'static {
     fn is_behind(&self) -> bool;
 
     /// Returns when all that was written before has reached the disk.
-    ///
-    /// # Errors
-    /// [`RowsError`].
     fn sync(&self) -> Result<(), RowsError>;
 }
 

@@ -22,8 +22,8 @@ use crate::backend::{Backend, RawChange, RawRow};
 use crate::error::Error;
 use crate::private::{private_file, private_folder};
 
-/// Bytes of the file that are kept in memory.
-const CACHE: usize = 16 << 20;
+/// Bytes of the file that are kept in memory; a host has five such files. More makes no payment faster (docs/PERFORMANCE.md).
+const CACHE: usize = 4 << 20;
 /// Bytes from which on a file that is mostly free is worth making smaller.
 const LARGE: u64 = 16 << 20;
 /// The pause between two attempts to open a database that failed.

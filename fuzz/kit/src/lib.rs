@@ -9,6 +9,8 @@
 
 // What manifests take from the crate of egress is linked here, too.
 extern crate self as hypervisor_egress;
+// And what is said of payments, from that of the ledger.
+extern crate self as hypervisor_ledger;
 
 mod error;
 mod manifest;
@@ -18,10 +20,16 @@ mod pattern;
 
 pub mod client;
 pub mod host;
+pub mod plugin;
 pub mod simulated;
+
+// Where the host has the values that come out of WIT, and its faults.
+use plugin as executor;
+use plugin as payments;
 
 pub use error::PatternError;
 pub use manifest::Manifest;
 pub use name::Name;
 pub use origin::Origin;
 pub use pattern::{AllowList, OriginPattern};
+pub use plugin::{Fields, Outcome, Payment, PaymentId};

@@ -67,7 +67,7 @@ impl Fleet {
         Some(Self {
             tag: fleet.tag().to_string(),
             takeovers: fleet.takeovers(),
-            forwarded: crate::metrics::all_forwarded(),
+            forwarded: hypervisor_telemetry::metrics::all_forwarded(),
             nodes: fleet.nodes().into_iter().map(node).collect(),
         })
     }

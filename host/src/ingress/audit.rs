@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
-use http::{HeaderValue, header};
 use hypervisor_account::Peer;
 use hypervisor_protocol::{Commitment, ProblemType};
 
+use super::form::of_type;
 use super::peer_of;
 use crate::audit::{NoProof, Trail};
 use crate::pipeline::{Host, Refusal};
@@ -108,12 +107,5 @@ async fn looked_up<T: Send + 'static>(
 
 /// A document of C2SP, which is text. The next one is another.
 fn text(document: String) -> Response {
-    let mut response = Response::new(Body::from(document));
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    of_type("text/plain; charset=utf-8", document)
 }

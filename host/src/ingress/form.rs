@@ -66,12 +66,14 @@ pub(super) fn answer<T: Serialize>(format: ContentFormat, value: &T) -> Result<R
 
 /// A 200 answer of bytes in a format, not to be kept by a cache.
 pub(super) fn in_format(format: ContentFormat, bytes: Bytes) -> Response {
-    let mut response = Response::new(Body::from(bytes));
+    of_type(format.media_type(), bytes)
+}
+
+/// The same of any media type.
+pub(super) fn of_type(media_type: &'static str, content: impl Into<Body>) -> Response {
+    let mut response = Response::new(content.into());
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static(format.media_type()),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -10,7 +10,8 @@ use hypervisor_account::Peer;
 use hypervisor_agents::{Answering, Owner};
 use tower::ServiceExt;
 
-use super::problem::{insert, refused};
+use super::fields::insert;
+use super::problem::refused;
 use crate::agents::{Deployed, Neighbours, PREFIX, declared_length};
 use crate::executor::{Chain, HttpBody, HttpError};
 use crate::pipeline::plain::{FORWARDED_PREFIX, Plain, without};

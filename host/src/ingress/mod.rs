@@ -5,6 +5,7 @@ mod agents;
 mod audit;
 mod catalogue;
 mod evidence;
+mod fields;
 mod fleet;
 mod form;
 mod inside;

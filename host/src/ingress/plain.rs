@@ -19,7 +19,7 @@ use hypervisor_protocol::HexArray;
 use hypervisor_telemetry as telemetry;
 use uuid::Uuid;
 
-use super::problem::insert;
+use super::fields::insert;
 use super::{EXPOSED, request_id};
 use crate::agents::{Front, PREFIX, declared_length};
 use crate::audit::Done;

@@ -2,13 +2,13 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use hypervisor_protocol::{ContentFormat, Problem as Document, ProblemType};
 use hypervisor_telemetry::metrics;
 
-use crate::executor::ChallengeResponse;
-use crate::payments::{self, PaymentFault};
-use crate::pipeline::{Fields, Problem, Refusal};
+use super::fields::{challenged, insert};
+use crate::payments::PaymentFault;
+use crate::pipeline::{Problem, Refusal};
 
 /// Seconds after which a refused client may try again.
 const RETRY_AFTER: u64 = 1;
@@ -79,42 +79,6 @@ pub(super) fn late(refusal: Refusal, request_id: &str) -> Vec<u8> {
     };
     let document = document(problem, request_id);
     ContentFormat::Cbor.encode(&document).unwrap_or_default()
-}
-
-/// A component's response, with more fields.
-fn challenged(challenge: ChallengeResponse, fields: Fields) -> Result<Response, PaymentFault> {
-    let status = StatusCode::from_u16(challenge.status)
-        .ok()
-        .filter(StatusCode::is_client_error)
-        .ok_or(PaymentFault::Component)?;
-    let mut response = Response::new(Body::from(challenge.body));
-    *response.status_mut() = status;
-    let own = payments::pairs(challenge.headers);
-    insert(&mut response, own.into_iter().chain(fields).collect());
-    Ok(response)
-}
-
-/// Adds a component's header fields; those that are invalid, or belong to the connection, are left out. Nothing here may be
-/// kept by a cache.
-pub(super) fn insert<B>(response: &mut http::Response<B>, fields: Fields) {
-    const NOT_THEIRS: [HeaderName; 4] = [
-        header::CONTENT_LENGTH,
-        header::TRANSFER_ENCODING,
-        header::CONNECTION,
-        header::UPGRADE,
-    ];
-    for (name, value) in fields {
-        if let (Ok(name), Ok(value)) = (
-            HeaderName::from_bytes(name.as_bytes()),
-            HeaderValue::from_str(&value),
-        ) && !NOT_THEIRS.contains(&name)
-        {
-            response.headers_mut().insert(name, value);
-        }
-    }
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
 /// What the router itself answers.

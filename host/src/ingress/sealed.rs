@@ -8,9 +8,9 @@ use http::Method;
 use hypervisor_protocol::{ContentFormat, Operation, RegistryRequest};
 
 use super::catalogue;
+use super::fields::insert;
 use super::form::{answer, format_of, in_format, input};
 use super::inside::Within;
-use super::problem::insert;
 use super::{peer_of, stream};
 use crate::executor::Chain;
 use crate::payments;

@@ -17,7 +17,8 @@ use hypervisor_telemetry as telemetry;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::problem::{insert, late};
+use super::fields::insert;
+use super::problem::late;
 use crate::pipeline::sealed::{Answer, Part, Parts, Sealed};
 use crate::pipeline::{Call, Fields, Host, Input, Refusal};
 

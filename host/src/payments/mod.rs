@@ -3,6 +3,7 @@
 mod metered;
 mod prices;
 mod reconcile;
+mod said;
 mod teller;
 mod trial;
 
@@ -23,10 +24,11 @@ use crate::fleet::{Fleet, Tag};
 use crate::state::State as Folder;
 
 pub(crate) use hypervisor_ledger::{
-    Answer, Claim, Ended, Error as LedgerError, Fields, Key, Outcome, Payment, PaymentId, Place,
-    Record, Request, Turn, Unused, digest, key,
+    Answer, Claim, Ended, Error as LedgerError, Key, Outcome, Payment, PaymentId, Place, Record,
+    Request, Turn, Unused, digest, key,
 };
 pub(crate) use metered::Tariffs;
+pub(crate) use said::pairs;
 pub(crate) use teller::{Teller, Verified};
 pub use trial::{Challenge, Failed, Trial, trial};
 
@@ -264,12 +266,6 @@ pub async fn check(
         });
     }
     Ok(sold)
-}
-
-/// Header fields as a component gives them, in the form that the ledger keeps.
-pub(crate) fn pairs(headers: Vec<Header>) -> Fields {
-    let pair = |header: Header| (header.name, header.value);
-    headers.into_iter().map(pair).collect()
 }
 
 /// The headers of a request as components take them; those whose value is no visible ASCII cannot carry a payment.

@@ -9,13 +9,14 @@ use hypervisor_telemetry::metrics;
 use serde_json::{Value, json};
 
 use super::prices::{Prices, not_sold};
-use super::{PaymentFault, Tariffs, pairs};
+use super::said::{authorized, entered, is_offered, name, outcome};
+use super::{PaymentFault, Tariffs};
 use crate::agents::Deployed;
 use crate::config::Config;
 use crate::error::Error;
 use crate::executor::{
-    Account, AuthorizedPayment, ChallengeResponse, Finality, Header, Item, Offer, Page,
-    PaymentEngine, PaymentId as PluginId, ResourceInfo, Settlement, Unanswered, Verification,
+    Account, ChallengeResponse, Finality, Header, Item, Offer, Page, PaymentEngine, ResourceInfo,
+    Verification,
 };
 
 /// The payment component that one request began with, and the offers that it made.
@@ -36,9 +37,6 @@ const MOST_PATHS: usize = 8;
 
 impl Teller {
     /// Has a component that was made ready make the offers of every route.
-    ///
-    /// # Errors
-    /// What is wrong with `[payments]`.
     pub(crate) async fn open(
         config: &Config,
         engine: &Arc<PaymentEngine>,
@@ -77,9 +75,6 @@ impl Teller {
     }
 
     /// The offers for a price, paid to `pay_to` where it names an account, and else to the operator. They are asked for once.
-    ///
-    /// # Errors
-    /// What is wrong with the price, in words.
     pub(crate) async fn offers(
         &self,
         price: &str,
@@ -94,9 +89,6 @@ impl Teller {
     }
 
     /// The offers of one of the host's own routes.
-    ///
-    /// # Errors
-    /// As those of a component that does not answer.
     pub(crate) async fn offers_of(&self, route: &str) -> Result<Arc<[Offer]>, PaymentFault> {
         let offers = self.prices.offers_of(&self.engine, route).await;
         offers.map_err(|_| no_offers())
@@ -240,14 +232,7 @@ impl Teller {
             }
             Verification::Authorized(payment) => entered(payment),
         };
-        let is_offered = offers.iter().any(|offer| {
-            let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
-            offer.network == payment.id.chain
-                && same(&offer.asset, &payment.id.asset)
-                && same(&offer.pay_to, &payment.pay_to)
-                && offer.amount == payment.amount
-        });
-        if !is_offered {
+        if !is_offered(offers, &payment) {
             tracing::error!("the payment component authorized what was not offered");
             return Err(PaymentFault::Component);
         }
@@ -311,39 +296,6 @@ pub(crate) enum Verified {
     Refused(Box<ChallengeResponse>),
 }
 
-fn outcome(payment: &Payment, settlement: Result<Settlement, Unanswered>) -> Outcome {
-    let unknown = |payment: Payment| Outcome::Unknown(Box::new(payment));
-    match settlement {
-        Ok(Settlement::Settled(receipt))
-            if name(receipt.id.clone()) == payment.id && receipt.amount == payment.amount =>
-        {
-            Outcome::Settled {
-                transaction: receipt.transaction,
-                headers: pairs(receipt.headers),
-            }
-        }
-        Ok(Settlement::Failed(failure)) => {
-            tracing::info!(reason = word(&failure.reason), "a settlement failed");
-            Outcome::Failed {
-                headers: pairs(failure.headers),
-            }
-        }
-        Ok(Settlement::Unknown(doubt)) if name(doubt.payment.id.clone()) == payment.id => {
-            tracing::warn!(reason = word(&doubt.reason), "a settlement is in doubt");
-            // How much is asked about is not the component's to change.
-            unknown(Payment {
-                amount: payment.amount.clone(),
-                ..entered(doubt.payment)
-            })
-        }
-        Ok(Settlement::Settled(_) | Settlement::Unknown(_)) => {
-            tracing::error!("the payment component answered for another payment");
-            unknown(payment.clone())
-        }
-        Err(_) => unknown(payment.clone()),
-    }
-}
-
 /// The same, counted.
 fn counted(outcome: Outcome) -> Outcome {
     metrics::payment(match outcome {
@@ -352,52 +304,4 @@ fn counted(outcome: Outcome) -> Outcome {
         Outcome::Unknown(_) => "unknown",
     });
     outcome
-}
-
-/// A reason as the log may have it: a code is one, free text could quote anything.
-fn word(reason: &str) -> &str {
-    let is_code = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-    if reason.len() <= 80 && reason.bytes().all(is_code) {
-        reason
-    } else {
-        "other"
-    }
-}
-
-/// What names a payment, in the ledger's terms.
-fn name(id: PluginId) -> PaymentId {
-    PaymentId {
-        chain: id.chain,
-        asset: id.asset,
-        payer: id.payer,
-        nonce: id.nonce,
-    }
-}
-
-/// A payment in the ledger's terms.
-fn entered(payment: AuthorizedPayment) -> Payment {
-    Payment {
-        id: name(payment.id),
-        amount: payment.amount,
-        pay_to: payment.pay_to,
-        valid_before: payment.valid_before,
-        state: payment.state,
-    }
-}
-
-/// A payment in the component's terms.
-fn authorized(payment: &Payment) -> AuthorizedPayment {
-    let id = &payment.id;
-    AuthorizedPayment {
-        id: PluginId {
-            chain: id.chain.clone(),
-            asset: id.asset.clone(),
-            payer: id.payer.clone(),
-            nonce: id.nonce.clone(),
-        },
-        amount: payment.amount.clone(),
-        pay_to: payment.pay_to.clone(),
-        valid_before: payment.valid_before,
-        state: payment.state.clone(),
-    }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use hypervisor_client::Program;
 use hypervisor_client::protocol::{ContentFormat, Exit, LimitKind};
+use hypervisor_tests::host::binary;
 use hypervisor_tests::programs::guest;
 use hypervisor_tests::{Host, RawSession, eventually, within};
 use tokio::net::TcpStream;
@@ -115,4 +116,46 @@ async fn programs_that_take_all_the_memory_they_may_end_by_their_own_limit_and_l
     }
     let hello = guest("hello");
     assert_eq!(host.run(Program::new(&hello)).await.result, b"hello\n");
+}
+
+#[tokio::test]
+async fn what_a_flood_took_of_memory_goes_back_while_nobody_calls() {
+    const BODY: usize = 8 << 20;
+    const FLOOD: u64 = 48 << 20;
+    let host = Host::start();
+    let hello = Arc::new(guest("hello"));
+    assert_eq!(host.run(Program::new(&hello)).await.result, b"hello\n");
+    let session = Arc::new(host.session().await);
+    let before = host.resident();
+    // How many are there at once is up to the machine.
+    eventually("enough memory to tell", async || {
+        let mut running = JoinSet::new();
+        for _ in 0..8 {
+            let (session, hello) = (Arc::clone(&session), Arc::clone(&hello));
+            running.spawn(async move {
+                let input = vec![7; BODY];
+                session.run_wasm(Program::new(&hello).stdin(&input)).await
+            });
+        }
+        while running.join_next().await.is_some() {}
+        (host.peak() > before + FLOOD).then_some(())
+    })
+    .await;
+    // No call wakes anything up that would give it back.
+    host.grown(before, FLOOD / 2).await;
+}
+
+#[test]
+fn the_hosts_allocator_is_built_as_the_project_says() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let text = std::fs::read_to_string(format!("{root}/.cargo/config.toml")).unwrap();
+    let (_, said) = text
+        .split_once("JEMALLOC_SYS_WITH_MALLOC_CONF = \"")
+        .unwrap();
+    let (said, _) = said.split_once('"').unwrap();
+    for name in ["hypervisor", "hypervisor-ctl"] {
+        let program = std::fs::read(binary(name)).unwrap();
+        let found = memchr::memmem::find(&program, said.as_bytes());
+        assert!(found.is_some(), "{name} was built without {said}");
+    }
 }

@@ -101,16 +101,19 @@ pub(crate) fn memory(samples: &Samples) -> Group {
         samples.all(|it| it.resident),
     );
     group.add(
+        "without machine code",
+        Unit::Mebibytes,
+        samples.all(|it| it.own),
+    );
+    group.add(
         "that of its compilers",
         Unit::Mebibytes,
         samples.all(|it| it.children),
     );
-    let slope = samples.slope(|it| it.resident);
-    group.add(
-        "growth over the second half",
-        Unit::MebibytesPerMinute,
-        [slope],
-    );
+    let (all, own) = (samples.slope(|it| it.resident), samples.slope(|it| it.own));
+    let unit = Unit::MebibytesPerMinute;
+    group.add("growth over the second half", unit, [all]);
+    group.add("growth without machine code", unit, [own]);
     group.add("descriptors", Unit::Count, samples.all(|it| it.descriptors));
     group.add("threads", Unit::Count, samples.all(|it| it.threads));
     group

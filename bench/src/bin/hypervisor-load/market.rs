@@ -45,7 +45,7 @@ impl Market {
                 "{}[limits]\npeer_executions = {}\npeer_queue = {}\nconnections_per_peer = {}\ncompilations = 2\npeer_compilations = 2\n{limits}\n\
                  [attestation]\nbackend = 'simulated'\nsimulated_seed = 'load'\n\
                  [runtime.python]\n{}\n[runtime.javascript]\n{}\n[environments]\nsetup = true\n\
-                 [[protocols]]\nname = 'a2a'\npaths = ['/a2a/']\nbackground = '2m'\nstorage = '1 GiB'\n{}\n",
+                 [[protocols]]\nname = 'a2a'\npaths = ['/a2a/']\nbackground = '2m'\n{}\n",
                 config(&chain, facilitator.url(), &selling),
                 room.min(512),
                 room.min(1024),

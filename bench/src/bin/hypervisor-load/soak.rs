@@ -59,11 +59,12 @@ impl Soak {
             files.push(sample.files);
             stored.push(sample.stored);
             live.line(&format!(
-                "{minute:>4} min: {:>6} done, p99 {:>8.1} ms, {} kinds of errors, {:>6.1} MiB resident, {:>4} descriptors, {:>3} threads, state {} files, {:.1} MiB",
+                "{minute:>4} min: {:>6} done, p99 {:>8.1} ms, {} kinds of errors, {:>6.1} MiB resident, {:>6.1} of its own, {:>4} descriptors, {:>3} threads, state {} files, {:.1} MiB",
                 times.len(),
                 percentile(&mut times, 99.0),
                 tally.failures().len(),
                 sample.resident,
+                sample.own,
                 sample.descriptors,
                 sample.threads,
                 sample.files,

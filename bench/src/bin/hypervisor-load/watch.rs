@@ -17,6 +17,8 @@ pub(crate) struct Sample {
     pub(crate) at: f64,
     /// Resident memory, MiB.
     pub(crate) resident: f64,
+    /// What of it is no file's, MiB: without machine code.
+    pub(crate) own: f64,
     /// That of its children, compilers, MiB.
     pub(crate) children: f64,
     pub(crate) descriptors: f64,
@@ -91,6 +93,7 @@ fn look(pid: u32, state: &Path, started: Instant) -> Sample {
     Sample {
         at: started.elapsed().as_secs_f64() / 60.0,
         resident: resident(pid).unwrap_or_default(),
+        own: field(pid, "RssAnon:").unwrap_or_default() / 1024.0,
         children: children(pid)
             .into_iter()
             .filter_map(|it| resident(it).ok())

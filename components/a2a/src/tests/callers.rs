@@ -256,3 +256,121 @@ fn a_caller_with_too_many_tasks_under_way_is_told_to_wait() {
     sent("0").result();
     assert_eq!(sent("1").status, 503);
 }
+
+/// Sends a message as nobody known, where so many tasks are kept.
+fn send_where(host: &Arc<Host>, most: &str, id: &str) -> Got {
+    host.pass(10);
+    let settings = settings(&[("A2A_TASKS_PER_CALLER", most)]);
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": {"message": message(id, "hi")}});
+    let body = body.to_string();
+    ask(host, &settings, ("POST", "/a2a/a/"), &RPC, body.as_bytes())
+}
+
+fn is_there(host: &Arc<Host>, task: &Value) -> bool {
+    let got = rpc(host, "a", &[], "GetTask", json!({"id": task["id"]}));
+    let answer: Value = serde_json::from_slice(&got.body).unwrap();
+    answer["error"].is_null()
+}
+
+#[test]
+fn of_those_who_are_not_known_each_client_keeps_so_many_tasks_of_its_own() {
+    let host = Host::answering(|_, _| text("hello"));
+    let sent = |id: &str| send_where(&host, "3", id).result()["task"].clone();
+    host.rows.come_from("another");
+    let of_another = sent("0");
+    host.rows.come_from("one");
+    let tasks: Vec<Value> = ["1", "2", "3", "4", "5"].map(sent).into();
+    let there: Vec<bool> = tasks.iter().map(|task| is_there(&host, task)).collect();
+    assert_eq!(there, [false, false, true, true, true]);
+    assert!(is_there(&host, &of_another));
+    assert_eq!(host.rows.buckets("t:").len(), 4);
+}
+
+#[test]
+fn where_the_host_is_full_the_oldest_of_the_same_client_make_room_and_nobody_elses() {
+    let host = Host::answering(|_, _| text("hello"));
+    let sent = |id: &str| send_where(&host, "500", id).result()["task"].clone();
+    host.rows.come_from("another");
+    let of_another = sent("0");
+    host.rows.come_from("one");
+    let first = ["1", "2", "3"].map(sent);
+    let held = host
+        .rows
+        .buckets("")
+        .iter()
+        .map(|(_, keys)| keys.len())
+        .sum();
+    host.rows.bound(held);
+    for id in ["4", "5", "6", "7"] {
+        let task = sent(id);
+        assert_eq!((state(&task), is_there(&host, &task)), ("COMPLETED", true));
+    }
+    assert!(first.iter().all(|task| !is_there(&host, task)));
+    assert!(is_there(&host, &of_another));
+    // Who has nothing that could go is told that it is full.
+    host.rows.come_from("a third");
+    assert_eq!(send_where(&host, "500", "8").status, 503);
+    assert!(is_there(&host, &of_another));
+}
+
+#[test]
+fn a_known_callers_oldest_tasks_make_room_where_the_host_is_full() {
+    let host = Host::answering(|_, _| text("hello"));
+    let sent = |id: &str| {
+        host.pass(10);
+        send_as(&host, TOKEN, message(id, "hi")).result()["task"].clone()
+    };
+    let first = ["1", "2"].map(sent);
+    let held: usize = host
+        .rows
+        .buckets("")
+        .iter()
+        .map(|(_, keys)| keys.len())
+        .sum();
+    // Who sends a message again is told what came of it: that is kept on.
+    host.rows.bound(held + 2);
+    let third = sent("3");
+    assert_eq!(state(&third), "COMPLETED");
+    let listed = rpc(&host, "a", &[TOKEN], "ListTasks", json!({})).result();
+    let ids = listed["tasks"].as_array().unwrap();
+    assert!(ids.iter().any(|task| task["id"] == third["id"]));
+    assert!(ids.iter().all(|task| task["id"] != first[0]["id"]));
+}
+
+#[test]
+fn what_waits_for_one_who_is_not_known_goes_after_what_is_over() {
+    let asks = |asked: &front::ports::Asked, _: usize| {
+        let body = asked.body.clone().unwrap_or_default();
+        match String::from_utf8_lossy(&body).contains("ask") {
+            true => events(&[
+                json!({"statusUpdate": {"status": {"state": "TASK_STATE_INPUT_REQUIRED"}}}),
+            ]),
+            false => text("hello"),
+        }
+    };
+    let host = Host::answering(asks);
+    let settings = settings(&[("A2A_TASKS_PER_CALLER", "2")]);
+    let sent = |words: &str| {
+        host.pass(10);
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": {"message": message("m", words)}});
+        let body = body.to_string();
+        let got = ask(&host, &settings, ("POST", "/a2a/a/"), &RPC, body.as_bytes());
+        got.result()["task"].clone()
+    };
+    let waiting = sent("ask");
+    assert_eq!(state(&waiting), "INPUT_REQUIRED");
+    let over = sent("tell");
+    let more = sent("ask");
+    assert!(is_there(&host, &waiting) && !is_there(&host, &over));
+    let last = sent("ask");
+    assert!(!is_there(&host, &waiting) && is_there(&host, &more) && is_there(&host, &last));
+}
+
+#[test]
+fn of_an_answer_that_is_no_task_nothing_is_kept_for_those_who_are_not_known() {
+    let host =
+        Host::answering(|_, _| events(&[json!({"message": {"parts": [{"text": "direct"}]}})]));
+    let answer = send(&host, message("m", "hi"));
+    assert_eq!(answer["message"]["parts"][0]["text"], "direct");
+    assert!(host.rows.buckets("t:").is_empty());
+}

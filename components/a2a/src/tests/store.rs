@@ -16,6 +16,8 @@ pub struct Rows {
     buckets: Mutex<Buckets>,
     changed: Condvar,
     most: Mutex<Option<usize>>,
+    /// Who asks, for the host.
+    client: Mutex<String>,
     /// Whether something was written that has not reached the disk.
     is_behind: AtomicBool,
 }
@@ -38,6 +40,19 @@ impl Rows {
     /// Whether all that was written has reached the disk.
     pub fn is_on_disk(&self) -> bool {
         !self.is_behind.load(Ordering::SeqCst)
+    }
+
+    /// Requests come from this client from now on.
+    pub fn come_from(&self, client: &str) {
+        client.clone_into(&mut self.client.lock().unwrap());
+    }
+
+    /// Of these buckets each client has another.
+    fn named(&self, bucket: &str) -> String {
+        match bucket.starts_with("client:") {
+            true => format!("{bucket} {}", self.client.lock().unwrap()),
+            false => bucket.to_owned(),
+        }
     }
 
     /// Takes no more than so many rows from now on.
@@ -69,7 +84,7 @@ impl Rows {
 impl Store for Rows {
     fn get(&self, bucket: &str, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let all = self.lock();
-        let rows = all.get(bucket);
+        let rows = all.get(&self.named(bucket));
         let value = |key| rows.and_then(|rows| rows.get(key)).cloned();
         Ok(keys.iter().map(value).collect())
     }
@@ -82,21 +97,21 @@ impl Store for Rows {
         }
         let mut all = self.lock();
         let held: usize = all.values().map(BTreeMap::len).sum();
-        if self
-            .most
-            .lock()
-            .unwrap()
-            .is_some_and(|most| held + rows.len() > most)
-        {
+        let here = all.entry(self.named(bucket)).or_default();
+        // What takes the place of another row takes no more than that had.
+        let new = rows.iter().filter(|(key, _)| !here.contains_key(key));
+        let new = new.count();
+        let most = *self.most.lock().unwrap();
+        if most.is_some_and(|most| held + new > most) {
             return Err(StoreError::Full);
         }
-        all.entry(bucket.to_owned()).or_default().extend(rows);
+        here.extend(rows);
         self.changed.notify_all();
         Ok(())
     }
 
     fn delete(&self, bucket: &str, keys: &[String]) -> Result<(), StoreError> {
-        if let Some(rows) = self.lock().get_mut(bucket) {
+        if let Some(rows) = self.lock().get_mut(&self.named(bucket)) {
             for key in keys {
                 rows.remove(key);
             }
@@ -109,7 +124,7 @@ impl Store for Rows {
         let all = self.lock();
         // In no order that anything could rely on.
         let keys = all
-            .get(bucket)
+            .get(&self.named(bucket))
             .map(|rows| rows.keys().rev().cloned().collect());
         Ok(keys.unwrap_or_default())
     }
@@ -117,7 +132,7 @@ impl Store for Rows {
     fn increment(&self, bucket: &str, key: &str) -> Result<u64, StoreError> {
         let mut all = self.lock();
         let row = all
-            .entry(bucket.to_owned())
+            .entry(self.named(bucket))
             .or_default()
             .entry(key.to_owned())
             .or_default();

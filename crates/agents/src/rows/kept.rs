@@ -69,7 +69,7 @@ fn text(bytes: &[u8]) -> Option<(&str, &[u8])> {
 /// Bytes that are kept.
 #[derive(Default)]
 pub(super) struct Held {
-    all: u64,
+    pub(super) all: u64,
     by: HashMap<Client, u64>,
 }
 
@@ -96,11 +96,6 @@ impl Held {
         all.for_each(|(by, bytes)| self.take(*by, *bytes));
         let all = after.by.iter();
         all.for_each(|(by, bytes)| self.add(*by, *bytes));
-    }
-
-    /// Whether it is more than another.
-    pub(super) fn exceeds(&self, other: &Self) -> bool {
-        self.all > other.all
     }
 
     /// Whether what comes in the place of `before` fits into `most`, and a quarter of it for each client. What makes less of it always does.

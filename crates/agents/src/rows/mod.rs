@@ -130,14 +130,15 @@ impl Shelves {
         self.flush()?;
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         // What a component left that is not there any more goes by the longest time that any has.
-        let longest = self.shelves.values().map(|it| it.keep()).max();
+        let longest = self.shelves.values().map(|it| it.allowance.keep).max();
         let longest = longest.unwrap_or_default();
         self.rows.store().each(ROWS, b"", |scanned| {
-            let opened = scanned.row.as_ref().ok();
-            let version = opened.map_or(0, |row| row.version);
+            let version = scanned.row.as_ref().map_or(0, |row| row.version);
             let is_older = |keep| now.saturating_sub(Duration::from_micros(version)) > keep;
             match self.owner(&scanned) {
-                Some((shelf, _)) if is_older(shelf.keep()) => shelf.expire(&scanned.key, version),
+                Some((shelf, _)) if is_older(shelf.allowance.keep) => {
+                    shelf.expire(&scanned.key, version)
+                }
                 Some(_) => Ok(()),
                 None => self.discard(&scanned.key, is_older(longest)),
             }

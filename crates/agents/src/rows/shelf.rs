@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use hypervisor_runtime::{Chain, Rows, RowsError, Value};
 use zeroize::Zeroizing;
@@ -20,11 +19,14 @@ const MAX_VALUE: usize = 1 << 20;
 /// Rows that are read or written together, and the bytes of all their values.
 const MAX_ROWS: usize = 1024;
 const MAX_BYTES: usize = 8 << 20;
+/// How the names of buckets begin that are others for each client, as the account knows them.
+const OF_CLIENTS: &str = "client:";
+
 /// The rows of one component.
 pub struct Shelf {
     rows: Arc<Gathered>,
     name: String,
-    allowance: Allowance,
+    pub(super) allowance: Allowance,
     client_of: ClientOf,
     /// Held while it changes.
     held: Mutex<Held>,
@@ -46,11 +48,6 @@ impl Shelf {
         }
     }
 
-    /// How long a row stays that nobody writes.
-    pub(super) fn keep(&self) -> Duration {
-        self.allowance.keep
-    }
-
     /// Counts a row that is there from before.
     pub(super) fn count(&self, kept: &Kept<'_>) {
         self.held().add(kept.by, kept.bytes());
@@ -65,8 +62,7 @@ impl Shelf {
         if self.rows.waiting(&place).is_some() {
             return Ok(());
         }
-        let row = self.rows.store().get(ROWS, key)?;
-        let row = row.filter(|row| row.version == version);
+        let row = (self.rows.store().get(ROWS, key)?).filter(|row| row.version == version);
         if let Some(kept) = row.as_ref().and_then(|row| Kept::read(&row.value)) {
             held.take(kept.by, kept.bytes());
             self.rows.put(vec![(place, None)]);
@@ -78,7 +74,7 @@ impl Shelf {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn bucket(&self, bucket: &str) -> [u8; 16] {
+    fn blinded(&self, bucket: &str) -> [u8; 16] {
         self.blind(&[self.name.as_bytes(), bucket.as_bytes()])
     }
 
@@ -144,7 +140,7 @@ impl Shelf {
             });
             entries.push((place, entry));
         }
-        if after.exceeds(&before) && self.rows.is_stuck() {
+        if after.all > before.all && self.rows.is_stuck() {
             return Err(RowsError::new("the host cannot write what is kept"));
         }
         held.fits(&before, &after, self.allowance.bytes)?;
@@ -155,11 +151,19 @@ impl Shelf {
 }
 
 impl Rows for Shelf {
+    fn bucket(&self, chain: &Chain, name: &Arc<str>) -> Arc<str> {
+        match name.starts_with(OF_CLIENTS) {
+            // No component names a bucket so: this would be another client's of that name.
+            true => format!("{name}\0{:016x}", u64::from_be_bytes(self.client(chain))).into(),
+            false => Arc::clone(name),
+        }
+    }
+
     fn get(&self, bucket: &str, keys: &[String]) -> Result<Vec<Value>, RowsError> {
         if keys.len() > MAX_ROWS {
             return Err(too_many());
         }
-        let bucket = self.bucket(bucket);
+        let bucket = self.blinded(bucket);
         let mut room = MAX_BYTES;
         let mut values = Vec::with_capacity(keys.len());
         for key in keys {
@@ -178,7 +182,7 @@ impl Rows for Shelf {
         bucket: &str,
         after: Option<u64>,
     ) -> Result<(Vec<String>, Option<u64>), RowsError> {
-        let bucket = self.bucket(bucket);
+        let bucket = self.blinded(bucket);
         // Those that begin like the last one were all given: there are no two but by chance.
         let after = after.map(|after| [&bucket[..], &after.to_be_bytes(), &[0xff; 8]].concat());
         let page = self.rows.page(&bucket, after.as_deref(), KEYS);
@@ -204,7 +208,7 @@ impl Rows for Shelf {
         if rows.len() > MAX_ROWS || sizes.sum::<usize>() > MAX_BYTES {
             return Err(too_many());
         }
-        let bucket = self.bucket(bucket);
+        let bucket = self.blinded(bucket);
         let placed = rows
             .into_iter()
             .map(|(key, value)| Ok((self.place(bucket, &key)?, (key, value))));
@@ -220,7 +224,7 @@ impl Rows for Shelf {
         key: &str,
         delta: u64,
     ) -> Result<u64, RowsError> {
-        let place = self.place(self.bucket(bucket), key)?;
+        let place = self.place(self.blinded(bucket), key)?;
         let by = self.client(chain);
         let mut held = self.held();
         let number = |kept: Option<Kept<'_>>| match kept {

@@ -160,6 +160,23 @@ fn a_row_that_was_altered_reads_as_none_and_goes() {
 }
 
 #[test]
+fn of_a_bucket_of_clients_each_client_has_another() {
+    let folder = TempDir::new().unwrap();
+    let shelf = shelf(&folder);
+    let of = |client: &str, name: &str| shelf.bucket(&by(client), &name.into());
+    let (one, two) = (of("one", "client:a"), of("two", "client:a"));
+    assert!(one != two && one == of("one", "client:a") && one != of("one", "client:b"));
+    // Nobody gets at another's by a name that it makes up.
+    assert_ne!(of("two", &one), one);
+    let row = vec![("key".to_owned(), Some(b"one's".to_vec()))];
+    shelf.write(&by("one"), &one, row).unwrap();
+    let there = |bucket: &str| shelf.get(bucket, &["key".to_owned()]).unwrap()[0].is_some();
+    assert!(there(&one) && !there(&two) && !there("client:a"));
+    // All others are everybody's.
+    assert_eq!(of("one", "clients"), of("two", "clients"));
+}
+
+#[test]
 fn no_more_is_read_together_than_is_written_together() {
     let folder = TempDir::new().unwrap();
     let shelf = shelves(&folder, 64 << 20).of("a").unwrap();

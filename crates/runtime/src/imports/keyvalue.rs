@@ -90,9 +90,10 @@ impl Opened {
 
 impl KeyValueView<'_> {
     fn opened(&self, bucket: &Resource<Bucket>) -> Result<Opened> {
+        let rows = self.rows.ok_or(store::Error::AccessDenied)?;
         Ok(Opened {
-            rows: Arc::clone(self.rows.ok_or(store::Error::AccessDenied)?),
-            bucket: Arc::clone(&self.table.get(bucket)?.0),
+            rows: Arc::clone(rows),
+            bucket: rows.bucket(self.chain, &self.table.get(bucket)?.0),
             chain: self.chain.clone(),
         })
     }

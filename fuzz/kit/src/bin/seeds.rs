@@ -436,6 +436,17 @@ KEY = "value"
     )
 }
 
+/// Bytes that `arbitrary` makes values of: texts of all lengths, and a byte that decides at the end of each.
+fn plugins() -> Outcome {
+    for (name, step) in [("rising", 1_u8), ("jumping", 37), ("text", 0)] {
+        let bytes: Vec<u8> = (0..600_u16)
+            .map(|at| b'a'.wrapping_add(step.wrapping_mul(at as u8)))
+            .collect();
+        keep("plugin_answers", name, bytes)?;
+    }
+    Ok(())
+}
+
 fn main() -> Outcome {
     bodies()?;
     fields()?;
@@ -444,5 +455,6 @@ fn main() -> Outcome {
     transparency()?;
     programs()?;
     manifests()?;
+    plugins()?;
     agents()
 }

@@ -15,6 +15,7 @@ use hypervisor::parts::{Parts, THIS_PROGRAM, load_config, runtime};
 use hypervisor::pipeline::Host;
 use hypervisor_server::{Server, Shutdown, Tls};
 use hypervisor_telemetry as telemetry;
+use tokio::task::JoinSet;
 
 /// Time between two rounds of dropping expired sessions.
 const SWEEP: Duration = Duration::from_secs(15);
@@ -31,6 +32,10 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         config.fleet.advertise.clone_from(advertise);
     }
     let descriptors = hardening::host(&mut config)?;
+    // Also what nobody asks of anything goes back to the kernel. The thread that sees to it has the rights that the host has left.
+    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
+        tracing::warn!(%error, "memory that is free stays with the host until it is used again");
+    }
     // Of the libraries that a build may hold, TLS takes this one; a second call finds the first one's choice.
     let _ = rustls::crypto::ring::default_provider().install_default();
     runtime()?.block_on(async {
@@ -74,30 +79,27 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         let place = admin.as_ref().map(admin::Listener::url);
         let probed = probes(admin, &app);
         announce(&server, place.as_deref(), allocation)?;
-        let expiring = tokio::spawn(expire(Arc::clone(&app)));
-        let following = tokio::spawn(Arc::clone(&app).follow_fleet());
-        let of_payments = Arc::clone(&app);
+        let mut beside = JoinSet::new();
+        beside.spawn(expire(Arc::clone(&app)));
+        beside.spawn(Arc::clone(&app).follow_fleet());
         let introduced = Arc::clone(&app);
-        let introducing = tokio::spawn(async move { introduced.introduce().await });
-        let clearing = tokio::spawn(async move { of_payments.clear_doubts().await });
+        beside.spawn(async move { introduced.introduce().await });
+        let of_payments = Arc::clone(&app);
+        beside.spawn(async move { of_payments.clear_doubts().await });
         let watched = Arc::clone(&app);
-        let watching = tokio::spawn(async move { watched.watch_collateral().await });
-        let remembering = Arc::clone(&app);
-        let remembering = tokio::spawn(async move { remembering.keep_history().await });
+        beside.spawn(async move { watched.watch_collateral().await });
         let agents = Arc::clone(app.agents());
-        let warming = tokio::spawn(async move { agents.warm_up().await });
-        let environments = app.environments().cloned();
-        let attending = tokio::spawn(async move {
-            if let Some(environments) = environments {
-                environments.attend().await;
-            }
-        });
-        let shelves = app.shelves().cloned();
-        let maintaining = tokio::spawn(async move {
-            if let Some(shelves) = shelves {
-                shelves.maintain().await;
-            }
-        });
+        beside.spawn(async move { agents.warm_up().await });
+        // These write, and end before the last is written.
+        let mut keeping = JoinSet::new();
+        let remembering = Arc::clone(&app);
+        keeping.spawn(async move { remembering.keep_history().await });
+        if let Some(environments) = app.environments().cloned() {
+            keeping.spawn(environments.attend());
+        }
+        if let Some(shelves) = app.shelves().cloned() {
+            keeping.spawn(shelves.maintain());
+        }
         let attending_fleet = tokio::spawn(Arc::clone(&app).attend_fleet());
         let lingering = Arc::clone(&app).leave_fleet();
         let result = server
@@ -107,27 +109,20 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         if result.is_ok() {
             app.depart_fleet().await;
         }
-        attending.abort();
-        maintaining.abort();
+        keeping.abort_all();
         if let Some(Err(error)) = app.shelves().map(|it| it.flush()) {
             tracing::error!(%error, "the end of what protocols keep is lost");
         }
         if let Some(Err(error)) = app.environments().map(|it| it.flush()) {
             tracing::error!(%error, "the end of the log of environments is lost");
         }
-        remembering.abort();
         // The last to write: what was answered is in it.
         if let Some(trail) = app.trail().cloned() {
             let closed = tokio::task::spawn_blocking(move || trail.close()).await;
             closed
                 .unwrap_or_else(|error| tracing::error!(%error, "the audit trail was not closed"));
         }
-        warming.abort();
-        expiring.abort();
-        following.abort();
-        clearing.abort();
-        introducing.abort();
-        watching.abort();
+        drop(beside);
         probed.abort();
         Ok(result?)
     })

@@ -41,62 +41,48 @@ async fn others_are_served(host: &Host) {
     assert_eq!(other.task(host, id(&task)).await, task);
 }
 
-/// Bytes that a process has in memory.
-fn resident(host: &Host) -> u64 {
-    let status = host.proc("status");
-    let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"));
-    let kib = line.unwrap().trim().trim_end_matches(" kB");
-    kib.parse::<u64>().unwrap() << 10
-}
-
 #[tokio::test]
-async fn six_hundred_tasks_of_a_client_that_nobody_knows_fill_its_own_share_alone() {
-    // A quarter of it is one client's.
+async fn six_hundred_tasks_of_a_client_that_nobody_knows_make_room_for_each_other_and_take_none_of_others()
+ {
+    // A quarter of it is one client's: room for about a quarter of what comes.
     let front = "background = '5m'\nstorage = '2MiB'";
     let host = Host::with(&configured("", front));
     host.deploy(&owner(), "http-hello", AGENT, "").await;
+    let nobody = Asker::anonymous(AGENT);
+    let before = nobody.sends(&host, &says("before", "hi")).await;
     let flooder = Asker::anonymous(AGENT).from(FLOODER);
     let mut sending = JoinSet::new();
-    let (mut taken, mut refused) = (Vec::new(), 0);
+    let mut taken = Vec::new();
     for number in 0..600 {
         if sending.len() >= 8 {
-            count(
-                sending.join_next().await.unwrap().unwrap(),
-                &mut taken,
-                &mut refused,
-            );
+            taken.push(sending.join_next().await.unwrap().unwrap());
         }
         let params = json!({"message": says(&number.to_string(), &"x".repeat(1000))});
         let request = flooder.rpc(&host, "SendMessage", &params);
         sending.spawn(async move {
             let answer = request.send().await.unwrap();
-            (answer.status().as_u16(), answer.text().await.unwrap())
+            let (status, text) = (answer.status(), answer.text().await.unwrap());
+            assert_eq!(status, 200, "{text}");
+            task_in(&serde_json::from_str(&text).unwrap())
         });
     }
     while let Some(answer) = sending.join_next().await {
-        count(answer.unwrap(), &mut taken, &mut refused);
+        taken.push(answer.unwrap());
     }
-    assert!(
-        refused > 0 && !taken.is_empty(),
-        "{} {refused}",
-        taken.len()
-    );
-    assert_eq!(taken.len() + refused, 600);
-    // What was taken is whole.
-    for task in taken.iter().take(3) {
+    for task in &taken {
+        assert_eq!(state(task), "COMPLETED", "{task}");
+    }
+    // The oldest went, the newest are whole.
+    for task in taken.iter().rev().take(10) {
         assert_eq!(&flooder.task(&host, id(task)).await, task);
     }
-    others_are_served(&host).await;
-}
-
-/// Sorts an answer: a task, or that there is no room.
-fn count((status, text): (u16, String), taken: &mut Vec<Value>, refused: &mut usize) {
-    let answer: Value = serde_json::from_str(&text).unwrap();
-    match status {
-        200 => taken.push(task_in(&answer)),
-        503 => *refused += 1,
-        _ => panic!("{status}: {answer}"),
+    for task in taken.iter().take(10) {
+        let params = json!({"id": id(task)});
+        let gone = flooder.asks(&host, "GetTask", &params).await;
+        assert_eq!(gone["error"]["code"], -32001, "{gone}");
     }
+    assert_eq!(nobody.task(&host, id(&before)).await, before);
+    others_are_served(&host).await;
 }
 
 #[tokio::test]
@@ -242,10 +228,10 @@ async fn a_client_whose_part_of_the_rows_is_full_is_told_so_and_still_has_its_ta
         assert!(words(&failed).contains("no room"), "{}", words(&failed));
     }
     assert_eq!(asker.tasks(&host).await.len(), RUNS);
-    // What was left out made room for others.
+    // What was left out made room for others, and one that was over before it for one that has none.
     let again = asker.sends(&host, &order("again")).await;
     assert_eq!(state(&again), "FAILED", "{}", words(&again));
-    assert_eq!(asker.tasks(&host).await.len(), RUNS + 1);
+    assert_eq!(asker.tasks(&host).await.len(), RUNS);
 }
 
 /// Streams of [`AGENT`] that nobody reads, until their tasks are over; the connections.
@@ -288,11 +274,13 @@ async fn streams_that_are_never_read_hold_up_no_run_and_not_much_memory() {
     };
     // The first wave has everything loaded that is loaded once.
     let first = unread(&host, &asker, &wave(1)).await;
-    let before = resident(&host);
+    let before = host.resident();
     let second = unread(&host, &asker, &wave(2)).await;
-    let grown = resident(&host).saturating_sub(before);
-    println!("{grown} bytes for {READERS} streams of 16 MiB that nobody reads, after {before}");
-    assert!(grown < GROWTH, "{grown} bytes");
+    let at_once = host.resident().saturating_sub(before);
+    let grown = host.grown(before, GROWTH).await;
+    println!(
+        "{at_once} and then {grown} bytes for {READERS} streams of 16 MiB that nobody reads, after {before}"
+    );
     drop((first, second));
 }
 

@@ -125,19 +125,6 @@ async fn one_owner_cannot_fill_the_hosts_disk() {
     assert_eq!(status(&host, "a0").await, 200);
 }
 
-/// Bytes that a process has in memory.
-fn resident(host: &Host) -> u64 {
-    let status = host.proc("status");
-    let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"));
-    let kib: u64 = line
-        .unwrap()
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .unwrap();
-    kib << 10
-}
-
 #[tokio::test]
 async fn machine_code_of_many_agents_does_not_stay_in_memory() {
     const AGENTS: u64 = 6;
@@ -150,21 +137,16 @@ async fn machine_code_of_many_agents_does_not_stay_in_memory() {
             .await
             .unwrap();
     }
-    let (before, stored) = (resident(&host), size(&host));
+    let (before, stored) = (host.resident(), size(&host));
     for n in 0..AGENTS {
         deploy(&host, &owner, &format!("agent{n}"), &program)
             .await
             .unwrap();
     }
-    let (grown, stored) = (
-        resident(&host).saturating_sub(before),
-        size(&host).saturating_sub(stored),
-    );
+    let stored = size(&host).saturating_sub(stored);
     assert!(stored > 16 << 20, "too small to tell: {stored} bytes");
-    assert!(
-        grown < stored / 2,
-        "{grown} bytes of {stored} stayed in memory"
-    );
+    // Otherwise all of it stayed in memory.
+    host.grown(before, stored / 2).await;
 }
 
 /// Bytes of the store of agents.

@@ -1,0 +1,1 @@
+../../../../host/src/ingress/fields.rs
