@@ -54,7 +54,7 @@ demo: guests components payments mcp a2a ## encrypt, run, pay and verify against
 	@scripts/compile-components.sh target/demo/hypervisor-ctl
 	scripts/demo.sh
 
-release: ## build what ships into target/release: the same bytes wherever and beside whatever it is built
+release: ## build what ships into target/release: the same bytes wherever and beside whatever it is built; FEATURES=peers for keys by peers
 	@scripts/build-release.sh
 
 deb: release ## make the Debian packages of the host and of the client into target/deb

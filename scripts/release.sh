@@ -3,7 +3,8 @@
 
 # The host is built alone and its features are named, so that nothing that happens to be built beside it adds to what it is.
 # Without `simulated`: what ships makes no evidence that proves nothing.
-host_features=(--no-default-features)
+# FEATURES=peers: with the verifier, for fleets whose hosts give each other the key (docs/FLEET.md).
+host_features=(--no-default-features ${FEATURES:+--features "$FEATURES"})
 
 # The same bytes from any folder: no path of this machine goes into a binary. ROOT is the project's directory.
 use_release_flags() {

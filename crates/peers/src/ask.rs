@@ -13,12 +13,11 @@ use hypervisor_fleet::Address;
 use hypervisor_protocol::fleet_key::Exchange;
 use hypervisor_protocol::{HexArray, HexBytes, PrivateKey};
 use hypervisor_store::SealingKey;
-use hypervisor_verify::Policy;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::error::Refused;
-use crate::judge::{evidence, judge};
+use crate::judge::{Judge, evidence};
 use crate::message::{self, Answer, Challenge, MOST_BYTES, NONCE, Proof};
 
 /// Where a member answers.
@@ -41,7 +40,7 @@ pub(crate) enum Failed {
 /// What a host asks with.
 pub(crate) struct Asking<'a> {
     pub(crate) attestation: &'a Attestation,
-    pub(crate) policy: &'a Policy,
+    pub(crate) judge: &'a Judge,
 }
 
 impl Asking<'_> {
@@ -83,9 +82,9 @@ impl Asking<'_> {
                 )));
             }
         };
-        let (policy, its) = (self.policy.clone(), end(false));
+        let (judge, its) = (self.judge.clone(), end(false));
         let judged =
-            tokio::task::spawn_blocking(move || judge(&policy, &its, (nonce, made_at), &evidence));
+            tokio::task::spawn_blocking(move || judge.judge(&its, (nonce, made_at), &evidence));
         judged
             .await
             .map_err(|error| Failed::Now(error.to_string()))?
@@ -94,7 +93,7 @@ impl Asking<'_> {
             joiner: own.public_key(),
             member: &member_key,
             id: challenge.exchange,
-            policy: self.policy.digest,
+            policy: self.judge.policy(),
         };
         let key = sealing.open(&own, &sealed);
         key.map(SealingKey::new)

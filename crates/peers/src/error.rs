@@ -31,8 +31,13 @@ pub enum Error {
         source: std::io::Error,
     },
     /// It is no policy.
-    #[error(transparent)]
-    Policy(#[from] hypervisor_verify::PolicyError),
+    #[error("{0}")]
+    Policy(String),
+    /// This build cannot hold evidence against a policy.
+    #[error(
+        "this build of the host judges nobody, so that no other one can be given a key: build one with `FEATURES=peers make release`, or use a key file"
+    )]
+    NoJudge,
     /// The host makes no evidence, so that no other one can judge it.
     #[error("`key = \"peers\"` needs evidence, and there is none: {0}")]
     NoEvidence(String),

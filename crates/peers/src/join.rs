@@ -7,12 +7,11 @@ use hypervisor_evidence::Peer;
 use hypervisor_fleet::Address;
 use hypervisor_protocol::{PrivateKey, SessionId};
 use hypervisor_store::SealingKey;
-use hypervisor_verify::Policy;
 use tokio::time::Instant;
 
 use crate::ask::{Asking, Failed};
 use crate::error::{Error, Refused};
-use crate::judge::{evidence, judge};
+use crate::judge::{Judge, evidence};
 use crate::member::Member;
 use crate::message::NONCE;
 use crate::rows::{KeyRow, Rows};
@@ -68,14 +67,14 @@ impl Joining<'_> {
     }
 
     async fn key(&self) -> Result<(SealingKey, Origin), Error> {
-        let policy = self.terms.policy()?;
+        let judge = self.terms.judge()?;
         let ends = Instant::now() + PATIENCE;
         let mut last = "no member was there".to_owned();
         // Members that refused, by where they are: another answer would take another host.
         let mut refused: Vec<(Address, String)> = Vec::new();
         loop {
             let Some(row) = self.rows.key()? else {
-                self.is_fit(&policy).await?;
+                self.is_fit(&judge).await?;
                 let key = SealingKey::random()?;
                 if self.rows.begin(&key)? {
                     self.keep(&key);
@@ -88,7 +87,7 @@ impl Joining<'_> {
                 .take(MOST_ASKED)
                 .collect();
             if members.is_empty() && row.age > SETTLING {
-                return self.alone(&policy, &row).await;
+                return self.alone(&judge, &row).await;
             }
             for member in &members {
                 if refused.iter().any(|(by, _)| by == member) {
@@ -96,7 +95,7 @@ impl Joining<'_> {
                 }
                 let asking = Asking {
                     attestation: self.attestation,
-                    policy: &policy,
+                    judge: &judge,
                 };
                 match tokio::time::timeout_at(ends, asking.key_of(member)).await {
                     Ok(Ok(key)) => return self.given(key, &row),
@@ -134,13 +133,13 @@ impl Joining<'_> {
     }
 
     /// Nobody is there: only what was sealed to the platform is left.
-    async fn alone(&self, policy: &Policy, row: &KeyRow) -> Result<(SealingKey, Origin), Error> {
+    async fn alone(&self, judge: &Judge, row: &KeyRow) -> Result<(SealingKey, Origin), Error> {
         let lost = || Error::Lost(const_hex::encode(row.id));
         let platform = self.platform.ok_or_else(lost)?;
         let key = self.rows.unseal(platform, self.terms.sha256(), row.id)?;
         let key = key.ok_or_else(lost)?;
         // Its configuration may have changed since.
-        self.is_fit(policy).await?;
+        self.is_fit(judge).await?;
         Ok((key, Origin::Unsealed))
     }
 
@@ -162,7 +161,7 @@ impl Joining<'_> {
     }
 
     /// Whether this host's own evidence passes the policy. Whoever has the key judges others, so that the first is judged by itself.
-    async fn is_fit(&self, policy: &Policy) -> Result<(), Error> {
+    async fn is_fit(&self, judge: &Judge) -> Result<(), Error> {
         let [own, other] = [PrivateKey::try_generate()?, PrivateKey::try_generate()?];
         let end = Peer {
             joins: true,
@@ -175,9 +174,9 @@ impl Joining<'_> {
         let made_at = now();
         let evidence = evidence(self.attestation, end.clone(), nonce).await;
         let evidence = evidence.map_err(|error| Error::NoEvidence(error.to_string()))?;
-        let policy = policy.clone();
+        let judge = judge.clone();
         let judged =
-            tokio::task::spawn_blocking(move || judge(&policy, &end, (nonce, made_at), &evidence));
+            tokio::task::spawn_blocking(move || judge.judge(&end, (nonce, made_at), &evidence));
         let judged = judged.await.map_err(|error| {
             Error::Unfit(Refused {
                 check: "evidence".to_owned(),

@@ -12,11 +12,10 @@ use hypervisor_fleet::{Address, Tag};
 use hypervisor_protocol::fleet_key::Exchange;
 use hypervisor_protocol::{HexArray, HexBytes, PrivateKey, SessionId};
 use hypervisor_store::SealingKey;
-use hypervisor_verify::Policy;
 use tokio::sync::Semaphore;
 
 use crate::error::{Error, Refused};
-use crate::judge::{evidence, judge};
+use crate::judge::{Judge, evidence};
 use crate::message::{self, Answer, Challenge, NONCE, Proof, malformed};
 use crate::rows::Rows;
 use crate::terms::Terms;
@@ -39,7 +38,7 @@ pub struct Member {
     rows: Rows,
     /// What the database knows this host by.
     tag: OnceLock<Tag>,
-    policy: Arc<Policy>,
+    judge: Arc<Judge>,
     /// What keys and nonces of exchanges are made of: nothing is kept for whoever asks.
     secret: SealingKey,
     judging: Semaphore,
@@ -63,7 +62,7 @@ impl Member {
             key: Arc::new(key),
             rows,
             tag: OnceLock::new(),
-            policy: Arc::new(terms.policy()?),
+            judge: Arc::new(terms.judge()?),
             secret: SealingKey::random()?,
             judging: Semaphore::new(AT_ONCE),
             judged: Mutex::default(),
@@ -172,9 +171,9 @@ impl Member {
             exchange: proof.exchange,
             other_public_key: own.public_key().clone(),
         };
-        let (policy, its, shown) = (Arc::clone(&self.policy), end, proof.evidence.0);
+        let (judge, its, shown) = (Arc::clone(&self.judge), end, proof.evidence.0);
         let judging =
-            tokio::task::spawn_blocking(move || judge(&policy, &its, (nonce, began), &shown));
+            tokio::task::spawn_blocking(move || judge.judge(&its, (nonce, began), &shown));
         let Ok(judged) = judging.await else {
             return Ok(Outcome::Busy);
         };
@@ -196,7 +195,7 @@ impl Member {
             joiner: &joiner,
             member: own.public_key(),
             id: proof.exchange,
-            policy: self.policy.digest,
+            policy: self.judge.policy(),
         };
         let Ok(sealed) = exchange.seal(&own, self.key.as_bytes()) else {
             return Ok(Outcome::Busy);

@@ -6,11 +6,10 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use hypervisor_verify::Policy;
-use hypervisor_verify::policy::MAX_LENGTH;
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
+use crate::judge::{Judge, LONGEST};
 
 /// What a configuration has in the place of a key file.
 const PEERS: &str = "peers";
@@ -26,12 +25,14 @@ impl Terms {
     /// Reads a policy file.
     ///
     /// # Errors
-    /// [`Error::Unreadable`], [`Error::Policy`].
+    /// [`Error::Unreadable`], [`Error::Policy`], [`Error::NoJudge`].
     pub fn read(path: &Path) -> Result<Self, Error> {
         let mut text = String::new();
-        let most = u64::try_from(MAX_LENGTH).unwrap_or(u64::MAX);
         File::open(path)
-            .and_then(|file| file.take(most.saturating_add(1)).read_to_string(&mut text))
+            .and_then(|file| {
+                file.take(LONGEST.saturating_add(1))
+                    .read_to_string(&mut text)
+            })
             .map_err(|source| Error::Unreadable {
                 path: path.to_owned(),
                 source,
@@ -79,7 +80,7 @@ impl Terms {
     /// [`Error::Policy`].
     pub fn parse(text: impl Into<Arc<str>>) -> Result<Self, Error> {
         let text = text.into();
-        Policy::parse(&text)?;
+        Judge::of(&text)?;
         let sha256 = Sha256::digest(text.as_bytes()).into();
         Ok(Self { text, sha256 })
     }
@@ -89,8 +90,8 @@ impl Terms {
         self.sha256
     }
 
-    pub(crate) fn policy(&self) -> Result<Policy, Error> {
-        Ok(Policy::parse(&self.text)?)
+    pub(crate) fn judge(&self) -> Result<Judge, Error> {
+        Judge::of(&self.text)
     }
 }
 

@@ -10,12 +10,11 @@ use hypervisor_protocol::fleet_key::Exchange;
 use hypervisor_protocol::{HexArray, HexBytes, PrivateKey};
 use hypervisor_simulated::Simulator;
 use hypervisor_store::{Backend, Disk, RawChange, RawRow, SealingKey};
-use hypervisor_verify::Policy;
 use hypervisor_verify::tdx::TdxQuote;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Refused};
-use crate::judge::{evidence, judge};
+use crate::judge::{Judge, evidence};
 use crate::member::Member;
 use crate::message::{self, Answer, Challenge, Proof};
 use crate::rows::Rows;
@@ -120,7 +119,7 @@ impl Joiner {
     }
 
     /// What the answer gives.
-    fn opens(&self, policy: &Policy, answer: Answer) -> Result<[u8; 32], Refused> {
+    fn opens(&self, judge: &Judge, answer: Answer) -> Result<[u8; 32], Refused> {
         let Answer::Given { evidence, sealed } = answer else {
             panic!("{answer:?}")
         };
@@ -131,12 +130,12 @@ impl Joiner {
             exchange: self.challenge.exchange,
             other_public_key: self.own.public_key().clone(),
         };
-        judge(policy, &end, (self.proof.nonce.0, now()), &evidence.0)?;
+        judge.judge(&end, (self.proof.nonce.0, now()), &evidence.0)?;
         let exchange = Exchange {
             joiner: self.own.public_key(),
             member: &member,
             id: self.challenge.exchange,
-            policy: policy.digest,
+            policy: judge.policy(),
         };
         let opened = exchange.open(&self.own, &sealed.0);
         opened
@@ -159,12 +158,12 @@ async fn a_host_that_proves_itself_gets_the_key_once_for_each_exchange() {
     let member = Member::new(key(7), rows(), &terms).unwrap();
     let joiner = Joiner::of(&member, &attestation).await;
     let answer = joiner.asks(&member, &attestation).await;
-    let policy = terms.policy().unwrap();
-    assert_eq!(joiner.opens(&policy, answer.clone()).unwrap(), [7; 32]);
+    let judge = terms.judge().unwrap();
+    assert_eq!(joiner.opens(&judge, answer.clone()).unwrap(), [7; 32]);
     assert_eq!(check(joiner.asks(&member, &attestation).await), "message");
     // An answer of one exchange is of no use in another.
     let other = Joiner::of(&member, &attestation).await;
-    let why = other.opens(&policy, answer).unwrap_err();
+    let why = other.opens(&judge, answer).unwrap_err();
     assert!(
         ["session-key", "session-id"].contains(&why.check.as_str()),
         "{why}"
@@ -203,7 +202,7 @@ async fn what_a_joiner_proves_is_for_this_member_this_exchange_and_its_own_key()
     assert_eq!(asks(over).await, "message");
     // What was refused did not use the exchange up.
     let answer = joiner.asks(&member, &attestation).await;
-    assert!(joiner.opens(&terms.policy().unwrap(), answer).is_ok());
+    assert!(joiner.opens(&terms.judge().unwrap(), answer).is_ok());
 }
 
 #[test]
