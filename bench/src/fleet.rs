@@ -37,7 +37,9 @@ pub(crate) fn measure(rounds: u32) -> Result<Section> {
     let runtime = client_runtime()?;
     section.push(runtime.block_on(hop(rounds))?);
     section.push(runtime.block_on(paid(rounds))?);
-    section.push(runtime.block_on(agents(rounds))?);
+    for by_peers in [true, false] {
+        section.push(runtime.block_on(agents(rounds, by_peers))?);
+    }
     section.push(join(rounds)?);
     section.push(runtime.block_on(loss(rounds.min(3)))?);
     section.push(runtime.block_on(more(rounds))?);
@@ -165,10 +167,15 @@ async fn paid(rounds: u32) -> Result<Group> {
     Ok(group)
 }
 
-/// How soon an agent is on another host, and what its first call there takes beyond the next.
-async fn agents(rounds: u32) -> Result<Group> {
-    let fleet = Fleet::over(Postgres::durable());
-    let (one, other) = (host(&fleet, "")?, host(&fleet, "")?);
+/// How soon an agent is on another host, and what its first call there takes beyond the next: by peers hosts share machine code, with
+/// a key file each compiles.
+async fn agents(rounds: u32, by_peers: bool) -> Result<Group> {
+    let peers = Peers::over(Postgres::durable(), "", "any = true");
+    let host = || match by_peers {
+        true => Process::configured(&peers.config("", &peers.policy)),
+        false => host(&peers.fleet, ""),
+    };
+    let (one, other) = (host()?, host()?);
     let owner = owner()?;
     let mut connection = Connection::open(other.address()).await?;
     let (mut visible, mut first, mut next) = (vec![], vec![], vec![]);
@@ -189,9 +196,17 @@ async fn agents(rounds: u32) -> Result<Group> {
             times.push(micros(started.elapsed()) / 1e3);
         }
     }
-    let mut group = Group::new("an agent of 87 kB, deployed on one host and called on another");
+    let mut group = Group::new(match by_peers {
+        true => {
+            "an agent of 87 kB, deployed on one host and called on another, with a key by peers"
+        }
+        false => "the same with a key file",
+    });
     group.add_with_aim("found after", Unit::Seconds, visible, "<= 1.5 s");
-    group.add_with_aim("its first call", Unit::Milliseconds, first, "<= 21 ms");
+    match by_peers {
+        true => group.add_with_aim("its first call", Unit::Milliseconds, first, "<= 21 ms"),
+        false => group.add("its first call, compiled", Unit::Milliseconds, first),
+    }
     group.add("the next call", Unit::Milliseconds, next);
     Ok(group)
 }
