@@ -396,7 +396,9 @@ mod tests {
             nodes: vec![node("own", "serving", 100), node("other", "dead", 70)],
         });
         let page = render(&document).into_string();
-        assert!(page.contains("<code>own</code>, this one") && !page.contains("other</code>, this"));
+        assert!(
+            page.contains("<code>own</code>, this one") && !page.contains("other</code>, this")
+        );
         assert!(page.contains("<strong>dead</strong>") && page.contains("30 s ago"));
         assert!(page.contains("takeovers 3, requests forwarded 7."));
         document.status.fleet = None;

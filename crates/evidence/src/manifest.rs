@@ -206,7 +206,7 @@ mod tests {
     fn a_manifest_says_who_may_have_the_key_and_is_the_same_without_that() {
         let own = ("version", Value::from(3));
         let policy = "ab".repeat(32);
-        let alone = encoded(&[own.clone()]);
+        let alone = encoded(std::slice::from_ref(&own));
         let file = encoded(&[own.clone(), fleet(&[("key", "file")])]);
         let peers = encoded(&[own.clone(), fleet(&[("key", "peers"), ("policy", &policy)])]);
         for (document, key) in [

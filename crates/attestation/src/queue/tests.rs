@@ -24,6 +24,7 @@ fn bench(bounds: Bounds) -> Bench {
             Subject::Identity => "identity",
             Subject::ResultBatch { .. } => "results",
             Subject::SessionBatch { .. } => "sessions",
+            Subject::Peer(_) => "peers",
         };
         driver.0.send(class).unwrap();
         let _ = driver.1.recv();
