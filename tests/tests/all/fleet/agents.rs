@@ -77,7 +77,8 @@ async fn one_address_that_three_hosts_deploy_at_once_is_one_version_everywhere()
     for round in 0..3 {
         let text = manifest("agent", &format!("skills = ['round {round}']"));
         let deploy = async |host: &Host, component: &[u8]| {
-            host.try_deploy(&owner, component, &text).await.unwrap();
+            let deployed = host.try_deploy(&owner, component, &text).await;
+            deployed.unwrap_or_else(|error| panic!("{error}\n{}", host.log()));
         };
         let guests = ["http-hello", "http-echo", "chain"].map(guest);
         tokio::join!(
