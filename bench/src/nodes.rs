@@ -63,8 +63,11 @@ struct Round {
 
 async fn compare(rounds: u32, work: Work) -> Result<Group> {
     let config = match work {
-        Work::Python => fs::read_to_string(component("policy-python.toml")?)
-            .context("target/components/policy-python.toml (make components)")?,
+        Work::Python => {
+            let engine = fs::read_to_string(component("policy-python.toml")?)
+                .context("target/components/policy-python.toml (make components)")?;
+            format!("[runtime.python]\n{engine}")
+        }
         Work::Hello | Work::Agent => String::new(),
     };
     let one = [Process::on_cores(&config, "0,1")?];
