@@ -63,25 +63,20 @@ impl Statement for Get {
         )
         .await?;
         match found {
-            Some((version, _, Some(sealed))) => Ok(Some(row(version, sealed))),
-            Some((version, length, None)) if length > LONGEST => Ok(Some(row(version, Vec::new()))),
-            Some((_, length, None)) => {
-                let by = by + for_bytes(u64::try_from(length).unwrap_or_default());
-                long(connection, &self.table, &self.key, by).await
-            }
+            Some(found) => whole(connection, (&self.table, &self.key), found, by).await,
             None => Ok(None),
         }
     }
 }
 
-/// Several rows.
+/// Several rows, whose long values are no more together than those of one page.
 pub(crate) struct GetAll {
     pub tables: Vec<String>,
     pub keys: Vec<Vec<u8>>,
 }
 
-/// Version, length, and the value where it is short; nothing where there is no row.
-type Looked = (Option<i64>, Option<i64>, Option<Vec<u8>>);
+/// The place in the question, from 1; version, length, and the value where it is short.
+type Placed = (i64, i64, i64, Option<Vec<u8>>);
 
 impl Statement for GetAll {
     type Answer = Vec<Option<RawRow>>;
@@ -92,37 +87,88 @@ impl Statement for GetAll {
         by: Instant,
         _: bool,
     ) -> Result<Self::Answer, sqlx::Error> {
+        let is_short = |placed: &Placed| is_short(placed.3.as_ref());
         // Each is looked for by the primary key, whatever the planner thinks of the size of the table.
-        let found: Vec<Looked> = within(
+        let found = within(
             by,
-            sqlx::query_as(
-                "select r.version, octet_length(r.sealed)::bigint, case when octet_length(r.sealed) <= $3 then r.sealed end \
+            bounded(self.keys.len(), is_short, sqlx::query_as(
+                "select q.place, r.version, octet_length(r.sealed)::bigint, case when octet_length(r.sealed) <= $3 then r.sealed end \
                  from unnest($1::text[], $2::bytea[]) with ordinality as q(tab, key, place) \
-                 left join lateral (select h.version, h.sealed from hypervisor_rows h \
-                 where h.tab = q.tab and h.key = q.key limit 1) r on true order by q.place",
+                 join lateral (select h.version, h.sealed from hypervisor_rows h \
+                 where h.tab = q.tab and h.key = q.key limit 1) r on true",
             )
             .bind(&self.tables[..])
             .bind(&self.keys[..])
             .bind(INLINE)
-            .fetch_all(&mut *connection),
+            .fetch(&mut *connection)),
         )
         .await?;
-        let mut rows = Vec::with_capacity(found.len());
-        for (found, (table, key)) in found.into_iter().zip(self.tables.iter().zip(&self.keys)) {
-            rows.push(match found {
-                (Some(version), _, Some(sealed)) => Some(row(version, sealed)),
-                (Some(version), Some(length), None) if length > LONGEST => {
-                    Some(row(version, Vec::new()))
-                }
-                (Some(_), Some(length), None) => {
-                    let time = for_bytes(u64::try_from(length).unwrap_or_default());
-                    let by = Instant::now().max(by) + time;
-                    long(connection, table, key, by).await?
-                }
-                _ => None,
-            });
+        let mut rows = vec![None; self.keys.len()];
+        let mut bytes = 0_i64;
+        for (place, version, length, sealed) in found {
+            let index = usize::try_from(place).unwrap_or_default().wrapping_sub(1);
+            let asked = self.tables.get(index).zip(self.keys.get(index));
+            let Some(((table, key), row)) = asked.zip(rows.get_mut(index)) else {
+                return Err(too_much());
+            };
+            bytes = bytes.saturating_add(to_read(length, sealed.as_ref()));
+            if bytes > PAGE {
+                return Err(too_much());
+            }
+            *row = whole(connection, (table, key), (version, length, sealed), by).await?;
         }
         Ok(rows)
+    }
+}
+
+/// Rows as they come: no more than `most`, and each as it was asked for. Whoever answers may be no PostgreSQL.
+async fn bounded<T>(
+    most: usize,
+    is_asked_for: impl Fn(&T) -> bool,
+    mut rows: Pin<Box<dyn Stream<Item = Result<T, sqlx::Error>> + Send + '_>>,
+) -> Result<Vec<T>, sqlx::Error> {
+    let mut taken = Vec::new();
+    while let Some(row) = poll_fn(|cx| rows.as_mut().poll_next(cx)).await {
+        let row = row?;
+        if taken.len() >= most || !is_asked_for(&row) {
+            return Err(too_much());
+        }
+        taken.push(row);
+    }
+    Ok(taken)
+}
+
+fn too_much() -> sqlx::Error {
+    sqlx::Error::Protocol("it sends more than it was asked for".to_owned())
+}
+
+/// Whether a value that came with its row is as short as those are.
+fn is_short(sealed: Option<&Vec<u8>>) -> bool {
+    i64::try_from(sealed.map_or(0, Vec::len)).is_ok_and(|it| it <= INLINE)
+}
+
+/// Bytes of a value that are still to be read: none of one that came with its row, or is longer than any that is written.
+fn to_read(length: i64, sealed: Option<&Vec<u8>>) -> i64 {
+    match sealed {
+        None if length <= LONGEST => length,
+        _ => 0,
+    }
+}
+
+/// A row with its value, which is asked for where it did not come with it; none where the row went meanwhile.
+async fn whole(
+    connection: &mut PgConnection,
+    (table, key): (&str, &[u8]),
+    (version, length, sealed): (i64, i64, Option<Vec<u8>>),
+    by: Instant,
+) -> Result<Option<RawRow>, sqlx::Error> {
+    match sealed {
+        Some(sealed) => Ok(Some(row(version, sealed))),
+        None if length > LONGEST => Ok(Some(row(version, Vec::new()))),
+        None => {
+            let time = for_bytes(u64::try_from(length).unwrap_or_default());
+            long(connection, table, key, Instant::now().max(by) + time).await
+        }
     }
 }
 
@@ -164,9 +210,10 @@ impl Statement for Scan {
         by: Instant,
         _: bool,
     ) -> Result<Self::Answer, sqlx::Error> {
+        let is_listed = |row: &Listed| row.0.len() <= KEY && is_short(row.3.as_ref());
         let found = within(
             by,
-            self.listed(sqlx::query_as(
+            bounded(self.limit, is_listed, sqlx::query_as(
                 "select key, version, octet_length(sealed)::bigint, case when octet_length(sealed) <= $6 then sealed end \
                  from hypervisor_rows \
                  where tab = $1 and key >= $2 and ($3::bytea is null or key < $3) and ($4::bytea is null or key > $4) \
@@ -184,44 +231,17 @@ impl Statement for Scan {
         let mut rows = Vec::with_capacity(found.len());
         let mut bytes = 0_i64;
         for (key, version, length, sealed) in found {
-            let row = match sealed {
-                Some(sealed) => Some(row(version, sealed)),
-                None if length > LONGEST => Some(row(version, Vec::new())),
-                None => {
-                    bytes = bytes.saturating_add(length);
-                    if bytes > PAGE && !rows.is_empty() {
-                        break;
-                    }
-                    let time = for_bytes(u64::try_from(length).unwrap_or_default());
-                    let by = Instant::now().max(by) + time;
-                    long(connection, &self.table, &key, by).await?
-                }
-            };
+            let more = to_read(length, sealed.as_ref());
+            bytes = bytes.saturating_add(more);
+            if more > 0 && bytes > PAGE && !rows.is_empty() {
+                break;
+            }
+            let found = (version, length, sealed);
+            let row = whole(connection, (&self.table, &key), found, by).await?;
             // One that went meanwhile is gone.
             rows.extend(row.map(|row| (key, row)));
         }
         Ok(rows)
-    }
-}
-
-impl Scan {
-    /// The rows, as they come: no more of them, and none longer, than were asked for. Whoever answers may be no PostgreSQL.
-    async fn listed(
-        &self,
-        mut rows: Pin<Box<dyn Stream<Item = Result<Listed, sqlx::Error>> + Send + '_>>,
-    ) -> Result<Vec<Listed>, sqlx::Error> {
-        let mut listed: Vec<Listed> = Vec::new();
-        while let Some(row) = poll_fn(|cx| rows.as_mut().poll_next(cx)).await {
-            let row = row?;
-            let inline = row.3.as_ref().map_or(0, Vec::len);
-            let is_short = i64::try_from(inline).is_ok_and(|it| it <= INLINE);
-            if listed.len() >= self.limit || row.0.len() > KEY || !is_short {
-                let words = "it sends more than it was asked for";
-                return Err(sqlx::Error::Protocol(words.to_owned()));
-            }
-            listed.push(row);
-        }
-        Ok(listed)
     }
 }
 
