@@ -66,7 +66,7 @@ impl fmt::Display for Address {
 
 impl Address {
     /// As the authority of a URI, by which connections are kept.
-    pub(crate) fn authority(&self) -> Option<Authority> {
+    pub fn authority(&self) -> Option<Authority> {
         let text = match self {
             Self::Tcp(address) => address.to_string(),
             Self::Unix(path) => const_hex::encode(path.to_str()?) + SOCKET,

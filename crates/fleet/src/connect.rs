@@ -27,10 +27,10 @@ const PROBE: Duration = Duration::from_secs(2);
 const PROBES: u32 = 2;
 
 /// Asks other nodes.
-pub(crate) type Connections = Client<Connector, Full<Bytes>>;
+pub type Connections = Client<Connector, Full<Bytes>>;
 
 /// Asks other nodes, each of which has `patience` to take a connection.
-pub(crate) fn connections(patience: Duration) -> Connections {
+pub fn connections(patience: Duration) -> Connections {
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
@@ -42,7 +42,7 @@ pub(crate) fn connections(patience: Duration) -> Connections {
 
 /// Connects to the node that a URI names.
 #[derive(Debug, Clone)]
-pub(crate) struct Connector {
+pub struct Connector {
     patience: Duration,
 }
 
@@ -88,8 +88,10 @@ async fn connect(uri: &Uri) -> io::Result<TokioIo<Stream>> {
 
 /// A connection to a node.
 #[derive(Debug)]
-pub(crate) enum Stream {
+pub enum Stream {
+    /// Over TCP.
     Tcp(TcpStream),
+    /// Over a socket of this machine.
     Unix(UnixStream),
 }
 

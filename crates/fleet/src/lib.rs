@@ -23,6 +23,7 @@ mod tests;
 mod view;
 
 pub use address::Address;
+pub use connect::{Connections, Connector, Stream, connections};
 pub use error::{Error, NotForwarded};
 pub use fleet::{Fleet, Settings, Vitals};
 pub use forward::Head;

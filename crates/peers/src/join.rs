@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use hypervisor_attestation::{Attestation, now};
 use hypervisor_evidence::Peer;
-use hypervisor_fleet::Address;
+use hypervisor_fleet::{Address, connections};
 use hypervisor_protocol::{PrivateKey, SessionId};
 use hypervisor_store::SealingKey;
 use tokio::time::Instant;
 
-use crate::ask::{Asking, Failed};
+use crate::ask::{Asking, CONNECT, Failed};
 use crate::error::{Error, Refused};
 use crate::judge::{Judge, evidence};
 use crate::member::Member;
@@ -68,6 +68,7 @@ impl Joining<'_> {
 
     async fn key(&self) -> Result<(SealingKey, Origin), Error> {
         let judge = self.terms.judge()?;
+        let connections = connections(CONNECT);
         let ends = Instant::now() + PATIENCE;
         let mut last = "no member was there".to_owned();
         // Members that refused, by where they are: another answer would take another host.
@@ -96,6 +97,7 @@ impl Joining<'_> {
                 let asking = Asking {
                     attestation: self.attestation,
                     judge: &judge,
+                    connections: &connections,
                 };
                 match tokio::time::timeout_at(ends, asking.key_of(member)).await {
                     Ok(Ok(key)) => return self.given(key, &row),

@@ -57,11 +57,11 @@ impl Answer {
     }
 }
 
-/// A message whose form is wrong.
+/// A message whose form is wrong. What a decoder says of it may quote it.
 pub(crate) fn malformed(reason: &str) -> Refused {
     Refused {
         check: "message".to_owned(),
-        reason: reason.to_owned(),
+        reason: plain(reason),
     }
 }
 
