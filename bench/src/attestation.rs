@@ -4,7 +4,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use hypervisor_protocol::{ContentFormat, CreateKeypairRequest, CreateKeypairResponse, PrivateKey};
 use hypervisor_simulated::Simulator;
-use hypervisor_verify::tdx::TdxQuote;
+use hypervisor_tests::peers::policy_text;
 use hypervisor_verify::{Challenge, Evidence, Expected, ExpectedSubject, Policy, VerifierNonce};
 use tokio::task::JoinSet;
 
@@ -147,25 +147,11 @@ fn policy() -> Result<Policy> {
     let simulator = Simulator::builder(SEED.as_bytes())
         .build()
         .context("the simulator")?;
-    let quote = simulator.raw_quote(&[7; 64]).context("a quote")?;
-    let report = TdxQuote::parse(&quote).context("the quote")?.report;
-    let [rtmr0, rtmr1, rtmr2, rtmr3] = report.rtmr;
-    let mut text = format!(
-        "version = 1\nroots.simulated = \"{}\"\n[components]\nany = true\n[manifest]\nany = true\n[[tdx.reference]]\nname = \"image\"\n",
+    let root = format!(
+        "simulated = \"{}\"",
         const_hex::encode(simulator.fingerprint())
     );
-    for (name, value) in [
-        ("mrtd", &report.mrtd[..]),
-        ("rtmr0", &rtmr0),
-        ("rtmr1", &rtmr1),
-        ("rtmr2", &rtmr2),
-        ("rtmr3", &rtmr3),
-        ("xfam", &report.xfam),
-        ("td_attributes", &report.td_attributes),
-        ("mrowner", &report.mrowner),
-    ] {
-        text += &format!("{name} = \"{}\"\n", const_hex::encode(value));
-    }
+    let text = policy_text(&root, &simulator, "any = true");
     Policy::parse(&text).context("the policy")
 }
 

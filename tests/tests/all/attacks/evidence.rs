@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hypervisor_client::protocol::{ContentFormat, Exit, ProblemType, Rejection};
 use hypervisor_simulated::Simulator;
 use hypervisor_tests::agents::{manifest, owner, problem, rejection};
+use hypervisor_tests::peers::policy_text;
 use hypervisor_tests::programs::wat;
 use hypervisor_tests::{Host, RawSession};
-use hypervisor_verify::tdx::TdxQuote;
 use hypervisor_verify::{
     Challenge, ComponentLog, Evidence, Expected, ExpectedSubject, Policy, VerifierNonce,
 };
@@ -37,26 +37,11 @@ fn component(number: usize, imports: usize) -> Vec<u8> {
 /// What believes the simulation, whatever the host runs.
 fn policy() -> Policy {
     let simulator = Simulator::builder(b"attacked").build().unwrap();
-    let quote = simulator.raw_quote(&[7; 64]).unwrap();
-    let report = TdxQuote::parse(&quote).unwrap().report;
-    let [rtmr0, rtmr1, rtmr2, rtmr3] = report.rtmr;
-    let hex = |value: &[u8]| const_hex::encode(value);
-    let mut text = format!(
-        "version = 1\nroots.simulated = \"{}\"\n[components]\nany = true\n[manifest]\nany = true\n[[tdx.reference]]\nname = \"image\"\n",
-        hex(&simulator.fingerprint())
+    let root = format!(
+        "simulated = \"{}\"",
+        const_hex::encode(simulator.fingerprint())
     );
-    for (name, value) in [
-        ("mrtd", &report.mrtd[..]),
-        ("rtmr0", &rtmr0),
-        ("rtmr1", &rtmr1),
-        ("rtmr2", &rtmr2),
-        ("rtmr3", &rtmr3),
-        ("xfam", &report.xfam),
-        ("td_attributes", &report.td_attributes),
-        ("mrowner", &report.mrowner),
-    ] {
-        text += &format!("{name} = \"{}\"\n", hex(value));
-    }
+    let text = policy_text(&root, &simulator, "any = true");
     Policy::parse(&text).unwrap()
 }
 
