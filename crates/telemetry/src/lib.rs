@@ -29,8 +29,7 @@ use tracing_subscriber::reload;
 pub use lines::Lines;
 pub use lines::since as lines_since;
 pub use request::{Request, carried, request};
-pub use spans::{Spans, Stepped, Traced, export};
-pub use spans::{done, failed, spans_since, stepped};
+pub use spans::{Spans, Stepped, Traced, done, export, failed, spans_since, stepped};
 
 /// Libraries whose warnings are about what a guest or a peer did.
 const TALKATIVE: [&str; 4] = ["wasmtime_wasi_http", "wasmtime_wasi", "hyper", "h2"];
