@@ -210,6 +210,24 @@ fn linked(package: &str, all: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<S
     found
 }
 
+/// One that is not named there is built like a dependency: without the checks that tests count on.
+#[test]
+fn every_package_of_the_workspace_is_named_in_the_development_profile() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let (_, profiles) = manifest.split_once("[profile.dev.package]\n").unwrap();
+    let named: BTreeSet<_> = profiles
+        .lines()
+        .take_while(|line| !line.starts_with('['))
+        .filter(|line| {
+            let checks = ["debug-assertions = true", "overflow-checks = true"];
+            checks.iter().all(|check| line.contains(check))
+        })
+        .map(|line| short(line.split_once(" = ").unwrap().0))
+        .collect();
+    let members: BTreeSet<_> = dependencies().into_keys().collect();
+    assert_eq!(named, members);
+}
+
 #[test]
 fn every_package_depends_on_those_below_it_only() {
     let all = dependencies();
