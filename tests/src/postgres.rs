@@ -231,7 +231,8 @@ impl Postgres {
         self.query("select pg_promote()");
     }
 
-    fn data(&self) -> PathBuf {
+    /// Its folder of data.
+    pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 

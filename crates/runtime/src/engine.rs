@@ -88,6 +88,7 @@ pub(super) fn host_engine(settings: &Settings) -> Result<(Engine, Allocation), E
 /// Opens what the engine needs of its own process and may open no more once that cannot be looked into: its page map. Whether it is
 /// of use.
 pub fn look_at_own_pages() -> bool {
+    crate::written::open();
     PoolingAllocationConfig::is_pagemap_scan_available()
 }
 

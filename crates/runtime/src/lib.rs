@@ -4,8 +4,10 @@
 //! [`Surroundings`] and [`Egress`]. Programs are prepared once (compiled in a process of its own, linked, cached in memory)
 //! and run in a fresh instance each time.
 
+mod access;
 mod adapt;
 mod agent;
+mod begin;
 mod budget;
 mod bundle;
 mod cache;
@@ -47,10 +49,12 @@ mod still;
 mod surroundings;
 mod tap;
 mod teardown;
+mod touch;
 mod trial;
 mod typed;
 mod worker;
 mod worlds;
+mod written;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

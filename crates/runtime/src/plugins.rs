@@ -235,7 +235,7 @@ impl Executor {
             let checked = component.check(world)?;
             let (linked, loaded) = self.load(&component, world, checked).await?;
             let sandboxes = self.sandboxes.clone();
-            let engine = ScriptEngine::new(linked, sandboxes, component.sha384(), ready)
+            let engine = ScriptEngine::new(language, linked, sandboxes, component.sha384(), ready)
                 .await
                 .map_err(|e| component.unusable(&e))?;
             engine.fill().await;

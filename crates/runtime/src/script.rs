@@ -7,17 +7,19 @@ use hypervisor_wasm_check::cut;
 use sha2::{Digest, Sha384};
 use wasmtime::component::InstancePre;
 
+use super::access::{Access, AccessIndices};
+use super::begin::Beginning;
 use super::guest::Guest;
 use super::outcome::{Exit, Inputs, Outcome};
 use super::ready::Stock;
-use super::said::{Failure, log_written};
+use super::said::Failure;
 use super::sandbox::{Live, MAX_WORDS, Sandbox, Sandboxes};
-use super::snapshot::{Access, AccessIndices, Base, Delta, Image};
+use super::snapshot::Base;
 use super::worlds::script::exports::hypervisor::plugin::runtime;
 use super::worlds::script::exports::hypervisor::plugin::script::{self, Fault, ScriptError};
 
 /// The first `argv` of an instance; a script's own come with the call.
-const INTERPRETER: &str = "script-engine";
+pub(super) const INTERPRETER: &str = "script-engine";
 
 /// What an engine may export besides.
 const RUNTIME: &str = "hypervisor:plugin/runtime@0.1.1";
@@ -40,6 +42,14 @@ impl Language {
             Self::Javascript => "javascript",
         }
     }
+
+    /// A script that does what most do: it writes something.
+    pub(super) fn sample(self) -> &'static str {
+        match self {
+            Self::Python => "print('')",
+            Self::Javascript => "console.log('')",
+        }
+    }
 }
 
 impl fmt::Display for Language {
@@ -52,11 +62,11 @@ impl fmt::Display for Language {
 pub(super) struct ScriptEngine {
     pre: InstancePre<Guest>,
     exports: Exported,
+    pub(super) language: Language,
     pub(super) sandboxes: Sandboxes,
     /// What every instance holds that was made ready, where environments are set up in them.
     pub(super) base: Option<Base>,
-    /// What a fresh instance lacks of it, where that takes the place of an empty script.
-    start: Option<Delta>,
+    pub(super) beginning: Beginning,
     /// SHA-384 of the component.
     pub(super) sha384: [u8; 48],
     ready: Arc<Stock<Instance>>,
@@ -106,6 +116,7 @@ pub(super) fn exported(linked: &InstancePre<Guest>) -> wasmtime::Result<Exported
 impl ScriptEngine {
     /// `wanted` instances are kept ready.
     pub(super) async fn new(
+        language: Language,
         pre: InstancePre<Guest>,
         sandboxes: Sandboxes,
         sha384: [u8; 48],
@@ -119,41 +130,17 @@ impl ScriptEngine {
         let mut engine = Self {
             exports,
             pre,
+            language,
             sandboxes,
             base: None,
-            start: None,
+            beginning: Beginning::default(),
             sha384,
             ready: Stock::new(wanted),
         };
         if engine.exports.runtime.is_some() {
-            let one = engine.image(Begin::Run).await?;
-            if one != engine.image(Begin::Run).await? {
-                return Err(wasmtime::Error::msg(
-                    "two instances of it that were made ready in the same way differ, so that no state can be kept of what it exports as `runtime`",
-                ));
-            }
-            let bare = engine.image(Begin::Open).await?;
-            engine.start = Some(Delta::between(&bare, &one));
-            if one != engine.image(Begin::Restore).await? {
-                tracing::warn!(
-                    "an instance of it that was made ready by writing its memory differs from one that ran, so that each one runs"
-                );
-                engine.start = None;
-            }
-            engine.base = Some(Base::new(one));
+            engine.learn().await?;
         }
         Ok(Arc::new(engine))
-    }
-
-    /// What an instance that began in this way holds.
-    async fn image(&self, begin: Begin) -> wasmtime::Result<Image> {
-        let unmade = |failure: Failure| wasmtime::Error::msg(failure.explained());
-        let mut instance = self.begun(begin).await.map_err(unmade)?;
-        let image = instance
-            .call(async |exports, store| Image::of(&runtime_of(exports)?.access, store).await)
-            .await;
-        drop(instance.sandbox.finish(Exit::Ok));
-        image.map_err(|exit| unmade(exit.into()))
     }
 
     /// Makes instances ready until as many wait as are wanted.
@@ -214,13 +201,13 @@ impl ScriptEngine {
     }
 
     /// An instance that was made like every other is so no longer: it has clocks and chance.
-    fn awaken(&self, instance: &mut Instance) {
+    pub(super) fn awaken(&self, instance: &mut Instance) {
         if self.exports.runtime.is_some() {
             instance.sandbox.awaken();
         }
     }
 
-    async fn instantiate(&self) -> Result<Instance, Exit> {
+    pub(super) async fn instantiate(&self) -> Result<Instance, Exit> {
         self.sandboxes
             .live(INTERPRETER, async |store| {
                 let instance = self.pre.instantiate_async(&mut *store).await?;
@@ -237,55 +224,6 @@ impl ScriptEngine {
             })
             .await
     }
-
-    /// An instance that is as an empty script leaves it: that is most of what a short script costs.
-    async fn make(&self) -> Result<Instance, Failure> {
-        let begin = match self.start {
-            Some(_) => Begin::Restore,
-            None => Begin::Run,
-        };
-        self.begun(begin).await
-    }
-
-    /// An instance that has begun. What it prints is the engine's own; of scripts nothing is logged.
-    async fn begun(&self, begin: Begin) -> Result<Instance, Failure> {
-        let mut instance = self.instantiate().await?;
-        let made = match begin {
-            Begin::Run => match run(&mut instance, "", &[]).await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(exit_of(error, &instance.sandbox).into()),
-                Err(exit) => Err(exit.into()),
-            },
-            Begin::Open | Begin::Restore => {
-                let start = self.start.as_ref().filter(|_| begin == Begin::Restore);
-                instance
-                    .call(async |exports, store| {
-                        let Runtime { calls, access } = runtime_of(exports)?;
-                        calls.call_open_streams(&mut *store).await?;
-                        match start {
-                            Some(start) => start.restore(access, store).await,
-                            None => Ok(()),
-                        }
-                    })
-                    .await
-                    .map_err(Failure::from)
-            }
-        };
-        log_written(INTERPRETER, &instance.sandbox.written());
-        self.awaken(&mut instance);
-        made.map(|()| instance)
-    }
-}
-
-/// How an instance begins.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Begin {
-    /// It runs an empty script.
-    Run,
-    /// It opens its streams alone.
-    Open,
-    /// And gets the memory that an empty script would have left.
-    Restore,
 }
 
 /// An engine without it is asked for nothing of the kind.
@@ -300,7 +238,7 @@ fn unready(failure: Failure) -> Exit {
     }
 }
 
-async fn run(
+pub(super) async fn run(
     instance: &mut Instance,
     source: &str,
     arguments: &[String],

@@ -8,125 +8,15 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 use wasmtime::Store;
-use wasmtime::component::{
-    Component, ComponentExportIndex, Func, Instance, ResourceTable, TypedFunc, WasmList,
-};
+use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable};
 use zeroize::Zeroizing;
 
+use super::access::{Access, HEAD, STEP, bytes_of, le, number, pages_of};
 use super::guest::Guest;
-use super::instrument::{ACCESS, INSTRUMENTER_VERSION, SCRATCH};
+use super::instrument::INSTRUMENTER_VERSION;
+use super::written::PAGE;
 use crate::imports::crypto::SigningKey;
-
-/// Bytes that are compared, and kept, at once.
-const PAGE: usize = 4 << 10;
-/// What precedes a run of pages: its place and its length.
-const HEAD: usize = 8;
-/// Bytes of a page of linear memory.
-pub(super) const WASM_PAGE: u64 = 64 << 10;
-const STEP: usize = SCRATCH as usize;
-
-/// Where a component exports what the instrumenter added.
-pub(super) struct AccessIndices {
-    memories: Vec<[ComponentExportIndex; 4]>,
-    globals: ComponentExportIndex,
-    set_globals: ComponentExportIndex,
-}
-
-impl AccessIndices {
-    /// None of a component that was not instrumented.
-    pub(super) fn of(component: &Component) -> Option<Self> {
-        let access = component.get_export_index(None, ACCESS)?;
-        let get = |name: &str| component.get_export_index(Some(&access), name);
-        let of_memory = |at: usize| {
-            let get = |name| get(&format!("{name}{at}"));
-            Some([get("size")?, get("grow")?, get("read")?, get("write")?])
-        };
-        Some(Self {
-            memories: (0..).map_while(of_memory).collect(),
-            globals: get("globals")?,
-            set_globals: get("set-globals")?,
-        })
-    }
-
-    /// The same in an instance.
-    pub(super) fn load(
-        &self,
-        store: &mut Store<Guest>,
-        instance: &Instance,
-    ) -> wasmtime::Result<Access> {
-        let mut get = |index: &ComponentExportIndex| {
-            let function = instance.get_func(&mut *store, index);
-            function.ok_or_else(|| wasmtime::Error::msg("the component lacks its access"))
-        };
-        let mut memories = Vec::with_capacity(self.memories.len());
-        for [size, grow, read, write] in &self.memories {
-            memories.push(MemoryAccess {
-                size: get(size)?,
-                grow: get(grow)?,
-                read: get(read)?,
-                write: get(write)?,
-            });
-        }
-        Ok(Access {
-            memories,
-            globals: get(&self.globals)?,
-            set_globals: get(&self.set_globals)?,
-        })
-    }
-}
-
-/// Reads and writes what an instance holds.
-pub(super) struct Access {
-    memories: Vec<MemoryAccess>,
-    globals: Func,
-    set_globals: Func,
-}
-
-struct MemoryAccess {
-    size: Func,
-    grow: Func,
-    read: Func,
-    write: Func,
-}
-
-type Nothing = TypedFunc<(), (u32,)>;
-type Read = TypedFunc<(u32, u32), (WasmList<u8>,)>;
-
-impl MemoryAccess {
-    async fn pages(&self, store: &mut Store<Guest>) -> wasmtime::Result<u32> {
-        let size: Nothing = self.size.typed(&mut *store)?;
-        Ok(size.call_async(store, ()).await?.0)
-    }
-
-    /// Shows all of it, part by part, in order.
-    async fn each(
-        &self,
-        store: &mut Store<Guest>,
-        mut show: impl FnMut(usize, &[u8]) -> bool,
-    ) -> wasmtime::Result<u32> {
-        let pages = self.pages(store).await?;
-        let end = bytes_of(pages);
-        let read: Read = self.read.typed(&mut *store)?;
-        for at in (0..end).step_by(STEP) {
-            let length = STEP.min(end.saturating_sub(at));
-            let (place, length) = (word(at)?, word(length)?);
-            let (list,) = read.call_async(&mut *store, (place, length)).await?;
-            if !show(at, list.as_le_slice(&*store)) {
-                break;
-            }
-        }
-        Ok(pages)
-    }
-}
-
-impl Access {
-    async fn globals(&self, store: &mut Store<Guest>) -> wasmtime::Result<Vec<u8>> {
-        let globals: TypedFunc<(), (WasmList<u8>,)> = self.globals.typed(&mut *store)?;
-        let (list,) = globals.call_async(&mut *store, ()).await?;
-        Ok(list.as_le_slice(&*store).to_vec())
-    }
-}
 
 /// All that an instance holds.
 #[derive(PartialEq, Eq)]
@@ -151,7 +41,7 @@ impl Image {
     pub(super) async fn of(access: &Access, store: &mut Store<Guest>) -> wasmtime::Result<Self> {
         let mut memories = Vec::with_capacity(access.memories.len());
         for memory in &access.memories {
-            let mut bytes = Vec::new();
+            let mut bytes = Vec::with_capacity(bytes_of(memory.pages(store).await?));
             let copy = |_, part: &[u8]| {
                 bytes.extend_from_slice(part);
                 true
@@ -164,6 +54,30 @@ impl Image {
             globals: access.globals(store).await?,
             handles: handles(&mut store.data_mut().table),
         })
+    }
+}
+
+impl Image {
+    /// Whether an instance holds the same.
+    pub(super) async fn is_of(
+        &self,
+        access: &Access,
+        store: &mut Store<Guest>,
+    ) -> wasmtime::Result<bool> {
+        for (memory, before) in access.memories.iter().zip(&self.memories) {
+            let mut alike = true;
+            let compare = |place: usize, part: &[u8]| {
+                let end = place.saturating_add(part.len());
+                alike = before.get(place..end) == Some(part);
+                alike
+            };
+            let pages = memory.each(store, compare).await?;
+            if !alike || pages_of(before.len()) != pages {
+                return Ok(false);
+            }
+        }
+        Ok(self.globals == access.globals(store).await?
+            && self.handles == handles(&mut store.data_mut().table))
     }
 }
 
@@ -242,18 +156,34 @@ impl Delta {
         }))
     }
 
-    /// What makes an instance that only opened its streams one that is ready.
-    pub(super) fn between(bare: &Image, ready: &Image) -> Self {
+    /// What makes an instance one that holds `ready`.
+    pub(super) async fn towards(
+        ready: &Image,
+        access: &Access,
+        store: &mut Store<Guest>,
+    ) -> wasmtime::Result<Self> {
         let mut runs = Runs::default();
-        let both = ready.memories.iter().zip(&bare.memories);
-        for (at, (after, before)) in (0_u8..).zip(both) {
-            runs.add_differing(at, before, 0, after);
+        for (at, (memory, after)) in (0_u8..).zip(access.memories.iter().zip(&ready.memories)) {
+            let mut seen = 0;
+            let add = |place: usize, before: &[u8]| {
+                seen = place.saturating_add(before.len()).min(after.len());
+                runs.add_unlike(
+                    at,
+                    before,
+                    place,
+                    after.get(place..seen).unwrap_or_default(),
+                );
+                true
+            };
+            memory.each(store, add).await?;
+            // It has grown since.
+            runs.add_unlike(at, &[], seen, after.get(seen..).unwrap_or_default());
         }
-        Self {
+        Ok(Self {
             pages: ready.memories.iter().map(|it| pages_of(it.len())).collect(),
             globals: Zeroizing::new(ready.globals.clone()),
             parts: runs.done(),
-        }
+        })
     }
 
     /// Writes it into an instance that was just made ready.
@@ -264,23 +194,38 @@ impl Delta {
     ) -> wasmtime::Result<()> {
         for (memory, &wanted) in access.memories.iter().zip(&self.pages) {
             let missing = wanted.saturating_sub(memory.pages(store).await?);
-            if missing > 0 {
-                let grow: TypedFunc<(u32,), (i32,)> = memory.grow.typed(&mut *store)?;
-                let (before,) = grow.call_async(&mut *store, (missing,)).await?;
-                if before < 0 {
-                    return Err(wasmtime::Error::msg("the state does not fit into memory"));
-                }
+            if missing > 0 && !memory.grow(store, missing).await? {
+                return Err(wasmtime::Error::msg("the state does not fit into memory"));
             }
         }
-        for Part { memory, runs } in &self.parts {
-            let Some(memory) = access.memories.get(usize::from(*memory)) else {
-                return Err(wasmtime::Error::msg("the state has a memory too many"));
-            };
-            let write = memory.write.typed::<(&[u8],), ()>(&mut *store)?;
-            write.call_async(&mut *store, (runs.as_slice(),)).await?;
+        for part in &self.parts {
+            part.write(access, store).await?;
         }
-        let set = access.set_globals.typed::<(&[u8],), ()>(&mut *store)?;
-        set.call_async(store, (self.globals.as_slice(),)).await
+        access.set_globals(store, &self.globals).await
+    }
+}
+
+impl Part {
+    pub(super) async fn write(
+        &self,
+        access: &Access,
+        store: &mut Store<Guest>,
+    ) -> wasmtime::Result<()> {
+        let Some(memory) = access.memories.get(usize::from(self.memory)) else {
+            return Err(wasmtime::Error::msg("the state has a memory too many"));
+        };
+        memory.write(store, &self.runs).await
+    }
+
+    /// Where its pages begin.
+    pub(super) fn pages(&self) -> impl Iterator<Item = usize> {
+        let mut rest = self.runs.as_slice();
+        let runs = std::iter::from_fn(move || {
+            let (&[place, length], _) = rest.as_chunks().0.split_first_chunk()?;
+            rest = rest.get(HEAD..)?.get(number(length)..).unwrap_or_default();
+            Some(number(place)..number(place).saturating_add(number(length)))
+        });
+        runs.flat_map(|run| run.step_by(PAGE))
     }
 }
 
@@ -307,6 +252,15 @@ impl Runs {
         for (place, page) in (place..).step_by(PAGE).zip(part.chunks(PAGE)) {
             if !is_as_before(before, place, page) {
                 self.add(memory, place, page);
+            }
+        }
+    }
+
+    /// The pages of `part`, which stands at `place`, that are not what `before` has in the same place of its own.
+    fn add_unlike(&mut self, memory: u8, before: &[u8], place: usize, part: &[u8]) {
+        for (at, page) in (0..).step_by(PAGE).zip(part.chunks(PAGE)) {
+            if !is_as_before(before, at, page) {
+                self.add(memory, place.saturating_add(at), page);
             }
         }
     }
@@ -374,24 +328,6 @@ fn handles(table: &mut ResourceTable) -> Handles {
         *count = count.saturating_add(1);
     }
     handles
-}
-
-fn bytes_of(pages: u32) -> usize {
-    let bytes = u64::from(pages).saturating_mul(WASM_PAGE);
-    usize::try_from(bytes).unwrap_or(usize::MAX)
-}
-
-fn pages_of(bytes: usize) -> u32 {
-    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-    u32::try_from(bytes.div_euclid(WASM_PAGE)).unwrap_or(u32::MAX)
-}
-
-fn word(number: usize) -> wasmtime::Result<u32> {
-    Ok(u32::try_from(number)?)
-}
-
-fn le(number: usize) -> [u8; 4] {
-    u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes()
 }
 
 #[cfg(test)]

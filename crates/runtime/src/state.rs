@@ -6,9 +6,10 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::access::WASM_PAGE;
 use super::instrument::SCRATCH;
 use super::script::Language;
-use super::snapshot::{Delta, Part, WASM_PAGE};
+use super::snapshot::{Delta, Part};
 
 /// Most bytes of memory that a state keeps.
 pub const MAX_STATE: usize = 64 << 20;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hypervisor_client::Program;
 use hypervisor_client::protocol::Exit;
@@ -15,7 +15,10 @@ use crate::agents::kit::Policy;
 use crate::agents::swap::{CBOR, Identity, SIMULATED, component, listing, may_run, swapped};
 use crate::templates::template;
 
-/// Requests that are sent without a pause until they are told to stop.
+/// What lies between two requests of one task: compilers, which give way to all else, would otherwise never be done.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Requests that are sent until they are told to stop.
 struct Load {
     stop: Arc<AtomicBool>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -33,6 +36,7 @@ impl Load {
                 while !go_on.load(Ordering::Relaxed) {
                     let execution = session.run_wasm(Program::new(&hello)).await.unwrap();
                     assert_eq!(execution.report.exit, Exit::Ok);
+                    tokio::time::sleep(PAUSE).await;
                 }
             }));
             let (url, go_on) = (host.agent("hello", "/"), Arc::clone(&stop));
@@ -42,6 +46,7 @@ impl Load {
                     let answer = http.get(&url).send().await.unwrap();
                     assert_eq!(answer.status(), 200);
                     assert_eq!(answer.text().await.unwrap(), "hello from GET /\n");
+                    tokio::time::sleep(PAUSE).await;
                 }
             }));
         }

@@ -35,6 +35,25 @@ async fn run(session: &RawSession, word: &str) -> Answer {
 }
 
 #[tokio::test]
+async fn the_balancer_lets_nobody_ask_hosts_for_their_key() {
+    let nodes = Nodes::start(3, "");
+    let [a, b, c] = &nodes.hosts[..] else {
+        panic!()
+    };
+    let balancer = Balancer::before([a, b, c]).await;
+    for path in ["/fleet/join", "/fleet", "/%66leet/join", "/fleet/join?x"] {
+        let url = format!("{}{path}", balancer.url());
+        let answer = reqwest::get(&url).await.unwrap();
+        // A host's own refusal is a 404.
+        assert_eq!(answer.status(), 403, "{path}");
+        let direct = reqwest::get(format!("{}{path}", a.url())).await.unwrap();
+        assert_ne!(direct.status(), 403, "{path}");
+    }
+    let healthy = reqwest::get(format!("{}/readyz", balancer.url())).await;
+    assert_ne!(healthy.unwrap().status(), 403);
+}
+
+#[tokio::test]
 async fn a_session_is_served_by_its_own_host_whichever_is_asked() {
     let nodes = Nodes::start(3, "");
     let [a, b, c] = &nodes.hosts[..] else {

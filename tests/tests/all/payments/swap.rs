@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use hypervisor_client::protocol::{Exit, Rejection};
@@ -305,7 +305,10 @@ async fn a_purchase_that_is_under_way_is_settled_whatever_is_swapped_meanwhile()
     assert_eq!(shop.chain.transfers().await.len(), 1);
 }
 
-/// Purchases without a pause until they are told to stop, each with a voucher of its own: every one has to be served.
+/// What lies between two purchases of one buyer: compilers, which give way to all else, would otherwise never be done.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Purchases until they are told to stop, each with a voucher of its own: every one has to be served.
 #[derive(Clone, Default)]
 struct Buyers {
     stop: Arc<AtomicBool>,
@@ -325,6 +328,7 @@ impl Buyers {
             let answer = answer.await.unwrap();
             let status = answer.status();
             assert_eq!(status, 200, "{}", answer.text().await.unwrap());
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
@@ -333,6 +337,7 @@ impl Buyers {
             let purchase = Purchase::of_echo(&host, "bought").await;
             let answer = purchase.send(&[("x-voucher", &self.voucher())]).await;
             assert_eq!(purchase.opened(&answer).result, b"bought\n");
+            tokio::time::sleep(PAUSE).await;
         }
     }
 

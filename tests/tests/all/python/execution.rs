@@ -3,6 +3,7 @@
 use hypervisor_client::Program;
 use hypervisor_client::protocol::Exit;
 use hypervisor_tests::Host;
+use hypervisor_tests::programs::python_plugin;
 use sha2::{Digest, Sha256};
 
 use crate::python::{output, raised, run, stderr, stdout};
@@ -190,4 +191,22 @@ async fn the_clock_is_the_present_and_not_the_snapshots() {
     let before = now();
     let there = output("import time; print(time.time_ns() // 1000)").await;
     assert!((before..=now()).contains(&there.trim().parse().unwrap()));
+}
+
+#[test]
+fn the_pages_that_a_script_writes_to_are_learned_at_the_start() {
+    let section = format!("[runtime.python]\n{}", python_plugin());
+    let host = Host::logging("info,hypervisor_runtime=debug", &section);
+    let log = host.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("touched before they are read known="))
+        .unwrap_or_else(|| panic!("{log}"));
+    let number = |name: &str| -> usize {
+        let (_, rest) = line.split_once(name).unwrap();
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().unwrap_or_else(|_| panic!("{line}"))
+    };
+    // Most of them hold afterwards what they held before.
+    assert!(number("found=Some(") > number("known="), "{line}");
 }
