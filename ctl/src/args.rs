@@ -158,15 +158,21 @@ configuration again. Rules that are sent are in no file of the host's: it reads 
         #[arg(long, value_enum, default_value = "text", global = true)]
         output: Output,
     },
-    /// Show the hosts that are one service, as a serving host sees them.
-    #[command(after_help = "Examples:
+    /// Show the hosts that are one service, as a serving host sees them, or change the key that they share.
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:
   hypervisor-ctl fleet
-  hypervisor-ctl fleet --output json")]
+  hypervisor-ctl fleet --output json
+  hypervisor-ctl fleet rotate"
+    )]
     Fleet {
+        #[command(subcommand)]
+        command: Option<FleetCommand>,
         #[command(flatten)]
         access: AdminAccess,
         /// Form of the output.
-        #[arg(long, value_enum, default_value = "text")]
+        #[arg(long, value_enum, default_value = "text", global = true)]
         output: Output,
     },
     /// Have a serving host take no more, and end when what is under way has ended, as after SIGTERM.
@@ -345,6 +351,16 @@ pub(crate) enum AgentsCommand {
         #[arg(value_name = "OWNER")]
         owner: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FleetCommand {
+    /// Have a new key take the place of the one that rows are sealed under, where hosts give it to each other.
+    #[command(
+        after_help = "The host makes the key, and the others get it from it. Once all that live have it everything is written under it, and what
+there is is sealed anew; then the one before is forgotten. `hypervisor-ctl fleet` says how far that is. No host is restarted."
+    )]
+    Rotate,
 }
 
 #[derive(Debug, Args)]

@@ -113,7 +113,11 @@ fn run(cli: &Cli) -> Result<bool, Error> {
             access,
             output,
         } => serving::agents(cli, access, command.as_ref(), *output)?,
-        Command::Fleet { access, output } => serving::fleet(cli, access, *output)?,
+        Command::Fleet {
+            command,
+            access,
+            output,
+        } => serving::fleet(cli, access, command.as_ref(), *output)?,
         Command::Drain(asked) => return serving::drain(cli, &asked.access, asked),
         Command::Telemetry(asked) => export::telemetry(cli, asked)?,
         Command::Level {

@@ -29,6 +29,8 @@ const MAX_ANSWER: usize = 16 << 20;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The same of a swap, for which a component is compiled.
 const SWAP: Duration = Duration::from_secs(15 * 60);
+/// The same of a change of a fleet's key, which waits for a look at it that is under way.
+const ROTATE: Duration = Duration::from_secs(60);
 
 /// Where an admin port is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +152,15 @@ impl Admin {
     /// [`Error::Admin`], also where it is alone.
     pub async fn fleet(&self) -> Result<Fleet, Error> {
         self.read(Method::GET, "/fleet", ("", Vec::new())).await
+    }
+
+    /// Has another key take the place of the one that its fleet shares; gives its id, hex.
+    ///
+    /// # Errors
+    /// [`Error::Admin`].
+    pub async fn rotate(&self) -> Result<String, Error> {
+        let asked = self.ask(Method::POST, "/fleet/rotate", ("", Vec::new()), ROTATE);
+        Ok(String::from_utf8_lossy(&asked.await?).trim().to_owned())
     }
 
     /// What it counts, as OpenMetrics.

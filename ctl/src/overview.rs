@@ -100,6 +100,16 @@ pub fn fleet(out: &mut impl Write, fleet: &Fleet) -> io::Result<()> {
             plain(node.address.as_deref().unwrap_or("-"))
         )?;
     }
+    if let Some(key) = &fleet.key {
+        write!(out, "key {}", plain(&key.id))?;
+        if let (Some(to), Some(phase)) = (&key.to, &key.phase) {
+            write!(out, ", changes to {}: {}", plain(to), plain(phase))?;
+        }
+        for tag in &key.waits_for {
+            write!(out, ", waits for {}", plain(tag))?;
+        }
+        writeln!(out)?;
+    }
     let (takeovers, forwarded) = (fleet.takeovers, fleet.forwarded);
     writeln!(
         out,

@@ -11,7 +11,7 @@ use hypervisor_ctl::output::{json, plain, written};
 use hypervisor_ctl::overview;
 use hypervisor_protocol::AgentInfo;
 
-use crate::args::{AdminAccess, AgentsCommand, Cli, Drain, Logs, Output, Top};
+use crate::args::{AdminAccess, AgentsCommand, Cli, Drain, FleetCommand, Logs, Output, Top};
 
 /// Time between two questions of a command that waits.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -115,10 +115,22 @@ pub(crate) fn logs(cli: &Cli, access: &AdminAccess, asked: &Logs) -> Result<(), 
     })
 }
 
-pub(crate) fn fleet(cli: &Cli, access: &AdminAccess, output: Output) -> Result<(), Error> {
+pub(crate) fn fleet(
+    cli: &Cli,
+    access: &AdminAccess,
+    command: Option<&FleetCommand>,
+    output: Output,
+) -> Result<(), Error> {
     let admin = admin(cli, access)?;
-    let fleet = runtime()?.block_on(admin.fleet())?;
     let mut out = io::stdout().lock();
+    if let Some(FleetCommand::Rotate) = command {
+        let key = runtime()?.block_on(admin.rotate())?;
+        return written(match output {
+            Output::Json => json(&mut out, &serde_json::json!({ "key": key })),
+            Output::Text => writeln!(out, "the fleet's next key: {}", plain(&key)),
+        });
+    }
+    let fleet = runtime()?.block_on(admin.fleet())?;
     written(match output {
         Output::Json => json(&mut out, &fleet),
         Output::Text => overview::fleet(&mut out, &fleet),

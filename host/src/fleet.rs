@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hypervisor_fleet::{Address, NODES, Settings};
 use hypervisor_telemetry::metrics;
 
+use crate::attestation::Attestation;
 use crate::config::Config;
 use crate::error::Error;
 use crate::state::State;
@@ -35,6 +36,7 @@ pub(crate) async fn join(
     config: &Config,
     state: &State,
     address: Option<Address>,
+    attestation: Option<&Attestation>,
 ) -> Result<Option<Arc<Fleet>>, Error> {
     if !config.fleet.is_on() {
         return Ok(None);
@@ -49,6 +51,9 @@ pub(crate) async fn join(
     let fleet = fleet.map_err(|error| Error::NoPlace(error.to_string()))?;
     if let (Some(member), Some(address)) = (state.member(), &address) {
         member.enter(fleet.tag(), address)?;
+        if let Some(attestation) = attestation {
+            member.settle(&fleet, attestation).await?;
+        }
     }
     Ok(Some(fleet))
 }

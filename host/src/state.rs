@@ -16,7 +16,7 @@ use std::sync::Arc;
 use hypervisor_fleet::Address;
 use hypervisor_peers::{Joining, Member, Rows};
 use hypervisor_postgres::{Inspection, Postgres};
-use hypervisor_store::{Error, Keys, SealingKey, Store, Table, private_folder};
+use hypervisor_store::{Error, Keys, Ring, SealingKey, Store, Table, private_folder};
 
 use crate::attestation::Attestation;
 use crate::config::Fleet;
@@ -29,7 +29,7 @@ pub struct State {
     folder: PathBuf,
     platform: Option<SealingKey>,
     file: SealingKey,
-    fleet: Option<(Arc<Postgres>, Arc<SealingKey>)>,
+    fleet: Option<(Arc<Postgres>, Arc<Ring>)>,
     /// Where hosts give each other the key: gives it to others.
     member: Option<Arc<Member>>,
 }
@@ -68,8 +68,11 @@ impl State {
         }
         let opened = Postgres::open(&fleet.store).map_err(crate::error::Error::Fleet)?;
         let shared = Arc::new(opened);
-        let key = match &fleet.terms {
-            None => Arc::new(SealingKey::given(&fleet.key).map_err(crate::error::Error::Fleet)?),
+        let keys = match &fleet.terms {
+            None => {
+                let ring = SealingKey::given(&fleet.key).and_then(|key| Ring::of(&key));
+                Arc::new(ring.map_err(crate::error::Error::Fleet)?)
+            }
             Some(terms) => {
                 let no_evidence = |why: &str| hypervisor_peers::Error::NoEvidence(why.to_owned());
                 let joining = Joining {
@@ -80,12 +83,12 @@ impl State {
                     own,
                 };
                 let member = Arc::new(joining.join().await?);
-                let key = Arc::clone(member.key());
+                let keys = Arc::clone(member.ring());
                 self.member = Some(member);
-                key
+                keys
             }
         };
-        self.fleet = Some((shared, key));
+        self.fleet = Some((shared, keys));
         Ok(self)
     }
 
@@ -119,8 +122,8 @@ impl State {
     /// # Errors
     /// When it cannot be opened.
     pub fn store(&self, name: &str, tables: &[Table]) -> Result<Store, Error> {
-        if let Some((shared, key)) = self.fleet.as_ref().filter(|_| SHARED.contains(&name)) {
-            return Store::over(Box::new(Arc::clone(shared)), Keys::shared(key)?, tables);
+        if let Some((shared, keys)) = self.fleet.as_ref().filter(|_| SHARED.contains(&name)) {
+            return Store::over(Box::new(Arc::clone(shared)), Keys::of(keys), tables);
         }
         let path = self.path(name);
         let keys = Keys::new(self.platform.as_ref(), &self.file)?;

@@ -225,7 +225,7 @@ impl Store {
                     (Expect::Version(row.version), gone)
                 }
                 Ok(None) => (Expect::Absent, Vec::new()),
-                Err(Error::Authentication(_)) => (Expect::Any, Vec::new()),
+                Err(error) if error.does_not_open() => (Expect::Any, Vec::new()),
                 Err(error) => return Err(error.into()),
             };
             change(expect, gone)
@@ -400,7 +400,7 @@ impl Store {
         let id = self.id(address);
         let row = match self.rows.get(HEADS, &id) {
             Ok(row) => row.ok_or(StoreError::NotFound)?,
-            Err(Error::Authentication(_)) => {
+            Err(error) if error.does_not_open() => {
                 return Err(damaged(&id, Damage::Authentication("head")));
             }
             Err(error) => return Err(error.into()),
@@ -446,8 +446,8 @@ impl Store {
                         bytes.append(&mut piece);
                     }
                 }
-                Ok(None) | Err(Error::Authentication(_)) => return Err(not_whole()),
-                Err(error) => return Err(error.into()),
+                Err(error) if !error.does_not_open() => return Err(error.into()),
+                Ok(None) | Err(_) => return Err(not_whole()),
             }
         }
         if bytes.len() as u64 == body.length {

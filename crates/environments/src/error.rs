@@ -35,11 +35,11 @@ pub enum Error {
 impl Error {
     /// Whether a row is to blame, and not the store.
     pub(crate) fn is_damage(&self) -> bool {
-        use hypervisor_store::Error::{Authentication, RolledBack};
-        matches!(
-            self,
-            Self::Store(Authentication(_) | RolledBack(_)) | Self::Encode(_) | Self::Damaged(_)
-        )
+        use hypervisor_store::Error::RolledBack;
+        match self {
+            Self::Store(error) => error.does_not_open() || matches!(error, RolledBack(_)),
+            other => matches!(other, Self::Encode(_) | Self::Damaged(_)),
+        }
     }
 }
 

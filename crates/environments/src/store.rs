@@ -11,7 +11,7 @@
 //! A head and its state are written, and the state before deleted, in one change: after a crash there is the old or the new. All are under
 //! the platform's key; where there is none, they end with the process. Ids are random.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use hypervisor_protocol::HexArray;
@@ -162,13 +162,21 @@ impl Rows {
         let (mut heads, damaged) = self.all(HEADS, |key, head: Head, version| {
             (head.id.as_bytes() == key).then_some(Head { version, ..head })
         })?;
-        let mut used = HashMap::new();
+        let (mut used, mut elsewhere) = (HashMap::new(), HashSet::new());
         self.store.each(USES, b"", |found| {
-            if let Ok(row) = &found.row {
-                used.insert(found.key, moment(row));
+            match &found.row {
+                Ok(row) => {
+                    used.insert(found.key, moment(row));
+                }
+                Err(RowError::UnknownKey(..)) => {
+                    elsewhere.insert(found.key);
+                }
+                Err(_) => {}
             }
             Ok::<_, Error>(())
         })?;
+        // What was used, and when is not known yet, is not to end for it.
+        heads.retain(|head| !elsewhere.contains(head.id.as_bytes().as_slice()));
         for head in &mut heads {
             let used = used.get(head.id.as_bytes().as_slice()).copied();
             head.used_at = head.used_at.max(used.unwrap_or(0));
@@ -185,7 +193,10 @@ impl Rows {
         if head.id != *id {
             return Err(Error::Damaged("its head is another's"));
         }
-        let used = self.store.get(USES, id.as_bytes()).ok().flatten();
+        let used = match self.store.get(USES, id.as_bytes()) {
+            Err(error @ RowError::UnknownKey(..)) => return Err(error.into()),
+            used => used.ok().flatten(),
+        };
         Ok(Some(Head {
             used_at: head.used_at.max(used.as_ref().map_or(0, moment)),
             version: row.version,

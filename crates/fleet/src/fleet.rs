@@ -329,7 +329,11 @@ impl Fleet {
         }
     }
 
-    async fn look(&self) -> Result<(), Error> {
+    /// A look at all nodes, as they are now.
+    ///
+    /// # Errors
+    /// Where the database cannot be used.
+    pub async fn look(&self) -> Result<(), Error> {
         let (rows, dead) = (Arc::clone(&self.rows), self.settings.dead);
         let view = self.call(move || View::read(&rows, dead)).await?;
         self.saw(view);
@@ -389,7 +393,7 @@ impl Own {
         if self.left {
             return Ok(());
         }
-        let value = self.value(settings, rows.now()?).encode()?;
+        let value = self.value(settings, rows)?.encode()?;
         let known = self.row.map_or(Expect::Absent, Expect::Version);
         if put(rows, tag, &value, known)? {
             return Ok(());
@@ -402,7 +406,8 @@ impl Own {
             }
             Ok(Some(_)) => return Err(Error::Taken),
             // Whoever has the database put it there: no node did.
-            Err(RowError::Authentication(_) | RowError::RolledBack(_)) => Expect::Any,
+            Err(error) if error.does_not_open() => Expect::Any,
+            Err(RowError::RolledBack(_)) => Expect::Any,
             Err(error) => return Err(error.into()),
         };
         match put(rows, tag, &value, there)? {
@@ -411,16 +416,17 @@ impl Own {
         }
     }
 
-    fn value(&self, settings: &Settings, now: u64) -> Value {
-        Value {
+    fn value(&self, settings: &Settings, rows: &Store) -> Result<Value, RowError> {
+        Ok(Value {
             address: settings.address.clone(),
             host: settings.host.clone(),
             started: self.started,
-            seen: now,
+            seen: rows.now()?,
             leaving: self.vitals.leaving,
             closed: self.closed,
             sessions: self.vitals.sessions,
-        }
+            keys: rows.key_ids(),
+        })
     }
 }
 
@@ -435,7 +441,7 @@ fn join(rows: &Store, settings: &Settings) -> Result<(Tag, Own, View), Error> {
             closed: false,
             left: false,
         };
-        let value = own.value(settings, now).encode()?;
+        let value = own.value(settings, rows)?.encode()?;
         if put(rows, tag, &value, Expect::Absent)? {
             let view = View::read(rows, settings.dead)?;
             own.row = view.nodes.get(&tag).map(|node| node.row);

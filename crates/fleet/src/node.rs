@@ -1,7 +1,7 @@
 //! The row of a node.
 
 use cbor4ii::serde::{from_slice, to_vec};
-use hypervisor_store::{Row, Table, Under};
+use hypervisor_store::{KeyId, Row, Table, Under};
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
@@ -33,6 +33,8 @@ pub struct Node {
     pub closed: bool,
     /// Sessions that it holds.
     pub sessions: u64,
+    /// The keys of the fleet that it has, by their ids.
+    pub keys: Vec<KeyId>,
     /// Whether it was seen lately enough.
     pub alive: bool,
     /// The version of its row.
@@ -49,6 +51,7 @@ pub(crate) struct Value {
     pub(crate) leaving: bool,
     pub(crate) closed: bool,
     pub(crate) sessions: u64,
+    pub(crate) keys: Vec<KeyId>,
 }
 
 impl Value {
@@ -72,6 +75,7 @@ impl Value {
             leaving: self.leaving,
             closed: self.closed,
             sessions: self.sessions,
+            keys: self.keys,
             row,
         }
     }

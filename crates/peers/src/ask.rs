@@ -10,7 +10,7 @@ use hypervisor_evidence::Peer;
 use hypervisor_fleet::{Address, Connections};
 use hypervisor_protocol::fleet_key::Exchange;
 use hypervisor_protocol::{HexArray, HexBytes, PrivateKey};
-use hypervisor_store::SealingKey;
+use hypervisor_store::{KeyId, Ring};
 
 use crate::error::Refused;
 use crate::judge::{Judge, evidence};
@@ -42,10 +42,18 @@ pub(crate) struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// Has a member give the key.
-    pub(crate) async fn key_of(&self, member: &Address) -> Result<SealingKey, Failed> {
+    /// Has a member give its keys, this one among them where one is named.
+    pub(crate) async fn keys_of(
+        &self,
+        member: &Address,
+        wanted: Option<KeyId>,
+    ) -> Result<Ring, Failed> {
         let challenge = (self.ask(member, (Method::GET, Vec::new()), CHALLENGE)).await?;
         let challenge: Challenge = message::decode(&challenge).map_err(no_member)?;
+        // Before anybody makes a quote for it.
+        if wanted.is_some_and(|wanted| !challenge.keys.contains(&HexArray(wanted))) {
+            return Err(Failed::Now("it does not have the key either".to_owned()));
+        }
         let member_key = message::key(&challenge.public_key).map_err(no_member)?;
         // Fresh for each member, so that nothing of one exchange is of use in another.
         let own = PrivateKey::try_generate().map_err(|error| Failed::Now(error.to_string()))?;
@@ -96,9 +104,30 @@ impl Asking<'_> {
             id: challenge.exchange,
             policy: self.judge.policy(),
         };
-        let key = sealing.open(&own, &sealed);
-        key.map(SealingKey::new)
-            .map_err(|error| Failed::Refused(error.to_string()))
+        let refused = |error: &dyn std::fmt::Display| Failed::Refused(error.to_string());
+        let keys = sealing
+            .open(&own, &sealed)
+            .map_err(|error| refused(&error))?;
+        let ring = Ring::read(&keys).map_err(|error| refused(&error))?;
+        ring.ok_or_else(|| refused(&"what it gave are no keys"))
+    }
+
+    /// Has members give their keys, this one among them, one after the other until one does.
+    pub(crate) async fn keys_of_any(
+        &self,
+        members: &[Address],
+        wanted: KeyId,
+    ) -> Result<Ring, Failed> {
+        let mut last = Failed::Now("no member was there".to_owned());
+        for member in members {
+            last = match self.keys_of(member, Some(wanted)).await {
+                Ok(ring) if ring.has(wanted) => return Ok(ring),
+                Ok(_) => Failed::Now(format!("{member}: it has other keys")),
+                Err(Failed::Now(why)) => Failed::Now(format!("{member}: {why}")),
+                Err(Failed::Refused(why)) => Failed::Refused(format!("{member}: {why}")),
+            };
+        }
+        Err(last)
     }
 
     /// One request, and its answer within a time.

@@ -52,6 +52,22 @@ pub enum Error {
     /// Nobody answered in time.
     #[error("no member gave this host the fleet's key within {0} s: {1}")]
     Unanswered(u64, String),
+    /// Another key takes the place of the one in use already.
+    #[error(
+        "the key {0} takes the place of the one before already; `hypervisor-ctl fleet` says how far it is and whom it waits for"
+    )]
+    UnderWay(String),
+    /// A key that rows are under is with nobody who can be asked.
+    #[error("the fleet has the key {0}, and no host that lives gave it to this one: {1}")]
+    Lacking(String, String),
+    /// What the database says of a rotation is not what this host knows.
+    #[error(
+        "the database says of the key {0} what was so earlier, or never: it was set back, and nothing is done about it"
+    )]
+    SetBack(String),
+    /// The hosts of the fleet cannot be looked up.
+    #[error(transparent)]
+    Fleet(#[from] hypervisor_fleet::Error),
     /// The key is lost.
     #[error(
         "the fleet's key {0} is lost: no host that has it lives, and this platform has not sealed it, or gives no key to seal with (TDX gives none). \

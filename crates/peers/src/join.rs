@@ -1,12 +1,13 @@
 //! How a host that starts comes to the fleet's key.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hypervisor_attestation::{Attestation, now};
 use hypervisor_evidence::Peer;
 use hypervisor_fleet::{Address, connections};
 use hypervisor_protocol::{PrivateKey, SessionId};
-use hypervisor_store::SealingKey;
+use hypervisor_store::{Error as RowError, Ring, SealingKey};
 use tokio::time::Instant;
 
 use crate::ask::{Asking, CONNECT, Failed};
@@ -14,17 +15,18 @@ use crate::error::{Error, Refused};
 use crate::judge::{Judge, evidence};
 use crate::member::Member;
 use crate::message::NONCE;
-use crate::rows::{KeyRow, Rows};
+use crate::rotation::{Phase, Rotations};
+use crate::rows::{KeyRow, Rows, Vault};
 use crate::terms::Terms;
 
 /// Time within which a member has to give the key.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 /// Time between two looks at who is there.
 const LOOK: Duration = Duration::from_millis(200);
 /// Whoever made the key has so many microseconds to say where it is.
 const SETTLING: u64 = 5_000_000;
 /// Members that are asked in one round, and whose words are in an error.
-const MOST_ASKED: usize = 16;
+pub(crate) const MOST_ASKED: usize = 16;
 const MOST_NAMED: usize = 4;
 
 /// A host that wants the key.
@@ -60,13 +62,17 @@ impl Joining<'_> {
     /// [`Error`]: each says what an operator can do.
     pub async fn join(&self) -> Result<Member, Error> {
         let began = Instant::now();
-        let (key, origin) = self.key().await?;
+        let platform = self.platform;
+        let vault = platform.map(|key| Vault::of(&self.rows, key, self.terms.sha256()));
+        let vault = vault.transpose()?;
+        let (ring, origin) = self.keys(vault.as_ref()).await?;
         let took = began.elapsed();
         tracing::info!(?origin, ?took, "this host has the key of its fleet");
-        Member::new(key, self.rows.clone(), self.terms)
+        let place = (vault, self.own.cloned());
+        Member::new(ring, self.rows.clone(), self.terms, place)
     }
 
-    async fn key(&self) -> Result<(SealingKey, Origin), Error> {
+    async fn keys(&self, vault: Option<&Vault>) -> Result<(Arc<Ring>, Origin), Error> {
         let judge = self.terms.judge()?;
         let connections = connections(CONNECT);
         let ends = Instant::now() + PATIENCE;
@@ -76,19 +82,19 @@ impl Joining<'_> {
         loop {
             let Some(row) = self.rows.key()? else {
                 self.is_fit(&judge).await?;
-                let key = SealingKey::random()?;
-                if self.rows.begin(&key)? {
-                    self.keep(&key);
-                    return Ok((key, Origin::Made));
+                let ring = Ring::new()?;
+                if self.rows.begin(&ring)? {
+                    keep(vault, &ring);
+                    return Ok((Arc::new(ring), Origin::Made));
                 }
                 continue;
             };
             let members: Vec<_> = (self.rows.members(row.id)?.into_iter())
-                .filter(|member| self.reaches(member))
+                .filter(|member| reaches(self.own, member))
                 .take(MOST_ASKED)
                 .collect();
             if members.is_empty() && row.age > SETTLING {
-                return self.alone(&judge, &row).await;
+                return self.alone(&judge, &row, vault).await;
             }
             for member in &members {
                 if refused.iter().any(|(by, _)| by == member) {
@@ -99,8 +105,20 @@ impl Joining<'_> {
                     judge: &judge,
                     connections: &connections,
                 };
-                match tokio::time::timeout_at(ends, asking.key_of(member)).await {
-                    Ok(Ok(key)) => return self.given(key, &row),
+                match tokio::time::timeout_at(ends, asking.keys_of(member, None)).await {
+                    Ok(Ok(ring)) => {
+                        let ring = Arc::new(ring);
+                        if self.given(&ring, &row)? {
+                            keep(vault, &ring);
+                            return Ok((ring, Origin::Given));
+                        }
+                        // It stood still while others changed the key, who may be gone: this host may have been one of them.
+                        match self.alone(&judge, &row, vault).await {
+                            Err(Error::Lost(_)) => {}
+                            done => return done,
+                        }
+                        last = format!("{member}: its keys are older than the rows");
+                    }
                     Ok(Err(Failed::Refused(why))) => {
                         let why = format!("{member}: {why}");
                         tracing::error!(why, "a member of the fleet");
@@ -122,44 +140,44 @@ impl Joining<'_> {
         }
     }
 
-    /// What a member gave, which has to be what the database calls it.
-    fn given(&self, key: SealingKey, row: &KeyRow) -> Result<(SealingKey, Origin), Error> {
-        if key.id()? != row.id {
+    /// Whether what a member gave is enough; it has to be what the database calls it.
+    fn given(&self, ring: &Arc<Ring>, row: &KeyRow) -> Result<bool, Error> {
+        if ring.id() != row.id {
             return Err(Error::OtherKey {
                 said: const_hex::encode(row.id),
-                has: const_hex::encode(key.id()?),
+                has: const_hex::encode(ring.id()),
             });
         }
-        self.keep(&key);
-        Ok((key, Origin::Given))
+        self.is_enough(ring)
     }
 
     /// Nobody is there: only what was sealed to the platform is left.
-    async fn alone(&self, judge: &Judge, row: &KeyRow) -> Result<(SealingKey, Origin), Error> {
+    async fn alone(
+        &self,
+        judge: &Judge,
+        row: &KeyRow,
+        vault: Option<&Vault>,
+    ) -> Result<(Arc<Ring>, Origin), Error> {
         let lost = || Error::Lost(const_hex::encode(row.id));
-        let platform = self.platform.ok_or_else(lost)?;
-        let key = self.rows.unseal(platform, self.terms.sha256(), row.id)?;
-        let key = key.ok_or_else(lost)?;
+        let ring = vault.ok_or_else(lost)?.open(row.id)?.ok_or_else(lost)?;
+        let ring = Arc::new(ring);
+        // The key may have changed while the hosts of this platform were down.
+        if !self.is_enough(&ring)? {
+            return Err(lost());
+        }
         // Its configuration may have changed since.
         self.is_fit(judge).await?;
-        Ok((key, Origin::Unsealed))
+        Ok((ring, Origin::Unsealed))
     }
 
-    /// Seals the key to the platform, where that gives a key. Without it the fleet is only as good as its members live.
-    fn keep(&self, key: &SealingKey) {
-        let Some(platform) = self.platform else {
-            return tracing::warn!(
-                "the platform gives no sealing key: when all hosts of the fleet are down at once, its key is lost"
-            );
-        };
-        if let Err(error) = self.rows.seal(platform, self.terms.sha256(), key) {
-            tracing::warn!(%error, "the fleet's key is not sealed to this platform");
+    /// Whether what is written now can be read by these keys.
+    fn is_enough(&self, ring: &Arc<Ring>) -> Result<bool, Error> {
+        match Rotations::of(&self.rows, ring)?.read() {
+            Ok(None) => Ok(true),
+            Ok(Some((it, _))) => Ok(it.phase == Phase::Offered || ring.has(it.to())),
+            Err(RowError::UnknownKey(..)) => Ok(false),
+            Err(error) => Err(error.into()),
         }
-    }
-
-    fn reaches(&self, member: &Address) -> bool {
-        let is_socket = |address: &Address| matches!(address, Address::Unix(_));
-        self.own != Some(member) && (!is_socket(member) || self.own.is_some_and(is_socket))
     }
 
     /// Whether this host's own evidence passes the policy. Whoever has the key judges others, so that the first is judged by itself.
@@ -187,4 +205,22 @@ impl Joining<'_> {
         })?;
         judged.map_err(Error::Unfit)
     }
+}
+
+/// Keeps the keys on a platform that gives a key to seal with. Without it the fleet is only as good as its members live.
+pub(crate) fn keep(vault: Option<&Vault>, ring: &Ring) {
+    let Some(vault) = vault else {
+        return tracing::warn!(
+            "the platform gives no sealing key: when all hosts of the fleet are down at once, its key is lost"
+        );
+    };
+    if let Err(error) = vault.keep(ring) {
+        tracing::warn!(%error, "the fleet's key is not sealed to this platform");
+    }
+}
+
+/// Whether a host that others reach at `own` asks a member at this address.
+pub(crate) fn reaches(own: Option<&Address>, member: &Address) -> bool {
+    let is_socket = |address: &Address| matches!(address, Address::Unix(_));
+    own != Some(member) && (!is_socket(member) || own.is_some_and(is_socket))
 }

@@ -16,6 +16,9 @@
 //! manifest that evidence binds. J and M are keys of one exchange, and the fleet's key is sealed under both of them
 //! ([`hypervisor_protocol::fleet_key`]). Nothing that the database says decides anything: whoever has it can keep hosts from joining.
 //!
+//! What passes are the keys of a [`hypervisor_store::Ring`]: one that names rows, and one that seals them, which another can take the
+//! place of ([`Member::rotate`]). For that each member asks another one again, in the same way.
+//!
 //! A host that comes back when no member lives opens what it, or a host like it on the same platform, sealed to the platform. Where that
 //! cannot be had the key is lost, which is an error ([`Error::Lost`]): no host makes a second key for rows that are there.
 
@@ -25,13 +28,17 @@ mod join;
 mod judge;
 mod member;
 mod message;
+mod rotation;
 mod rows;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 pub use error::{Error, Refused};
 pub use join::Joining;
 pub use member::Member;
+pub use rotation::Phase;
 pub use rows::Rows;
 pub use terms::Terms;
+pub use turn::Turning;

@@ -11,14 +11,17 @@ use hypervisor_evidence::Peer;
 use hypervisor_fleet::{Address, Tag};
 use hypervisor_protocol::fleet_key::Exchange;
 use hypervisor_protocol::{HexArray, HexBytes, PrivateKey, SessionId};
-use hypervisor_store::SealingKey;
+use hypervisor_store::{Ring, SealingKey};
 use tokio::sync::Semaphore;
 
 use crate::error::{Error, Refused};
+use crate::join::{keep, reaches};
 use crate::judge::{Judge, evidence};
 use crate::message::{self, Answer, Challenge, NONCE, Proof, malformed};
-use crate::rows::Rows;
+use crate::rotation::Rotations;
+use crate::rows::{Rows, Vault};
 use crate::terms::Terms;
+use crate::turn::Turning;
 
 /// Seconds that an exchange is good for.
 const GOOD_FOR: u64 = 60;
@@ -34,11 +37,22 @@ const OWN_NONCE: &[u8] = b"hypervisor/v1 fleet-join nonce\0";
 
 /// A host that has the key.
 pub struct Member {
-    key: Arc<SealingKey>,
-    rows: Rows,
+    ring: Arc<Ring>,
+    pub(crate) rows: Rows,
+    pub(crate) rotations: Rotations,
+    /// Held by whoever looks after a change of the key.
+    pub(crate) turn: tokio::sync::Mutex<()>,
+    /// Wakes whoever looks after one.
+    pub(crate) asked: tokio::sync::Notify,
+    /// The change that is under way.
+    pub(crate) seen: Mutex<Option<Turning>>,
+    /// What keeps the keys on this platform; none where it has no key to seal with.
+    vault: Option<Vault>,
+    /// Where others reach this host.
+    own: Option<Address>,
     /// What the database knows this host by.
     tag: OnceLock<Tag>,
-    judge: Arc<Judge>,
+    pub(crate) judge: Arc<Judge>,
     /// What keys and nonces of exchanges are made of: nothing is kept for whoever asks.
     secret: SealingKey,
     judging: Semaphore,
@@ -57,10 +71,21 @@ enum Outcome {
 }
 
 impl Member {
-    pub(crate) fn new(key: SealingKey, rows: Rows, terms: &Terms) -> Result<Self, Error> {
+    pub(crate) fn new(
+        ring: Arc<Ring>,
+        rows: Rows,
+        terms: &Terms,
+        (vault, own): (Option<Vault>, Option<Address>),
+    ) -> Result<Self, Error> {
         Ok(Self {
-            key: Arc::new(key),
+            rotations: Rotations::of(&rows, &ring)?,
+            turn: tokio::sync::Mutex::default(),
+            asked: tokio::sync::Notify::new(),
+            seen: Mutex::default(),
+            ring,
             rows,
+            vault,
+            own,
             tag: OnceLock::new(),
             judge: Arc::new(terms.judge()?),
             secret: SealingKey::random()?,
@@ -71,9 +96,19 @@ impl Member {
         })
     }
 
-    /// The key.
-    pub fn key(&self) -> &Arc<SealingKey> {
-        &self.key
+    /// The keys.
+    pub fn ring(&self) -> &Arc<Ring> {
+        &self.ring
+    }
+
+    /// Keeps the keys on this platform, in the place of what it kept before.
+    pub(crate) fn keep(&self) {
+        keep(self.vault.as_ref(), &self.ring);
+    }
+
+    /// Whether this host asks a member at this address.
+    pub(crate) fn reaches(&self, member: &Address) -> bool {
+        reaches(self.own.as_ref(), member)
     }
 
     /// Lets hosts that join find this one: to be called once it has a tag, and a row among the nodes.
@@ -82,7 +117,7 @@ impl Member {
     /// Where the database cannot be used.
     pub fn enter(&self, tag: Tag, address: &Address) -> Result<(), Error> {
         let tag = *self.tag.get_or_init(|| tag);
-        Ok(self.rows.enter(&self.key, tag, address)?)
+        Ok(self.rows.enter(self.ring.id(), tag, address)?)
     }
 
     /// The opposite. Where it cannot be said, the next host that enters takes the row away.
@@ -109,6 +144,7 @@ impl Member {
             exchange: SessionId::from_bytes(id),
             public_key: HexBytes(own.public_key().to_bytes().to_vec()),
             nonce: HexArray(nonce),
+            keys: self.ring.ids().into_iter().map(HexArray).collect(),
         }))
     }
 
@@ -197,12 +233,12 @@ impl Member {
             id: proof.exchange,
             policy: self.judge.policy(),
         };
-        let Ok(sealed) = exchange.seal(&own, self.key.as_bytes()) else {
+        let Ok(sealed) = exchange.seal(&own, &self.ring.write()) else {
             return Ok(Outcome::Busy);
         };
         Ok(Outcome::Given(Answer::Given {
             evidence: HexBytes(evidence),
-            sealed: HexBytes(sealed.to_vec()),
+            sealed: HexBytes(sealed),
         }))
     }
 
@@ -246,6 +282,6 @@ impl Drop for Judged<'_> {
     }
 }
 
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -20,6 +20,9 @@ pub(crate) struct Challenge {
     /// The member's public key of this exchange.
     pub(crate) public_key: HexBytes,
     pub(crate) nonce: HexArray<NONCE>,
+    /// The ids of the keys that it has.
+    #[serde(default)]
+    pub(crate) keys: Vec<HexArray<8>>,
 }
 
 /// What a joiner proves.
@@ -37,7 +40,7 @@ pub(crate) struct Proof {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Answer {
-    /// The member's evidence, and the key.
+    /// The member's evidence, and the keys.
     Given {
         evidence: HexBytes,
         sealed: HexBytes,

@@ -1,22 +1,22 @@
 //! What of a fleet's key is in its database, where everybody who has the database reads and writes it.
 //!
 //! ```text
-//! fleet-key           "key" → id of the key, 8 bytes; not sealed: the first host inserts it, and only one can
+//! fleet-key           "key" → id of the key that names rows, 8 bytes; not sealed: the first host inserts it, and only one can
 //! fleet-members       tag → address; not sealed: a host that joins has no key yet
-//! fleet-key-sealed@…  id → the key, sealed under the platform's key of a host, with the policy in its derivation
+//! fleet-key-sealed@…  id → the keys, sealed under the platform's key of a host, with the policy in its derivation
 //! nodes@id            tag → …; sealed; its versions say, in the open, when a member was last seen
+//! fleet-rotation@id   "rotation" → how one key takes the place of another; sealed
 //! ```
 //!
-//! None of it is believed: a member proves itself, and what it gives has to have the id that the row names.
+//! None of it is believed that is not sealed: a member proves itself, and what it gives has to have the id that the row names.
 
 use std::sync::Arc;
 
 use hypervisor_fleet::{Address, NODES, Tag};
 use hypervisor_store::{
-    Backend, Change, Error as RowError, Expect, Keys, RawChange, RawRow, SealingKey, Store, Table,
-    Under,
+    Backend, Change, Error as RowError, Head, KeyId, Keys, RawChange, RawRow, Ring, SealingKey,
+    Store, Table, Under,
 };
-use zeroize::Zeroizing;
 
 use crate::error::Error;
 
@@ -28,12 +28,16 @@ const SEALED: Table = Table {
     under: Under::Platform,
 };
 
+/// What the names of tables begin with that have keys sealed for a platform.
+const FOR_PLATFORMS: &str = "fleet-key-sealed@";
 /// Rows of members that are looked at.
 const MOST: usize = 256;
 /// Bytes of an address at most.
 const ADDRESS: usize = 256;
 /// A member that was not seen for so many microseconds is dead.
 const DEAD: u64 = 10_000_000;
+/// Microseconds by which what a host takes for the database's clock is behind it.
+const SKEW: u64 = 10_000_000;
 /// As often a row is written whose version was too low.
 const ATTEMPTS: usize = 16;
 
@@ -43,7 +47,7 @@ pub struct Rows(Arc<dyn Backend>);
 
 /// The row that names the key.
 pub(crate) struct KeyRow {
-    pub(crate) id: [u8; 8],
+    pub(crate) id: KeyId,
     /// So many microseconds ago, by the database's clock.
     pub(crate) age: u64,
 }
@@ -71,9 +75,14 @@ impl Rows {
         }))
     }
 
-    /// Makes this the fleet's key; false where another host was faster.
-    pub(crate) fn begin(&self, key: &SealingKey) -> Result<bool, Error> {
-        let made = self.put(KEYS, KEY, key.id()?.to_vec(), None);
+    /// The database itself.
+    pub(crate) fn backend(&self) -> &Arc<dyn Backend> {
+        &self.0
+    }
+
+    /// Makes these the fleet's keys; false where another host was faster.
+    pub(crate) fn begin(&self, ring: &Ring) -> Result<bool, Error> {
+        let made = self.put(KEYS, KEY, ring.id().to_vec(), None);
         match made {
             Ok(()) => Ok(true),
             Err(RowError::Conflict(_)) => Ok(false),
@@ -82,9 +91,9 @@ impl Rows {
     }
 
     /// Members that live, as the database says, in no order that others choose.
-    pub(crate) fn members(&self, key: [u8; 8]) -> Result<Vec<Address>, Error> {
+    pub(crate) fn members(&self, fleet: KeyId) -> Result<Vec<Address>, Error> {
         let now = self.0.now()?;
-        let nodes = NODES.place(&const_hex::encode(key));
+        let nodes = NODES.place(&const_hex::encode(fleet));
         let seen = self.0.scan(&nodes, b"", None, MOST)?;
         let rows = self.0.scan(MEMBERS, b"", None, MOST)?;
         let is_live = |tag: &[u8]| {
@@ -100,13 +109,8 @@ impl Rows {
     }
 
     /// Says where this member is, and takes away what members left that are gone.
-    pub(crate) fn enter(
-        &self,
-        key: &SealingKey,
-        tag: Tag,
-        address: &Address,
-    ) -> Result<(), RowError> {
-        let nodes = NODES.place(&const_hex::encode(key.id()?));
+    pub(crate) fn enter(&self, fleet: KeyId, tag: Tag, address: &Address) -> Result<(), RowError> {
+        let nodes = NODES.place(&const_hex::encode(fleet));
         for (left, row) in self.0.scan(MEMBERS, b"", None, MOST)? {
             if left != tag.0 && self.0.get(&nodes, &left)?.is_none() {
                 // Somebody else may have been faster.
@@ -136,52 +140,23 @@ impl Rows {
         self.0.commit(vec![change], false)
     }
 
-    /// Keeps the key for this platform. `policy` is in the derivation: a host that goes by another one does not open it.
-    pub(crate) fn seal(
-        &self,
-        platform: &SealingKey,
-        policy: [u8; 32],
-        key: &SealingKey,
-    ) -> Result<(), Error> {
-        let (store, id) = (self.sealed(platform, policy)?, key.id()?);
-        let change = Change {
-            expect: Expect::Absent,
-            ..Change::put(SEALED, &id, key.as_bytes())
-        };
-        match store.commit(&[change], true) {
-            Ok(()) | Err(RowError::Conflict(_)) => Ok(()),
-            Err(error) => Err(error.into()),
+    /// Takes away what a platform keeps since before a rotation began: no host that lives has written it since.
+    pub(crate) fn drop_sealed(&self, head: &Head, began: u64) -> Result<(), RowError> {
+        let is_old = head.version < began.saturating_sub(SKEW);
+        if !is_old || !head.table.starts_with(FOR_PLATFORMS) {
+            return Ok(());
         }
-    }
-
-    /// The key with this id, where this platform has sealed it.
-    pub(crate) fn unseal(
-        &self,
-        platform: &SealingKey,
-        policy: [u8; 32],
-        id: [u8; 8],
-    ) -> Result<Option<SealingKey>, Error> {
-        let row = match self.sealed(platform, policy)?.get(SEALED, &id) {
-            Ok(row) => row,
-            Err(RowError::Authentication(_)) => None,
-            Err(error) => return Err(error.into()),
+        let change = RawChange {
+            table: head.table.clone(),
+            key: head.key.clone(),
+            expected: Some(head.version),
+            row: None,
         };
-        let key = row.and_then(|row| <[u8; 32]>::try_from(row.value.as_slice()).ok());
-        let key = key.map(|key| SealingKey::new(Zeroizing::new(key)));
-        match key {
-            Some(key) if key.id()? == id => Ok(Some(key)),
-            _ => Ok(None),
+        match self.0.commit(vec![change], false) {
+            // It was written since.
+            Err(RowError::Conflict(_)) => Ok(()),
+            done => done,
         }
-    }
-
-    fn sealed(&self, platform: &SealingKey, policy: [u8; 32]) -> Result<Store, Error> {
-        let label = [b"hypervisor/v1 fleet-key platform\0".as_slice(), &policy].concat();
-        let own = SealingKey::new(platform.derive(&label)?);
-        Ok(Store::over(
-            Box::new(Arc::clone(&self.0)),
-            Keys::shared(&own)?,
-            &[SEALED],
-        )?)
     }
 
     /// Writes a row that is not sealed.
@@ -212,5 +187,43 @@ impl Rows {
             }
         }
         made
+    }
+}
+
+/// What a platform keeps of the keys, so that a host on it has them when no other one lives.
+pub(crate) struct Vault(Store);
+
+impl Vault {
+    /// That of a platform. `policy` is in the derivation: a host that goes by another one opens nothing of it.
+    pub(crate) fn of(
+        rows: &Rows,
+        platform: &SealingKey,
+        policy: [u8; 32],
+    ) -> Result<Self, RowError> {
+        let label = [b"hypervisor/v1 fleet-key platform\0".as_slice(), &policy].concat();
+        let own = SealingKey::new(platform.derive(&label)?);
+        let store = Store::over(
+            Box::new(Arc::clone(&rows.0)),
+            Keys::shared(&own)?,
+            &[SEALED],
+        );
+        store.map(Self)
+    }
+
+    /// Keeps the keys, in the place of earlier ones.
+    pub(crate) fn keep(&self, ring: &Ring) -> Result<(), RowError> {
+        let (id, keys) = (ring.id(), ring.write());
+        self.0.commit(&[Change::put(SEALED, &id, &keys)], true)
+    }
+
+    /// The keys of the fleet with this id, where this platform has them.
+    pub(crate) fn open(&self, fleet: KeyId) -> Result<Option<Ring>, RowError> {
+        let row = match self.0.get(SEALED, &fleet) {
+            Ok(row) => row,
+            Err(error) if error.does_not_open() => None,
+            Err(error) => return Err(error),
+        };
+        let ring = row.map(|row| Ring::read(&row.value)).transpose()?.flatten();
+        Ok(ring.filter(|ring| ring.id() == fleet))
     }
 }

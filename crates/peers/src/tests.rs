@@ -9,7 +9,7 @@ use hypervisor_fleet::{NODES, Tag};
 use hypervisor_protocol::fleet_key::Exchange;
 use hypervisor_protocol::{HexArray, HexBytes, PrivateKey};
 use hypervisor_simulated::Simulator;
-use hypervisor_store::{Backend, Disk, RawChange, RawRow, SealingKey};
+use hypervisor_store::{Backend, Disk, RawChange, RawRow, Ring, SealingKey};
 use hypervisor_verify::tdx::TdxQuote;
 use zeroize::Zeroizing;
 
@@ -17,8 +17,10 @@ use crate::error::{Error, Refused};
 use crate::judge::{Judge, evidence};
 use crate::member::Member;
 use crate::message::{self, Answer, Challenge, Proof};
-use crate::rows::Rows;
+use crate::rows::{Rows, Vault};
 use crate::terms::Terms;
+
+mod turns;
 
 const SEED: &[u8] = b"tests of peers";
 
@@ -31,15 +33,24 @@ fn backend() -> Arc<dyn Backend> {
     Arc::new(Disk::over(Path::new("memory"), memory).unwrap())
 }
 
-fn key(byte: u8) -> SealingKey {
+pub(crate) fn key(byte: u8) -> SealingKey {
     SealingKey::new(Zeroizing::new([byte; 32]))
+}
+
+pub(crate) fn ring(byte: u8) -> Arc<Ring> {
+    Arc::new(Ring::of(&key(byte)).unwrap())
+}
+
+/// A host that has the key 7.
+pub(crate) fn member(rows: Rows, terms: &Terms) -> Member {
+    Member::new(ring(7), rows, terms, (None, None)).unwrap()
 }
 
 fn simulator() -> Simulator {
     Simulator::builder(SEED).build().unwrap()
 }
 
-fn terms() -> Terms {
+pub(crate) fn terms() -> Terms {
     let simulator = simulator();
     let quote = simulator.raw_quote(&[7; 64]).unwrap();
     let report = TdxQuote::parse(&quote).unwrap().report;
@@ -64,7 +75,7 @@ fn terms() -> Terms {
 }
 
 /// A host that goes by `terms`.
-fn attestation(terms: &Terms) -> Attestation {
+pub(crate) fn attestation(terms: &Terms) -> Attestation {
     use hypervisor_evidence::manifest::FleetKey;
     let attester: Arc<dyn Attester> = Arc::new(simulator());
     let log = Arc::new(Measured::on(&attester, None).unwrap());
@@ -119,7 +130,7 @@ impl Joiner {
     }
 
     /// What the answer gives.
-    fn opens(&self, judge: &Judge, answer: Answer) -> Result<[u8; 32], Refused> {
+    fn opens(&self, judge: &Judge, answer: Answer) -> Result<Zeroizing<Vec<u8>>, Refused> {
         let Answer::Given { evidence, sealed } = answer else {
             panic!("{answer:?}")
         };
@@ -138,9 +149,7 @@ impl Joiner {
             policy: judge.policy(),
         };
         let opened = exchange.open(&self.own, &sealed.0);
-        opened
-            .map(|key| *key)
-            .map_err(|error| message::malformed(&error.to_string()))
+        opened.map_err(|error| message::malformed(&error.to_string()))
     }
 }
 
@@ -155,11 +164,12 @@ fn check(answer: Answer) -> String {
 async fn a_host_that_proves_itself_gets_the_key_once_for_each_exchange() {
     let terms = terms();
     let attestation = attestation(&terms);
-    let member = Member::new(key(7), rows(), &terms).unwrap();
+    let member = member(rows(), &terms);
     let joiner = Joiner::of(&member, &attestation).await;
     let answer = joiner.asks(&member, &attestation).await;
     let judge = terms.judge().unwrap();
-    assert_eq!(joiner.opens(&judge, answer.clone()).unwrap(), [7; 32]);
+    let given = joiner.opens(&judge, answer.clone()).unwrap();
+    assert_eq!(given, member.ring().write());
     assert_eq!(check(joiner.asks(&member, &attestation).await), "message");
     // An answer of one exchange is of no use in another.
     let other = Joiner::of(&member, &attestation).await;
@@ -174,7 +184,7 @@ async fn a_host_that_proves_itself_gets_the_key_once_for_each_exchange() {
 async fn what_a_joiner_proves_is_for_this_member_this_exchange_and_its_own_key() {
     let terms = terms();
     let attestation = attestation(&terms);
-    let [member, other] = [(); 2].map(|()| Member::new(key(7), rows(), &terms).unwrap());
+    let [member, other] = [(); 2].map(|()| member(rows(), &terms));
     let joiner = Joiner::of(&member, &attestation).await;
     let elsewhere = joiner.asks(&other, &attestation).await;
     assert!(["nonce", "client-key"].contains(&check(elsewhere).as_str()));
@@ -209,32 +219,37 @@ async fn what_a_joiner_proves_is_for_this_member_this_exchange_and_its_own_key()
 fn one_of_those_that_begin_at_once_makes_the_key() {
     let rows = rows();
     assert!(rows.key().unwrap().is_none());
-    assert!(rows.begin(&key(1)).unwrap());
-    assert!(!rows.begin(&key(2)).unwrap());
-    assert_eq!(rows.key().unwrap().unwrap().id, key(1).id().unwrap());
+    assert!(rows.begin(&ring(1)).unwrap());
+    assert!(!rows.begin(&ring(2)).unwrap());
+    assert_eq!(rows.key().unwrap().unwrap().id, ring(1).id());
 }
 
 #[test]
-fn a_key_that_was_sealed_opens_on_its_platform_by_its_policy_alone() {
+fn keys_that_were_sealed_open_on_their_platform_by_their_policy_alone() {
     let rows = rows();
-    let (platform, sealed) = (key(8), key(1));
-    let id = sealed.id().unwrap();
-    rows.seal(&platform, [1; 32], &sealed).unwrap();
-    // A host like it does so again.
-    rows.seal(&platform, [1; 32], &sealed).unwrap();
-    let opened = rows.unseal(&platform, [1; 32], id).unwrap().unwrap();
-    assert_eq!(opened.as_bytes(), sealed.as_bytes());
-    assert!(rows.unseal(&platform, [2; 32], id).unwrap().is_none());
-    assert!(rows.unseal(&key(9), [1; 32], id).unwrap().is_none());
-    assert!(rows.unseal(&platform, [1; 32], [0; 8]).unwrap().is_none());
+    let (platform, sealed) = (key(8), ring(1));
+    let vault = |platform: &SealingKey, policy| Vault::of(&rows, platform, policy).unwrap();
+    vault(&platform, [1; 32]).keep(&sealed).unwrap();
+    // A host like it does so again, with what is newer.
+    sealed.offer(key(2)).unwrap();
+    vault(&platform, [1; 32]).keep(&sealed).unwrap();
+    let opened = vault(&platform, [1; 32]).open(sealed.id()).unwrap();
+    assert_eq!(opened.unwrap().write(), sealed.write());
+    let opens = |platform: u8, policy, id| {
+        let opened = vault(&key(platform), policy).open(id);
+        opened.unwrap().is_some()
+    };
+    assert!(opens(8, [1; 32], sealed.id()));
+    assert!(!opens(8, [2; 32], sealed.id()));
+    assert!(!opens(9, [1; 32], sealed.id()));
+    assert!(!opens(8, [1; 32], [0; 8]));
 }
 
 #[test]
 fn a_member_is_where_it_says_as_long_as_it_is_seen() {
     let backend = backend();
     let rows = Rows::of(Arc::clone(&backend));
-    let key = key(1);
-    let id = key.id().unwrap();
+    let id = ring(1).id();
     let node = |tag: Tag, version: u64| {
         let change = RawChange {
             table: NODES.place(&const_hex::encode(id)),
@@ -250,11 +265,11 @@ fn a_member_is_where_it_says_as_long_as_it_is_seen() {
     let address = |port: u16| format!("127.0.0.1:{port}").parse().unwrap();
     let now = backend.now().unwrap();
     let [live, dead, gone] = [1, 2, 3].map(|tag| Tag([tag; 4]));
-    rows.enter(&key, gone, &address(3)).unwrap();
+    rows.enter(id, gone, &address(3)).unwrap();
     node(dead, now - 60_000_000);
-    rows.enter(&key, dead, &address(2)).unwrap();
+    rows.enter(id, dead, &address(2)).unwrap();
     node(live, now);
-    rows.enter(&key, live, &address(1)).unwrap();
+    rows.enter(id, live, &address(1)).unwrap();
     assert_eq!(rows.members(id).unwrap(), [address(1)]);
     assert_eq!(rows.members([0; 8]).unwrap(), []);
     // Whoever enters takes away what is nobody's.

@@ -15,14 +15,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-use hypervisor_store::{Backend, Error, Fingerprint, RawChange, RawRow};
+use hypervisor_store::{Backend, Error, Fingerprint, Head, KeyId, RawChange, RawRow};
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 use tokio::time::{Instant, timeout};
 
 use address::Address;
 use connections::{Connections, WAIT};
 use schema::{KNOWN, Refusal};
-use statements::{Clear, Commit, Flush, Get, GetAll, NotMade, Now, Scan, Statement, Sum, Used};
+use statements::{
+    Clear, Commit, Flush, Get, GetAll, Heads, NotMade, Now, Retire, Scan, Statement, Sum, Used,
+};
 
 /// Bytes of a sealed value at most: 64 MiB, and what sealing adds.
 const VALUE: usize = (64 << 20) + 64;
@@ -270,12 +272,25 @@ impl Backend for Postgres {
         made.map_err(|why| match why {
             NotMade::Conflict(place) => Error::Conflict(place),
             NotMade::Behind(version) => Error::Behind(version),
+            NotMade::Retired => Error::Retired,
         })?;
         match durable {
             true => self.flushed.fetch_max(loose, Ordering::AcqRel),
             false => self.loose.fetch_add(1, Ordering::AcqRel),
         };
         Ok(())
+    }
+
+    fn heads(&self, (table, key): (&str, &[u8]), limit: usize) -> Result<Vec<Head>, Error> {
+        self.ask(Heads {
+            table: table.to_owned(),
+            key: key.to_owned(),
+            limit,
+        })
+    }
+
+    fn retire(&self, key: KeyId) -> Result<(), Error> {
+        self.ask(Retire(key))
     }
 
     fn clear(&mut self, table: &str) -> Result<(), Error> {

@@ -4,7 +4,10 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqlSafeStr};
 
 /// The names of versions, and what makes each of the one before.
-const VERSIONS: [(&str, &str); 1] = [("rows", include_str!("migrations/0001_rows.sql"))];
+const VERSIONS: [(&str, &str); 2] = [
+    ("rows", include_str!("migrations/0001_rows.sql")),
+    ("retired", include_str!("migrations/0002_retired.sql")),
+];
 /// Whoever looks at the schema or changes it holds this: hosts that start at once do it one after the other. For as long as a
 /// transaction, so that it works through a pooler too.
 const LOCK: i64 = 0x6879_7065_7276_6973;

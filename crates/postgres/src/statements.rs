@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_core::Stream;
-use hypervisor_store::{Fingerprint, RawRow};
+use hypervisor_store::{Fingerprint, Head, KeyId, RawRow};
 use sqlx::PgConnection;
 use tokio::time::{Instant, timeout_at};
 
@@ -245,6 +245,52 @@ impl Statement for Scan {
     }
 }
 
+/// What is seen of rows of all tables without their values.
+pub(crate) struct Heads {
+    pub table: String,
+    pub key: Vec<u8>,
+    pub limit: usize,
+}
+
+impl Statement for Heads {
+    type Answer = Vec<Head>;
+
+    async fn ask(
+        &self,
+        connection: &mut PgConnection,
+        by: Instant,
+        _: bool,
+    ) -> Result<Self::Answer, sqlx::Error> {
+        type Listed = (String, Vec<u8>, i64, Vec<u8>);
+        let is_listed = |row: &Listed| {
+            row.0.len() <= KEY && row.1.len() <= KEY && row.3.len() <= size_of::<KeyId>()
+        };
+        let found = within(
+            by,
+            bounded(
+                self.limit,
+                is_listed,
+                sqlx::query_as(
+                    "select tab, key, version, substring(sealed from 1 for 8) from hypervisor_rows \
+                 where (tab, key) > ($1, $2) order by tab, key limit $3",
+                )
+                .bind(&self.table)
+                .bind(&self.key)
+                .bind(i64::try_from(self.limit).unwrap_or(i64::MAX))
+                .fetch(connection),
+            ),
+        )
+        .await?;
+        let head = |(table, key, version, begins): Listed| Head {
+            table,
+            key,
+            version: u64::try_from(version).unwrap_or_default(),
+            begins,
+        };
+        Ok(found.into_iter().map(head).collect())
+    }
+}
+
 /// The first key after all that begin with a prefix; none where every key comes before the end.
 fn end(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
@@ -273,6 +319,8 @@ pub(crate) enum NotMade {
     Conflict(usize),
     /// Versions of new rows have to be higher than this.
     Behind(u64),
+    /// A value is under a key that nobody writes under any more.
+    Retired,
 }
 
 impl Statement for Commit {
@@ -312,23 +360,42 @@ impl Statement for Commit {
                 Ok(Err(NotMade::Behind(floor)))
             }
             Ok((None, None)) => Ok(Ok(())),
-            Err(error) => match behind(&error) {
-                Some(floor) => Ok(Err(NotMade::Behind(floor))),
+            Err(error) => match not_made(&error) {
+                Some(why) => Ok(Err(why)),
                 None => Err(error),
             },
         }
     }
 }
 
-/// The version of the row that was here before, where the schema says that the new one's is not higher.
-fn behind(error: &sqlx::Error) -> Option<u64> {
+/// Why the schema itself takes no changes: the version of the row that was here before, to which the new one's is not higher; or
+/// what is retired.
+fn not_made(error: &sqlx::Error) -> Option<NotMade> {
     let sqlx::Error::Database(error) = error else {
         return None;
     };
-    if error.code()? != "HV001" {
-        return None;
+    match &*error.code()? {
+        "HV001" => error.message().parse().ok().map(NotMade::Behind),
+        "HV002" => Some(NotMade::Retired),
+        _ => None,
     }
-    error.message().parse().ok()
+}
+
+/// Takes no value from here on that begins so.
+pub(crate) struct Retire(pub KeyId);
+
+impl Statement for Retire {
+    type Answer = ();
+
+    async fn ask(
+        &self,
+        connection: &mut PgConnection,
+        by: Instant,
+        _: bool,
+    ) -> Result<(), sqlx::Error> {
+        let retire = sqlx::query("select hypervisor_retire($1)").bind(&self.0[..]);
+        within(by, retire.execute(connection)).await.map(drop)
+    }
 }
 
 /// Brings everything that was committed before to the disk. It writes something: what writes nothing waits for nothing.
@@ -427,6 +494,7 @@ impl Statement for Sum {
         Ok(Fingerprint {
             rows: u64::try_from(rows).unwrap_or_default(),
             versions: versions.parse().unwrap_or_default(),
+            keys: 0,
         })
     }
 }

@@ -1,9 +1,9 @@
-//! The key of a fleet on its way from a host that has it to one that asks for it.
+//! The keys of a fleet on their way from a host that has them to one that asks for them.
 //!
 //! ```text
 //! prk    = HKDF-Extract(salt = exchange, ikm = ECDH x-coordinate)                         RFC 5869 §2.2, SHA-256
 //! k      = HKDF-Expand(prk, "hypervisor/v1 fleet-key" ‖ J ‖ M, 32)                         RFC 5869 §2.3
-//! sealed = 12 random bytes, the nonce ‖ AES-256-GCM-SIV(k, nonce, aad, key), its tag at the end
+//! sealed = 12 random bytes, the nonce ‖ AES-256-GCM-SIV(k, nonce, aad, keys), its tag at the end
 //! aad    = "hypervisor/v1 fleet-key" ‖ 0x00 ‖ policy
 //! ```
 //!
@@ -21,10 +21,8 @@ use crate::scrub::without_trace;
 use crate::sealing::{NONCE_LENGTH, TAG_LENGTH};
 use crate::{Error, PrivateKey, PublicKey, SessionId};
 
-/// Bytes of a fleet's key.
-pub const KEY_LENGTH: usize = 32;
-/// Bytes of a sealed one.
-pub const SEALED_LENGTH: usize = NONCE_LENGTH + KEY_LENGTH + TAG_LENGTH;
+/// Bytes of a fleet's keys at most.
+pub const MOST_BYTES: usize = 256;
 
 const LABEL: &[u8] = b"hypervisor/v1 fleet-key";
 
@@ -42,59 +40,45 @@ pub struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    /// Seals a fleet's key: `own` is the member's private key.
+    /// Seals a fleet's keys: `own` is the member's private key.
     ///
     /// # Errors
     /// [`Error::Random`], [`Error::KeyDerivation`].
-    pub fn seal(
-        &self,
-        own: &PrivateKey,
-        key: &[u8; KEY_LENGTH],
-    ) -> Result<[u8; SEALED_LENGTH], Error> {
+    pub fn seal(&self, own: &PrivateKey, keys: &[u8]) -> Result<Vec<u8>, Error> {
         let mut nonce = [0; NONCE_LENGTH];
         getrandom::fill(&mut nonce).map_err(|_| Error::Random)?;
-        let mut body = Zeroizing::new(*key);
+        let mut body = Zeroizing::new(keys.to_vec());
         let tag = self.cipher(own, self.joiner)?.encrypt_inout_detached(
             (&nonce).into(),
             &self.associated_data(),
             body.as_mut_slice().into(),
         );
         let tag = tag.map_err(|_| Error::KeyDerivation)?;
-        let mut sealed = [0; SEALED_LENGTH];
-        let parts = nonce.iter().chain(body.iter()).chain(tag.iter());
-        for (to, from) in sealed.iter_mut().zip(parts) {
-            *to = *from;
-        }
-        Ok(sealed)
+        Ok([&nonce[..], &body[..], &tag[..]].concat())
     }
 
     /// Opens what a member sealed: `own` is the joiner's private key.
     ///
     /// # Errors
-    /// [`Error::FleetKey`] for anything but a key that was sealed in this exchange.
-    pub fn open(
-        &self,
-        own: &PrivateKey,
-        sealed: &[u8],
-    ) -> Result<Zeroizing<[u8; KEY_LENGTH]>, Error> {
-        let sealed: &[u8; SEALED_LENGTH] = sealed.try_into().map_err(|_| Error::FleetKey)?;
+    /// [`Error::FleetKey`] for anything but keys that were sealed in this exchange.
+    pub fn open(&self, own: &PrivateKey, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
         let (nonce, rest) = sealed
             .split_first_chunk::<NONCE_LENGTH>()
             .ok_or(Error::FleetKey)?;
         let (body, tag) = rest
-            .split_first_chunk::<KEY_LENGTH>()
+            .split_last_chunk::<TAG_LENGTH>()
+            .filter(|(body, _)| body.len() <= MOST_BYTES)
             .ok_or(Error::FleetKey)?;
-        let tag: [u8; TAG_LENGTH] = tag.try_into().map_err(|_| Error::FleetKey)?;
-        let mut key = Zeroizing::new(*body);
+        let mut keys = Zeroizing::new(body.to_vec());
         self.cipher(own, self.member)?
             .decrypt_inout_detached(
                 nonce.into(),
                 &self.associated_data(),
-                key.as_mut_slice().into(),
-                &Tag::from(tag),
+                keys.as_mut_slice().into(),
+                &Tag::from(*tag),
             )
             .map_err(|_| Error::FleetKey)?;
-        Ok(key)
+        Ok(keys)
     }
 
     /// Boxed, so that its schedule has one place and is erased there.
@@ -123,7 +107,7 @@ mod tests {
 
     use super::*;
 
-    const KEY: [u8; KEY_LENGTH] = [7; KEY_LENGTH];
+    const KEY: [u8; 32] = [7; 32];
 
     fn exchange<'a>(joiner: &'a PrivateKey, member: &'a PrivateKey) -> Exchange<'a> {
         Exchange {
@@ -139,7 +123,7 @@ mod tests {
         let [joiner, member, other] = [(); 3].map(|()| PrivateKey::generate());
         let own = exchange(&joiner, &member);
         let sealed = own.seal(&member, &KEY).unwrap();
-        assert_eq!(*own.open(&joiner, &sealed).unwrap(), KEY);
+        assert_eq!(own.open(&joiner, &sealed).unwrap().as_slice(), KEY);
         let later = Exchange {
             id: SessionId::from_bytes([4; 16]),
             ..own
@@ -153,6 +137,8 @@ mod tests {
             assert_eq!(wrong.open(&joiner, &sealed).err(), Some(Error::FleetKey));
         }
         assert_eq!(own.open(&other, &sealed).err(), Some(Error::FleetKey));
+        let long = own.seal(&member, &[7; MOST_BYTES + 1]).unwrap();
+        assert_eq!(own.open(&joiner, &long).err(), Some(Error::FleetKey));
     }
 
     proptest! {

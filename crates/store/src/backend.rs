@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::Error;
+use crate::seal::KeyId;
 
 /// Rows that are read at once where a whole table is.
 const PAGE: usize = 256;
@@ -30,6 +31,19 @@ pub struct RawChange {
     pub row: Option<RawRow>,
 }
 
+/// What is seen of a row without its value.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Head {
+    /// Its table, as the backend calls it.
+    pub table: String,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Its version.
+    pub version: u64,
+    /// What its value begins with, 8 bytes at most: where hosts share rows, which key it is under.
+    pub begins: Vec<u8>,
+}
+
 /// A database of sealed rows. It sees no plaintext but tables' names, keys and versions.
 pub trait Backend: Send + Sync {
     /// One row.
@@ -54,6 +68,24 @@ pub trait Backend: Send + Sync {
     /// [`Error::Behind`] says how high the version of a new row has to be where the backend knows. With `durable` they,
     /// and all before them, have reached the disk when this returns.
     fn commit(&self, changes: Vec<RawChange>, durable: bool) -> Result<(), Error>;
+
+    /// Heads of rows of all tables that come after this one, in the order of tables and keys, `limit` at most.
+    ///
+    /// # Errors
+    /// Where they cannot be looked through.
+    fn heads(&self, _after: (&str, &[u8]), _limit: usize) -> Result<Vec<Head>, Error> {
+        let reason = "its rows cannot be looked through";
+        Err(Error::Database("of rows".into(), reason.to_owned()))
+    }
+
+    /// Takes no change from here on whose value begins so: once this returns, none that came before is still being made, and what
+    /// comes later is [`Error::Retired`]. It has reached the disk. One process alone has nobody to keep from writing.
+    ///
+    /// # Errors
+    /// Where it cannot be said.
+    fn retire(&self, _key: KeyId) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Deletes a table with all its rows, and gives their room back.
     fn clear(&mut self, table: &str) -> Result<(), Error>;
@@ -118,6 +150,8 @@ pub struct Fingerprint {
     pub rows: u64,
     /// The sum of their versions.
     pub versions: u128,
+    /// How often the keys changed here: rows that could not be read may be from then on.
+    pub keys: u64,
 }
 
 /// Several stores over one database.
@@ -142,6 +176,14 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn commit(&self, changes: Vec<RawChange>, durable: bool) -> Result<(), Error> {
         (**self).commit(changes, durable)
+    }
+
+    fn heads(&self, after: (&str, &[u8]), limit: usize) -> Result<Vec<Head>, Error> {
+        (**self).heads(after, limit)
+    }
+
+    fn retire(&self, key: KeyId) -> Result<(), Error> {
+        (**self).retire(key)
     }
 
     fn clear(&mut self, table: &str) -> Result<(), Error> {

@@ -15,12 +15,13 @@ use std::time::{Duration, Instant};
 use redb::backends::FileBackend;
 use redb::{
     Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
-    TableError, WriteTransaction,
+    TableError, TableHandle, WriteTransaction,
 };
 
-use crate::backend::{Backend, RawChange, RawRow};
+use crate::backend::{Backend, Head, RawChange, RawRow};
 use crate::error::Error;
 use crate::private::{private_file, private_folder};
+use crate::seal::KeyId;
 
 /// Bytes of the file that are kept in memory; a host has five such files. More makes no payment faster (docs/PERFORMANCE.md).
 const CACHE: usize = 4 << 20;
@@ -238,6 +239,39 @@ impl Backend for Disk {
         self.write(group, &mut is_behind);
         let done = answered.try_recv();
         done.unwrap_or_else(|_| Err(self.failed("whoever wrote this did not end it")))
+    }
+
+    fn heads(&self, after: (&str, &[u8]), limit: usize) -> Result<Vec<Head>, Error> {
+        self.using(|database| {
+            let read = database.begin_read()?;
+            let mut names: Vec<String> =
+                read.list_tables()?.map(|it| it.name().to_owned()).collect();
+            names.sort();
+            let mut heads = Vec::new();
+            for name in names.into_iter().filter(|it| it.as_str() >= after.0) {
+                let from = match name == after.0 {
+                    true => Bound::Excluded(after.1),
+                    false => Bound::Unbounded,
+                };
+                let table = read.open_table(Definition::new(&name))?;
+                let left = limit.saturating_sub(heads.len());
+                for entry in table.range::<&[u8]>((from, Bound::Unbounded))?.take(left) {
+                    let (key, bytes) = entry?;
+                    let RawRow {
+                        version,
+                        mut sealed,
+                    } = row(bytes.value());
+                    sealed.truncate(size_of::<KeyId>());
+                    heads.push(Head {
+                        table: name.clone(),
+                        key: key.value().to_vec(),
+                        version,
+                        begins: sealed,
+                    });
+                }
+            }
+            Ok(heads)
+        })
     }
 
     fn clear(&mut self, table: &str) -> Result<(), Error> {

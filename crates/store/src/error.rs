@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::seal::KeyId;
+
 /// Why a store cannot do what it should.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -12,6 +14,16 @@ pub enum Error {
         "a row of `{0}` does not authenticate: it was altered, moved, or sealed under another key"
     )]
     Authentication(&'static str),
+    /// A row says that it is under a key that is not here.
+    #[error(
+        "a row of `{0}` says that it is under the key {id}, which this host does not have", id = const_hex::encode(.1)
+    )]
+    UnknownKey(&'static str, KeyId),
+    /// The key that a change was sealed under is not written under any more, and there is no newer one here.
+    #[error(
+        "the fleet has another key since, which this host does not have yet: it gets it from another host that lives"
+    )]
+    Retired,
     /// The change of this index, counted from 0, expected another version of its row; nothing was changed.
     #[error("change {0} expected another version of its row")]
     Conflict(usize),
@@ -38,4 +50,11 @@ pub enum Error {
     /// The operating system refuses something on this path.
     #[error("cannot {action} {path}: {reason}", action = .0, path = .1.display(), reason = .2)]
     Io(&'static str, PathBuf, io::Error),
+}
+
+impl Error {
+    /// Whether a row does not open here: it is nobody's, or under a key that is elsewhere.
+    pub fn does_not_open(&self) -> bool {
+        matches!(self, Self::Authentication(_) | Self::UnknownKey(..))
+    }
 }

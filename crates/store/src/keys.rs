@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use hkdf::Hkdf;
 use sha2::Sha256;
@@ -12,11 +13,14 @@ use zeroize::Zeroizing;
 
 use crate::error::Error;
 use crate::private::{io, private_file};
-use crate::seal::Sealer;
+use crate::ring::{Ring, Slots};
+use crate::seal::{KeyId, Sealer};
+use crate::store::{Table, Under};
 
 const ID_LABEL: &[u8] = b"hypervisor/v1 store key-id";
 
 /// A key under which rows are sealed, erased on drop. It has to be the same after a restart, and no one else's.
+#[derive(Clone)]
 pub struct SealingKey(Zeroizing<[u8; 32]>);
 
 impl SealingKey {
@@ -93,7 +97,7 @@ impl SealingKey {
     ///
     /// # Errors
     /// As [`Self::derive`].
-    pub fn id(&self) -> Result<[u8; 8], Error> {
+    pub fn id(&self) -> Result<KeyId, Error> {
         self.derive(ID_LABEL).map(|id| *id)
     }
 
@@ -121,12 +125,17 @@ impl fmt::Debug for SealingKey {
     }
 }
 
-/// The two keys of a store; one and the same where hosts share it.
-pub struct Keys {
-    pub(crate) platform: Sealer,
-    pub(crate) file: Sealer,
-    /// Whether the platform gave its key, so that what is under it survives a restart.
-    pub(crate) is_lasting: bool,
+/// The keys of a store: two of its own, or those that hosts share.
+pub struct Keys(pub(crate) Held);
+
+pub(crate) enum Held {
+    Own {
+        platform: Sealer,
+        file: Sealer,
+        /// Whether the platform gave its key, so that what is under it survives a restart.
+        is_lasting: bool,
+    },
+    Shared(Arc<Ring>),
 }
 
 impl Keys {
@@ -135,21 +144,71 @@ impl Keys {
     /// # Errors
     /// [`Error::Seal`].
     pub fn new(platform: Option<&SealingKey>, file: &SealingKey) -> Result<Self, Error> {
-        Ok(Self {
+        Ok(Self(Held::Own {
             is_lasting: platform.is_some(),
             platform: match platform {
                 Some(key) => Sealer::new(key)?,
                 None => Sealer::new(&SealingKey::random()?)?,
             },
             file: Sealer::new(file)?,
-        })
+        }))
     }
 
-    /// The key of a fleet, which seals everything that its hosts share.
+    /// One key that seals everything that hosts share, and stays.
     ///
     /// # Errors
     /// [`Error::Seal`].
     pub fn shared(key: &SealingKey) -> Result<Self, Error> {
-        Self::new(Some(key), key)
+        Ok(Self::of(&Arc::new(Ring::of(key)?)))
+    }
+
+    /// The keys of a fleet.
+    pub fn of(ring: &Arc<Ring>) -> Self {
+        Self(Held::Shared(Arc::clone(ring)))
+    }
+}
+
+/// The keys of a store at one moment: what is sealed at once is under the same ones.
+pub(crate) enum Moment<'a> {
+    Own {
+        platform: &'a Sealer,
+        file: &'a Sealer,
+    },
+    Shared(Arc<Slots>),
+}
+
+impl Keys {
+    pub(crate) fn now(&self) -> Moment<'_> {
+        match &self.0 {
+            Held::Own { platform, file, .. } => Moment::Own { platform, file },
+            Held::Shared(ring) => Moment::Shared(ring.slots()),
+        }
+    }
+
+    /// Whether there is another key to write under than those of this moment, under which nothing is taken any more.
+    pub(crate) fn go_on_from(&self, moment: &Moment<'_>) -> bool {
+        match (&self.0, moment) {
+            (Held::Shared(ring), Moment::Shared(slots)) => ring.go_on(slots.current.id()),
+            _ => false,
+        }
+    }
+}
+
+impl Moment<'_> {
+    /// What seals rows of a table.
+    pub(crate) fn sealer(&self, table: Table) -> &Sealer {
+        match (self, table.under) {
+            (Self::Own { platform, .. }, Under::Platform) => platform,
+            (Self::Own { file, .. }, Under::File) => file,
+            (Self::Shared(slots), _) => &slots.current.sealer,
+        }
+    }
+
+    /// What opens a row of a table.
+    pub(crate) fn opener(&self, table: Table, sealed: &[u8]) -> Result<&Sealer, Error> {
+        match self {
+            Self::Own { .. } => Ok(self.sealer(table)),
+            Self::Shared(slots) => slots.of(table.name, sealed),
+        }
     }
 }

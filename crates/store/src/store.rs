@@ -7,9 +7,9 @@ use zeroize::Zeroizing;
 use crate::backend::{Backend, Fingerprint, RawChange, RawRow, micros};
 use crate::disk::Disk;
 use crate::error::Error;
-use crate::keys::Keys;
+use crate::keys::{Held, Keys, Moment};
 use crate::memory::{Asked, Memory};
-use crate::seal::Sealer;
+use crate::seal::KeyId;
 
 /// Rows that are read at once where many are looked at.
 const PAGE: usize = 64;
@@ -104,6 +104,12 @@ impl<'a> Change<'a> {
     }
 }
 
+/// What a store knew when it asked the backend.
+struct Asking<'a> {
+    seen: Option<Asked>,
+    moment: Moment<'a>,
+}
+
 /// Sealed, versioned tables.
 pub struct Store {
     backend: Box<dyn Backend>,
@@ -144,7 +150,18 @@ impl Store {
 
     /// Whether tables under the platform's key survive a restart.
     pub fn is_lasting(&self) -> bool {
-        self.keys.is_lasting
+        match &self.keys.0 {
+            Held::Own { is_lasting, .. } => *is_lasting,
+            Held::Shared(_) => true,
+        }
+    }
+
+    /// The keys that it can open rows under, by their ids; none where others share none of it.
+    pub fn key_ids(&self) -> Vec<KeyId> {
+        match &self.keys.0 {
+            Held::Own { .. } => Vec::new(),
+            Held::Shared(ring) => ring.ids(),
+        }
     }
 
     /// Whether what is written can reach the disk, as far as is known: false from a failure until something reached it again.
@@ -170,12 +187,20 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub fn fingerprint(&self, table: Table) -> Result<Fingerprint, Error> {
-        self.backend.fingerprint(&self.place(table))
+        let found = self.backend.fingerprint(&self.place(table))?;
+        let keys = match &self.keys.0 {
+            Held::Own { .. } => 0,
+            Held::Shared(ring) => ring.changes(),
+        };
+        Ok(Fingerprint { keys, ..found })
     }
 
     /// A keyed hash for a row's key, where what it is made of is nobody's business.
     pub fn blind(&self, table: Table, text: &[u8]) -> [u8; 32] {
-        self.sealer(table).blind(table.name, text)
+        match &self.keys.0 {
+            Held::Own { .. } => self.keys.now().sealer(table).blind(table.name, text),
+            Held::Shared(ring) => ring.blind(table.name, text),
+        }
     }
 
     /// One row.
@@ -186,7 +211,7 @@ impl Store {
         let asked = self.asking();
         let found = self.backend.get(&self.place(table), key)?;
         found
-            .map(|raw| self.opened(asked, table, key, raw))
+            .map(|raw| self.opened(&asked, table, key, raw))
             .transpose()
     }
 
@@ -201,7 +226,7 @@ impl Store {
             .collect();
         let found = self.backend.get_all(&places)?;
         let opened = |(raw, (table, key)): (Option<RawRow>, &(Table, &[u8]))| {
-            raw.map(|raw| self.opened(asked, *table, key, raw))
+            raw.map(|raw| self.opened(&asked, *table, key, raw))
                 .transpose()
         };
         found.into_iter().zip(rows).map(opened).collect()
@@ -222,7 +247,7 @@ impl Store {
         let place = self.place(table);
         let asked = self.asking();
         let opened = |(key, raw): (Vec<u8>, RawRow)| Scanned {
-            row: self.opened(asked, table, &key, raw),
+            row: self.opened(&asked, table, &key, raw),
             key,
         };
         let found = self.backend.scan(&place, prefix, after, limit)?;
@@ -272,13 +297,15 @@ impl Store {
         };
         let mut floor = 0;
         for _ in 1..ATTEMPTS {
-            match self.attempt(changes, durable, floor) {
+            let moment = self.keys.now();
+            match self.attempt(changes, durable, floor, &moment) {
                 Err(Error::Conflict(index)) if takes_any(index) => {}
                 Err(Error::Behind(version)) => floor = version.saturating_add(1),
+                Err(Error::Retired) if self.keys.go_on_from(&moment) => {}
                 done => return done,
             }
         }
-        self.attempt(changes, durable, floor)
+        self.attempt(changes, durable, floor, &self.keys.now())
     }
 
     fn attempt(
@@ -286,6 +313,7 @@ impl Store {
         changes: &[Change<'_>],
         durable: bool,
         floor: u64,
+        moment: &Moment<'_>,
     ) -> Result<Vec<u64>, Error> {
         // The clock keeps a row that was deleted and made again from having a version twice.
         let least = match &self.memory {
@@ -303,7 +331,7 @@ impl Store {
             };
             let next = expected.map_or(0, |version| version.saturating_add(1));
             let version = next.max(least).max(floor);
-            let sealer = self.sealer(change.table);
+            let sealer = moment.sealer(change.table);
             let seal = |value| sealer.seal((change.table.name, change.key, version), value);
             let sealed = change.value.map(seal).transpose()?;
             versions.push(version);
@@ -316,7 +344,7 @@ impl Store {
         }
         let asked = self.asking();
         self.backend.commit(raw, durable)?;
-        if let (Some(memory), Some(asked)) = (&self.memory, asked) {
+        if let (Some(memory), Some(asked)) = (&self.memory, asked.seen) {
             let written = changes.iter().zip(versions.iter().copied());
             let written = written.filter(|(change, _)| change.value.is_some());
             let rows = written.map(|(it, version)| (it.table.name, it.key, version));
@@ -325,39 +353,50 @@ impl Store {
         Ok(versions)
     }
 
-    fn asking(&self) -> Option<Asked> {
-        let memory = self.memory.as_ref()?;
-        Some(memory.asking(self.backend.losses()))
+    fn asking(&self) -> Asking<'_> {
+        let seen = self.memory.as_ref();
+        Asking {
+            seen: seen.map(|memory| memory.asking(self.backend.losses())),
+            moment: self.keys.now(),
+        }
     }
 
     fn opened(
         &self,
-        asked: Option<Asked>,
+        asked: &Asking<'_>,
         table: Table,
         key: &[u8],
         raw: RawRow,
     ) -> Result<Row, Error> {
         let RawRow { version, sealed } = raw;
-        let value = (self.sealer(table)).open((table.name, key, version), sealed)?;
-        if let (Some(memory), Some(asked)) = (&self.memory, asked) {
+        // A key may have come since, or gone with what was under it.
+        let now = self.keys.now();
+        let sealer = match asked.moment.opener(table, &sealed) {
+            Err(Error::UnknownKey(..)) => now.opener(table, &sealed)?,
+            found => found?,
+        };
+        let value = sealer.open((table.name, key, version), sealed);
+        let value = value.ok_or(Error::Authentication(table.name))?;
+        if let (Some(memory), Some(asked)) = (&self.memory, asked.seen) {
             memory.read(asked, self.backend.losses(), table.name, key, version)?;
         }
         Ok(Row { version, value })
     }
 
-    fn sealer(&self, table: Table) -> &Sealer {
-        match table.under {
-            Under::Platform => &self.keys.platform,
-            Under::File => &self.keys.file,
-        }
-    }
-
     /// The table's name in the backend.
     fn place(&self, table: Table) -> String {
-        match table.under {
-            Under::Platform if self.keys.is_lasting => table.place(&self.keys.platform.id()),
-            Under::Platform => passing(&table),
-            Under::File => table.name.to_owned(),
+        match (&self.keys.0, table.under) {
+            (_, Under::File) => table.name.to_owned(),
+            (Held::Shared(ring), Under::Platform) => table.place(&const_hex::encode(ring.id())),
+            (
+                Held::Own {
+                    platform,
+                    is_lasting: true,
+                    ..
+                },
+                Under::Platform,
+            ) => table.place(&const_hex::encode(platform.id())),
+            (Held::Own { .. }, Under::Platform) => passing(&table),
         }
     }
 }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use hypervisor_peers::{Member, Phase};
 use serde::{Deserialize, Serialize};
 
 use super::json;
+use crate::manifest::hex;
 use crate::pipeline::Host;
 
 /// Microseconds of a second.
@@ -23,8 +25,43 @@ pub struct Fleet {
     /// How many requests of other nodes' sessions came to it, since it started.
     #[serde(default)]
     pub forwarded: u64,
+    /// What its rows are sealed under; none where that is in a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Key>,
     /// All nodes, by their tags.
     pub nodes: Vec<Node>,
+}
+
+/// The key of a fleet whose hosts give it to each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// The id of the one that the node writes under, hex.
+    pub id: String,
+    /// The id of the one that takes, or took, the place of another; none where that is over.
+    pub to: Option<String>,
+    /// How far that is: `offered`, while nodes get it, or `writing`, while rows are sealed anew.
+    pub phase: Option<String>,
+    /// The tags of nodes that live and do not have it yet.
+    pub waits_for: Vec<String>,
+}
+
+impl Key {
+    fn of(member: &Member) -> Self {
+        let (id, turning) = member.turning();
+        let turning = turning.as_ref();
+        let phase = |it: Phase| match it {
+            Phase::Offered => "offered",
+            Phase::Writing | Phase::Done => "writing",
+        };
+        Self {
+            id: hex(&id),
+            to: turning.map(|it| hex(&it.to)),
+            phase: turning.map(|it| phase(it.phase).to_owned()),
+            waits_for: turning.map_or_else(Vec::new, |it| {
+                it.waits_for.iter().map(ToString::to_string).collect()
+            }),
+        }
+    }
 }
 
 /// A node of a fleet.
@@ -68,6 +105,7 @@ impl Fleet {
             tag: fleet.tag().to_string(),
             takeovers: fleet.takeovers(),
             forwarded: hypervisor_telemetry::metrics::all_forwarded(),
+            key: host.member().map(|member| Key::of(member)),
             nodes: fleet.nodes().into_iter().map(node).collect(),
         })
     }
@@ -90,5 +128,20 @@ pub(super) async fn show(State(app): State<Arc<Host>>) -> Response {
             let words = "this host is alone: [fleet] names no store\n";
             (StatusCode::NOT_FOUND, words).into_response()
         }
+    }
+}
+
+/// `POST /fleet/rotate`.
+pub(super) async fn rotate(State(app): State<Arc<Host>>) -> Response {
+    // In a task of its own: what was begun is known, also where the operator goes away.
+    let host = Arc::clone(&app);
+    let rotated = tokio::spawn(async move { host.rotate().await });
+    match rotated.await {
+        Ok(Ok(key)) => {
+            app.operated("rotate", &key);
+            (StatusCode::ACCEPTED, format!("{key}\n")).into_response()
+        }
+        Ok(Err(words)) => (StatusCode::CONFLICT, format!("{words}\n")).into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "it was lost\n").into_response(),
     }
 }

@@ -28,7 +28,7 @@ use crate::agents::NotTaken;
 use crate::pipeline::{Host, Plugin as Swappable, Replacement};
 
 pub use crate::config::Place;
-pub use fleet::{Fleet, Node};
+pub use fleet::{Fleet, Key, Node};
 pub use hypervisor_telemetry::metrics::StepTimes;
 pub use hypervisor_telemetry::metrics::history::{Recent, Sample};
 pub use hypervisor_telemetry::{Lines, Spans, Stepped, Traced};
@@ -39,7 +39,8 @@ pub use token::Token;
 /// `GET /livez`: 200 as long as the process answers. `GET /readyz`: 200, or 503 with one reason a line. `GET /metrics`: counters
 /// for Prometheus. `POST /swap/payments`, `policy`, `status` and `NAME.protocol`: the component as the body, or what [`Replacement`] has, as CBOR or JSON.
 /// `DELETE /agents/{agent}`: takes down any agent, by name or address; `DELETE /owners/{owner}/environments`: all environments of an
-/// owner. `GET /`: the page, with a form that posts to `/take-down`; `GET /status`: [`Status`], of which it is made. `GET /fleet`: [`Fleet`]. `GET /logs?from=N`: [`Lines`]. `GET /spans?from=N`: [`Spans`]. `GET` and `PUT /level`: log levels. `POST /drain`: not ready any
+/// owner. `GET /`: the page, with a form that posts to `/take-down`; `GET /status`: [`Status`], of which it is made. `GET /fleet`: [`Fleet`]. `POST /fleet/rotate`: another
+/// key for the fleet, whose id is the answer. `GET /logs?from=N`: [`Lines`]. `GET /spans?from=N`: [`Spans`]. `GET` and `PUT /level`: log levels. `POST /drain`: not ready any
 /// more, and the end when what is under way has ended; with `?stay` without the end; `DELETE /drain`: ready again.
 pub fn router(app: Arc<Host>) -> Router {
     let most = usize::try_from(app.most_bytes()).unwrap_or(usize::MAX);
@@ -54,6 +55,7 @@ pub fn router(app: Arc<Host>) -> Router {
         .route("/owners/{owner}/environments", delete(remove_environments))
         .route("/status", get(status))
         .route("/fleet", get(fleet::show))
+        .route("/fleet/rotate", post(fleet::rotate))
         .route("/logs", get(logs))
         .route("/spans", get(spans))
         .route("/level", get(level).put(set_level))

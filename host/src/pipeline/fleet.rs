@@ -34,6 +34,34 @@ impl Host {
         fleet.attend(vitals, take_over).await;
     }
 
+    /// Follows changes of its fleet's key, as long as it runs.
+    pub async fn follow_key(self: Arc<Self>) {
+        if let (Some(fleet), Some(member)) = (self.fleet(), self.member())
+            && let Ok(attestation) = self.attestation()
+        {
+            member.attend(fleet, attestation).await;
+        }
+    }
+
+    /// Has its fleet's key change. Gives the id of the next one, in hexadecimal.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub(crate) async fn rotate(&self) -> Result<String, String> {
+        let fleet = self
+            .fleet()
+            .ok_or("this host is alone: [fleet] names no store")?;
+        let member = self.member().ok_or(
+            "the fleet's key is in a file, and this host cannot write another one there; \
+             hosts change the key that they give each other: `key = \"peers\"`",
+        )?;
+        let key = member
+            .rotate(fleet)
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(crate::manifest::hex(&key))
+    }
+
     /// Takes up what other hosts of its fleet deploy and remove, as long as it runs.
     pub async fn follow_fleet(self: Arc<Self>) {
         if self.fleet().is_none() {

@@ -145,7 +145,7 @@ impl Host {
             .await?;
         let trail = audit::open(&config, &state, Arc::clone(facts.identity()))?;
         // What it works on in the books is under its tag. Nobody sends to it before it has a session.
-        let fleet = fleet::join(&config, &state, address).await?;
+        let fleet = fleet::join(&config, &state, address, proofs.ok()).await?;
         let (payments, teller) = match plugins.payments() {
             None => (None, None),
             Some(engine) => {

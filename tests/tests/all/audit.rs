@@ -133,7 +133,7 @@ fn lp(parts: &[&[u8]]) -> Vec<u8> {
 }
 
 /// The digest of an entry, as docs/AUDIT.md says it.
-fn digest(label: &str, parts: &[&[u8]]) -> String {
+pub(crate) fn digest(label: &str, parts: &[&[u8]]) -> String {
     let parts = lp(parts);
     const_hex::encode(Sha256::digest([label.as_bytes(), &parts].concat()))
 }

@@ -100,7 +100,7 @@ impl Ledger {
     /// [`Error`].
     pub fn take_over(&self, dead: Tag) -> Result<usize, Error> {
         let store = &self.shared.store;
-        let mut taken = 0_usize;
+        let (mut taken, mut unknown) = (0_usize, None);
         store.rows.each(HOLDERS, &dead, |duty| {
             let Some(place) = duty.key.get(dead.len()..) else {
                 return Ok(());
@@ -113,6 +113,11 @@ impl Ledger {
                     tracing::error!(%error, "a payment of a dead host stays as it is");
                     return Ok(());
                 }
+                // This host may have the key in a moment: the node is not done with until then.
+                Err(Error::Rows(error @ RowError::UnknownKey(..))) => {
+                    unknown = Some(error);
+                    return Ok(());
+                }
                 found => found?,
             };
             if let Some(found) = found.filter(|it| it.note.holder == Some(dead)) {
@@ -123,7 +128,10 @@ impl Ledger {
             }
             Ok::<_, Error>(())
         })?;
-        Ok(taken)
+        match unknown {
+            Some(error) => Err(error.into()),
+            None => Ok(taken),
+        }
     }
 
     /// Takes over what all dead nodes held; see [`Self::take_over`].

@@ -12,6 +12,7 @@ mod disk;
 mod generous;
 mod places;
 mod postgres;
+mod ring;
 mod rows;
 #[path = "../../../../tests/src/postgres.rs"]
 #[allow(

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use hypervisor_store::{Backend, Disk, Error, Keys, RawChange, RawRow, SealingKey, Store, Table};
+use hypervisor_store::{
+    Backend, Disk, Error, Head, Keys, RawChange, RawRow, SealingKey, Store, Table,
+};
 use zeroize::Zeroizing;
 
 /// Rows in memory; a copy is another view of the same ones.
@@ -69,6 +71,11 @@ impl Backend for Shared {
         self.there()?;
         self.commits[usize::from(durable)].fetch_add(1, Ordering::Relaxed);
         self.disk.commit(changes, durable)
+    }
+
+    fn heads(&self, after: (&str, &[u8]), limit: usize) -> Result<Vec<Head>, Error> {
+        self.there()?;
+        self.disk.heads(after, limit)
     }
 
     fn clear(&mut self, _: &str) -> Result<(), Error> {

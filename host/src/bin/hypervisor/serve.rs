@@ -82,6 +82,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
         let mut beside = JoinSet::new();
         beside.spawn(expire(Arc::clone(&app)));
         beside.spawn(Arc::clone(&app).follow_fleet());
+        beside.spawn(Arc::clone(&app).follow_key());
         let introduced = Arc::clone(&app);
         beside.spawn(async move { introduced.introduce().await });
         let of_payments = Arc::clone(&app);

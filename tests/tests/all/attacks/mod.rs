@@ -25,6 +25,7 @@ mod outgoing;
 mod payments;
 mod pipeline;
 mod process;
+mod rotation;
 mod sign_in;
 mod streams;
 mod turns;

@@ -17,4 +17,5 @@ mod partitions;
 mod payments;
 mod peers;
 mod pooler;
+pub(crate) mod rotation;
 mod routing;
