@@ -11,7 +11,7 @@ use std::sync::Arc;
 use hypervisor_client::Program;
 use hypervisor_client::protocol::{ContentFormat, Exit, LimitKind};
 use hypervisor_tests::host::binary;
-use hypervisor_tests::programs::guest;
+use hypervisor_tests::programs::{component, guest};
 use hypervisor_tests::{Host, RawSession, eventually, within};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -143,6 +143,32 @@ async fn what_a_flood_took_of_memory_goes_back_while_nobody_calls() {
     .await;
     // No call wakes anything up that would give it back.
     host.grown(before, FLOOD / 2).await;
+}
+
+#[tokio::test]
+async fn slots_that_wait_warm_have_a_bound_whatever_number_of_programs_had_one() {
+    // Torn down beside the next program.
+    const ENDING: usize = 16;
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let most = (16 * cores).min(128);
+    let host = Host::start();
+    let session = host.session().await;
+    for number in 0..most + 2 * ENDING {
+        let program = component(&format!(
+            r#"(memory 1)
+               (func (export "run") (result i32) (i32.store (i32.const 0) (i32.const {number})) (i32.const 0))"#
+        ));
+        let ran = session.run_wasm(Program::new(&program)).await.unwrap();
+        assert_eq!(ran.report.exit, Exit::Ok);
+    }
+    let scrape = reqwest::get(format!("{}/metrics", host.admin()))
+        .await
+        .unwrap();
+    let scrape = scrape.text().await.unwrap();
+    let warm = "hypervisor_pool_memories{state=\"warm\"} ";
+    let warm = scrape.lines().find_map(|line| line.strip_prefix(warm));
+    let warm: usize = warm.unwrap().parse().unwrap();
+    assert!(warm <= most + ENDING, "{warm} wait");
 }
 
 #[test]
