@@ -11,7 +11,7 @@ wanted=${1:-}
 # target, manifest, package, test, folder of seeds
 targets() {
     local name
-    for name in bodies fields streams evidence_documents verification quotes event_logs transparency components images manifests binary_http cards plugin_answers; do
+    for name in bodies fields streams evidence_documents verification quotes event_logs transparency components images manifests binary_http cards plugin_answers engine_answers; do
         echo "$name fuzz hypervisor-fuzz $name fuzz/targets"
     done
     for name in mcp_requests mcp_answers; do

@@ -74,4 +74,5 @@ targets! {
     binary_http => agents::binary_http,
     cards => agents::cards,
     plugin_answers => plugins::payments,
+    engine_answers => plugins::engines,
 }

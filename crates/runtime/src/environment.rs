@@ -12,12 +12,11 @@ use super::Executor;
 use super::bundle::{Bundle, File};
 use super::outcome::{Exit, Outcome};
 use super::outgoing::{Chain, Egress};
-use super::script::{Instance, Language, Runtime, ScriptEngine, exit_of, runtime_of};
+use super::script::{Instance, Language, Runtime, ScriptEngine, ScriptError, exit_of, runtime_of};
 use super::snapshot::{Base, Delta, Unkept};
 use super::state::{MAX_STATE, State, StateError};
 use super::tap::Tap;
 use super::worlds::script::exports::hypervisor::plugin::runtime;
-use super::worlds::script::exports::hypervisor::plugin::script::ScriptError;
 
 /// What a handler or a session is called with beside its own arguments.
 #[derive(Default)]

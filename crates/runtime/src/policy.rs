@@ -15,7 +15,7 @@ use super::guest::Guest;
 use super::idle::Idle;
 use super::plugin::PluginError;
 use super::reserve::Reserve;
-use super::said::{Failure, Said, Written, lines, log_written};
+use super::said::{Failure, Said, Written, log_written, reason};
 use super::sandbox::{Live, Sandbox, Sandboxes};
 use super::worlds::policy::exports::hypervisor::plugin::{policy as wit, policy_rules as prepared};
 use prepared::Parties;
@@ -30,8 +30,6 @@ const PREPARED: &str = "hypervisor:plugin/policy-rules@0.1.1";
 const NAME: &str = "policy-engine";
 /// Instances kept warm. The rules and the engine are one tenant's, the operator's, so calls may share an instance.
 const WARM: usize = 4;
-/// Characters of a reason that go into a report.
-const MAX_REASON: usize = 1_000;
 
 /// The kinds of action with their names in WIT.
 pub const KINDS: [(ActionKind, &str); 5] = [
@@ -182,13 +180,11 @@ impl PolicyEngine {
             rules,
             warm: Idle::within(Arc::new(Semaphore::new(WARM))),
         };
-        let Said {
-            answer, written, ..
-        } = policy.check().await;
-        log_written(NAME, &written);
-        answer.map_err(|failure| PluginError::Rules {
+        let said = policy.check().await;
+        log_written(NAME, &said.written);
+        said.answer.map_err(|failure| PluginError::Rules {
             path: path.to_owned(),
-            message: refused(&failure, &written),
+            message: failure.of_rules(&said.written),
         })?;
         Ok(policy)
     }
@@ -214,18 +210,12 @@ impl PolicyEngine {
     /// Asks the rules. Whatever is not a clear yes is a no with a reason.
     pub async fn authorize(&self, action: Action) -> PolicyDecision {
         let kind = kind_name(action.kind);
-        let Said {
-            answer, written, ..
-        } = self.decide(action).await;
-        log_written(NAME, &written);
+        let said = self.decide(action).await;
+        log_written(NAME, &said.written);
         let surroundings = self.plugin.sandboxes.surroundings();
-        match answer {
+        match said.answer {
             Ok(denied) => {
-                let end = if denied.is_some() {
-                    "denied"
-                } else {
-                    "allowed"
-                };
+                let end = denied.as_ref().map_or("allowed", |_| "denied");
                 surroundings.decided(kind, end);
                 self.decision(denied.as_deref())
             }
@@ -239,7 +229,8 @@ impl PolicyEngine {
                     "the policy failed to decide, which denies; its own words are in the log with RUST_LOG=info,plugin=debug"
                 );
                 failure.log_words(NAME, kind);
-                self.decision(Some(&failed(&failure)))
+                // Without the engine's words: they may quote the rules, and the caller reads this.
+                self.decision(Some(&format!("the policy failed: {failure}")))
             }
         }
     }
@@ -266,7 +257,7 @@ impl PolicyEngine {
     fn decision(&self, refused: Option<&str>) -> PolicyDecision {
         PolicyDecision {
             allowed: refused.is_none(),
-            reason: refused.map(|reason| reason.chars().take(MAX_REASON).collect()),
+            reason: refused.map(reason),
             rules_digest: HexBytes(self.rules_digest.to_vec()),
         }
     }
@@ -342,24 +333,6 @@ impl From<wit::ErrorCode> for Failure {
             wit::ErrorCode::InternalError(words) => Self::Internal(words),
         }
     }
-}
-
-/// Names the failure without the engine's words: they may quote the rules, and the caller reads this.
-fn failed(failure: &Failure) -> String {
-    format!("the policy failed: {failure}")
-}
-
-/// Why rules are not taken into use, for the operator: nobody was asked about yet, so that every word may be read.
-fn refused(failure: &Failure, [_, stderr]: &Written) -> String {
-    if let Failure::Rules(words) = failure {
-        return words.clone();
-    }
-    let mut text = format!("the policy failed: {}", failure.explained());
-    if let Some(line) = lines(stderr).last() {
-        text.push_str("; the last that it wrote: ");
-        text.push_str(line);
-    }
-    text
 }
 
 /// The action in the plugin's terms.

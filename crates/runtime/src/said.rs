@@ -2,7 +2,7 @@
 //!
 //! Either may quote what the plugin was asked about. So its own words are lines of a target of their own, which the operator has to
 //! name, and the lines of everybody's log have classes and the names of the plugin's functions
-//! (docs/decisions/0070-plugins-own-words.md).
+//! (docs/decisions/0070-plugins-own-words.md). What comes out of WIT could be anything: `fuzz/` has all of this read it.
 
 use std::time::Duration;
 
@@ -10,14 +10,20 @@ use hypervisor_protocol::LimitKind;
 use hypervisor_wasm_check::cut;
 
 use super::outcome::Exit;
-use super::sandbox::MAX_WORDS;
+use super::script::{Fault, ScriptError};
 
 /// The target of the lines that hold plugins' own words, all at `debug`.
 pub const PLUGIN_LOG: &str = "plugin";
 
+/// Characters of somebody else's words that go into a report, or a line of the log.
+pub(super) const MAX_WORDS: usize = 2_000;
 /// Lines of one stream of one call that are written, and characters of a line.
 const MAX_LINES: usize = 64;
 const MAX_LINE: usize = 1_000;
+/// Characters of a plugin's own words that the operator is told: a traceback, and no more of what could be megabytes.
+const MAX_EXPLAINED: usize = 8 * MAX_WORDS;
+/// Characters of a policy's reason that go into a report.
+const MAX_REASON: usize = 1_000;
 
 /// What a call wrote to standard output and standard error.
 pub type Written = [Vec<u8>; 2];
@@ -111,14 +117,48 @@ impl Failure {
 
     /// All of it, for the operator at work.
     pub fn explained(&self) -> String {
-        let more = self.words().map(str::to_owned).or_else(|| self.place());
+        let words = self.words().map(|it| cut(it, MAX_EXPLAINED).into_owned());
+        let more = words.or_else(|| self.place());
         more.map_or_else(|| self.to_string(), |more| format!("{self}: {more}"))
+    }
+
+    /// Why rules are not taken into use, for the operator: nobody was asked about yet, so that every word may be read.
+    pub(super) fn of_rules(&self, [_, stderr]: &Written) -> String {
+        if let Self::Rules(words) = self {
+            return cut(words, MAX_EXPLAINED).into_owned();
+        }
+        let last = lines(stderr).pop();
+        let last = last.map(|line| format!("; the last that it wrote: {line}"));
+        let last = last.unwrap_or_default();
+        format!("the policy failed: {}{last}", self.explained())
     }
 
     /// The line with the plugin's own words. `call` is what was asked.
     pub(super) fn log_words(&self, plugin: &'static str, call: &'static str) {
         if let Some(words) = self.words() {
             log_words(plugin, call, self.class(), words);
+        }
+    }
+}
+
+/// A policy's reason, as a report has it.
+pub(super) fn reason(words: &str) -> String {
+    words.chars().take(MAX_REASON).collect()
+}
+
+/// How a script ended that an engine has an error of, and the fault that the interpreter's own command line would print.
+pub(super) fn ended(error: ScriptError) -> (Exit, Option<Fault>) {
+    match error {
+        // By WIT it is none of these; an engine that says so has ended well.
+        ScriptError::Exit(0) => (Exit::Ok, None),
+        ScriptError::Exit(code) => (Exit::Code { code: code.into() }, None),
+        ScriptError::InvalidSource(fault) | ScriptError::Uncaught(fault) => {
+            (Exit::Code { code: 1 }, Some(fault))
+        }
+        ScriptError::InternalError(words) => {
+            let words = words.as_deref().unwrap_or("the interpreter failed");
+            let reason = cut(words, MAX_WORDS).into_owned();
+            (Exit::Trap { reason }, None)
         }
     }
 }

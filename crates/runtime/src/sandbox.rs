@@ -20,7 +20,7 @@ use super::meter::{Meter, Metered};
 use super::outcome::{Exit, Outcome};
 use super::outgoing::{Chain, Egress, Outgoing};
 use super::rows::Rows;
-use super::said::Written;
+use super::said::{MAX_WORDS, Written};
 use super::service::Usage;
 use super::stdio::{Capture, Input, Overflow};
 use super::still;
@@ -32,9 +32,8 @@ use crate::surroundings::Surroundings;
 
 /// Frames of a trap's backtrace that go into the report.
 const MAX_FRAMES: usize = 16;
-/// Characters of a name that a program gave to one of its functions, and of an error's words, that go into the report.
+/// Characters of a name that a program gave to one of its functions that go into the report.
 const MAX_NAME: usize = 200;
-pub(super) const MAX_WORDS: usize = 2_000;
 
 /// A store before, during and after the calls into it.
 pub(super) struct Sandbox {

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use hypervisor_wasm_check::cut;
 use sha2::{Digest, Sha384};
 use wasmtime::component::InstancePre;
 
@@ -12,11 +11,12 @@ use super::begin::Beginning;
 use super::guest::Guest;
 use super::outcome::{Exit, Inputs, Outcome};
 use super::ready::Stock;
-use super::said::Failure;
-use super::sandbox::{Live, MAX_WORDS, Sandbox, Sandboxes};
+use super::said::{Failure, ended};
+use super::sandbox::{Live, Sandbox, Sandboxes};
 use super::snapshot::Base;
 use super::worlds::script::exports::hypervisor::plugin::runtime;
-use super::worlds::script::exports::hypervisor::plugin::script::{self, Fault, ScriptError};
+use super::worlds::script::exports::hypervisor::plugin::script;
+pub(super) use script::{Fault, ScriptError};
 
 /// The first `argv` of an instance; a script's own come with the call.
 pub(super) const INTERPRETER: &str = "script-engine";
@@ -250,24 +250,14 @@ pub(super) async fn run(
 
 /// What the interpreter's own command line would make of it: the traceback on standard error, and exit code 1.
 pub(super) fn exit_of(error: ScriptError, sandbox: &Sandbox) -> Exit {
-    match error {
-        ScriptError::Exit(code) => Exit::Code { code: code.into() },
-        ScriptError::InvalidSource(fault) | ScriptError::Uncaught(fault) => {
-            let Fault {
-                kind, traceback, ..
-            } = fault;
-            sandbox.stderr().append_end(traceback.as_bytes());
-            // After a refused growth this is the limit's doing; the traceback says where.
-            match sandbox.memory_refused() {
-                Some(limit) if kind == "MemoryError" => limit,
-                _ => Exit::Code { code: 1 },
-            }
-        }
-        ScriptError::InternalError(text) => Exit::Trap {
-            reason: text.map_or_else(
-                || "the interpreter failed".to_owned(),
-                |text| cut(&text, MAX_WORDS).into_owned(),
-            ),
-        },
+    let (exit, fault) = ended(error);
+    let Some(fault) = fault else {
+        return exit;
+    };
+    sandbox.stderr().append_end(fault.traceback.as_bytes());
+    // After a refused growth this is the limit's doing; the traceback says where.
+    match sandbox.memory_refused() {
+        Some(limit) if fault.kind == "MemoryError" => limit,
+        _ => exit,
     }
 }

@@ -21,6 +21,7 @@ mod pattern;
 pub mod client;
 pub mod host;
 pub mod plugin;
+pub mod runtime;
 pub mod simulated;
 
 // Where the host has the values that come out of WIT, and its faults.

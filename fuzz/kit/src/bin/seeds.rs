@@ -442,7 +442,8 @@ fn plugins() -> Outcome {
         let bytes: Vec<u8> = (0..600_u16)
             .map(|at| b'a'.wrapping_add(step.wrapping_mul(at as u8)))
             .collect();
-        keep("plugin_answers", name, bytes)?;
+        keep("plugin_answers", name, &bytes)?;
+        keep("engine_answers", name, bytes)?;
     }
     Ok(())
 }

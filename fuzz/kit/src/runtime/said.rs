@@ -1,0 +1,1 @@
+../../../../crates/runtime/src/said.rs
