@@ -107,7 +107,7 @@ async fn an_answer_that_reaches_a_limit_midway_does_not_look_whole() {
 
 #[tokio::test]
 async fn the_owner_reads_in_the_log_which_limit_it_was() {
-    let host = Host::with("[limits]\nwall = '1s'\ncpu = '200ms'\nmemory = '32 MiB'");
+    let host = Host::with("[limits]\nwall = '3s'\ncpu = '200ms'\nmemory = '32 MiB'");
     let owner = owner();
     host.deploy(&owner, "bad-agent", "bad", "").await;
     for path in ["/spin", "/sleep-forever", "/oom"] {
