@@ -417,7 +417,8 @@ mod tests {
         #[test]
         fn no_bytes_are_too_strange(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             if let Some(ring) = Ring::read(&bytes).unwrap() {
-                prop_assert_eq!(ring.write().as_slice(), bytes.as_slice());
+                let written = ring.write();
+                prop_assert_eq!(written.as_slice(), bytes.as_slice());
             }
         }
     }

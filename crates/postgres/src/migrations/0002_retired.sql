@@ -31,6 +31,11 @@ declare
     present bigint;
     retired bytea[];
 begin
+    -- Else it would go by what was retired before it waited for the lock.
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'transactions are %, and have to be read committed: set default_transaction_isolation',
+            current_setting('transaction_isolation');
+    end if;
     perform set_config('synchronous_commit', case when durable then 'on' else 'off' end, true);
     -- Until the end of the transaction nothing is retired that it writes.
     perform pg_advisory_xact_lock_shared(7528171888757205362);

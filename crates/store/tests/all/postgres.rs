@@ -450,3 +450,20 @@ fn a_connection_is_under_tls_where_the_url_says_so_and_its_server_is_the_right_o
     let error = Postgres::open(&format!("{}?sslmode=require", plain.url())).unwrap_err();
     assert!(error.to_string().contains("TLS"), "{error}");
 }
+
+#[test]
+fn a_commit_that_would_not_see_what_is_retired_meanwhile_is_refused() {
+    let server = Server::start();
+    drop(Postgres::open(&server.url()).unwrap());
+    let commit = "perform hypervisor_commit('{}', '{}', '{}', '{}', '{}', '{}', false, false);";
+    let refused = format!(
+        "do $$ begin {commit} raise exception 'taken'; exception when others then \
+         if sqlerrm not like '%have to be read committed%' then raise; end if; end $$"
+    );
+    for isolation in ["repeatable read", "serializable"] {
+        server.query(&format!(
+            "begin isolation level {isolation}; {refused}; commit"
+        ));
+    }
+    server.query(&format!("do $$ begin {commit} end $$"));
+}
