@@ -13,6 +13,7 @@ use crate::state::State;
 pub(crate) use hypervisor_fleet::{
     FORWARDED, Fleet, Head, Node, NotForwarded, Proved, Tag, Vitals,
 };
+pub(crate) use hypervisor_peers::{Member, Phase};
 
 /// Where other hosts reach this one, whose port is known by now; none where they do not.
 pub(crate) fn address(config: &Config) -> Result<Option<Address>, Error> {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use hypervisor_peers::{Member, Phase};
 use serde::{Deserialize, Serialize};
 
 use super::json;
+use crate::fleet::{Member, Phase};
 use crate::manifest::hex;
 use crate::pipeline::Host;
 
@@ -47,17 +47,16 @@ pub struct Key {
 
 impl Key {
     fn of(member: &Member) -> Self {
-        let (id, turning) = member.turning();
-        let turning = turning.as_ref();
+        let (id, turning) = &member.turning();
         let phase = |it: Phase| match it {
             Phase::Offered => "offered",
             Phase::Writing | Phase::Done => "writing",
         };
         Self {
-            id: hex(&id),
-            to: turning.map(|it| hex(&it.to)),
-            phase: turning.map(|it| phase(it.phase).to_owned()),
-            waits_for: turning.map_or_else(Vec::new, |it| {
+            id: hex(id),
+            to: turning.as_ref().map(|it| hex(&it.to)),
+            phase: turning.as_ref().map(|it| phase(it.phase).to_owned()),
+            waits_for: turning.as_ref().map_or_else(Vec::new, |it| {
                 it.waits_for.iter().map(ToString::to_string).collect()
             }),
         }
