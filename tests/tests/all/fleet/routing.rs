@@ -49,8 +49,10 @@ async fn the_balancer_lets_nobody_ask_hosts_for_their_key() {
         let direct = reqwest::get(format!("{}{path}", a.url())).await.unwrap();
         assert_ne!(direct.status(), 403, "{path}");
     }
-    let healthy = reqwest::get(format!("{}/readyz", balancer.url())).await;
-    assert_ne!(healthy.unwrap().status(), 403);
+    for path in ["/readyz", "/fleets", "/agents/fleet/"] {
+        let answer = reqwest::get(format!("{}{path}", balancer.url())).await;
+        assert_ne!(answer.unwrap().status(), 403, "{path}");
+    }
 }
 
 #[tokio::test]
