@@ -163,7 +163,7 @@ pub(super) fn pages_of(bytes: usize) -> u32 {
     u32::try_from(bytes.div_euclid(WASM_PAGE)).unwrap_or(u32::MAX)
 }
 
-pub(super) fn word(number: usize) -> wasmtime::Result<u32> {
+fn word(number: usize) -> wasmtime::Result<u32> {
     Ok(u32::try_from(number)?)
 }
 

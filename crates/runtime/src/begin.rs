@@ -72,12 +72,10 @@ impl ScriptEngine {
         let mut instance = self.begun(Begin::Run).await.map_err(unmade)?;
         // However it ends.
         let _ = run(&mut instance, self.language.sample(), &[]).await;
-        let places = instance.call(async |exports, store| {
-            Touch::places(start, &runtime_of(exports)?.access, store).await
-        });
-        let places = places.await.map_err(|exit| unmade(exit.into()));
-        drop(instance.sandbox.finish(Exit::Ok));
-        places
+        see(instance, async |access, store| {
+            Touch::places(start, access, store).await
+        })
+        .await
     }
 
     /// An instance that is as an empty script leaves it: that is most of what a short script costs.
@@ -102,12 +100,7 @@ impl ScriptEngine {
         begin: Begin,
         look: impl AsyncFnOnce(&Access, &mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> wasmtime::Result<T> {
-        let mut instance = self.begun(begin).await.map_err(unmade)?;
-        let seen = instance
-            .call(async |exports, store| look(&runtime_of(exports)?.access, store).await)
-            .await;
-        drop(instance.sandbox.finish(Exit::Ok));
-        seen.map_err(|exit| unmade(exit.into()))
+        see(self.begun(begin).await.map_err(unmade)?, look).await
     }
 
     /// An instance that has begun. What it prints is the engine's own; of scripts nothing is logged.
@@ -142,6 +135,18 @@ impl ScriptEngine {
         self.awaken(&mut instance);
         made.map(|()| instance)
     }
+}
+
+/// Looks at what an instance holds, which then has its end.
+async fn see<T>(
+    mut instance: Instance,
+    look: impl AsyncFnOnce(&Access, &mut Store<Guest>) -> wasmtime::Result<T>,
+) -> wasmtime::Result<T> {
+    let seen = instance
+        .call(async |exports, store| look(&runtime_of(exports)?.access, store).await)
+        .await;
+    drop(instance.sandbox.finish(Exit::Ok));
+    seen.map_err(|exit| unmade(exit.into()))
 }
 
 fn unmade(failure: Failure) -> wasmtime::Error {

@@ -140,6 +140,7 @@ impl Delta {
         for (at, (memory, before)) in (0_u8..).zip(access.memories.iter().zip(&base.image.memories))
         {
             let add = |place: usize, part: &[u8]| {
+                let before = before.get(place..).unwrap_or_default();
                 runs.add_differing(at, before, place, part);
                 runs.size <= most
             };
@@ -167,7 +168,7 @@ impl Delta {
             let mut seen = 0;
             let add = |place: usize, before: &[u8]| {
                 seen = place.saturating_add(before.len()).min(after.len());
-                runs.add_unlike(
+                runs.add_differing(
                     at,
                     before,
                     place,
@@ -177,7 +178,7 @@ impl Delta {
             };
             memory.each(store, add).await?;
             // It has grown since.
-            runs.add_unlike(at, &[], seen, after.get(seen..).unwrap_or_default());
+            runs.add_differing(at, &[], seen, after.get(seen..).unwrap_or_default());
         }
         Ok(Self {
             pages: ready.memories.iter().map(|it| pages_of(it.len())).collect(),
@@ -247,17 +248,8 @@ struct Runs {
 }
 
 impl Runs {
-    /// The pages of `part`, which stands at `place`, that are not what was there before.
+    /// The pages of `part`, which stands at `place`, that are not what `before` has there; its first byte stands at the same place.
     fn add_differing(&mut self, memory: u8, before: &[u8], place: usize, part: &[u8]) {
-        for (place, page) in (place..).step_by(PAGE).zip(part.chunks(PAGE)) {
-            if !is_as_before(before, place, page) {
-                self.add(memory, place, page);
-            }
-        }
-    }
-
-    /// The pages of `part`, which stands at `place`, that are not what `before` has in the same place of its own.
-    fn add_unlike(&mut self, memory: u8, before: &[u8], place: usize, part: &[u8]) {
         for (at, page) in (0..).step_by(PAGE).zip(part.chunks(PAGE)) {
             if !is_as_before(before, at, page) {
                 self.add(memory, place.saturating_add(at), page);
