@@ -43,6 +43,9 @@ pub(crate) fn prepare_tls() {
 /// How long something that has to happen may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What lies between two requests of a client that makes load: compilers, which give way to all else, would otherwise never be done.
+pub const PAUSE: Duration = Duration::from_millis(5);
+
 /// Looks again and again until `look` finds something, which `what` names.
 pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();

@@ -3,14 +3,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use hypervisor_client::Program;
 use hypervisor_client::protocol::Exit;
 use hypervisor_tests::agents::{manifest, owner};
 use hypervisor_tests::programs::guest;
-use hypervisor_tests::{Host, eventually};
+use hypervisor_tests::{Host, PAUSE, eventually};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -107,9 +106,6 @@ async fn tickets_are_good_for_one_request_each_and_only_the_counter_makes_them()
         );
     }
 }
-
-/// What lies between two calls of one caller: compilers, which give way to all else, would otherwise never be done.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// Calls of the agent until they are told to stop, each with a ticket of its own: every one has to be answered.
 #[derive(Clone, Default)]

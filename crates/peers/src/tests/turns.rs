@@ -36,6 +36,20 @@ impl Host {
         Self::with(shared, terms, ring(7)).await
     }
 
+    async fn pair(shared: &Shared, terms: &Terms) -> (Self, Self) {
+        let first = Self::start(shared, terms).await;
+        (first, Self::start(shared, terms).await)
+    }
+
+    /// Two, in the order of their tags.
+    async fn ordered(shared: &Shared, terms: &Terms) -> (Self, Self) {
+        let (a, b) = Self::pair(shared, terms).await;
+        match a.fleet.tag() < b.fleet.tag() {
+            true => (a, b),
+            false => (b, a),
+        }
+    }
+
     async fn with(shared: &Shared, terms: &Terms, ring: Arc<Ring>) -> Self {
         let store = |tables: &[Table]| {
             Store::over(Box::new(shared.clone()), Keys::of(&ring), tables).unwrap()
@@ -94,10 +108,7 @@ fn shared() -> Shared {
 async fn a_key_takes_the_place_of_another_once_all_that_live_have_it_and_then_that_is_forgotten() {
     let (terms, shared) = (terms(), shared());
     let attestation = attestation(&terms);
-    let (a, b) = (
-        Host::start(&shared, &terms).await,
-        Host::start(&shared, &terms).await,
-    );
+    let (a, b) = Host::pair(&shared, &terms).await;
     a.writes(b"before");
     let first = a.member.ring().current();
     let next = a.rotates().await.unwrap();
@@ -135,10 +146,7 @@ async fn a_key_takes_the_place_of_another_once_all_that_live_have_it_and_then_th
 async fn of_two_rotations_at_once_one_is_made_and_the_other_names_it() {
     let (terms, shared) = (terms(), shared());
     let attestation = attestation(&terms);
-    let (a, b) = (
-        Host::start(&shared, &terms).await,
-        Host::start(&shared, &terms).await,
-    );
+    let (a, b) = Host::pair(&shared, &terms).await;
     let next = a.rotates().await.unwrap();
     // What the first one has is in its row with its next heartbeat.
     a.fleet.beat(NOW).await.unwrap();
@@ -162,10 +170,7 @@ async fn of_two_rotations_at_once_one_is_made_and_the_other_names_it() {
 async fn a_key_that_nobody_has_who_lives_makes_room_for_another() {
     let (terms, shared) = (terms(), shared());
     let attestation = attestation(&terms);
-    let (a, b) = (
-        Host::start(&shared, &terms).await,
-        Host::start(&shared, &terms).await,
-    );
+    let (a, b) = Host::pair(&shared, &terms).await;
     let lost = a.rotates().await.unwrap();
     a.fleet.beat(NOW).await.unwrap();
     // The first one dies before anybody asked it.
@@ -195,14 +200,7 @@ async fn a_key_that_nobody_has_who_lives_makes_room_for_another() {
 async fn a_host_that_dies_while_it_seals_anew_leaves_the_rest_to_the_others() {
     let (terms, shared) = (terms(), shared());
     let attestation = attestation(&terms);
-    let (a, b) = (
-        Host::start(&shared, &terms).await,
-        Host::start(&shared, &terms).await,
-    );
-    let (first, second) = match a.fleet.tag() < b.fleet.tag() {
-        true => (a, b),
-        false => (b, a),
-    };
+    let (first, second) = Host::ordered(&shared, &terms).await;
     first.writes(b"row");
     let next = second.rotates().await.unwrap();
     first.is_given_by(&second);
@@ -241,14 +239,7 @@ fn set(shared: &Shared, to: Option<RawRow>) -> Option<RawRow> {
 async fn a_row_of_the_rotation_that_is_taken_away_or_put_back_ends_nothing_and_forgets_nothing() {
     let (terms, shared) = (terms(), shared());
     let attestation = attestation(&terms);
-    let (a, b) = (
-        Host::start(&shared, &terms).await,
-        Host::start(&shared, &terms).await,
-    );
-    let (first, second) = match a.fleet.tag() < b.fleet.tag() {
-        true => (a, b),
-        false => (b, a),
-    };
+    let (first, second) = Host::ordered(&shared, &terms).await;
     first.writes(b"row");
     let next = second.rotates().await.unwrap();
     first.is_given_by(&second);

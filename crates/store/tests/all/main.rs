@@ -90,16 +90,20 @@ impl Open {
 
     /// Puts a sealed row where it was not written.
     fn plant(&self, table: &str, key: &[u8], row: RawRow) {
-        let expected = self.get(table, key).unwrap().map(|row| row.version);
-        let row = Some(row);
-        let change = RawChange {
-            table: table.to_owned(),
-            key: key.to_owned(),
-            expected,
-            row,
-        };
-        self.commit(vec![change], false).unwrap();
+        plant(self, table, key, row);
     }
+}
+
+/// Puts a sealed row where another is, or none.
+fn plant(backend: &dyn Backend, table: &str, key: &[u8], row: RawRow) {
+    let present = backend.get(table, key).unwrap();
+    let change = RawChange {
+        table: table.to_owned(),
+        key: key.to_owned(),
+        expected: present.map(|it| it.version),
+        row: Some(row),
+    };
+    backend.commit(vec![change], true).unwrap();
 }
 
 impl Backend for Open {

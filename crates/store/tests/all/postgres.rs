@@ -4,11 +4,11 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use hypervisor_postgres::Postgres;
-use hypervisor_store::{Backend, Change, Error, Expect, Keys, RawChange, RawRow, Store};
+use hypervisor_store::{Change, Error, Expect, Keys, Store};
 
 use crate::places::Place;
 use crate::server::{PASSWORD, Postgres as Server};
-use crate::{FILE, key, put, value};
+use crate::{FILE, key, plant, put, value};
 
 /// How long a call takes at most, with room for a machine that is busy with other tests.
 const BOUND: Duration = Duration::from_secs(10);
@@ -32,18 +32,6 @@ fn at_last<T>(what: &str, mut attempt: impl FnMut() -> Result<T, Error>) -> T {
 
 fn is_database<T>(result: Result<T, Error>) -> bool {
     matches!(result, Err(Error::Database(..)))
-}
-
-/// Puts a row of the backend's where another is.
-fn replace(backend: &dyn Backend, key: &[u8], row: RawRow) {
-    let present = backend.get(FILE.name, key).unwrap();
-    let change = RawChange {
-        table: FILE.name.to_owned(),
-        key: key.to_owned(),
-        expected: present.map(|it| it.version),
-        row: Some(row),
-    };
-    backend.commit(vec![change], true).unwrap();
 }
 
 #[test]
@@ -264,7 +252,7 @@ fn a_row_that_is_put_back_older_is_refused_by_whoever_knew_the_newer_one() {
     put(&knows, FILE, b"key", b"first");
     let first = backend.get(FILE.name, b"key").unwrap().unwrap();
     put(&knows, FILE, b"key", b"second");
-    replace(&*backend, b"key", first);
+    plant(&*backend, FILE.name, b"key", first);
 
     let error = knows.get(FILE, b"key").map(drop).unwrap_err();
     assert!(
@@ -287,7 +275,7 @@ fn a_row_that_was_only_read_is_remembered_too() {
     let first = backend.get(FILE.name, b"key").unwrap().unwrap();
     put(&writes, FILE, b"key", b"second");
     assert_eq!(value(&reads, FILE, b"key").unwrap(), b"second");
-    replace(&*backend, b"key", first);
+    plant(&*backend, FILE.name, b"key", first);
     assert!(matches!(reads.get(FILE, b"key"), Err(Error::RolledBack(_))));
     // One that knows nothing of it cannot tell.
     assert_eq!(value(&place.store(), FILE, b"key").unwrap(), b"first");
@@ -325,7 +313,7 @@ fn a_new_row_is_above_the_one_that_was_deleted_whatever_its_hosts_clock_says() {
     // A host whose clock is an hour ahead wrote it, and another one deleted it.
     row.version += 3_600_000_000;
     let ahead = row.version;
-    replace(&*backend, b"key", row);
+    plant(&*backend, FILE.name, b"key", row);
     makes
         .commit(&[Change::delete(FILE, b"key")], false)
         .unwrap();

@@ -5,12 +5,12 @@ use std::thread;
 
 use hypervisor_postgres::Postgres;
 use hypervisor_store::{
-    Backend, Change, Error, Expect, Head, KeyId, Keys, RawChange, RawRow, Resealed, Ring, Store,
+    Backend, Change, Error, Expect, Head, KeyId, Keys, RawRow, Resealed, Ring, Store,
 };
 
 use crate::places::{Place, over_all_places};
 use crate::server::Postgres as Server;
-use crate::{FILE, PLATFORM, key, put, value};
+use crate::{FILE, PLATFORM, key, plant, put, value};
 
 over_all_places! {
     every_row_is_sealed_anew_and_has_the_value_and_version_that_it_had
@@ -75,18 +75,6 @@ fn rotate(backend: &dyn Backend, ring: &Ring, to: u8) {
     ring.forget(from);
 }
 
-/// Puts a sealed row where another is, or none.
-fn plant(backend: &dyn Backend, key: &[u8], row: RawRow) {
-    let present = backend.get(FILE.name, key).unwrap();
-    let change = RawChange {
-        table: FILE.name.to_owned(),
-        key: key.to_owned(),
-        expected: present.map(|it| it.version),
-        row: Some(row),
-    };
-    backend.commit(vec![change], true).unwrap();
-}
-
 fn every_row_is_sealed_anew_and_has_the_value_and_version_that_it_had(place: &Place) {
     let (backend, ring) = (backend(place), ring());
     let store = store(&backend, &ring);
@@ -128,7 +116,7 @@ fn a_row_of_before_that_is_put_back_is_refused_by_the_name_of_its_key(place: &Pl
     put(&store, FILE, b"key", b"value");
     let old = backend.get(FILE.name, b"key").unwrap().unwrap();
     rotate(&*backend, &ring, 2);
-    plant(&*backend, b"key", old);
+    plant(&*backend, FILE.name, b"key", old);
     let error = store.get(FILE, b"key").map(drop).unwrap_err();
     assert!(
         matches!(error, Error::UnknownKey(table, under) if table == FILE.name && under == id(1))
@@ -151,20 +139,20 @@ fn a_row_that_says_that_it_is_under_another_key_is_refused(place: &Place) {
         version: row.version,
         sealed: [&key[..], row.sealed.get(8..).unwrap()].concat(),
     };
-    plant(&*backend, b"key", under(id(2)));
+    plant(&*backend, FILE.name, b"key", under(id(2)));
     assert!(matches!(
         store.get(FILE, b"key"),
         Err(Error::Authentication(_))
     ));
-    plant(&*backend, b"key", under(*b"no key's"));
+    plant(&*backend, FILE.name, b"key", under(*b"no key's"));
     assert!(matches!(store.get(FILE, b"key"), Err(Error::UnknownKey(_, it)) if it == *b"no key's"));
-    plant(&*backend, b"key", under(id(1)));
+    plant(&*backend, FILE.name, b"key", under(id(1)));
     assert_eq!(value(&store, FILE, b"key").unwrap(), b"value");
     let short = RawRow {
         version: row.version,
         sealed: id(1).to_vec(),
     };
-    plant(&*backend, b"key", short);
+    plant(&*backend, FILE.name, b"key", short);
     assert!(matches!(
         store.get(FILE, b"key"),
         Err(Error::Authentication(_))
@@ -179,7 +167,7 @@ fn what_only_says_that_it_is_under_the_last_key_is_left_where_it_is(place: &Plac
         version: backend.now().unwrap(),
         sealed: [&id(1)[..], &[7; 40]].concat(),
     };
-    plant(&*backend, b"planted", planted.clone());
+    plant(&*backend, FILE.name, b"planted", planted.clone());
     ring.offer(key(2)).unwrap();
     ring.turn(id(2));
     assert_eq!(reseal(&*backend, &ring), 1);

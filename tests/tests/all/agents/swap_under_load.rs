@@ -2,21 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hypervisor_client::Program;
 use hypervisor_client::protocol::Exit;
 use hypervisor_tests::agents::owner;
 use hypervisor_tests::programs::guest;
-use hypervisor_tests::{Host, RawSession, eventually};
+use hypervisor_tests::{Host, PAUSE, RawSession, eventually};
 use sha2::{Digest, Sha256, Sha384};
 
 use crate::agents::kit::Policy;
 use crate::agents::swap::{CBOR, Identity, SIMULATED, component, listing, may_run, swapped};
 use crate::templates::template;
-
-/// What lies between two requests of one task: compilers, which give way to all else, would otherwise never be done.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// Requests that are sent until they are told to stop.
 struct Load {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use hypervisor_client::protocol::{Exit, Rejection};
@@ -11,7 +11,7 @@ use hypervisor_tests::agents::{manifest, owner, rejection};
 use hypervisor_tests::payments::{Chain, Version};
 use hypervisor_tests::programs::{component_file, guest, released};
 use hypervisor_tests::raw::post;
-use hypervisor_tests::{Host, eventually};
+use hypervisor_tests::{Host, PAUSE, eventually};
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
 use serde_json::json;
@@ -304,9 +304,6 @@ async fn a_purchase_that_is_under_way_is_settled_whatever_is_swapped_meanwhile()
     assert_eq!(purchase.opened(&answer).report.exit, Exit::Ok);
     assert_eq!(shop.chain.transfers().await.len(), 1);
 }
-
-/// What lies between two purchases of one buyer: compilers, which give way to all else, would otherwise never be done.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// Purchases until they are told to stop, each with a voucher of its own: every one has to be served.
 #[derive(Clone, Default)]
