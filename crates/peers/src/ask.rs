@@ -109,7 +109,7 @@ impl Asking<'_> {
             .open(&own, &sealed)
             .map_err(|error| refused(&error))?;
         let ring = Ring::read(&keys).map_err(|error| refused(&error))?;
-        ring.ok_or_else(|| refused(&"what it gave are no keys"))
+        ring.ok_or_else(|| refused(&"what it gave is not a set of keys"))
     }
 
     /// Has members give their keys, this one among them, one after the other until one does.

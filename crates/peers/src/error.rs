@@ -52,9 +52,9 @@ pub enum Error {
     /// Nobody answered in time.
     #[error("no member gave this host the fleet's key within {0} s: {1}")]
     Unanswered(u64, String),
-    /// Another key takes the place of the one in use already.
+    /// The key is being changed.
     #[error(
-        "the key {0} takes the place of the one before already; `hypervisor-ctl fleet` says how far it is and whom it waits for"
+        "the fleet's key is being changed already, to {0}: `hypervisor-ctl fleet` says how far that is and which hosts it waits for"
     )]
     UnderWay(String),
     /// A key that rows are under is with nobody who can be asked.
@@ -62,7 +62,7 @@ pub enum Error {
     Lacking(String, String),
     /// What the database says of a rotation is not what this host knows.
     #[error(
-        "the database says of the key {0} what was so earlier, or never: it was set back, and nothing is done about it"
+        "what the database says of the key {0} is out of date or false: the database was set back, and the key stays as it is"
     )]
     SetBack(String),
     /// The hosts of the fleet cannot be looked up.

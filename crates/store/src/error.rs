@@ -21,7 +21,7 @@ pub enum Error {
     UnknownKey(&'static str, KeyId),
     /// The key that a change was sealed under is not written under any more, and there is no newer one here.
     #[error(
-        "the fleet has another key since, which this host does not have yet: it gets it from another host that lives"
+        "the fleet has changed its key, and this host does not have the new one yet: it gets it from another host that lives"
     )]
     Retired,
     /// The change of this index, counted from 0, expected another version of its row; nothing was changed.

@@ -141,6 +141,6 @@ pub(super) async fn rotate(State(app): State<Arc<Host>>) -> Response {
             (StatusCode::ACCEPTED, format!("{key}\n")).into_response()
         }
         Ok(Err(words)) => (StatusCode::CONFLICT, format!("{words}\n")).into_response(),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "it was lost\n").into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal error\n").into_response(),
     }
 }

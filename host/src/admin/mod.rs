@@ -176,7 +176,7 @@ async fn remove_environments_of(app: &Arc<Host>, owner: &str) -> Response {
             json(&ended)
         }
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "it was lost\n").into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal error\n").into_response(),
     }
 }
 
