@@ -15,6 +15,13 @@ pub const DEAD_MS: u64 = 15_000;
 const ASLEEP_MS: u64 = 8_000;
 /// The record is written anew when so many bytes of events are not in it. As much waits to be written at the most.
 const LAG: usize = 256 * 1024;
+/// Older tasks make room so often for what one run writes, where that is short; others may take the room before it is used.
+const AIDS: u32 = 8;
+/// What is longer, in bytes, has room made for it once: a task that is too long for all of it does not drive out the rest.
+const SHORT: usize = 32 * 1024;
+/// Bytes that a task holds beside its beat while it runs, so that its end has room whatever others take: an event, and as much more in the
+/// record.
+const KEPT_FREE: usize = 2048;
 
 /// Writes a task. Events wait until they are [flushed](Writer::flush), so that those that come together are written together.
 pub struct Writer<'a, W> {
@@ -31,8 +38,8 @@ pub struct Writer<'a, W> {
     is_step: bool,
     /// For a task that is in no list yet: whether its context is new, too.
     uncounted: Option<bool>,
-    /// Whether older tasks have made room for this one. They do it once: one that is too long for all of it does not drive out the rest.
-    is_aided: bool,
+    /// How often older tasks have made room for this one.
+    aids: u32,
     /// Whether room is so short that what had none is kept to be written again.
     is_short: bool,
 }
@@ -64,7 +71,7 @@ impl<'a, W: Store + Clock + Proofs> Writer<'a, W> {
             waiting: 0,
             is_step: false,
             uncounted: None,
-            is_aided: false,
+            aids: 0,
             is_short: false,
         }
     }
@@ -130,18 +137,19 @@ impl<'a, W: Store + Clock + Proofs> Writer<'a, W> {
     }
 
     fn write(&mut self, rows: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
-        if self.is_aided {
-            return self.put(rows);
+        let bytes: usize = rows.iter().map(|(_, value)| value.len()).sum();
+        let most = if bytes > SHORT { 1 } else { AIDS };
+        while self.aids < most {
+            match self.put(rows.clone()) {
+                Err(StoreError::Full) => {}
+                done => return done,
+            }
+            self.aids = self.aids.saturating_add(1);
+            if !index::give_way(self.world, &self.record, self.began)? {
+                return Err(StoreError::Full);
+            }
         }
-        match self.put(rows.clone()) {
-            Err(StoreError::Full) => {}
-            done => return done,
-        }
-        self.is_aided = true;
-        match index::give_way(self.world, &self.record, self.began)? {
-            true => self.put(rows),
-            false => Err(StoreError::Full),
-        }
+        self.put(rows)
     }
 
     fn put(&mut self, rows: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
@@ -158,8 +166,8 @@ impl<'a, W: Store + Clock + Proofs> Writer<'a, W> {
         Ok(())
     }
 
-    /// Makes room for the end of a task where there is none, and gives what had come of it, which is not kept. Less can always be written,
-    /// unless another task takes the room: then the end waits to be [flushed](Self::flush) again.
+    /// Makes room for the end of a task where there is none, and gives what had come of it, which is not kept. What was kept free for the
+    /// end is there; where that is too little and another task takes the rest, the end waits to be [flushed](Self::flush) again.
     pub fn give_room(&mut self) -> Vec<Value> {
         self.is_short = true;
         self.rows.clear();
@@ -180,8 +188,7 @@ impl<'a, W: Store + Clock + Proofs> Writer<'a, W> {
         self.record.version = self.record.version.saturating_add(1);
         let record = serde_json::to_vec(&self.record).map_err(|_| StoreError::Broken)?;
         rows.extend(pieces("r", self.record.version, &record));
-        self.beat = self.world.now();
-        rows.push(("beat".to_owned(), self.beat.to_be_bytes().to_vec()));
+        rows.push(self.beaten());
         self.lag = 0;
         self.is_stored = true;
         Ok(rows)
@@ -204,10 +211,19 @@ impl<'a, W: Store + Clock + Proofs> Writer<'a, W> {
                 return Ok(false);
             }
         }
-        self.beat = now;
-        let row = ("beat".to_owned(), now.to_be_bytes().to_vec());
+        let row = self.beaten();
         self.world.set(&self.bucket(), vec![row])?;
         Ok(true)
+    }
+
+    /// The row that says that the writer is alive now, and keeps room free until the task is at rest.
+    fn beaten(&mut self) -> (String, Vec<u8>) {
+        self.beat = self.world.now();
+        let mut value = self.beat.to_be_bytes().to_vec();
+        if !self.record.is_at_rest() && !self.is_short {
+            value.resize(value.len().saturating_add(KEPT_FREE), 0);
+        }
+        ("beat".to_owned(), value)
     }
 
     /// Whether somebody wants the task canceled.
@@ -242,7 +258,7 @@ pub fn is_dead(world: &(impl Store + Clock + Proofs), record: &Record) -> Result
     let beat = world.get(&bucket, &["beat".to_owned()])?;
     let beat = beat.into_iter().flatten().next();
     let beat = beat
-        .and_then(|row| row.try_into().ok())
+        .and_then(|row| row.first_chunk().copied())
         .map(u64::from_be_bytes);
     let silent = world.now().saturating_sub(beat.unwrap_or_default());
     Ok(silent > DEAD_MS)

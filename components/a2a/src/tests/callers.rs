@@ -1,7 +1,8 @@
 //! What callers see of each other: nothing. And what one caller sends twice is run once.
 
-use super::world::{Act, events, head, text};
+use super::world::{Act, events, head, piece, text};
 use super::*;
+use crate::ports::Step;
 
 fn send_as(host: &Arc<Host>, caller: (&str, &str), message: Value) -> Got {
     rpc(
@@ -294,13 +295,7 @@ fn where_the_host_is_full_the_oldest_of_the_same_client_make_room_and_nobody_els
     let of_another = sent("0");
     host.rows.come_from("one");
     let first = ["1", "2", "3"].map(sent);
-    let held = host
-        .rows
-        .buckets("")
-        .iter()
-        .map(|(_, keys)| keys.len())
-        .sum();
-    host.rows.bound(held);
+    host.rows.bound(0);
     for id in ["4", "5", "6", "7"] {
         let task = sent(id);
         assert_eq!((state(&task), is_there(&host, &task)), ("COMPLETED", true));
@@ -321,20 +316,46 @@ fn a_known_callers_oldest_tasks_make_room_where_the_host_is_full() {
         send_as(&host, TOKEN, message(id, "hi")).result()["task"].clone()
     };
     let first = ["1", "2"].map(sent);
-    let held: usize = host
-        .rows
-        .buckets("")
-        .iter()
-        .map(|(_, keys)| keys.len())
-        .sum();
     // Who sends a message again is told what came of it: that is kept on.
-    host.rows.bound(held + 2);
+    host.rows.bound(500);
     let third = sent("3");
     assert_eq!(state(&third), "COMPLETED");
     let listed = rpc(&host, "a", &[TOKEN], "ListTasks", json!({})).result();
     let ids = listed["tasks"].as_array().unwrap();
     assert!(ids.iter().any(|task| task["id"] == third["id"]));
     assert!(ids.iter().all(|task| task["id"] != first[0]["id"]));
+}
+
+#[test]
+fn a_task_that_had_room_made_for_its_beginning_has_it_made_for_its_end_too() {
+    let host = Host::new();
+    let there = Arc::downgrade(&host);
+    host.answer(move |_, before| {
+        if before < 8 {
+            return text("hello");
+        }
+        let host = there.upgrade().unwrap();
+        // Meanwhile others take all that there is.
+        let acts = vec![
+            Act::Do(Box::new(move || host.rows.bound(0))),
+            head(200, &[("content-type", "text/plain")]),
+            piece(&"x".repeat(2000)),
+            Act::Give(Step::End),
+        ];
+        Ok(acts)
+    });
+    let sent = |id: &str| {
+        host.pass(10);
+        send_as(&host, TOKEN, message(id, "hi")).result()["task"].clone()
+    };
+    let first = [1, 2, 3, 4, 5, 6, 7, 8].map(|id: u32| sent(&id.to_string()));
+    host.rows.bound(500);
+    let last = sent("9");
+    assert_eq!(state(&last), "COMPLETED", "{last}");
+    let listed = rpc(&host, "a", &[TOKEN], "ListTasks", json!({})).result();
+    let ids = listed["tasks"].as_array().unwrap();
+    let is_listed = |task: &Value| ids.iter().any(|it| it["id"] == task["id"]);
+    assert!(is_listed(&last) && !is_listed(&first[0]));
 }
 
 #[test]

@@ -20,6 +20,17 @@ pub struct Rows {
     client: Mutex<String>,
     /// Whether something was written that has not reached the disk.
     is_behind: AtomicBool,
+    /// Whether others take at once what is deleted.
+    is_greedy: AtomicBool,
+}
+
+/// What a row takes, in bytes.
+fn size((key, value): (&String, &Vec<u8>)) -> usize {
+    key.len() + value.len() + 32
+}
+
+fn sizes(all: &Buckets) -> usize {
+    all.values().flatten().map(size).sum()
 }
 
 impl Rows {
@@ -55,9 +66,15 @@ impl Rows {
         }
     }
 
-    /// Takes no more than so many rows from now on.
-    pub fn bound(&self, most: usize) {
-        *self.most.lock().unwrap() = Some(most);
+    /// Holds no more bytes from now on than it holds now and so many.
+    pub fn bound(&self, more: usize) {
+        let held = sizes(&self.lock());
+        *self.most.lock().unwrap() = Some(held + more);
+    }
+
+    /// What is deleted from now on makes no room: others have it at once.
+    pub fn give_freed_to_others(&self) {
+        self.is_greedy.store(true, Ordering::SeqCst);
     }
 
     /// Buckets whose names begin so, with their keys.
@@ -96,13 +113,14 @@ impl Store for Rows {
             assert!((1..=1024).contains(&key.len()) && value.len() <= 256 * 1024);
         }
         let mut all = self.lock();
-        let held: usize = all.values().map(BTreeMap::len).sum();
+        let held = sizes(&all);
         let here = all.entry(self.named(bucket)).or_default();
-        // What takes the place of another row takes no more than that had.
-        let new = rows.iter().filter(|(key, _)| !here.contains_key(key));
-        let new = new.count();
+        let before = rows.iter().filter_map(|(key, _)| here.get_key_value(key));
+        let before: usize = before.map(size).sum();
+        let after: usize = rows.iter().map(|(key, value)| size((key, value))).sum();
         let most = *self.most.lock().unwrap();
-        if most.is_some_and(|most| held + new > most) {
+        // What takes no more than it took always has its place.
+        if after > before && most.is_some_and(|most| held + after > most + before) {
             return Err(StoreError::Full);
         }
         here.extend(rows);
@@ -111,10 +129,17 @@ impl Store for Rows {
     }
 
     fn delete(&self, bucket: &str, keys: &[String]) -> Result<(), StoreError> {
-        if let Some(rows) = self.lock().get_mut(&self.named(bucket)) {
+        let mut all = self.lock();
+        let before = sizes(&all);
+        if let Some(rows) = all.get_mut(&self.named(bucket)) {
             for key in keys {
                 rows.remove(key);
             }
+        }
+        if self.is_greedy.load(Ordering::SeqCst)
+            && let Some(most) = self.most.lock().unwrap().as_mut()
+        {
+            *most -= before - sizes(&all);
         }
         self.changed.notify_all();
         Ok(())
