@@ -14,6 +14,7 @@ use crate::error::{A2aError, StoreError};
 use crate::ports::{Clock, Store};
 use crate::rows::{self, Record};
 use crate::task::State;
+use front::ports::Ports;
 
 /// The row of a list that counts its tasks: those that went by themselves are in it until it is counted anew.
 const COUNT: &str = "n";
@@ -24,6 +25,10 @@ const UNGUESSABLE: usize = 16;
 /// A bucket of which the host has one for each client, and the row in it that says how the client's list is called.
 const OWN: &str = "client:tasks";
 const NAME: &str = "name";
+/// Counts those who wanted to give it: the first does.
+const NAMING: &str = "naming";
+/// Nobody waits longer at once for the name, in milliseconds.
+const LONGEST_MS: u64 = 512;
 
 /// What is said of a task in a list of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,15 +77,29 @@ impl List {
 }
 
 /// What the host's client is called here that asks, and is not known otherwise. It is written each time, so that it is kept as long as what
-/// is in its list.
-pub fn client(world: &(impl Store + Clock)) -> Result<String, StoreError> {
-    let row = world.get(OWN, &[NAME.to_owned()])?;
-    let name = row.into_iter().flatten().next();
-    let name = name.and_then(|name| String::from_utf8(name).ok());
-    let name = name.filter(|name| rows::is_id(name));
-    let name = name.unwrap_or_else(|| const_hex::encode(world.random()));
+/// is in its list. Of those that come first together one gives the name, and the others wait for it: tasks in the list of a name that nobody
+/// has any more would make room for no other.
+pub fn client(world: &(impl Store + Clock + Ports)) -> Result<String, StoreError> {
+    let mut wait = 1;
+    let name = loop {
+        if let Some(name) = named(world)? {
+            break name;
+        }
+        // Who was to give it may be gone.
+        if world.increment(OWN, NAMING)? == 1 || wait > LONGEST_MS || !world.pause(wait) {
+            break const_hex::encode(world.random());
+        }
+        wait = wait.saturating_mul(2);
+    };
     world.set(OWN, vec![(NAME.to_owned(), name.clone().into_bytes())])?;
     Ok(name)
+}
+
+fn named(store: &impl Store) -> Result<Option<String>, StoreError> {
+    let row = store.get(OWN, &[NAME.to_owned()])?;
+    let name = row.into_iter().flatten().next();
+    let name = name.and_then(|name| String::from_utf8(name).ok());
+    Ok(name.filter(|name| rows::is_id(name)))
 }
 
 /// The list of all that its owner has; of who is not known, of all that the same client has.

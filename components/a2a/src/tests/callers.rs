@@ -2,7 +2,7 @@
 
 use super::world::{Act, events, head, piece, text};
 use super::*;
-use crate::ports::Step;
+use crate::ports::{Step, Store};
 
 fn send_as(host: &Arc<Host>, caller: (&str, &str), message: Value) -> Got {
     rpc(
@@ -324,6 +324,35 @@ fn a_known_callers_oldest_tasks_make_room_where_the_host_is_full() {
     let ids = listed["tasks"].as_array().unwrap();
     assert!(ids.iter().any(|task| task["id"] == third["id"]));
     assert!(ids.iter().all(|task| task["id"] != first[0]["id"]));
+}
+
+#[test]
+fn of_those_who_are_not_known_a_client_has_one_list_though_its_first_tasks_come_together() {
+    let host = Host::shared();
+    host.answer(|_, _| text("hello"));
+    host.rows.look_together(8);
+    let sending = (0..8).map(|number| {
+        let host = Arc::clone(&host);
+        std::thread::spawn(move || {
+            state(&send_where(&host, "500", &number.to_string()).result()["task"]).to_owned()
+        })
+    });
+    for sent in sending.collect::<Vec<_>>() {
+        assert_eq!(sent.join().unwrap(), "COMPLETED");
+    }
+    let lists = host.rows.buckets("a:");
+    let tasks: Vec<usize> = lists.iter().map(|(_, keys)| keys.len()).collect();
+    // The tasks, and their count.
+    assert_eq!(tasks, [9]);
+}
+
+#[test]
+fn a_client_whose_list_nobody_named_in_the_end_names_it_itself() {
+    let host = Host::answering(|_, _| text("hello"));
+    host.rows.increment("client:tasks", "naming").unwrap();
+    let sent = send_where(&host, "500", "1").result();
+    assert_eq!(state(&sent["task"]), "COMPLETED");
+    assert_eq!(host.rows.buckets("a:").len(), 1);
 }
 
 #[test]

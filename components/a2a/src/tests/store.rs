@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Barrier, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::error::StoreError;
@@ -22,6 +22,8 @@ pub struct Rows {
     is_behind: AtomicBool,
     /// Whether others take at once what is deleted.
     is_greedy: AtomicBool,
+    /// So many reads of clients' own buckets come before any is answered.
+    together: Mutex<Option<(Arc<Barrier>, usize)>>,
 }
 
 /// What a row takes, in bytes.
@@ -72,6 +74,11 @@ impl Rows {
         *self.most.lock().unwrap() = Some(held + more);
     }
 
+    /// So many who are about to look into their client's bucket look at one time.
+    pub fn look_together(&self, many: usize) {
+        *self.together.lock().unwrap() = Some((Arc::new(Barrier::new(many)), many));
+    }
+
     /// What is deleted from now on makes no room: others have it at once.
     pub fn give_freed_to_others(&self) {
         self.is_greedy.store(true, Ordering::SeqCst);
@@ -100,10 +107,23 @@ impl Rows {
 
 impl Store for Rows {
     fn get(&self, bucket: &str, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let all = self.lock();
-        let rows = all.get(&self.named(bucket));
-        let value = |key| rows.and_then(|rows| rows.get(key)).cloned();
-        Ok(keys.iter().map(value).collect())
+        let values = {
+            let all = self.lock();
+            let rows = all.get(&self.named(bucket));
+            let value = |key| rows.and_then(|rows| rows.get(key)).cloned();
+            keys.iter().map(value).collect()
+        };
+        if bucket.starts_with("client:") {
+            let mut together = self.together.lock().unwrap();
+            let (barrier, left) = together.take().unzip();
+            let left = left.filter(|left| *left > 1).map(|left| left - 1);
+            *together = barrier.clone().zip(left);
+            drop(together);
+            if let Some(barrier) = barrier {
+                barrier.wait();
+            }
+        }
+        Ok(values)
     }
 
     fn set(&self, bucket: &str, rows: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
