@@ -34,4 +34,11 @@ setup_node "$node_minimum"
 say "Node.js … ok ($(node --version))"
 install_packages "$rig" "$(wanted)" 'payment test packages'
 node "$rig/permit2.mjs"
+# Each script with what it imports in one file: Node.js takes a third of the time to start it, and tests start hundreds.
+bundler=$rig/node_modules/@esbuild/linux-x64/bin/esbuild
+if [[ -x $bundler ]]; then
+    (cd "$rig" && "$bundler" chain.mjs facilitator.mjs solana.mjs client.mjs client-v1.mjs client-solana.mjs extensions.mjs payload.mjs \
+        --bundle --platform=node --format=esm --outdir=. --out-extension:.js=.bundled.mjs --log-level=warning \
+        --banner:js="import { createRequire as bundled } from 'node:module'; const require = bundled(import.meta.url);")
+fi
 say 'payment test packages … ok'

@@ -1,5 +1,6 @@
 //! The Node.js programs of `tests/payments`.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,7 +12,8 @@ pub struct Script {
     child: Child,
 }
 
-/// Path of a script of `tests/payments`, whose packages are installed.
+/// Path of a script of `tests/payments`, whose packages are installed: with what it imports in one file, where that was made since any of
+/// them changed.
 pub fn path(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("payments");
     assert!(
@@ -19,7 +21,27 @@ pub fn path(name: &str) -> PathBuf {
         "the packages of {} are not installed; run scripts/setup-payments.sh",
         folder.display()
     );
-    folder.join(name)
+    let script = folder.join(name);
+    let bundled = script.with_extension("bundled.mjs");
+    match is_newer(&bundled, &folder) {
+        true => bundled,
+        false => script,
+    }
+}
+
+/// Whether this bundle was made after the last change of the scripts in a folder.
+fn is_newer(bundle: &Path, folder: &Path) -> bool {
+    let changed = |path: &Path| fs::metadata(path).and_then(|it| it.modified()).ok();
+    let Some(made) = changed(bundle) else {
+        return false;
+    };
+    let scripts = fs::read_dir(folder).unwrap().map(|it| it.unwrap().path());
+    scripts
+        .filter(|path| {
+            let name = path.to_string_lossy();
+            name.ends_with(".mjs") && !name.ends_with(".bundled.mjs")
+        })
+        .all(|script| changed(&script).is_some_and(|at| at <= made))
 }
 
 impl Script {
