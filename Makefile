@@ -34,7 +34,7 @@ a2a: ## install the official A2A clients, for the tests
 metrics: ## install what tests read metrics, alert rules and the dashboard with, a collector of OpenTelemetry, and Prometheus
 	@scripts/setup-metrics.sh
 
-kubernetes: ## install the schemas of Kubernetes, for the tests of manifests
+kubernetes: ## install the schemas of Kubernetes and the Compose Specification, for the tests of what is in deploy/
 	@scripts/setup-kubernetes.sh
 
 browser: ## install the browser that tests look at the operator's page with
@@ -93,7 +93,8 @@ test: guests components templates payments mcp a2a metrics kubernetes browser re
 	@scripts/compile-components.sh target/debug/hypervisor-ctl
 	@scripts/build-packages.sh target/debug/wit-package
 	@scripts/try-packages.sh
-	cargo test --workspace --locked
+	@# They wait for the processes that they start as long as they compute.
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((2 * $$(getconf _NPROCESSORS_ONLN)))} cargo test --workspace --locked
 	cargo test --manifest-path image/init/Cargo.toml --target-dir target/image/check --locked
 	cargo test --manifest-path guests/Cargo.toml --target-dir guests/target --locked -p arxiv -p http-kit -p ask-policy -p a2a-everything -p mcp-everything
 	cargo test --manifest-path components/Cargo.toml --target-dir guests/target --locked -p payments -p mcp -p front -p a2a -p strict-json -p status

@@ -223,6 +223,16 @@ impl Host {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
+    /// The last that it warned of, or could not do: what a test that fails says of it.
+    fn warnings(&self) -> String {
+        const MOST: usize = 20;
+        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let told = |line: &&str| line.contains(" WARN ") || line.contains("ERROR ");
+        let mut lines: Vec<_> = log.lines().rev().filter(told).take(MOST).collect();
+        lines.reverse();
+        lines.join("\n")
+    }
+
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -422,5 +432,8 @@ impl Drop for Host {
         // Ended already where the test waited for it.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("a host of this test warned of:\n{}", self.warnings());
+        }
     }
 }
