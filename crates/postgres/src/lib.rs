@@ -28,7 +28,7 @@ use statements::{
 
 /// Bytes of a sealed value at most: 64 MiB, and what sealing adds.
 const VALUE: usize = (64 << 20) + 64;
-/// Bytes of a row's key at most: an index holds it.
+/// Bytes of a row's key at most: an index holds it. Rows with a longer one are somebody else's, and whoever lists rows passes over them.
 const KEY: usize = 1024;
 /// Bytes of one commit at most; the database takes no message of a gibibyte.
 const COMMIT: usize = 256 << 20;

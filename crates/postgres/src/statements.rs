@@ -217,7 +217,7 @@ impl Statement for Scan {
                 "select key, version, octet_length(sealed)::bigint, case when octet_length(sealed) <= $6 then sealed end \
                  from hypervisor_rows \
                  where tab = $1 and key >= $2 and ($3::bytea is null or key < $3) and ($4::bytea is null or key > $4) \
-                 order by key limit $5",
+                 and octet_length(key) <= 1024 order by key limit $5",
             )
             .bind(&self.table)
             .bind(&self.prefix)
@@ -271,8 +271,8 @@ impl Statement for Heads {
                 self.limit,
                 is_listed,
                 sqlx::query_as(
-                    "select tab, key, version, substring(sealed from 1 for 8) from hypervisor_rows \
-                 where (tab, key) > ($1, $2) order by tab, key limit $3",
+                    "select tab, key, version, substring(sealed from 1 for 8) from hypervisor_rows where (tab, key) > ($1, $2) \
+                 and octet_length(tab) <= 1024 and octet_length(key) <= 1024 order by tab, key limit $3",
                 )
                 .bind(&self.table)
                 .bind(&self.key)

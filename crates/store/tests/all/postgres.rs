@@ -4,7 +4,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use hypervisor_postgres::Postgres;
-use hypervisor_store::{Change, Error, Expect, Keys, Store};
+use hypervisor_store::{Backend, Change, Error, Expect, Keys, Store};
 
 use crate::places::Place;
 use crate::server::{PASSWORD, Postgres as Server};
@@ -221,6 +221,26 @@ fn a_value_that_is_longer_than_any_that_is_written_is_not_read() {
     let scanned = store.scan(FILE, b"", None, 10).unwrap();
     let refused: Vec<_> = scanned.iter().map(|it| it.row.is_err()).collect();
     assert_eq!(refused, [false, true]);
+}
+
+#[test]
+fn a_row_whose_key_is_longer_than_any_that_is_written_keeps_nobody_from_the_others() {
+    let server = Server::start();
+    let store = store(&server.url());
+    put(&store, FILE, b"known", b"value");
+    put(&store, FILE, b"last", b"value");
+    server.query(&format!(
+        "insert into hypervisor_rows values ('{}', convert_to(repeat('l', 1100), 'UTF8'), 1, ''), \
+         (repeat('a', 1100), 'key', 1, '')",
+        FILE.name
+    ));
+    let scanned = store.scan(FILE, b"", None, 10).unwrap();
+    let keys: Vec<_> = scanned.into_iter().map(|it| it.key).collect();
+    assert_eq!(keys, [b"known".to_vec(), b"last".to_vec()]);
+    let backend = Postgres::open(&server.url()).unwrap();
+    let seen = backend.heads(("", b""), 10).unwrap();
+    let keys: Vec<_> = seen.into_iter().map(|it| it.key).collect();
+    assert_eq!(keys, [b"known".to_vec(), b"last".to_vec()]);
 }
 
 #[test]
