@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes this machine ready for the tests of manifests: the schemas of Kubernetes, from PyPI by digest, in a virtual environment that git
-# ignores. Safe to run again.
+# Makes this machine ready for the tests of what is in deploy/: the schemas of Kubernetes and the Compose Specification, from PyPI by
+# digest, in a virtual environment that git ignores. Safe to run again.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

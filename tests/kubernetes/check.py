@@ -35,6 +35,21 @@ HTTP_ROUTE = {
                     "items": {
                         **OBJECT,
                         "properties": {
+                            "matches": {
+                                "type": "array",
+                                "items": {
+                                    **OBJECT,
+                                    "properties": {
+                                        "path": {
+                                            **OBJECT,
+                                            "properties": {
+                                                "type": {"enum": ["Exact", "PathPrefix", "RegularExpression"]},
+                                                "value": {"type": "string", "pattern": "^/", "maxLength": 1024},
+                                            },
+                                        },
+                                    },
+                                },
+                            },
                             "backendRefs": {
                                 "type": "array",
                                 "items": {
