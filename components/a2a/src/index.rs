@@ -6,6 +6,7 @@
 //! A context is a caller's own: the same name of somebody else's is another context. Who is not known has nothing but the contexts whose
 //! names it knows, and only where those can not be guessed.
 
+use front::ports::Ports;
 use serde::{Deserialize, Serialize};
 
 use crate::caller::digest;
@@ -14,7 +15,6 @@ use crate::error::{A2aError, StoreError};
 use crate::ports::{Clock, Store};
 use crate::rows::{self, Record};
 use crate::task::State;
-use front::ports::Ports;
 
 /// The row of a list that counts its tasks: those that went by themselves are in it until it is counted anew.
 const COUNT: &str = "n";
@@ -25,9 +25,9 @@ const UNGUESSABLE: usize = 16;
 /// A bucket of which the host has one for each client, and the row in it that says how the client's list is called.
 const OWN: &str = "client:tasks";
 const NAME: &str = "name";
-/// Counts those who wanted to give it: the first does.
+/// Counts the requests that found no name: the first gives it.
 const NAMING: &str = "naming";
-/// Nobody waits longer at once for the name, in milliseconds.
+/// The longest of the pauses in which the others wait for it, in milliseconds.
 const LONGEST_MS: u64 = 512;
 
 /// What is said of a task in a list of them.
@@ -77,20 +77,19 @@ impl List {
 }
 
 /// What the host's client is called here that asks, and is not known otherwise. It is written each time, so that it is kept as long as what
-/// is in its list. Of those that come first together one gives the name, and the others wait for it: tasks in the list of a name that nobody
-/// has any more would make room for no other.
+/// is in its list. Of requests that come first together one gives the name, and the others wait for it: tasks in the list of another name
+/// would make room for no later ones.
 pub fn client(world: &(impl Store + Clock + Ports)) -> Result<String, StoreError> {
-    let mut wait = 1;
-    let name = loop {
-        if let Some(name) = named(world)? {
-            break name;
-        }
+    let mut name = named(world)?;
+    if name.is_none() && world.increment(OWN, NAMING)? > 1 {
+        let mut wait = 1;
         // Who was to give it may be gone.
-        if world.increment(OWN, NAMING)? == 1 || wait > LONGEST_MS || !world.pause(wait) {
-            break const_hex::encode(world.random());
+        while name.is_none() && wait <= LONGEST_MS && world.pause(wait) {
+            name = named(world)?;
+            wait = wait.saturating_mul(2);
         }
-        wait = wait.saturating_mul(2);
-    };
+    }
+    let name = name.unwrap_or_else(|| const_hex::encode(world.random()));
     world.set(OWN, vec![(NAME.to_owned(), name.clone().into_bytes())])?;
     Ok(name)
 }

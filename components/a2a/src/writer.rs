@@ -15,9 +15,10 @@ pub const DEAD_MS: u64 = 15_000;
 const ASLEEP_MS: u64 = 8_000;
 /// The record is written anew when so many bytes of events are not in it. As much waits to be written at the most.
 const LAG: usize = 256 * 1024;
-/// Older tasks make room so often for what one run writes, where that is short; others may take the room before it is used.
+/// How often older tasks make room for one run: others may take the room before it is used.
 const AIDS: u32 = 8;
-/// What is longer, in bytes, has room made for it once: a task that is too long for all of it does not drive out the rest.
+/// A run that writes more bytes than this, all together, has room made for it once: a task that is too long for all of it does not drive out
+/// the rest.
 const SHORT: usize = 32 * 1024;
 /// Bytes that a task holds beside its beat while it runs, so that its end has room whatever others take: an event, and as much more in the
 /// record.
@@ -40,6 +41,8 @@ pub struct Writer<'a, W> {
     uncounted: Option<bool>,
     /// How often older tasks have made room for this one.
     aids: u32,
+    /// Bytes that it was to write so far.
+    written: usize,
     /// Whether room is so short that what had none is kept to be written again.
     is_short: bool,
 }
@@ -72,6 +75,7 @@ impl<'a, W: Store + Clock + Proofs> Writer<'a, W> {
             is_step: false,
             uncounted: None,
             aids: 0,
+            written: 0,
             is_short: false,
         }
     }
@@ -138,7 +142,8 @@ impl<'a, W: Store + Clock + Proofs> Writer<'a, W> {
 
     fn write(&mut self, rows: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
         let bytes: usize = rows.iter().map(|(_, value)| value.len()).sum();
-        let most = if bytes > SHORT { 1 } else { AIDS };
+        self.written = self.written.saturating_add(bytes);
+        let most = if self.written > SHORT { 1 } else { AIDS };
         while self.aids < most {
             match self.put(rows.clone()) {
                 Err(StoreError::Full) => {}

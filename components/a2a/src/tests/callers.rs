@@ -388,6 +388,34 @@ fn a_task_that_had_room_made_for_its_beginning_has_it_made_for_its_end_too() {
 }
 
 #[test]
+fn a_task_that_comes_to_be_long_has_room_made_once_however_short_its_pieces_are() {
+    let host = Host::answering(|_, before| {
+        let mut acts = vec![head(200, &[("content-type", "text/plain")])];
+        if before < 12 {
+            acts.push(piece(&"x".repeat(20_000)));
+        } else {
+            for _ in 0..40 {
+                acts.extend([piece(&"x".repeat(9_000)), Act::Wait(200)]);
+            }
+        }
+        acts.push(Act::Give(Step::End));
+        Ok(acts)
+    });
+    let sent = |id: u32| {
+        host.pass(10);
+        let message = message(&id.to_string(), "hi");
+        send_as(&host, TOKEN, message).result()["task"].clone()
+    };
+    let first: Vec<Value> = (0..12).map(sent).collect();
+    host.rows.bound(0);
+    assert_eq!(state(&sent(12)), "FAILED");
+    let listed = rpc(&host, "a", &[TOKEN], "ListTasks", json!({})).result();
+    let ids = listed["tasks"].as_array().unwrap();
+    let is_listed = |task: &&Value| ids.iter().any(|it| it["id"] == task["id"]);
+    assert_eq!(first.iter().filter(is_listed).count(), 11);
+}
+
+#[test]
 fn what_waits_for_one_who_is_not_known_goes_after_what_is_over() {
     let asks = |asked: &front::ports::Asked, _: usize| {
         let body = asked.body.clone().unwrap_or_default();

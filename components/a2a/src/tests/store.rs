@@ -22,8 +22,8 @@ pub struct Rows {
     is_behind: AtomicBool,
     /// Whether others take at once what is deleted.
     is_greedy: AtomicBool,
-    /// So many reads of clients' own buckets come before any is answered.
-    together: Mutex<Option<(Arc<Barrier>, usize)>>,
+    /// Where the next reads of clients' own buckets wait for each other, each at one of them.
+    together: Mutex<Vec<Arc<Barrier>>>,
 }
 
 /// What a row takes, in bytes.
@@ -76,7 +76,8 @@ impl Rows {
 
     /// So many who are about to look into their client's bucket look at one time.
     pub fn look_together(&self, many: usize) {
-        *self.together.lock().unwrap() = Some((Arc::new(Barrier::new(many)), many));
+        let barrier = Arc::new(Barrier::new(many));
+        *self.together.lock().unwrap() = std::iter::repeat_n(barrier, many).collect();
     }
 
     /// What is deleted from now on makes no room: others have it at once.
@@ -114,11 +115,7 @@ impl Store for Rows {
             keys.iter().map(value).collect()
         };
         if bucket.starts_with("client:") {
-            let mut together = self.together.lock().unwrap();
-            let (barrier, left) = together.take().unzip();
-            let left = left.filter(|left| *left > 1).map(|left| left - 1);
-            *together = barrier.clone().zip(left);
-            drop(together);
+            let barrier = self.together.lock().unwrap().pop();
             if let Some(barrier) = barrier {
                 barrier.wait();
             }
