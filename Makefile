@@ -87,13 +87,13 @@ image-test: guests components ## build the image with simulated quotes twice, st
 trusted: ## what is in the host's binary: lines of this project's Rust, and crates
 	@scripts/trusted.sh
 
-# One build for everything that the tests start, are and need: features are those of the whole workspace at each step.
+# One build for everything that the tests start, are and need: features are those of the whole workspace at each step. Two tests for each
+# core: they wait for the processes that they start as long as they compute.
 test: guests components templates payments mcp a2a metrics kubernetes browser registry tpm fleet ## run all tests
 	cargo build --workspace --bins --tests --locked
 	@scripts/compile-components.sh target/debug/hypervisor-ctl
 	@scripts/build-packages.sh target/debug/wit-package
 	@scripts/try-packages.sh
-	@# They wait for the processes that they start as long as they compute.
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$((2 * $$(getconf _NPROCESSORS_ONLN)))} cargo test --workspace --locked
 	cargo test --manifest-path image/init/Cargo.toml --target-dir target/image/check --locked
 	cargo test --manifest-path guests/Cargo.toml --target-dir guests/target --locked -p arxiv -p http-kit -p ask-policy -p a2a-everything -p mcp-everything

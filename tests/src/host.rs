@@ -223,7 +223,7 @@ impl Host {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
-    /// The last that it warned of, or could not do: what a test that fails says of it.
+    /// The last of its warnings and errors, for a test that fails.
     fn warnings(&self) -> String {
         const MOST: usize = 20;
         let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();

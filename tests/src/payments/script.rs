@@ -12,8 +12,7 @@ pub struct Script {
     child: Child,
 }
 
-/// Path of a script of `tests/payments`, whose packages are installed: with what it imports in one file, where that was made since any of
-/// them changed.
+/// Path of a script of `tests/payments`, whose packages are installed: of its bundle, unless a script has changed since that was made.
 pub fn path(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("payments");
     assert!(

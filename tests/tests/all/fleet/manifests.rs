@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use hypervisor_tests::host::binary;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 const RIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kubernetes");
@@ -12,17 +13,22 @@ const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
 /// The version of Kubernetes whose schemas are held against.
 const VERSION: &str = "1.37";
 
-/// The manifests, which agree with the schemas.
-fn manifests() -> Vec<Value> {
+/// What a script that holds files to their specification says is in them.
+fn checked<T: DeserializeOwned>(script: &str, arguments: &[&str]) -> T {
     let done = Command::new(Path::new(RIG).join(".venv/bin/python"))
-        .arg(Path::new(RIG).join("check.py"))
-        .arg(VERSION)
-        .args(["fleet", "route"].map(|name| format!("{DEPLOY}/kubernetes/{name}.yaml")))
+        .arg(Path::new(RIG).join(script))
+        .args(arguments)
         .output()
         .unwrap_or_else(|e| panic!("{e}; run scripts/setup-kubernetes.sh"));
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{said}");
     serde_json::from_slice(&done.stdout).unwrap()
+}
+
+/// The manifests, which agree with the schemas.
+fn manifests() -> Vec<Value> {
+    let [fleet, route] = ["fleet", "route"].map(|name| format!("{DEPLOY}/kubernetes/{name}.yaml"));
+    checked("check.py", &[VERSION, &fleet, &route])
 }
 
 fn of_kind<'a>(manifests: &'a [Value], kind: &str) -> &'a Value {
@@ -91,14 +97,7 @@ fn a_host_reads_the_configuration_of_the_manifests_and_ends_before_it_is_killed(
 
 /// The file for a fleet on one machine, which agrees with the Compose Specification.
 fn compose() -> Value {
-    let done = Command::new(Path::new(RIG).join(".venv/bin/python"))
-        .arg(Path::new(RIG).join("compose.py"))
-        .arg(format!("{DEPLOY}/compose.yaml"))
-        .output()
-        .unwrap_or_else(|e| panic!("{e}; run scripts/setup-kubernetes.sh"));
-    let said = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{said}");
-    serde_json::from_slice(&done.stdout).unwrap()
+    checked("compose.py", &[&format!("{DEPLOY}/compose.yaml")])
 }
 
 #[test]
