@@ -17,6 +17,8 @@ pub struct Host {
     addresses: Addresses,
     folder: TempDir,
     environment: Vec<(String, String)>,
+    /// How often it was started again.
+    again: u32,
 }
 
 /// Path of one of the workspace's binaries, built next to the tests; `HYPERVISOR_TEST_BIN` names another host.
@@ -75,6 +77,22 @@ impl Host {
             addresses,
             folder,
             environment,
+            again: 0,
+        }
+    }
+
+    /// Starts a host on a state that is there, which it gets a copy of, with a configuration read as [`Self::with`] reads it.
+    pub fn on_state(state: &Path, config: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        write_config(folder.path(), &open_to_all(config));
+        copy(state, &folder.path().join("state"));
+        let (child, addresses) = spawn(folder.path(), &[]);
+        Self {
+            child,
+            addresses,
+            folder,
+            environment: Vec::new(),
+            again: 0,
         }
     }
 
@@ -82,20 +100,12 @@ impl Host {
     pub fn refused(config: &str) -> String {
         let folder = TempDir::new().unwrap();
         write_config(folder.path(), &open_to_all(config));
-        let mut child = run(folder.path(), &[]);
-        let began = Instant::now();
-        let status = loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                break status;
-            }
-            if began.elapsed() > 2 * PATIENCE {
-                child.kill().unwrap();
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        let said = fs::read_to_string(folder.path().join("log")).unwrap();
-        assert!(status.code().is_some_and(|code| code != 0), "{said}");
-        said
+        refusal(folder.path())
+    }
+
+    /// What a host that was killed says when it does not start again.
+    pub fn refused_again(&self) -> String {
+        refusal(self.folder.path())
     }
 
     /// Kills the host without a warning and starts it again on the same state, at another address.
@@ -104,9 +114,17 @@ impl Host {
         self.start_again();
     }
 
-    /// Starts a host that was killed again on the same state, at another address.
+    /// Starts a host that was killed again on the same state, at another address. `HYPERVISOR_TEST_OTHER` names the host of another version,
+    /// which takes every second turn: what one has written the other is then tested with, there and back.
     pub fn start_again(&mut self) {
-        (self.child, self.addresses) = spawn(self.folder.path(), &self.environment);
+        self.again += 1;
+        let other = std::env::var_os("HYPERVISOR_TEST_OTHER").filter(|_| self.again % 2 == 1);
+        let program = match other {
+            Some(other) => std::path::absolute(other).unwrap(),
+            None => binary("hypervisor"),
+        };
+        let folder = self.folder.path();
+        (self.child, self.addresses) = started(folder, run_as(&program, folder, &self.environment));
     }
 
     /// As [`Self::kill_and_restart`], with another configuration, read as [`Self::with`] reads it.
@@ -384,12 +402,46 @@ struct Addresses {
     admin: Option<String>,
 }
 
+/// What a host says that does not start with the configuration in `folder`.
+fn refusal(folder: &Path) -> String {
+    let mut child = run(folder, &[]);
+    let began = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if began.elapsed() > 2 * PATIENCE {
+            child.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let said = fs::read_to_string(folder.join("log")).unwrap();
+    assert!(status.code().is_some_and(|code| code != 0), "{said}");
+    said
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
 /// A host with the configuration in `folder`.
 fn run(folder: &Path, environment: &[(String, String)]) -> Child {
+    run_as(&binary("hypervisor"), folder, environment)
+}
+
+fn run_as(program: &Path, folder: &Path, environment: &[(String, String)]) -> Child {
     crate::prepare_tls();
     // The most talkative level, where none is named.
     let levels = fs::read_to_string(folder.join("levels")).unwrap_or("trace".to_owned());
-    Command::new(binary("hypervisor"))
+    Command::new(program)
         .arg("--config")
         .arg(folder.join("hypervisor.toml"))
         .env("RUST_LOG", levels)
@@ -411,7 +463,10 @@ fn run(folder: &Path, environment: &[(String, String)]) -> Child {
 
 /// The same, with its addresses.
 fn spawn(folder: &Path, environment: &[(String, String)]) -> (Child, Addresses) {
-    let mut child = run(folder, environment);
+    started(folder, run(folder, environment))
+}
+
+fn started(folder: &Path, mut child: Child) -> (Child, Addresses) {
     // Both lines come in one piece, so that what the first read brings is all there is.
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let said = String::from_utf8(output.fill_buf().unwrap().to_vec()).unwrap();

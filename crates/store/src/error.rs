@@ -35,6 +35,22 @@ pub enum Error {
     /// The version of a new row is not higher than this one, which another row of its key had, or which was long ago.
     #[error("the version of a new row is not above {0}")]
     Behind(u64),
+    /// The folder of state was written by a later version of the host.
+    #[error(
+        "{folder} was written by a later version of the host, in format {found}, and this one reads up to {known}: install that version again, or restore a copy of the folder from before",
+        folder = folder.display()
+    )]
+    Newer {
+        /// The folder.
+        folder: PathBuf,
+        /// The format that it is in.
+        found: u32,
+        /// The latest that this version reads.
+        known: u32,
+    },
+    /// What says how the folder of state is written does not say it.
+    #[error("{path} does not hold the number of a format; restore it", path = .0.display())]
+    Format(PathBuf),
     /// The key file does not hold a key.
     #[error("{path} is not a key file, which has 32 bytes; restore it", path = .0.display())]
     KeyFile(PathBuf),

@@ -27,6 +27,7 @@
 mod backend;
 mod disk;
 mod error;
+mod format;
 mod keys;
 mod memory;
 mod private;
@@ -37,6 +38,7 @@ mod store;
 pub use backend::{Backend, Fingerprint, Head, RawChange, RawRow};
 pub use disk::Disk;
 pub use error::Error;
+pub use format::state_folder;
 pub use keys::{Keys, SealingKey};
 pub use private::private_folder;
 pub use ring::{Resealed, Ring};

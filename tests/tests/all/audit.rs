@@ -46,7 +46,8 @@ impl Desk {
         self.0.path().join(name)
     }
 
-    fn heads(&self) -> PathBuf {
+    /// What `hv audit` remembers.
+    pub(crate) fn heads(&self) -> PathBuf {
         self.path("state/hypervisor/audit.json")
     }
 
@@ -66,7 +67,7 @@ impl Desk {
     }
 
     #[track_caller]
-    fn keep(&self, host: &Host, name: &str) {
+    pub(crate) fn keep(&self, host: &Host, name: &str) {
         let line = format!("run hello.wasm --verify policy.toml --keep {name}");
         let (status, _, err) = self.hv(host, &line);
         assert_eq!(status, 0, "{err}");
@@ -74,7 +75,7 @@ impl Desk {
 
     /// An audit in which all holds.
     #[track_caller]
-    fn audited(&self, host: &Host, targets: &str) -> Value {
+    pub(crate) fn audited(&self, host: &Host, targets: &str) -> Value {
         let line = format!("audit --policy policy.toml --output json {targets}");
         let (status, out, err) = self.hv(host, &line);
         assert_eq!(status, 0, "{out}{err}");

@@ -50,3 +50,4 @@ mod telemetry;
 mod templates;
 mod tls;
 mod transparency;
+mod upgrades;

@@ -14,6 +14,7 @@ use hypervisor::manifest::Manifest;
 use hypervisor::parts::{Parts, THIS_PROGRAM, load_config, runtime};
 use hypervisor::pipeline::Host;
 use hypervisor_server::{Server, Shutdown, Tls};
+use hypervisor_store::state_folder;
 use hypervisor_telemetry as telemetry;
 use tokio::task::JoinSet;
 
@@ -31,6 +32,8 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Error> {
     if let Some(advertise) = &cli.advertise {
         config.fleet.advertise.clone_from(advertise);
     }
+    // Before anything is written there.
+    state_folder(&config.executor_path).map_err(Error::State)?;
     let descriptors = hardening::host(&mut config)?;
     // Also what nobody asks of anything goes back to the kernel. The thread that sees to it has the rights that the host has left.
     if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
