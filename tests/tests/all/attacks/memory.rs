@@ -1,4 +1,4 @@
-//! What whoever reads the host's memory later, from a dump or by breaking out, finds of sessions that are over.
+//! What whoever reads the host's memory later, from a dump or by breaking out, finds of sessions and environments that are over.
 
 use std::fs::{self, File};
 use std::io;
@@ -108,4 +108,35 @@ async fn of_a_session_that_is_over_no_key_is_left_in_the_hosts_memory() {
     {
         panic!("left in the host's memory: {:?}", left());
     }
+}
+
+#[tokio::test]
+async fn of_an_environment_that_was_removed_nothing_is_left_in_the_hosts_memory() {
+    let host = Host::with_environments("");
+    let tenant = host.tenant().await;
+    // What is looked for was in no request.
+    let words: String = (0..8).map(|n| format!("{n}{}", host.pid())).collect();
+    let kept: String = words.chars().rev().collect();
+    let source = format!(
+        "const kept = [...'{words}'].reverse().join(''); export const handler = () => kept.length;"
+    );
+    let id = tenant.set_up("javascript", &source).await.id;
+    assert_eq!(tenant.value(&id, "0").await, kept.len().to_string());
+    let wanted = [("state", kept.as_bytes())];
+    if let Err(error) = found(host.pid(), &wanted) {
+        eprintln!("SKIPPED: this test may not read the host's memory ({error})");
+        return;
+    }
+    // Mappings come and go while they are read.
+    eventually("the state of a live environment is found", async || {
+        let found = found(host.pid(), &wanted).unwrap();
+        (found == ["state"]).then_some(())
+    })
+    .await;
+    tenant.remove(&id).await;
+    eventually("nothing holds the state any more", async || {
+        let is_gone = || found(host.pid(), &wanted).unwrap().is_empty();
+        (0..3).all(|_| is_gone()).then_some(())
+    })
+    .await;
 }
