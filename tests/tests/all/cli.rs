@@ -285,7 +285,13 @@ fn check_validates_the_configuration_without_serving() {
 fn a_host_that_cannot_listen_says_where() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let output = hypervisor(&["--listening", &address]);
+    // Where its state would be.
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(binary("hypervisor"))
+        .current_dir(folder.path())
+        .args(["--listening", &address])
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(
         text(&output.stderr).contains(&format!("cannot listen on {address}")),
