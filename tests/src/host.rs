@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use hypervisor_client::{Client, Execution, Program, Session};
 use tempfile::TempDir;
 
-use crate::{PATIENCE, eventually};
+use crate::{PATIENCE, copy_folder, eventually};
 
 /// A running `hypervisor`; ended when dropped.
 pub struct Host {
@@ -66,11 +66,21 @@ impl Host {
     }
 
     fn within(environment: Vec<(String, String)>, config: &str, directives: Option<&str>) -> Self {
-        let folder = TempDir::new().unwrap();
-        write_config(folder.path(), config);
+        let folder = configured(config);
         if let Some(directives) = directives {
             fs::write(folder.path().join("levels"), directives).unwrap();
         }
+        Self::begun(folder, environment)
+    }
+
+    /// Starts a host on a state that is there, which it gets a copy of, with a configuration read as [`Self::with`] reads it.
+    pub fn on_state(state: &Path, config: &str) -> Self {
+        let folder = configured(&open_to_all(config));
+        copy_folder(state, &folder.path().join("state"));
+        Self::begun(folder, Vec::new())
+    }
+
+    fn begun(folder: TempDir, environment: Vec<(String, String)>) -> Self {
         let (child, addresses) = spawn(folder.path(), &environment);
         Self {
             child,
@@ -81,26 +91,9 @@ impl Host {
         }
     }
 
-    /// Starts a host on a state that is there, which it gets a copy of, with a configuration read as [`Self::with`] reads it.
-    pub fn on_state(state: &Path, config: &str) -> Self {
-        let folder = TempDir::new().unwrap();
-        write_config(folder.path(), &open_to_all(config));
-        copy(state, &folder.path().join("state"));
-        let (child, addresses) = spawn(folder.path(), &[]);
-        Self {
-            child,
-            addresses,
-            folder,
-            environment: Vec::new(),
-            again: 0,
-        }
-    }
-
     /// What a host says that does not start with this configuration, read as [`Self::with`] reads it.
     pub fn refused(config: &str) -> String {
-        let folder = TempDir::new().unwrap();
-        write_config(folder.path(), &open_to_all(config));
-        refusal(folder.path())
+        refusal(configured(&open_to_all(config)).path())
     }
 
     /// What a host that was killed says when it does not start again.
@@ -378,6 +371,13 @@ fn open_to_all(config: &str) -> String {
     }
 }
 
+/// A folder with this configuration in it.
+fn configured(config: &str) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    write_config(folder.path(), config);
+    folder
+}
+
 /// Writes the configuration of a host whose state and registry are in `folder`.
 fn write_config(folder: &Path, config: &str) {
     let (state, registry) = (folder.join("state"), folder.join("registry"));
@@ -418,18 +418,6 @@ fn refusal(folder: &Path) -> String {
     let said = fs::read_to_string(folder.join("log")).unwrap();
     assert!(status.code().is_some_and(|code| code != 0), "{said}");
     said
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &to),
-            false => drop(fs::copy(entry.path(), to).unwrap()),
-        }
-    }
 }
 
 /// A host with the configuration in `folder`.

@@ -27,6 +27,8 @@ pub mod registry;
 pub mod rows;
 pub mod wire;
 
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hypervisor_client::protocol::{Exit, LimitKind, Report};
@@ -45,6 +47,19 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What lies between two requests of a client that makes load: compilers, which give way to all else, would otherwise never be done.
 pub const PAUSE: Duration = Duration::from_millis(5);
+
+/// Copies a folder with what is in it.
+pub fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_folder(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
 
 /// Looks again and again until `look` finds something, which `what` names.
 pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {

@@ -48,8 +48,8 @@ pub enum Error {
         /// The latest that this version reads.
         known: u32,
     },
-    /// What says how the folder of state is written does not say it.
-    #[error("{path} does not hold the number of a format; restore it", path = .0.display())]
+    /// The file that names the format of a folder of state does not hold a number.
+    #[error("{path} does not hold a format number; restore it", path = .0.display())]
     Format(PathBuf),
     /// The key file does not hold a key.
     #[error("{path} is not a key file, which has 32 bytes; restore it", path = .0.display())]

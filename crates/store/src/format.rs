@@ -1,18 +1,16 @@
 //! In which format a folder of state is, so that a version of the host that cannot read it leaves it alone.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write as _};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::error::Error;
-use crate::private::{io, private_folder};
+use crate::private::{io, private_folder, write_new};
 
 /// The format that this version writes, and the latest that it reads. It is raised when an earlier version could not read what is
 /// written, or would damage it.
 const FORMAT: u32 = 1;
 const FILE: &str = "format";
-/// Bytes of the longest number, and the end of its line.
-const MOST: usize = 11;
 
 /// Makes a folder of state, or shuts the one that is there, and checks that this version can read what is in it. One that does not name its
 /// format is in the first.
@@ -21,47 +19,36 @@ const MOST: usize = 11;
 /// [`Error::Newer`], [`Error::Format`] and [`Error::Io`]: nothing in it was changed.
 pub fn state_folder(folder: &Path) -> Result<(), Error> {
     let path = folder.join(FILE);
-    let found = match fs::read(&path) {
-        Ok(said) => Some(said),
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => return Err(io("read", &path)(error)),
-    };
-    match found.as_deref().map(number) {
-        Some(None) => return Err(Error::Format(path)),
-        Some(Some(found)) if found > FORMAT => {
-            return Err(Error::Newer {
-                folder: folder.to_owned(),
-                found,
-                known: FORMAT,
-            });
-        }
-        Some(Some(_)) | None => {}
+    let found = found(&path)?;
+    if let Some(found) = found.filter(|&it| it > FORMAT) {
+        return Err(Error::Newer {
+            folder: folder.to_owned(),
+            found,
+            known: FORMAT,
+        });
     }
     private_folder(folder)?;
-    if found.is_none() {
-        mark(folder, &path)?;
+    match found {
+        Some(_) => Ok(()),
+        None => write_new(&path, format!("{FORMAT}\n").as_bytes()),
     }
-    Ok(())
+}
+
+/// The format that a folder names.
+fn found(path: &Path) -> Result<Option<u32>, Error> {
+    match fs::read(path) {
+        Ok(said) => match number(&said) {
+            Some(number) => Ok(Some(number)),
+            None => Err(Error::Format(path.to_owned())),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io("read", path)(error)),
+    }
 }
 
 fn number(said: &[u8]) -> Option<u32> {
-    let said = said.get(..said.len().min(MOST + 1))?;
     let number = std::str::from_utf8(said).ok()?.trim_end().parse().ok()?;
     (number > 0).then_some(number)
-}
-
-/// Whole or not at all, whatever happens meanwhile.
-fn mark(folder: &Path, path: &Path) -> Result<(), Error> {
-    let draft = folder.join(".format");
-    let write = || {
-        let mut file = File::create(&draft)?;
-        writeln!(file, "{FORMAT}")?;
-        file.sync_all()?;
-        fs::rename(&draft, path)?;
-        File::open(folder)?.sync_all()
-    };
-    write().map_err(io("write", path))?;
-    private_folder(folder)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::private::{io, private_file};
+use crate::private::{io, private_file, write_new};
 use crate::ring::{Ring, Slots};
 use crate::seal::{KeyId, Sealer};
 use crate::store::{Table, Under};
@@ -45,7 +45,7 @@ impl SealingKey {
     /// [`Error::KeyFile`], [`Error::Io`].
     pub fn of_file(path: &Path) -> Result<Self, Error> {
         if !path.exists() {
-            Self::random()?.write(path)?;
+            write_new(path, Self::random()?.0.as_slice())?;
         }
         Self::read(private_file(path)?, path)
     }
@@ -73,24 +73,6 @@ impl SealingKey {
             .try_into()
             .map_err(|_| Error::KeyFile(path.to_owned()))?;
         Ok(Self(Zeroizing::new(*key)))
-    }
-
-    /// Writes the key to a file that is not there yet, whole or not at all.
-    fn write(&self, path: &Path) -> Result<(), Error> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let write = || {
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            file.write_all(self.0.as_slice())?;
-            file.as_file().sync_all()?;
-            match file.persist_noclobber(path) {
-                // Another process was faster: its key is the one.
-                Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => {
-                    Err(error.error)
-                }
-                _ => File::open(folder)?.sync_all(),
-            }
-        };
-        write().map_err(io("write", path))
     }
 
     /// What tells keys apart and nothing of them: tables that are sealed under a key are called by it.

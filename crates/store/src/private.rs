@@ -1,6 +1,7 @@
 //! Files and folders that are their owner's alone, whatever the umask and whoever made them.
 
 use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -33,6 +34,22 @@ pub(crate) fn private_file(path: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
+/// Writes a file that is not there yet and that nobody else can read, whole or not at all. Where another process was faster, its file is
+/// the one.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let write = || {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        match file.persist_noclobber(path) {
+            Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
+            _ => File::open(folder)?.sync_all(),
+        }
+    };
+    write().map_err(io("write", path))
+}
+
 fn shut(path: &Path) -> Result<(), Error> {
     let found = fs::metadata(path).map_err(io("read", path))?;
     let mode = found.permissions().mode();
@@ -43,6 +60,6 @@ fn shut(path: &Path) -> Result<(), Error> {
         .map_err(io("take the rights of others from", path))
 }
 
-pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Io(action, path.to_owned(), source)
 }

@@ -10,7 +10,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use hypervisor_client::Program;
@@ -19,7 +19,7 @@ use hypervisor_tests::disk::Small;
 use hypervisor_tests::host::binary;
 use hypervisor_tests::programs::guest;
 use hypervisor_tests::raw::RawSession;
-use hypervisor_tests::{Host, eventually};
+use hypervisor_tests::{Host, copy_folder, eventually};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -137,14 +137,6 @@ fn lp(parts: &[&[u8]]) -> Vec<u8> {
 pub(crate) fn digest(label: &str, parts: &[&[u8]]) -> String {
     let parts = lp(parts);
     const_hex::encode(Sha256::digest([label.as_bytes(), &parts].concat()))
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
 }
 
 #[test]
@@ -375,12 +367,12 @@ fn a_state_folder_that_was_put_back_is_found_out() {
     desk.audited(&host, "before.cbor");
     host.kill();
     let store = host.state().join("store");
-    copy(&store, &desk.path("backup"));
+    copy_folder(&store, &desk.path("backup"));
     host.kill_and_restart();
     desk.keep(&host, "run.cbor");
     desk.audited(&host, "run.cbor");
     host.kill();
-    copy(&desk.path("backup"), &store);
+    copy_folder(&desk.path("backup"), &store);
     host.kill_and_restart();
     // Shorter than it was, and then as long with another past.
     let said = desk.refused(&host, "");

@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use hypervisor_tests::copy_folder;
 use hypervisor_tests::host::binary;
 use serde_json::{Value, json};
 use sha2::Digest;
@@ -26,18 +27,6 @@ fn run(folder: &Path, program: &str, arguments: &[&str]) -> (i32, String, String
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let status = output.status.code().unwrap();
     (status, text(output.stdout), text(output.stderr))
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &to),
-            false => drop(fs::copy(entry.path(), to).unwrap()),
-        }
-    }
 }
 
 fn digest(byte: u8) -> String {
@@ -328,12 +317,12 @@ fn a_private_key_is_for_its_owner_alone_and_is_not_written_over() {
 #[test]
 fn a_log_that_was_altered_or_went_back_is_not_appended_to() {
     let desk = Desk::new();
-    copy(&desk.path("log"), &desk.path("old"));
+    copy_folder(&desk.path("log"), &desk.path("old"));
     desk.publish("1.1", &["--measure", "1.json"]);
-    copy(&desk.path("log"), &desk.path("new"));
+    copy_folder(&desk.path("log"), &desk.path("new"));
     let restored = |from| {
         fs::remove_dir_all(desk.path("log")).unwrap();
-        copy(&desk.path(from), &desk.path("log"));
+        copy_folder(&desk.path(from), &desk.path("log"));
     };
     restored("old");
     desk.not_published("rolled back");
@@ -459,7 +448,7 @@ fn an_altered_entry_is_refused() {
 #[test]
 fn a_log_that_was_rolled_back_or_forked_is_refused() {
     let desk = Desk::new();
-    copy(&desk.path("log"), &desk.path("old"));
+    copy_folder(&desk.path("log"), &desk.path("old"));
     desk.publish("2.0", &["--measure", "2.json"]);
     desk.policy("policy.toml", &LOG);
     let since = |log| ["--log", log, "--since", "policy.toml"];
@@ -469,7 +458,7 @@ fn a_log_that_was_rolled_back_or_forked_is_refused() {
     );
     // Whoever has the key signs another continuation, without what it remembers.
     fs::remove_file(desk.path("log.key.seen")).unwrap();
-    copy(&desk.path("old"), &desk.path("forked"));
+    copy_folder(&desk.path("old"), &desk.path("forked"));
     fs::rename(desk.path("log"), desk.path("good")).unwrap();
     fs::rename(desk.path("forked"), desk.path("log")).unwrap();
     desk.write("evil.json", &measured(7, 8).to_string());
@@ -505,7 +494,7 @@ fn a_policy_that_asks_for_witnesses_needs_them_on_every_checkpoint() {
 #[test]
 fn a_witness_does_not_cosign_what_does_not_continue_what_it_saw() {
     let desk = Desk::new();
-    copy(&desk.path("log"), &desk.path("old"));
+    copy_folder(&desk.path("log"), &desk.path("old"));
     desk.publish("2.0", &["--measure", "2.json"]);
     desk.cosigned();
     fs::remove_dir_all(desk.path("log")).unwrap();
